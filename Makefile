@@ -1,0 +1,36 @@
+# Each target first does what is missing of the set-up; `make help` lists them.
+
+# PYTHON names the interpreter of the environment (default: the first suitable one); ARGS are passed on.
+PYTHON ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint clean
+
+help:
+	@echo "make setup            environment, pinned packages and colcon build in this folder; only what is missing"
+	@echo "make demo [ARGS=...]  the robot walks a path, loses a leg, adapts and walks on (ARGS=--help lists options)"
+	@echo "make test [ARGS=...]  all tests (ARGS go to pytest)"
+	@echo "make lint             ruff and mypy"
+	@echo "make clean            removes .venv, build, install, log and the caches of tools"
+	@echo "With PYTHON=... the environment is made of that interpreter."
+
+# The environment's own interpreter starts faster than a python3 that a version manager stands for.
+setup:
+	@python=.venv/bin/python; [ -x $$python ] || python=python3; command -v $$python >/dev/null || \
+	  { echo "python3 is missing. On Debian or Ubuntu: sudo apt install python3 python3-venv python3-dev" >&2; exit 1; }; \
+	  PYTHON="$(PYTHON)" $$python -E -s -S tools/setup_workspace.py
+
+demo: setup
+	@.venv/bin/mbmrl demo $(ARGS)
+
+test: setup
+	@.venv/bin/ros-env python -m pytest $(ARGS)
+
+lint: setup
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/python -m mypy
+
+clean:
+	rm -rf .venv build install log .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,85 @@
+"""Adapts the dynamics model to the last M transitions each tick, and publishes what changed."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import time
+
+from rclpy.node import Node
+from std_srvs.srv import SetBool
+
+from mbmrl_control import conversions, worker
+from mbmrl_control.learners.online import OnlineAdapter
+from mbmrl_control.settings import AdaptationSettings
+from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, RobotState
+from mbmrl_sim import qos
+from mbmrl_sim.conversions import from_robot_state
+from mbmrl_sim.parameters import declare
+from mbmrl_sim.spin import run
+from mbmrl_sim.state import Observation
+
+
+class AdaptationNode(Node):  # type: ignore[misc]
+    """Takes each robot state; one worker adapts and publishes."""
+
+    def __init__(self) -> None:
+        """Load the prior and start the worker.
+
+        Raises:
+            ValueError: If a parameter or the prior is refused.
+        """
+        super().__init__("adaptation_node", automatically_declare_parameters_from_overrides=True)
+        settings = declare(self, AdaptationSettings)
+        prior = settings.load_prior()
+        self._hash = prior.hash
+        self._learner = prior.settings.learner
+        self._adapter = OnlineAdapter(prior)
+        self._states: queue.SimpleQueue[tuple[Observation, float] | None] = queue.SimpleQueue()
+        self._model = self.create_publisher(AdaptedModel, "adapted_model", qos.LATEST)
+        self._status = self.create_publisher(AdaptationStatus, "adaptation_status", qos.STATE)
+        self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
+        self.create_service(SetBool, "freeze", self._freeze)
+        worker.prepare(settings.threads)
+        self._worker = threading.Thread(target=self._adapt, name="adaptation")
+        self._worker.start()
+        self.get_logger().info(f"adapting by {self._learner}, prior {self._hash[:12]}")
+
+    def close(self) -> None:
+        """Stop the worker."""
+        if hasattr(self, "_worker"):
+            self._states.put(None)
+            self._worker.join()
+
+    def _take_state(self, message: RobotState) -> None:
+        self._states.put((from_robot_state(message), time.monotonic()))
+
+    def _adapt(self) -> None:
+        while (item := self._states.get()) is not None:
+            observation, arrival = item
+            adaptation = self._adapter.observe(observation)
+            duration = time.monotonic() - arrival
+            self._model.publish(
+                conversions.to_adapted_model(adaptation, observation.time, self._hash, self._learner)
+            )
+            self._status.publish(
+                conversions.to_adaptation_status(
+                    adaptation, observation.time, self._adapter.capacity, duration, self._adapter.frozen
+                )
+            )
+
+    def _freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._adapter.frozen = request.data
+        response.success = True
+        response.message = "the adapted model is kept as it is" if request.data else "adapting each tick"
+        return response
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(AdaptationNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""The ``mbmrl`` command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="Model-based meta-reinforcement learning for a legged millirobot: walk, lose a leg, adapt, walk on.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+console = Console(stderr=True)
+
+Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0)]
+Learner = Annotated[str, typer.Option(help="grbal adapts each tick, mb does not.")]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="File of the prior, *.safetensors; the shipped one where not given.")
+]
+PathName = Annotated[str, typer.Option("--path", help="straight, left, right, zigzag or figure_eight.")]
+Rate = Annotated[float, typer.Option(help="Control rate, Hz.")]
+
+
+def _refuse(error: Exception | str) -> NoReturn:
+    """End with one sentence and the exit code of a usage error."""
+    console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(2)
+
+
+def _check_model(learner: str, checkpoint: Path | None, path: str, rate: float) -> None:
+    """Refuse what the nodes would refuse, before any is started."""
+    from pydantic import ValidationError
+
+    from mbmrl_control.settings import PlannerSettings
+    from mbmrl_control.tasks.paths import make_path
+    from mbmrl_sim.settings import refusal
+    from mbmrl_sim.world import substeps
+
+    try:
+        make_path(path)
+        substeps(rate)
+        given = PlannerSettings(learner=learner, checkpoint=str(checkpoint or ""), path=path, rate=rate)
+        given.load_prior().check_rate(rate)
+    except ValidationError as error:
+        _refuse(refusal(error))
+    except ValueError as error:
+        _refuse(error)
+
+
+@app.command()
+def demo(
+    duration: Annotated[float, typer.Option(help="Length of the run, s.", min=1.0)] = 30.0,
+    fault: Annotated[
+        str, typer.Option(help="KIND[:LEG]@T, T in s after the first command; 'none' for none.")
+    ] = "leg_loss:4@10",
+    path: PathName = "figure_eight",
+    learner: Learner = "grbal",
+    checkpoint: Checkpoint = None,
+    seed: Seed = 0,
+    rate: Rate = 20.0,
+    out: Annotated[Path, typer.Option(help="Folder in which the run's own folder is made.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json as the last line.")] = False,
+) -> None:
+    """Walk a path, lose a leg on the way, and record it all."""
+    from mbmrl_sim.faults import FaultError, parse_fault_plan
+
+    plan = None
+    if fault != "none":
+        try:
+            plan = parse_fault_plan(fault)
+        except FaultError as error:
+            _refuse(error)
+        if plan.time >= duration:
+            _refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s")
+    _check_model(learner, checkpoint, path, rate)
+    from mbmrl_control.demo import DemoSettings, run_demo
+    from mbmrl_control.processes import NodeEndedError
+
+    folder = out / datetime.now().strftime("%Y%m%d-%H%M%S")
+    settings = DemoSettings(duration, plan, path, learner, checkpoint, seed, rate)
+    try:
+        summary = run_demo(settings, folder, console)
+    except NodeEndedError as error:
+        _refuse(error)
+    except KeyboardInterrupt:
+        console.print("stopped: the robot stands still, nothing was written but the logs")
+        raise typer.Exit(130) from None
+    if as_json:
+        print(json.dumps(summary))
+
+
+@app.command()
+def sim(
+    path: PathName = "figure_eight",
+    learner: Learner = "grbal",
+    checkpoint: Checkpoint = None,
+    seed: Seed = 0,
+    rate: Rate = 20.0,
+    real_time_factor: Annotated[float, typer.Option(help="Simulated seconds per second.")] = 1.0,
+) -> None:
+    """Run simulator, adaptation and planning until Ctrl-C."""
+    import time
+
+    _check_model(learner, checkpoint, path, rate)
+    from mbmrl_control.graph import SIM
+    from mbmrl_control.processes import NodeEndedError, Processes
+
+    values = {
+        "path": path,
+        "learner": learner,
+        "checkpoint": str(checkpoint.resolve()) if checkpoint else None,
+        "seed": seed,
+        "rate": rate,
+        "real_time_factor": real_time_factor,
+    }
+    with Processes(SIM, values, use_sim_time=True) as nodes:
+        try:
+            while True:
+                nodes.check()
+                time.sleep(0.2)
+        except NodeEndedError as error:
+            _refuse(error)
+        except KeyboardInterrupt:
+            pass
+
+
+def _call(ask: Callable[..., object], timeout: float = 5.0) -> None:
+    """Call a service of the running robot and print its answer."""
+    from mbmrl_control.demo import monitoring
+
+    with monitoring() as monitor:
+        if not monitor.wait_for_robot(timeout):
+            _refuse(
+                f"no robot answers within {timeout:g} s: start one with `mbmrl sim`, on this ROS_DOMAIN_ID"
+            )
+        answer = ask(monitor)
+        response = monitor.wait(answer, timeout)
+    if response is None:
+        _refuse(f"the robot did not answer within {timeout:g} s")
+    if not response.success:
+        _refuse(response.message)
+    print(response.message)
+
+
+@app.command()
+def fault(
+    kind: Annotated[str, typer.Argument(help="Kind of the fault: leg_loss.")] = "leg_loss",
+    leg: Annotated[
+        int,
+        typer.Option(
+            help="Leg: 0, 1, 2 left front, middle, rear; 3, 4, 5 right; -1 a random one that still works."
+        ),
+    ] = -1,
+) -> None:
+    """Inject a fault into the running robot."""
+    from mbmrl_sim.faults import FaultError, choose_fault
+
+    try:
+        choose_fault(kind, leg, ())
+    except FaultError as error:
+        _refuse(error)
+    _call(lambda monitor: monitor.inject(kind, leg))
+
+
+@app.command()
+def clear() -> None:
+    """Undo all faults of the running robot."""
+    _call(lambda monitor: monitor.clear())
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Messages from and to what the core uses; nothing else."""
+
+from __future__ import annotations
+
+import array
+
+import numpy as np
+import safetensors
+import safetensors.torch
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Path as PathMessage
+
+from mbmrl_control.learners import Update
+from mbmrl_control.learners.online import Adaptation
+from mbmrl_control.planning.follower import Tracking
+from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, PlannerStatus
+from mbmrl_sim.conversions import ODOM_FRAME, to_header, to_quaternion
+from mbmrl_sim.state import Array
+
+
+def to_adapted_model(adaptation: Adaptation, seconds: float, prior_hash: str, learner: str) -> AdaptedModel:
+    """Message of an adaptation to observations up to a time in s."""
+    update = adaptation.update
+    content = safetensors.torch.save({name: t.contiguous() for name, t in update.items()}) if update else b""
+    return AdaptedModel(
+        header=to_header(seconds, ""),
+        sequence=adaptation.sequence,
+        state_sequence=adaptation.state_sequence,
+        prior_hash=prior_hash,
+        learner=learner,
+        update=array.array("B", content),
+    )
+
+
+def from_adapted_model(message: AdaptedModel) -> Update:
+    """Update of a message; empty where the prior itself is meant.
+
+    Raises:
+        ValueError: If the update is not in the safetensors format.
+    """
+    if not message.update:
+        return {}
+    try:
+        return safetensors.torch.load(bytes(message.update))
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"an update is not in the safetensors format: {error}") from None
+
+
+def to_adaptation_status(
+    adaptation: Adaptation, seconds: float, capacity: int, duration: float, frozen: bool
+) -> AdaptationStatus:
+    """Message of how an adaptation went; its duration in s."""
+    return AdaptationStatus(
+        header=to_header(seconds, ""),
+        sequence=adaptation.sequence,
+        state_sequence=adaptation.state_sequence,
+        window_length=adaptation.window,
+        window_capacity=capacity,
+        prior_error=adaptation.prior_error,
+        adapted_error=adaptation.adapted_error,
+        adaptation_time=duration,
+        rejected=adaptation.rejected,
+        frozen=frozen,
+    )
+
+
+def fill_tracking(status: PlannerStatus, tracking: Tracking) -> None:
+    """Write where the robot is into a planner's status."""
+    status.cross_track = tracking.cross_track
+    status.progress = tracking.progress
+    status.heading_error = tracking.heading_error
+    status.tracking_cost = tracking.cost
+
+
+def to_path(points: Array, headings: Array, seconds: float) -> PathMessage:
+    """Path message in the odom frame of points, shape (n, 2), m, and headings, shape (n,), rad."""
+    header = to_header(seconds, ODOM_FRAME)
+    message = PathMessage(header=header)
+    for (x, y), heading in zip(np.asarray(points).tolist(), np.asarray(headings).tolist(), strict=True):
+        pose = PoseStamped(header=header)
+        pose.pose.position.x, pose.pose.position.y = x, y
+        pose.pose.orientation = to_quaternion(0.0, 0.0, heading)
+        message.poses.append(pose)
+    return message

@@ -1,0 +1,163 @@
+"""A run of the whole stack: nodes as processes, a fault on the way, a live line, figures and pictures."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from mbmrl_control.evaluation import pictures, report
+from mbmrl_control.evaluation.figures import summarise
+from mbmrl_control.evaluation.record import Record
+from mbmrl_control.graph import SIM
+from mbmrl_control.monitor_node import MonitorNode
+from mbmrl_control.planning.follower import PathTracker
+from mbmrl_control.processes import NodeEndedError, Processes
+from mbmrl_control.tasks.cost import PathCost
+from mbmrl_control.tasks.paths import make_path
+from mbmrl_sim.faults import FaultPlan
+
+START_TIME = 60.0
+"""Time that the nodes have to get the robot moving, s."""
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What to run: times in s, rate in Hz; checkpoint None means the shipped one."""
+
+    duration: float
+    fault: FaultPlan | None
+    path: str
+    learner: str
+    checkpoint: Path | None
+    seed: int
+    rate: float
+
+
+@contextmanager
+def monitoring() -> Iterator[MonitorNode]:
+    """A monitor whose callbacks run in a thread of their own."""
+    rclpy.init()
+    node = MonitorNode()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            return
+
+    thread = threading.Thread(target=spin, name="monitor")
+    thread.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown()
+        thread.join()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _live_line(monitor: MonitorNode, elapsed: float, fault: str) -> Text:
+    planner, adaptation = monitor.planner, monitor.adaptation
+    parts = [f"t {elapsed:5.1f} s"]
+    if planner is not None:
+        parts.append(f"from path {abs(planner.cross_track) * 1e3:5.1f} mm")
+    if adaptation is not None:
+        parts.append(f"error prior {adaptation.prior_error:5.2f} adapted {adaptation.adapted_error:5.2f}")
+    if planner is not None:
+        parts.append(f"missed {planner.missed_ticks}")
+    lost = ", ".join(f"leg {leg} lost" for leg in sorted(monitor.lost_legs)) or fault
+    return Text("  |  ".join([*parts, lost]), style="bold red" if monitor.lost_legs else "")
+
+
+def _await_motion(monitor: MonitorNode, nodes: Processes) -> None:
+    end = time.monotonic() + START_TIME
+    while not monitor.moved.wait(0.05):
+        nodes.check()
+        if time.monotonic() > end:
+            raise NodeEndedError(f"no command was in force within {START_TIME:g} s")
+
+
+def _drive(settings: DemoSettings, monitor: MonitorNode, nodes: Processes, console: Console) -> float | None:
+    """Wait out the run; returns when the fault came into force, s since the first tick."""
+    plan, answer = settings.fault, None
+    start = time.monotonic()
+    fault_time = None
+    with Live(console=console, refresh_per_second=8) as live:
+        while (elapsed := time.monotonic() - start) < settings.duration:
+            nodes.check()
+            if plan is not None and answer is None and elapsed >= plan.time:
+                answer = monitor.inject(plan.kind, plan.leg)
+            if answer is not None and answer.done() and fault_time is None:
+                response = answer.result()
+                if not response.success:
+                    raise NodeEndedError(f"the fault was refused: {response.message}")
+                since = response.fault.since.sec + response.fault.since.nanosec * 1e-9
+                fault_time = since - monitor.ticks[0].observation.time
+            live.update(_live_line(monitor, elapsed, "intact"))
+            time.sleep(0.02)
+    return fault_time
+
+
+def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str, Any]:
+    """Run the stack and write its record.
+
+    Args:
+        settings: What to run.
+        folder: Where to write; it must not exist.
+        console: Where to show progress.
+
+    Returns:
+        The object of summary.json.
+
+    Raises:
+        NodeEndedError: If a node ended by itself, or the robot did not get going.
+    """
+    logs = folder / "logs"
+    logs.mkdir(parents=True)
+    values = {
+        "seed": settings.seed,
+        "rate": settings.rate,
+        "path": settings.path,
+        "learner": settings.learner,
+        "checkpoint": None if settings.checkpoint is None else str(settings.checkpoint.resolve()),
+    }
+    with monitoring() as monitor, Processes(SIM, values, use_sim_time=True, log_folder=logs) as nodes:
+        with console.status("starting the nodes"):
+            _await_motion(monitor, nodes)
+        fault_time = _drive(settings, monitor, nodes, console)
+        ticks = list(monitor.ticks)
+    record = Record(
+        settings.learner,
+        settings.path,
+        settings.seed,
+        settings.rate,
+        None if settings.fault is None else str(settings.fault),
+        fault_time,
+        ticks,
+    )
+    path = make_path(settings.path)
+    tracker = PathTracker(path, PathCost())
+    tracking = record.track(tracker)
+    summary = summarise(record, tracking, settings.duration)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    record.write_csv(folder / "ticks.csv", tracking)
+    console.print(report.table(summary))
+    reference, _ = tracker.to_odom(path.points, path.headings)
+    pictures.plot(record, tracking, reference, folder / "plot.png")
+    pictures.film(record, reference, folder / "robot.mp4", console)
+    console.print(f"written: {folder}/ (summary.json, ticks.csv, plot.png, robot.mp4)")
+    return summary

@@ -1,0 +1,1 @@
+"""Learned dynamics: what the model sees and predicts, its network, and its files."""

@@ -1,0 +1,127 @@
+"""What the dynamics model sees and predicts: heading-relative inputs and outputs.
+
+The body state (20 numbers) is the state without x, y and yaw, with the velocity turned into the robot's
+heading; with the action it makes the 22 inputs. The 21 outputs are changes over one control interval, seen
+in the heading at its start: of the body state, with roll and pitch as angles, then the displacement and the
+change of yaw. So what the model predicts does not depend on where the robot is or where it looks.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from mbmrl_sim import state as layout
+
+BODY_SIZE: Final = 20
+INPUT_SIZE: Final = BODY_SIZE + layout.ACTION_SIZE
+OUTPUT_SIZE: Final = 21
+
+# Layout of the body state.
+_VELOCITY: Final = slice(1, 4)
+_ROLL: Final = slice(4, 6)
+_PITCH: Final = slice(6, 8)
+_REST: Final = slice(8, BODY_SIZE)  # angular velocity, leg phases and speeds, back-EMF, battery
+# Layout of the outputs.
+_HEIGHT_AND_VELOCITY_CHANGE: Final = slice(0, 4)
+_ROLL_CHANGE: Final = 4
+_PITCH_CHANGE: Final = 5
+_REST_CHANGE: Final = slice(6, 18)
+_DISPLACEMENT: Final = slice(18, 20)
+_TURN: Final = 20
+
+
+def rotate(vectors: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Turn the x and y of vectors, shape (..., 2 or more), by an angle of shape (...)."""
+    x, y = vectors[..., 0], vectors[..., 1]
+    turned = torch.stack([cosine * x - sine * y, sine * x + cosine * y], dim=-1)
+    return torch.cat([turned, vectors[..., 2:]], dim=-1)
+
+
+def body_state(states: Tensor) -> Tensor:
+    """Body states of states, shape (..., 24) -> (..., 20)."""
+    cosine, sine = states[..., layout.YAW].unbind(-1)
+    return torch.cat(
+        [
+            states[..., 2:3],
+            rotate(states[..., layout.LINEAR_VELOCITY], cosine, -sine),
+            states[..., layout.ROLL],
+            states[..., layout.PITCH],
+            states[..., layout.ANGULAR_VELOCITY.start :],
+        ],
+        dim=-1,
+    )
+
+
+def planar_pose(states: Tensor) -> Tensor:
+    """x (m), y (m) and yaw (rad) of states, shape (..., 24) -> (..., 3)."""
+    cosine, sine = states[..., layout.YAW].unbind(-1)
+    return torch.cat([states[..., :2], torch.atan2(sine, cosine).unsqueeze(-1)], dim=-1)
+
+
+def model_inputs(states: Tensor, actions: Tensor) -> Tensor:
+    """Inputs of the model, shapes (..., 24) and (..., 2) -> (..., 22)."""
+    return torch.cat([body_state(states), actions], dim=-1)
+
+
+def _angle_between(start: Tensor, end: Tensor) -> Tensor:
+    """Angle from one cosine-sine pair to another, shapes (..., 2) -> (...), rad."""
+    cosine, sine = rotate(end, start[..., 0], -start[..., 1]).unbind(-1)
+    return torch.atan2(sine, cosine)
+
+
+def model_targets(states: Tensor, next_states: Tensor) -> Tensor:
+    """What the model should predict for transitions, shapes (..., 24) twice -> (..., 21)."""
+    body, following = body_state(states), body_state(next_states)
+    cosine, sine = states[..., layout.YAW].unbind(-1)
+    turn = _angle_between(states[..., layout.YAW], next_states[..., layout.YAW])
+    # The next velocity is seen in the heading at the start.
+    velocity = rotate(following[..., _VELOCITY], torch.cos(turn), torch.sin(turn))
+    angles = [
+        _angle_between(body[..., _ROLL], following[..., _ROLL]),
+        _angle_between(body[..., _PITCH], following[..., _PITCH]),
+    ]
+    return torch.cat(
+        [
+            following[..., :1] - body[..., :1],
+            velocity - body[..., _VELOCITY],
+            torch.stack(angles, dim=-1),
+            following[..., _REST] - body[..., _REST],
+            rotate(next_states[..., :2] - states[..., :2], cosine, -sine),
+            turn.unsqueeze(-1),
+        ],
+        dim=-1,
+    )
+
+
+def advance(body: Tensor, pose: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply predictions: the inverse of `model_targets`.
+
+    Args:
+        body: Body states, shape (..., 20).
+        pose: Planar poses, shape (..., 3).
+        prediction: Outputs of the model, shape (..., 21).
+
+    Returns:
+        Body states and planar poses one interval later.
+    """
+    angles = prediction[..., [_ROLL_CHANGE, _PITCH_CHANGE, _TURN]]
+    (roll_cosine, pitch_cosine, turn_cosine) = torch.cos(angles).unbind(-1)
+    (roll_sine, pitch_sine, turn_sine) = torch.sin(angles).unbind(-1)
+    yaw = pose[..., 2]
+    step = rotate(prediction[..., _DISPLACEMENT], torch.cos(yaw), torch.sin(yaw))
+    pose = torch.cat([pose[..., :2] + step, (yaw + angles[..., 2]).unsqueeze(-1)], dim=-1)
+    upper = body[..., : _VELOCITY.stop] + prediction[..., _HEIGHT_AND_VELOCITY_CHANGE]
+    body = torch.cat(
+        [
+            upper[..., :1],
+            rotate(upper[..., _VELOCITY], turn_cosine, -turn_sine),
+            rotate(body[..., _ROLL], roll_cosine, roll_sine),
+            rotate(body[..., _PITCH], pitch_cosine, pitch_sine),
+            body[..., _REST] + prediction[..., _REST_CHANGE],
+        ],
+        dim=-1,
+    )
+    return body, pose

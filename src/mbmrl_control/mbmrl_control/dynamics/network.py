@@ -1,0 +1,99 @@
+"""The dynamics network as plain tensors: layers, forward pass, backward pass, normalisation.
+
+The layers are no modules, since learners apply updates to them in closed form and differentiate through
+those updates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+Layers = list[tuple[Tensor, Tensor]]
+"""Weight, shape (outputs, inputs), and bias, shape (outputs,), of each layer; ReLU between them."""
+
+DEVIATION_FLOOR: Final = 1e-3
+"""Smallest deviation that is divided by, as a share of the largest magnitude of that dimension: a
+dimension that hardly varies in the data must not explode when it does later."""
+
+
+def initial_layers(sizes: Sequence[int], generator: torch.Generator) -> Layers:
+    """Layers of given sizes with uniform weights (He et al., 2015); the last layer is small."""
+    layers = []
+    for index, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        last = index == len(sizes) - 2
+        bound = (0.1 if last else 1.0) * math.sqrt(6.0 / inputs)
+        weight = (torch.rand(outputs, inputs, generator=generator) * 2 - 1) * bound
+        layers.append((weight, torch.zeros(outputs)))
+    return layers
+
+
+def activations(layers: Layers, inputs: Tensor) -> list[Tensor]:
+    """Input of each layer and, last, the output; shapes (..., size of the layer)."""
+    values = [inputs]
+    for index, (weight, bias) in enumerate(layers):
+        value = values[-1] @ weight.T + bias
+        values.append(torch.relu(value) if index < len(layers) - 1 else value)
+    return values
+
+
+def backward(layers: Layers, values: list[Tensor], output_gradient: Tensor) -> list[Tensor]:
+    """Gradient with respect to each layer's output before its ReLU, shapes (..., outputs of the layer).
+
+    It is made of differentiable operations, so that a meta-gradient can pass through it.
+    """
+    gradients = [output_gradient]
+    for index in range(len(layers) - 1, 0, -1):
+        below = gradients[0] @ layers[index][0]
+        gradients.insert(0, below * (values[index] > 0))
+    return gradients
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """Means and deviations of inputs, shape (22,), and outputs, shape (21,)."""
+
+    input_mean: Tensor
+    input_deviation: Tensor
+    output_mean: Tensor
+    output_deviation: Tensor
+
+    @staticmethod
+    def fit(inputs: Tensor, targets: Tensor) -> Normalizer:
+        """Statistics of a whole data set, shapes (n, 22) and (n, 21)."""
+
+        def statistics(values: Tensor) -> tuple[Tensor, Tensor]:
+            floor = (DEVIATION_FLOOR * values.abs().amax(0)).clamp_min(1e-6)
+            return values.mean(0), torch.maximum(values.std(0), floor)
+
+        return Normalizer(*statistics(inputs), *statistics(targets))
+
+    def inputs(self, inputs: Tensor) -> Tensor:
+        """Normalise inputs, shape (..., 22)."""
+        return (inputs - self.input_mean) / self.input_deviation
+
+    def targets(self, targets: Tensor) -> Tensor:
+        """Normalise targets, shape (..., 21)."""
+        return (targets - self.output_mean) / self.output_deviation
+
+    def fold(self, layers: Layers) -> Layers:
+        """Layers that map raw inputs to raw outputs, by putting the normalisation into first and last."""
+        weight, bias = layers[0]
+        scaled = weight / self.input_deviation
+        folded = [(scaled, bias - scaled @ self.input_mean), *layers[1:]]
+        weight, bias = folded[-1]
+        folded[-1] = (
+            weight * self.output_deviation.unsqueeze(1),
+            bias * self.output_deviation + self.output_mean,
+        )
+        return folded
+
+
+def one_step_error(layers: Layers, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error of normalised predictions over all dimensions, a scalar."""
+    return (activations(layers, inputs)[-1] - targets).square().mean()

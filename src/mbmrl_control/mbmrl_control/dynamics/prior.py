@@ -1,0 +1,170 @@
+"""A prior on disk: one safetensors file with its normaliser, learner, dimensions and settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
+from mbmrl_control.dynamics.network import Layers, Normalizer
+from mbmrl_sim.state import ACTION_SIZE, STATE_SIZE
+
+FORMAT: Final = "mbmrl-prior-1"
+_NORMALIZER: Final = ("input_mean", "input_deviation", "output_mean", "output_deviation")
+
+
+class PriorError(ValueError):
+    """A file that holds no prior for this robot; its text says why."""
+
+
+@dataclass(frozen=True)
+class PriorSettings:
+    """What a prior was made for and with.
+
+    Attributes:
+        learner: Name of the learner.
+        window: M, transitions to adapt on.
+        rate: Control rate of the data, Hz.
+        training: Settings and figures of the training, for the record.
+    """
+
+    learner: str
+    window: int
+    rate: float
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Meta-learned weights theta*, what the learner needs beside them, and the normaliser."""
+
+    layers: Layers
+    normalizer: Normalizer
+    settings: PriorSettings
+    extras: dict[str, Tensor] = field(default_factory=dict)
+    """Tensors of the learner, such as GrBAL's step sizes ``psi``, shape (layers,)."""
+
+    def to_bytes(self) -> bytes:
+        """The file's content; equal priors give equal bytes."""
+        tensors = {f"normalizer.{name}": getattr(self.normalizer, name) for name in _NORMALIZER}
+        for index, (weight, bias) in enumerate(self.layers):
+            tensors |= {f"layers.{index}.weight": weight, f"layers.{index}.bias": bias}
+        tensors |= {f"learner.{name}": tensor for name, tensor in self.extras.items()}
+        header = {
+            "format": FORMAT,
+            "state_size": STATE_SIZE,
+            "action_size": ACTION_SIZE,
+            "learner": self.settings.learner,
+            "window": self.settings.window,
+            "rate": self.settings.rate,
+            "training": self.settings.training,
+        }
+        # One key only: safetensors does not keep the order of several.
+        metadata = {"mbmrl": json.dumps(header, sort_keys=True)}
+        contiguous = {name: tensor.detach().float().contiguous() for name, tensor in tensors.items()}
+        return safetensors.torch.save(contiguous, metadata)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the file's content, in hexadecimal."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def check_rate(self, rate: float) -> None:
+        """Refuse a control rate, Hz, at which the model does not predict.
+
+        Raises:
+            PriorError: If the prior was trained on another rate.
+        """
+        if rate != self.settings.rate:
+            raise PriorError(
+                f"the prior predicts at {self.settings.rate:g} Hz, not at {rate:g} Hz: train one with"
+                f" data of that rate, or use {self.settings.rate:g} Hz"
+            )
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all."""
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(self.to_bytes())
+        partial.rename(path)
+
+
+def load_prior(path: Path) -> Prior:
+    """Read a prior.
+
+    Raises:
+        PriorError: If there is no such file, or it holds no prior for this robot.
+    """
+    if not path.is_file():
+        raise PriorError(f"there is no checkpoint {path}")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise PriorError(f"{path} is cut or no safetensors file: {error}") from None
+    try:
+        header = json.loads(metadata["mbmrl"])
+        _check_header(path, header)
+        settings = PriorSettings(
+            str(header["learner"]), int(header["window"]), float(header["rate"]), dict(header["training"])
+        )
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise PriorError(f"{path} has no header of an mbmrl prior: {error}") from None
+    return Prior(
+        _layers(path, tensors),
+        _normalizer(path, tensors),
+        settings,
+        {
+            name.removeprefix("learner."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("learner.")
+        },
+    )
+
+
+def _check_header(path: Path, header: dict[str, Any]) -> None:
+    if header["format"] != FORMAT:
+        raise PriorError(f"{path} has format {header['format']!r}: allowed is {FORMAT!r}")
+    sizes = (header["state_size"], header["action_size"])
+    if sizes != (STATE_SIZE, ACTION_SIZE):
+        raise PriorError(
+            f"{path} is for a robot of {sizes[0]} states and {sizes[1]} actions: this robot has"
+            f" {STATE_SIZE} and {ACTION_SIZE}"
+        )
+
+
+def _layers(path: Path, tensors: dict[str, Tensor]) -> Layers:
+    count = sum(name.startswith("layers.") and name.endswith(".weight") for name in tensors)
+    layers: Layers = []
+    size = INPUT_SIZE
+    for index in range(count):
+        weight = tensors[f"layers.{index}.weight"] if f"layers.{index}.weight" in tensors else None
+        bias = tensors.get(f"layers.{index}.bias")
+        if weight is None or bias is None or weight.shape != (len(bias), size):
+            raise PriorError(f"{path}: layer {index} is missing or does not take {size} inputs")
+        layers.append((weight, bias))
+        size = len(bias)
+    if not layers or size != OUTPUT_SIZE:
+        raise PriorError(f"{path}: the network has {size if layers else 0} outputs, wanted are {OUTPUT_SIZE}")
+    if not all(torch.isfinite(tensor).all() for layer in layers for tensor in layer):
+        raise PriorError(f"{path}: the weights are not finite")
+    return layers
+
+
+def _normalizer(path: Path, tensors: dict[str, Tensor]) -> Normalizer:
+    statistics = []
+    for name in _NORMALIZER:
+        tensor = tensors.get(f"normalizer.{name}")
+        size = INPUT_SIZE if name.startswith("input") else OUTPUT_SIZE
+        if tensor is None or tensor.shape != (size,) or not torch.isfinite(tensor).all():
+            raise PriorError(f"{path}: normalizer.{name} is missing or has not {size} finite numbers")
+        statistics.append(tensor)
+    return Normalizer(*statistics)

@@ -1,0 +1,96 @@
+"""Figures of a run: tracking before and after the fault, recovery, model error, times."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from mbmrl_control.evaluation.record import Record
+from mbmrl_sim.state import Array
+
+START_UP: Final = 2.0
+"""Time at the start of a run, in which the robot gets going, that counts for nothing, s."""
+RECOVERY_WINDOW: Final = 2.0
+"""Time over which the distance from the path is averaged to tell whether the robot has recovered, s."""
+RECOVERY_LEVEL: Final = 1.5
+"""Share of the distance before the fault that counts as recovered."""
+
+
+def _mean(values: Array) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None
+
+
+def _percentiles(seconds: Array) -> dict[str, float | None]:
+    finite = seconds[np.isfinite(seconds)] * 1e3
+    return {
+        name: float(np.percentile(finite, percent)) if len(finite) else None
+        for name, percent in (("p50", 50), ("p99", 99))
+    }
+
+
+def recovery_time(time: Array, distance: Array, fault_time: float) -> float | None:
+    """Time from the fault until the robot is back at its path, s.
+
+    It is the first time from which on the mean distance from the path, both over the next RECOVERY_WINDOW
+    and over the rest of the run, is at most RECOVERY_LEVEL times the mean before the fault.
+
+    Args:
+        time: Time of each tick, shape (n,), s.
+        distance: Distance from the path, shape (n,), m.
+        fault_time: Time of the fault, s.
+
+    Returns:
+        The time, or None where the robot does not recover.
+    """
+    before = distance[(time >= START_UP) & (time < fault_time)]
+    if not len(before):
+        return None
+    level = RECOVERY_LEVEL * before.mean()
+    for start in np.flatnonzero(time >= fault_time):
+        if time[-1] - time[start] < RECOVERY_WINDOW:
+            break
+        window = distance[start:][time[start:] < time[start] + RECOVERY_WINDOW]
+        if window.mean() <= level and distance[start:].mean() <= level:
+            return float(time[start] - fault_time)
+    return None
+
+
+def summarise(record: Record, tracking: dict[str, Array], duration: float) -> dict[str, Any]:
+    """The object of summary.json; None stands for what was not measured.
+
+    Args:
+        record: The run.
+        tracking: What `Record.track` tells of it.
+        duration: Time for which the run was planned, s.
+    """
+    time, distance = record.time, np.abs(tracking["cross_track"])
+    fault_time = record.fault_time
+    before = (time >= START_UP) & (time < (duration if fault_time is None else fault_time))
+    after = time >= fault_time if fault_time is not None else np.zeros(len(time), dtype=bool)
+    commanded = record.array("commanded")
+    # Ticks count from the first one in which a command was in force.
+    started = int(commanded.argmax()) if commanded.any() else len(commanded)
+    active = commanded[started:]
+    elapsed = float(time[-1] - time[started]) if len(active) > 1 else 0.0
+    return {
+        "learner": record.learner,
+        "path": record.path,
+        "seed": record.seed,
+        "rate_hz": record.rate,
+        "duration_s": duration,
+        "ticks": len(active),
+        "missed_ticks": int((active == 0).sum()),
+        "command_rate_hz": float((active[1:].sum()) / elapsed) if elapsed else None,
+        "fault": record.fault,
+        "planning_ms": _percentiles(record.array("planning_time")),
+        "adaptation_ms": _percentiles(record.array("adaptation_time")),
+        "tracking_cost": {"before": _mean(tracking["cost"][before]), "after": _mean(tracking["cost"][after])},
+        "cross_track_m": {"before": _mean(distance[before]), "after": _mean(distance[after])},
+        "recovery_s": None if fault_time is None else recovery_time(time, distance, fault_time),
+        "model_error": {
+            "prior_after": _mean(record.array("prior_error")[after]),
+            "adapted_after": _mean(record.array("adapted_error")[after]),
+        },
+    }

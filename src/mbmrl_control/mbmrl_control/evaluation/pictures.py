@@ -1,0 +1,106 @@
+"""Pictures of a run: a plot, and a film of the robot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import imageio_ffmpeg
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image, ImageDraw
+from rich.console import Console
+from rich.progress import track
+
+from mbmrl_control.evaluation.record import Record
+from mbmrl_sim.render import render
+from mbmrl_sim.state import Array
+
+FRAME_RATE: Final = 10.0
+"""Pictures per second of a film."""
+WIDTH: Final = 400
+HEIGHT: Final = 304
+"""Size of a film, pixels; encoders want multiples of 16."""
+_SMOOTHING: Final = 0.5
+
+
+def _smooth(time: Array, values: Array) -> Array:
+    """Mean over the last _SMOOTHING s."""
+    starts = np.searchsorted(time, time - _SMOOTHING)
+    return np.array(
+        [
+            np.nanmean(values[s : e + 1]) if np.isfinite(values[s : e + 1]).any() else np.nan
+            for e, s in enumerate(starts)
+        ]
+    )
+
+
+def plot(record: Record, tracking: dict[str, Array], reference: Array, file: Path) -> None:
+    """Draw the path walked against the reference, the distance from it, and the model error.
+
+    Args:
+        record: The run.
+        tracking: What `Record.track` tells of it.
+        reference: Points of the path, shape (n, 2), m, odom.
+        file: PNG file to write.
+    """
+    time, states = record.time, record.states
+    figure = plt.figure(figsize=(11, 4.6), layout="constrained")
+    grid = figure.add_gridspec(2, 2, width_ratios=(1, 1.3))
+    ground = figure.add_subplot(grid[:, 0])
+    distance, error = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
+    near = np.abs(reference - np.clip(reference, states[:, :2].min(0) - 0.3, states[:, :2].max(0) + 0.3)) == 0
+    ground.plot(*reference[near.all(1)].T, color="0.75", lw=3, label="reference")
+    fault = record.fault_time
+    split = len(time) if fault is None else int(np.searchsorted(time, fault))
+    ground.plot(*states[: split + 1, :2].T, color="tab:blue", lw=1.2, label="walked, intact")
+    if fault is not None and split < len(time):
+        ground.plot(*states[split:, :2].T, color="tab:orange", lw=1.2, label="walked, leg lost")
+        ground.plot(*states[split, :2], "rX", ms=10, label="fault")
+    ground.set(xlabel="x [m]", ylabel="y [m]", title=f"{record.learner} on {record.path}", aspect="equal")
+    ground.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
+    distance.plot(time, np.abs(tracking["cross_track"]) * 1e3, color="tab:blue", lw=1)
+    distance.set(ylabel="distance from path [mm]", ylim=(0, None))
+    distance.tick_params(labelbottom=False)
+    for name, colour in (("prior", "tab:red"), ("adapted", "tab:green")):
+        error.plot(time, _smooth(time, record.array(f"{name}_error")), color=colour, lw=1.2, label=name)
+    error.set(xlabel="time [s]", ylabel="one-step error", ylim=(0, None))
+    error.legend(loc="upper left", frameon=False)
+    for axes in (distance, error):
+        axes.grid(alpha=0.3)
+        axes.sharex(error)
+        if fault is not None:
+            axes.axvline(fault, color="red", ls="--", lw=1)
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
+
+
+def film(record: Record, reference: Array, file: Path, console: Console) -> None:
+    """Render the robot as it walked, at FRAME_RATE pictures per second.
+
+    Args:
+        record: The run.
+        reference: Points of the path, shape (n, 2), m, odom.
+        file: MP4 file to write.
+        console: Where to show progress.
+    """
+    every = max(1, round(record.rate / FRAME_RATE))
+    ticks, time = record.ticks[::every], record.time[::every]
+    pictures = render(record.states[::every], [set(t.lost_legs) for t in ticks], reference, WIDTH, HEIGHT)
+    writer = imageio_ffmpeg.write_frames(
+        str(file), (WIDTH, HEIGHT), fps=record.rate / every, codec="libx264", quality=7
+    )
+    writer.send(None)
+    shown = track(zip(pictures, ticks, time, strict=True), "rendering", total=len(ticks), console=console)
+    for picture, tick, seconds in shown:
+        image = Image.fromarray(picture)
+        lost = "".join(f"  leg {leg} lost" for leg in sorted(tick.lost_legs))
+        ImageDraw.Draw(image).text(
+            (8, 6), f"{seconds:4.1f} s{lost}", fill=(200, 30, 30) if lost else (40, 40, 40)
+        )
+        writer.send(np.ascontiguousarray(image))
+    writer.close()

@@ -1,0 +1,42 @@
+"""The figures of a run as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+
+def _number(value: float | None, digits: int, unit: str = "") -> str:
+    return "-" if value is None else f"{value:.{digits}f}{f' {unit}' if unit else ''}"
+
+
+def table(summary: dict[str, Any]) -> Table:
+    """Table of the object of summary.json."""
+    fault = summary["fault"] or "no fault"
+    result = Table(title=f"{summary['learner']} on {summary['path']}, {fault}", title_justify="left")
+    for column in ("", "before the fault", "after it"):
+        result.add_column(column, justify="left" if not column else "right")
+
+    def millimetres(value: float | None) -> float | None:
+        return None if value is None else value * 1e3
+
+    cost, distance, error = summary["tracking_cost"], summary["cross_track_m"], summary["model_error"]
+    result.add_row("tracking cost per step", _number(cost["before"], 2), _number(cost["after"], 2))
+    result.add_row(
+        "distance from the path",
+        _number(millimetres(distance["before"]), 1, "mm"),
+        _number(millimetres(distance["after"]), 1, "mm"),
+    )
+    result.add_row("time to recover", "", _number(summary["recovery_s"], 2, "s"))
+    result.add_row("one-step error of the prior", "", _number(error["prior_after"], 3))
+    result.add_row("one-step error of the adapted model", "", _number(error["adapted_after"], 3))
+    result.add_section()
+    result.add_row("", "median", "p99")
+    for name in ("planning", "adaptation"):
+        times = summary[f"{name}_ms"]
+        result.add_row(f"{name} time", _number(times["p50"], 2, "ms"), _number(times["p99"], 2, "ms"))
+    result.add_section()
+    result.add_row("command rate", _number(summary["command_rate_hz"], 2, "Hz"), "")
+    result.add_row("ticks missed", f"{summary['missed_ticks']} of {summary['ticks']}", "")
+    return result

@@ -1,0 +1,52 @@
+"""The nodes that run, in one place: the launch files and the ``mbmrl`` command both read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """A node: its package, its executable there, and the arguments of a launch that it takes.
+
+    Attributes:
+        package: Name of the package.
+        executable: Name of the executable, and of the Python module and the node.
+        parameters: Parameters that launch arguments of the same name set.
+        uses_sim_time: Whether the node follows /clock where there is one.
+    """
+
+    package: str
+    executable: str
+    parameters: tuple[str, ...]
+    uses_sim_time: bool = True
+
+    @property
+    def module(self) -> str:
+        """Python module whose ``main`` runs the node."""
+        return f"{self.package}.{self.executable}"
+
+
+_SIMULATOR: Final = NodeSpec(
+    "mbmrl_sim", "simulator_node", ("seed", "rate", "real_time_factor"), uses_sim_time=False
+)
+_BRIDGE: Final = NodeSpec("mbmrl_control", "serial_bridge_node", ("port",), uses_sim_time=False)
+_ADAPTATION: Final = NodeSpec("mbmrl_control", "adaptation_node", ("learner", "checkpoint"))
+_PLANNER: Final = NodeSpec("mbmrl_control", "mpc_node", ("learner", "checkpoint", "path", "rate", "seed"))
+
+SIM: Final = (_SIMULATOR, _ADAPTATION, _PLANNER)
+"""Simulated robot, adaptation, planning."""
+HARDWARE: Final = (_BRIDGE, _ADAPTATION, _PLANNER)
+"""Robot on a serial port, adaptation, planning."""
+
+ARGUMENTS: Final[dict[str, tuple[type, str]]] = {
+    "seed": (int, "Seed of leg phases, random faults and the planner's samples"),
+    "rate": (float, "Control rate, Hz"),
+    "real_time_factor": (float, "Simulated seconds per second"),
+    "learner": (str, "Learner: grbal adapts, mb does not"),
+    "checkpoint": (str, "File of the prior, *.safetensors; empty: the shipped one of the learner"),
+    "path": (str, "Path to follow: straight, left, right, zigzag or figure_eight"),
+    "port": (str, "Serial port of the robot, such as /dev/ttyUSB0"),
+}
+"""Launch arguments that set parameters of the same name: type and description."""

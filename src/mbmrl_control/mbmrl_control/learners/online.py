@@ -1,0 +1,120 @@
+"""Online adaptation (Algorithm 2 of the paper): the window of the last M transitions, tick by tick."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from mbmrl_control.dynamics.features import model_inputs, model_targets
+from mbmrl_control.dynamics.network import one_step_error
+from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.learners import Update, make_learner
+from mbmrl_sim.state import Observation
+
+JUDGED: Final = 8
+"""Predictions over which an adapted model must be no worse than the prior to be used."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Outcome of one tick.
+
+    Attributes:
+        sequence: Number of the adaptation.
+        state_sequence: Number of the newest observation.
+        update: What changed; empty where the prior itself is to be used.
+        prior_error: One-step error of the prior on the newest transition; NaN where none ended.
+        adapted_error: The same of the model that was adapted before that transition was seen.
+        window: Transitions in the window.
+        rejected: Updates withheld so far.
+    """
+
+    sequence: int
+    state_sequence: int
+    update: Update
+    prior_error: float
+    adapted_error: float
+    window: int
+    rejected: int
+
+
+class OnlineAdapter:
+    """Keeps the last M transitions, adapts from the prior on them, and checks what comes out.
+
+    An update that is not finite, or whose predecessors predicted worse than the prior over the last
+    JUDGED transitions, is withheld: the prior takes its place.
+    """
+
+    def __init__(self, prior: Prior) -> None:
+        """Adapt a prior by the learner that it was made for."""
+        self.learner = make_learner(prior)
+        self.capacity = prior.settings.window
+        self.frozen = False
+        """Whether the last update is kept as it is."""
+        self._normalizer = prior.normalizer
+        self._sequence = 0
+        self._rejected = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all transitions."""
+        self.learner.reset()
+        self._inputs: deque[Tensor] = deque(maxlen=self.capacity)
+        self._targets: deque[Tensor] = deque(maxlen=self.capacity)
+        self._errors: deque[tuple[float, float]] = deque(maxlen=JUDGED)
+        self._candidate: Update = {}
+        self._update: Update = {}
+        self._last: Observation | None = None
+
+    @torch.inference_mode()
+    def observe(self, observation: Observation) -> Adaptation:
+        """Take in an observation and adapt.
+
+        Only successive observations make a transition, and only where one action was in force between
+        them. A new episode starts with an empty window.
+        """
+        if self._last is not None and observation.episode != self._last.episode:
+            self.reset()
+        last, self._last = self._last, observation
+        errors = (math.nan, math.nan)
+        if last is not None and observation.sequence == last.sequence + 1 and observation.interval > 0:
+            errors = self._learn(last, observation)
+        self._sequence += 1
+        return Adaptation(
+            self._sequence, observation.sequence, self._update, *errors, len(self._inputs), self._rejected
+        )
+
+    def _learn(self, last: Observation, observation: Observation) -> tuple[float, float]:
+        state = torch.from_numpy(last.state)
+        following = torch.from_numpy(observation.state)
+        # Differences of positions are taken in double precision, the network works in single.
+        raw = model_inputs(state, torch.from_numpy(observation.action)).float()
+        inputs = self._normalizer.inputs(raw)
+        targets = self._normalizer.targets(model_targets(state, following).float())
+        adapted = self.learner.adapted_layers(self._candidate)
+        errors = (
+            float(one_step_error(self.learner.layers, inputs, targets)),
+            float(one_step_error(adapted, inputs, targets)),
+        )
+        self._errors.append(errors)
+        self._inputs.append(inputs)
+        self._targets.append(targets)
+        if not self.frozen:
+            self._candidate = self.learner.adapt(torch.stack([*self._inputs]), torch.stack([*self._targets]))
+            self._update = self._checked(self._candidate)
+        return errors
+
+    def _checked(self, update: Update) -> Update:
+        finite = all(bool(torch.isfinite(tensor).all()) for tensor in update.values())
+        prior, adapted = (sum(column) for column in zip(*self._errors, strict=True))
+        if finite and adapted <= prior:
+            return update
+        self._rejected += bool(update)
+        if not finite:
+            self._candidate = {}
+        return {}

@@ -1,0 +1,77 @@
+"""Listens to a run and records it; injects faults through the service."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from rclpy.node import Node
+from rclpy.task import Future
+
+from mbmrl_control.evaluation.record import Tick
+from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlannerStatus, RobotState
+from mbmrl_msgs.srv import ClearFaults, InjectFault
+from mbmrl_sim import qos
+from mbmrl_sim.conversions import from_robot_state
+
+
+class MonitorNode(Node):  # type: ignore[misc]
+    """Keeps a tick for each robot state, and the newest status of each node."""
+
+    def __init__(self) -> None:
+        """Subscribe to what the nodes publish."""
+        super().__init__("monitor_node")
+        self.ticks: list[Tick] = []
+        """A tick for each robot state, in order."""
+        self.planner: PlannerStatus | None = None
+        self.adaptation: AdaptationStatus | None = None
+        self.lost_legs: frozenset[int] = frozenset()
+        self.moved = threading.Event()
+        """Set when the first command is in force."""
+        self._by_sequence: dict[int, Tick] = {}
+        self._last_command = 0
+        self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
+        self.create_subscription(PlannerStatus, "planner_status", self._take_planner, qos.STATE)
+        self.create_subscription(AdaptationStatus, "adaptation_status", self._take_adaptation, qos.STATE)
+        self.create_subscription(FaultArray, "faults", self._take_faults, qos.LATCHED)
+        self._inject = self.create_client(InjectFault, "inject_fault")
+        self._clear = self.create_client(ClearFaults, "clear_faults")
+
+    def _take_state(self, message: RobotState) -> None:
+        fresh = message.command_sequence > self._last_command
+        self._last_command = max(self._last_command, message.command_sequence)
+        tick = Tick(from_robot_state(message), commanded=fresh, lost_legs=self.lost_legs)
+        self.ticks.append(tick)
+        self._by_sequence[message.sequence] = tick
+        if fresh:
+            self.moved.set()
+
+    def _take_planner(self, message: PlannerStatus) -> None:
+        self.planner = message
+        if message.state_sequence in self._by_sequence:
+            self._by_sequence[message.state_sequence].planning_time = message.planning_time
+
+    def _take_adaptation(self, message: AdaptationStatus) -> None:
+        self.adaptation = message
+        if (tick := self._by_sequence.get(message.state_sequence)) is not None:
+            tick.prior_error, tick.adapted_error = message.prior_error, message.adapted_error
+            tick.adaptation_time = message.adaptation_time
+
+    def _take_faults(self, message: FaultArray) -> None:
+        self.lost_legs = frozenset(fault.leg for fault in message.faults)
+
+    def inject(self, kind: str, leg: int) -> Future:
+        """Ask for a fault; the future holds the service's response."""
+        return self._inject.call_async(InjectFault.Request(kind=kind, leg=leg))
+
+    def clear(self) -> Future:
+        """Ask for all faults to be undone; the future holds the service's response."""
+        return self._clear.call_async(ClearFaults.Request())
+
+    def wait_for_robot(self, timeout: float) -> bool:
+        """Wait until the fault services are there, at most a time in s."""
+        end = time.monotonic() + timeout
+        return all(
+            client.wait_for_service(max(0.0, end - time.monotonic()))
+            for client in (self._inject, self._clear)
+        )

@@ -1,0 +1,190 @@
+"""Plans with the newest adapted model and publishes motor commands at a fixed rate."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+
+import numpy as np
+from nav_msgs.msg import Path as PathMessage
+from rclpy.node import Node
+from std_srvs.srv import SetBool
+
+from mbmrl_control import conversions, worker
+from mbmrl_control.dynamics.network import Layers
+from mbmrl_control.learners import make_learner
+from mbmrl_control.planning.follower import PathFollower, PathTracker
+from mbmrl_control.planning.mppi import Mppi, Plan
+from mbmrl_control.settings import PlannerSettings
+from mbmrl_control.tasks.paths import make_path
+from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
+from mbmrl_sim import qos
+from mbmrl_sim.conversions import from_robot_state, to_header, to_motor_command, to_seconds
+from mbmrl_sim.parameters import declare, on_change
+from mbmrl_sim.spin import run
+from mbmrl_sim.state import Array, Observation
+from mbmrl_sim.ticker import Ticker
+
+
+class MpcNode(Node):  # type: ignore[misc]
+    """Callbacks keep the newest state and model; one worker plans in each tick."""
+
+    def __init__(self) -> None:
+        """Load the prior and start the worker.
+
+        Raises:
+            ValueError: If a parameter or the prior is refused.
+        """
+        super().__init__("mpc_node", automatically_declare_parameters_from_overrides=True)
+        self._settings = declare(self, PlannerSettings)
+        on_change(self, self._settings, self._set)
+        prior = self._settings.load_prior()
+        prior.check_rate(self._settings.rate)
+        self._hash = prior.hash
+        self._learner = make_learner(prior)
+        self._layers: tuple[int, Layers] = (0, prior.layers)
+        period = 1.0 / self._settings.rate
+        self._tracker = PathTracker(make_path(self._settings.path), self._settings.cost)
+        self._planner = Mppi(self._settings.mppi, self._settings.cost, period, self._settings.seed)
+        self._follower = PathFollower(self._tracker, self._planner, prior.normalizer)
+        self._newest_state: tuple[RobotState, float] | None = None
+        self._newest_model: AdaptedModel | None = None
+        self._planned_episode = 0
+        self._sent: deque[tuple[int, Array]] = deque(maxlen=8)
+        self._stopped = False
+        self._stop = threading.Event()
+        self._command = self.create_publisher(MotorCommand, "motor_command", qos.LATEST)
+        self._status = self.create_publisher(PlannerStatus, "planner_status", qos.STATE)
+        self._reference = self.create_publisher(PathMessage, "reference_path", qos.LATCHED)
+        self._planned = self.create_publisher(PathMessage, "planned_path", qos.SENSOR)
+        self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
+        self.create_subscription(AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
+        self.create_service(SetBool, "stop", self._latch_stop)
+        self._follower.warm_up(prior.layers)
+        worker.prepare(self._settings.threads)
+        self._ticker = Ticker(period)
+        self._worker = threading.Thread(target=self._control, name="planning")
+        self._worker.start()
+        self.get_logger().info(f"planning at {self._settings.rate:g} Hz, prior {self._hash[:12]}")
+
+    def close(self) -> None:
+        """Stop the worker and, last, the robot."""
+        if hasattr(self, "_worker"):
+            self._stop.set()
+            self._worker.join()
+            self._send(np.zeros(2), 0)
+
+    def _set(self, settings: PlannerSettings) -> None:
+        self._settings = settings
+        self._planner.cost = self._tracker.cost = settings.cost
+
+    def _take_state(self, message: RobotState) -> None:
+        arrival = time.monotonic()
+        self._newest_state = (message, arrival)
+        self._ticker.follow(arrival, self._settings.state_lead * self._ticker.period)
+
+    def _take_model(self, message: AdaptedModel) -> None:
+        self._newest_model = message
+
+    def _latch_stop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._stopped = request.data
+        response.success = True
+        response.message = "the legs stand still until released" if request.data else "the stop is released"
+        return response
+
+    def _control(self) -> None:
+        while self._ticker.wait(self._stop):
+            start = time.monotonic()
+            status = PlannerStatus(prior_hash=self._hash, missed_ticks=self._ticker.missed)
+            action = self._act(status)
+            status.command_sequence = self._send(action, status.state_sequence)
+            now = time.monotonic()
+            status.planning_time = now - start
+            status.lateness = now - self._ticker.current
+            status.ticks = self._ticker.ticks
+            self._status.publish(status)
+
+    def _act(self, status: PlannerStatus) -> Array:
+        """The action of this tick; zero wherever there is no finite plan from a fresh state."""
+        newest = self._newest_state
+        if newest is None or time.monotonic() - newest[1] > self._settings.state_timeout:
+            status.outcome = PlannerStatus.NO_STATE
+            return np.zeros(2)
+        message, _ = newest
+        observation = from_robot_state(message)
+        status.header, status.state_sequence = message.header, message.sequence
+        if observation.episode != self._planned_episode:
+            self._begin(observation)
+        conversions.fill_tracking(status, self._tracker.observe(observation))
+        if self._stopped:
+            status.outcome = PlannerStatus.STOPPED
+            return np.zeros(2)
+        status.model_sequence, layers = self._adapted_layers()
+        plan = self._follower.plan(layers, observation, self._pending(message))
+        if plan is None:
+            status.outcome = PlannerStatus.NO_FINITE_PLAN
+            return np.zeros(2)
+        self._show(plan, message)
+        return plan.actions[0].numpy().astype(np.float64)
+
+    def _begin(self, observation: Observation) -> None:
+        """Let the path start where the robot stands in a new episode."""
+        self._planned_episode = observation.episode
+        self._planner.reset()
+        self._tracker.reset()
+        self._tracker.pose(observation)
+        points, headings = self._tracker.to_odom(self._tracker.path.points, self._tracker.path.headings)
+        every = max(1, len(points) // 1000)
+        self._reference.publish(conversions.to_path(points[::every], headings[::every], observation.time))
+
+    def _adapted_layers(self) -> tuple[int, Layers]:
+        """Number and layers of the newest model that fits the prior, else of the last one that did."""
+        message = self._newest_model
+        if message is None or message.sequence == self._layers[0]:
+            return self._layers
+        if message.prior_hash != self._hash:
+            self.get_logger().error(
+                f"a model of another prior, {message.prior_hash[:12]}, is refused: this one is {self._hash[:12]}",
+                throttle_duration_sec=5.0,
+            )
+            return self._layers
+        try:
+            update = conversions.from_adapted_model(message)
+            self._layers = (message.sequence, self._learner.adapted_layers(update))
+        except ValueError as error:
+            self.get_logger().error(f"a model is refused: {error}", throttle_duration_sec=5.0)
+        return self._layers
+
+    def _pending(self, message: RobotState) -> list[Array]:
+        """Actions that come into force after a state and before the one that is planned now.
+
+        A command is in force from the first interval that starts after it arrived: those that were sent
+        but that the state does not report yet. At most two: more means that they did not arrive.
+        """
+        pending = [action for sequence, action in self._sent if sequence > message.command_sequence]
+        return pending[-2:] or [np.array([message.applied_left_leg_speed, message.applied_right_leg_speed])]
+
+    def _send(self, action: Array, state_sequence: int) -> int:
+        sequence = (self._sent[-1][0] if self._sent else 0) + 1
+        seconds = to_seconds(self.get_clock().now().to_msg())
+        self._command.publish(to_motor_command(action, seconds, sequence, state_sequence))
+        self._sent.append((sequence, action))
+        return sequence
+
+    def _show(self, plan: Plan, message: RobotState) -> None:
+        if self._planned.get_subscription_count():
+            points, headings = self._tracker.to_odom(plan.poses[:, :2].numpy(), plan.poses[:, 2].numpy())
+            path = conversions.to_path(points, headings, 0.0)
+            path.header = to_header(to_seconds(message.header.stamp), path.header.frame_id)
+            self._planned.publish(path)
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(MpcNode))
+
+
+if __name__ == "__main__":
+    main()

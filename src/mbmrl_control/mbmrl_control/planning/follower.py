@@ -1,0 +1,141 @@
+"""Path following: from an observation and an adapted model to the next leg speeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbmrl_control.dynamics.features import body_state, planar_pose
+from mbmrl_control.dynamics.network import Layers, Normalizer
+from mbmrl_control.planning.mppi import Mppi, Plan
+from mbmrl_control.planning.rollout import roll_out
+from mbmrl_control.tasks.cost import PathCost
+from mbmrl_control.tasks.paths import ReferencePath
+from mbmrl_sim.state import (
+    ACTION_SIZE,
+    LEFT_PHASE,
+    PITCH,
+    RIGHT_PHASE,
+    ROLL,
+    STATE_SIZE,
+    YAW,
+    Array,
+    Observation,
+)
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where the robot is relative to the path.
+
+    Attributes:
+        cross_track: Signed distance, m, positive to the left of the path.
+        progress: Distance covered along the path, m.
+        heading_error: rad.
+        cost: Cost of the last step as executed; NaN in the first one.
+    """
+
+    cross_track: float
+    progress: float
+    heading_error: float
+    cost: float
+
+
+class PathTracker:
+    """Follows the robot's progress along a path that starts where the robot stood at first."""
+
+    def __init__(self, path: ReferencePath, cost: PathCost) -> None:
+        """Take the path and the cost that is reported."""
+        self.path = path
+        self.cost = cost
+        self.reset()
+
+    def reset(self) -> None:
+        """Let the path start at the next observation."""
+        self.origin: Array | None = None
+        """x, y (m) and yaw (rad) of the path's start in the frame of the observations."""
+        self.progress = 0.0
+        self._last: tuple[Tensor, Observation] | None = None
+
+    def pose(self, observation: Observation) -> Tensor:
+        """Pose on the path's own plane, shape (3,): x, y in m, yaw in rad."""
+        pose = planar_pose(torch.from_numpy(observation.state))
+        if self.origin is None:
+            self.origin = pose.numpy().copy()
+        x, y, yaw = (pose.numpy() - self.origin).tolist()
+        cosine, sine = np.cos(self.origin[2]), np.sin(self.origin[2])
+        return torch.tensor([cosine * x + sine * y, cosine * y - sine * x, yaw], dtype=torch.float32)
+
+    def to_odom(self, points: Array, headings: Array) -> tuple[Array, Array]:
+        """Points, shape (n, 2), m, and headings, shape (n,), rad, from the path's plane to the odom frame."""
+        x, y, yaw = np.zeros(3) if self.origin is None else self.origin
+        cosine, sine = np.cos(yaw), np.sin(yaw)
+        turned = points @ np.array([[cosine, sine], [-sine, cosine]])
+        return turned + np.array([x, y]), headings + yaw
+
+    def observe(self, observation: Observation) -> Tracking:
+        """Measure where the robot is, and what its last step cost."""
+        if self._last is not None and self._last[1].episode != observation.episode:
+            self.reset()
+        pose = self.pose(observation)
+        projection = self.path.locate(pose[:2].numpy(), self.progress)
+        before, self.progress = self.progress, float(projection.progress)
+        cost = float("nan")
+        if self._last is not None and observation.time > self._last[1].time:
+            window = self.path.window(min(before, self.progress) - 0.15, max(before, self.progress) + 0.15)
+            poses = torch.stack([self._last[0], pose])
+            cost = float(self.cost.steps(window, poses, observation.time - self._last[1].time))
+        self._last = (pose, observation)
+        error = float(pose[2] - projection.heading)
+        wrapped = float(np.arctan2(np.sin(error), np.cos(error)))
+        return Tracking(float(projection.cross_track), self.progress, wrapped, cost)
+
+
+class PathFollower:
+    """Plans the next action; accounts for the actions that are still to come into force."""
+
+    def __init__(self, tracker: PathTracker, planner: Mppi, normalizer: Normalizer) -> None:
+        """Plan with a planner along the tracker's path."""
+        self.tracker = tracker
+        self.planner = planner
+        self._normalizer = normalizer
+
+    def warm_up(self, layers: Layers) -> None:
+        """Plan a few times from a made-up state, so that the first real plan is no slower than others."""
+        state = np.zeros(STATE_SIZE)
+        state[[pair.start for pair in (ROLL, PITCH, YAW, LEFT_PHASE, RIGHT_PHASE)]] = 1.0
+        observation = Observation(state, np.zeros(ACTION_SIZE), 0.0, 0, 0, 0.0)
+        for _ in range(5):
+            self.plan(layers, observation, [np.zeros(ACTION_SIZE)])
+        self.planner.reset()
+        self.tracker.reset()
+
+    @torch.inference_mode()
+    def plan(self, layers: Layers, observation: Observation, pending: Sequence[Array]) -> Plan | None:
+        """Plan from an observation that the tracker has seen.
+
+        Args:
+            layers: Adapted model, normalised.
+            observation: The newest observation.
+            pending: Actions, shape (2,) each, that come into force from the observation on, before the
+                planned one can; the plan starts from where they lead.
+
+        Returns:
+            The plan, or None where nothing finite was found.
+        """
+        folded = self._normalizer.fold(layers)
+        body = body_state(torch.from_numpy(observation.state)).float()
+        pose = self.tracker.pose(observation)
+        if pending:
+            actions = torch.as_tensor(np.stack(pending), dtype=torch.float32).unsqueeze(0)
+            poses, bodies = roll_out(folded, body, pose, actions)
+            body, pose = bodies[0], poses[0, -1]
+        progress = self.tracker.progress
+        steps = self.planner.settings.horizon + len(pending)
+        reach = 2.0 * self.planner.cost.speed * self.planner.interval * steps
+        window = self.tracker.path.window(progress - 0.15, progress + reach + 0.15)
+        return self.planner.plan(folded, body, pose, window)

@@ -1,0 +1,107 @@
+"""Starts the nodes of a graph as processes, with the arguments that a launch would give them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ament_index_python.packages import get_package_share_directory
+
+from mbmrl_control.graph import NodeSpec
+
+STOP_TIME = 5.0
+"""Time that a node has to end after SIGINT, s."""
+
+
+class NodeEndedError(RuntimeError):
+    """A node that ended by itself; the text says which one and its last words."""
+
+
+@dataclass
+class _Running:
+    spec: NodeSpec
+    process: subprocess.Popen[bytes]
+    log: Path | None
+
+
+def command_line(spec: NodeSpec, values: Mapping[str, Any], use_sim_time: bool) -> list[str]:
+    """Command that runs a node with those values that are parameters of it; None: as in the file."""
+    parameters = {name: values[name] for name in spec.parameters if values.get(name) is not None}
+    if spec.uses_sim_time:
+        parameters["use_sim_time"] = use_sim_time
+    params_file = Path(get_package_share_directory("mbmrl_control")) / "config" / "mbmrl.yaml"
+    command = [sys.executable, "-m", spec.module, "--ros-args", "--params-file", str(params_file)]
+    for name, value in parameters.items():
+        # JSON is YAML, which ROS arguments are read as: quotes keep strings strings.
+        command += ["-p", f"{name}:={json.dumps(value)}"]
+    return command
+
+
+class Processes:
+    """The nodes of a graph; a context manager that stops them at its end, the planner first."""
+
+    def __init__(
+        self,
+        nodes: Sequence[NodeSpec],
+        values: Mapping[str, Any],
+        use_sim_time: bool,
+        log_folder: Path | None = None,
+    ) -> None:
+        """Start the nodes; what they print goes to the terminal, or to files in a folder."""
+        self._running: list[_Running] = []
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        for spec in nodes:
+            log = None if log_folder is None else log_folder / f"{spec.executable}.log"
+            output = None if log is None else log.open("wb")
+            process = subprocess.Popen(
+                command_line(spec, values, use_sim_time),
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                env=environment,
+                # Ctrl-C goes to the command, which then stops the nodes in order.
+                start_new_session=True,
+            )
+            if output:
+                output.close()
+            self._running.append(_Running(spec, process, log))
+
+    def check(self) -> None:
+        """See whether all nodes run.
+
+        Raises:
+            NodeEndedError: If one has ended.
+        """
+        for node in self._running:
+            if (code := node.process.poll()) is not None:
+                lines = node.log.read_text(errors="replace").strip().splitlines() if node.log else []
+                last = f": {lines[-1].removeprefix('error: ')}" if lines else ""
+                raise NodeEndedError(f"{node.spec.executable} has ended with exit code {code}{last}")
+
+    def stop(self) -> None:
+        """Stop the nodes in reverse order, so that the planner's last command, zero, still arrives."""
+        for node in reversed(self._running):
+            if node.process.poll() is None:
+                node.process.send_signal(signal.SIGINT)
+            try:
+                node.process.wait(STOP_TIME)
+            except subprocess.TimeoutExpired:
+                node.process.kill()
+                node.process.wait()
+
+    def __enter__(self) -> Processes:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the nodes."""
+        self.stop()

@@ -1,0 +1,99 @@
+"""Parameters of the nodes, and the core objects that they describe."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from pydantic import Field
+
+from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
+from mbmrl_control.learners import LEARNERS, make_learner
+from mbmrl_control.planning.mppi import MppiSettings
+from mbmrl_control.tasks.cost import PathCost
+from mbmrl_sim.settings import NodeSettings, runtime_field
+
+
+def shipped_prior(learner: str) -> Path:
+    """File of the prior that comes with the package, for a learner.
+
+    Raises:
+        ValueError: If the learner is unknown.
+    """
+    if learner not in LEARNERS:
+        raise ValueError(f"unknown learner {learner!r}: allowed is {', '.join(LEARNERS)}")
+    return Path(str(resources.files("mbmrl_control") / "priors" / f"{learner}.safetensors"))
+
+
+class ModelSettings(NodeSettings):
+    """Parameters of a node that has the dynamics model."""
+
+    learner: str = Field("grbal", description=f"Learner: {', '.join(LEARNERS)}")
+    checkpoint: str = Field(
+        "", description="File of the prior, *.safetensors; empty: the one that is shipped for the learner"
+    )
+    threads: int = Field(1, ge=1, le=64, description="Threads of torch")
+
+    def load_prior(self) -> Prior:
+        """The prior that is meant.
+
+        Raises:
+            ValueError: If the learner is unknown, or the file holds no prior for it.
+        """
+        shipped = shipped_prior(self.learner)
+        path = Path(self.checkpoint).expanduser() if self.checkpoint else shipped
+        prior = load_prior(path)
+        if prior.settings.learner != self.learner:
+            raise PriorError(
+                f"{path} is a prior of {prior.settings.learner}, wanted is one of {self.learner}"
+            )
+        make_learner(prior)
+        return prior
+
+
+class AdaptationSettings(ModelSettings):
+    """Parameters of the adaptation node."""
+
+
+class PlannerSettings(ModelSettings):
+    """Parameters of the MPC node."""
+
+    rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
+    path: str = Field("figure_eight", description="Path to follow")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the planner's samples")
+    state_timeout: float = Field(
+        0.1, ge=0.01, le=1.0, description="Age from which a state is too old to plan from, s"
+    )
+    state_lead: float = Field(
+        0.1,
+        ge=0.0,
+        le=0.9,
+        description="Time from a state's arrival to the tick that plans from it, share of the period",
+    )
+    candidates: int = Field(
+        MppiSettings.candidates, ge=2, le=100_000, description="Action sequences per plan"
+    )
+    horizon: int = Field(MppiSettings.horizon, ge=1, le=200, description="Steps of an action sequence")
+    deviation: float = Field(
+        MppiSettings.deviation, ge=0.0, le=60.0, description="Deviation of the noise on leg speeds, rad/s"
+    )
+    correlation: float = Field(
+        MppiSettings.correlation, ge=0.0, le=0.99, description="Correlation of the noise from step to step"
+    )
+    temperature: float = Field(
+        MppiSettings.temperature, ge=1e-3, le=10.0, description="Temperature, share of the costs' deviation"
+    )
+    speed: float = runtime_field(PathCost.speed, 0.0, 1.0, "Wanted speed along the path, m/s")
+    distance_weight: float = runtime_field(PathCost.distance, 0.0, 1e4, "Cost of distance from the path, 1/m")
+    progress_weight: float = runtime_field(PathCost.progress, 0.0, 1e4, "Cost of progress lost, 1/m")
+    heading_weight: float = runtime_field(PathCost.heading, 0.0, 1e4, "Cost of the heading error, 1/rad")
+
+    @property
+    def cost(self) -> PathCost:
+        """The cost that these weights make."""
+        return PathCost(self.distance_weight, self.progress_weight, self.heading_weight, self.speed)
+
+    @property
+    def mppi(self) -> MppiSettings:
+        """The planner's settings."""
+        return MppiSettings(self.candidates, self.horizon, self.deviation, self.correlation, self.temperature)

@@ -1,0 +1,46 @@
+"""Cost of following a path: distance from it, progress lost, heading error (ICLR 2019, section 6.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mbmrl_control.tasks.paths import PathWindow
+
+
+@dataclass(frozen=True)
+class PathCost:
+    """Weights of the cost of one step; the cost itself is dimensionless.
+
+    Attributes:
+        distance: Weight of the distance from the path, 1/m.
+        progress: Weight of the progress lost against the wanted speed, 1/m.
+        heading: Weight of the heading error, 1/rad.
+        speed: Wanted speed along the path, m/s.
+    """
+
+    distance: float = 50.0
+    progress: float = 50.0
+    heading: float = 1.0
+    speed: float = 0.25
+
+    def steps(self, window: PathWindow, poses: Tensor, interval: float) -> Tensor:
+        """Cost of each step of trajectories.
+
+        Args:
+            window: The stretch of path on which the poses lie.
+            poses: Poses at the start and after each of H steps, shape (..., H + 1, 3): x, y in m, yaw in rad.
+            interval: Length of a step, s.
+
+        Returns:
+            Costs, shape (..., H).
+        """
+        projection = window.project(poses[..., :2])
+        advance = projection.progress.diff(dim=-1)
+        lost = (self.speed * interval - advance).clamp_min(0.0)
+        error = poses[..., 1:, 2] - projection.heading[..., 1:]
+        error = torch.atan2(torch.sin(error), torch.cos(error)).abs()
+        distance = projection.cross_track[..., 1:].abs()
+        return self.distance * distance + self.progress * lost + self.heading * error

@@ -1,0 +1,1 @@
+"""Collecting data in the simulator and training priors on it."""

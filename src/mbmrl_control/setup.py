@@ -1,0 +1,36 @@
+"""Installs mbmrl_control as an ament_python package."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = "mbmrl_control"
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Meta-learned dynamics models that adapt online, and model predictive control with them.",
+    maintainer="mbmrl developers",
+    maintainer_email="maintainers@mbmrl.invalid",
+    license="Apache-2.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        # launch/ and config/ are links to the folders of the workspace's top level.
+        (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
+        (f"share/{NAME}/config", sorted(glob("config/*.yaml"))),
+        (f"share/{NAME}/priors", sorted(glob("priors/*.safetensors"))),
+    ],
+    install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "adaptation_node = mbmrl_control.adaptation_node:main",
+            "mbmrl = mbmrl_control.cli:main",
+            "mpc_node = mbmrl_control.mpc_node:main",
+            "serial_bridge_node = mbmrl_control.serial_bridge_node:main",
+        ],
+    },
+)

@@ -1,0 +1,1 @@
+"""A six-legged millirobot in PyBullet that can lose legs."""

@@ -1,0 +1,33 @@
+"""PyBullet without the greetings that it prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["BulletClient", "pybullet", "quiet"]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Send what C code prints on the standard output and error output to nowhere."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    saved = [os.dup(descriptor) for descriptor in (1, 2)]
+    try:
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+        yield
+    finally:
+        for descriptor, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)
+        os.close(nowhere)
+
+
+with quiet():
+    import pybullet
+    from pybullet_utils.bullet_client import BulletClient

@@ -1,0 +1,61 @@
+"""The robot's electric drive: battery, two DC motors, and the speed controllers on board."""
+
+from __future__ import annotations
+
+from mbmrl_sim.robot import BatteryParameters, MotorParameters
+
+
+class Battery:
+    """A cell with internal resistance whose open-circuit voltage falls linearly with its charge."""
+
+    def __init__(self, parameters: BatteryParameters) -> None:
+        self._parameters = parameters
+        self.open_circuit_voltage = parameters.initial_voltage
+        self.voltage = parameters.initial_voltage
+        """Voltage at the terminals, V."""
+
+    def draw(self, current: float, duration: float) -> None:
+        """Draw a current, A, for a time, s."""
+        battery = self._parameters
+        fall = (battery.full_voltage - battery.empty_voltage) * current * duration / battery.capacity
+        self.open_circuit_voltage = max(battery.empty_voltage, self.open_circuit_voltage - fall)
+        self.voltage = self.open_circuit_voltage - battery.resistance * current
+
+
+class SpeedController:
+    """Speed controller and DC motor of one side, stepped at the physics rate.
+
+    A PI controller with feed-forward sets the duty cycle; the battery's voltage limits it. The torque
+    follows from the current, which the back-EMF reduces.
+    """
+
+    def __init__(self, parameters: MotorParameters) -> None:
+        self._parameters = parameters
+        self._constant = parameters.torque_constant * parameters.gear_ratio
+        self._integral = 0.0
+
+    def back_emf(self, speed: float) -> float:
+        """Voltage that the motor generates at a crank speed, rad/s -> V."""
+        return self._constant * speed
+
+    def step(self, set_point: float, speed: float, supply: float, duration: float) -> tuple[float, float]:
+        """Control for one physics step.
+
+        Args:
+            set_point: Wanted crank speed, rad/s.
+            speed: Measured crank speed, rad/s.
+            supply: Battery voltage, V.
+            duration: Length of the step, s.
+
+        Returns:
+            Torque on the crank, N m, and current drawn from the battery, A (never negative: the bridge
+            does not charge the cell).
+        """
+        motor = self._parameters
+        error = set_point - speed
+        limit = motor.integral_limit
+        self._integral = min(limit, max(-limit, self._integral + error * duration))
+        duty = motor.proportional_gain * error + motor.integral_gain * self._integral
+        voltage = min(supply, max(-supply, duty * supply + self.back_emf(set_point)))
+        current = (voltage - self.back_emf(speed)) / motor.resistance
+        return self._constant * current, max(0.0, current * voltage / supply)

@@ -1,0 +1,187 @@
+"""Parameters of the millirobot and the URDF that is made from them.
+
+Geometry and drive follow the VelociRoACH: each leg is a rod on a hinge at the hip whose axis points
+outward and down, so that one turn sweeps the foot fore and aft on the ground and lifts it sideways on
+the way back. The three legs of a side are geared to one crank; the middle leg is half a turn off.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mbmrl_sim.state import LEG_NAMES, Array
+
+BODY_COLOUR = (0.16, 0.20, 0.26, 1.0)
+LEG_COLOURS = {"left": (0.95, 0.55, 0.15, 1.0), "right": (0.20, 0.60, 0.85, 1.0)}
+
+
+@dataclass(frozen=True)
+class MotorParameters:
+    """One brushed DC motor with its gear and speed controller."""
+
+    resistance: float = 3.3
+    """Ohm."""
+    torque_constant: float = 1.41e-3
+    """N m/A at the rotor, equal to the back-EMF constant in V s/rad."""
+    gear_ratio: float = 21.3
+    """Rotor turns per leg cycle."""
+    crank_inertia: float = 2.0e-6
+    """Inertia of rotor and gear seen at the crank, kg m^2."""
+    proportional_gain: float = 0.01
+    """Duty per rad/s of speed error."""
+    integral_gain: float = 0.05
+    """Duty per rad of speed error."""
+    integral_limit: float = 5.0
+    """Bound of the integrated speed error, rad."""
+
+
+@dataclass(frozen=True)
+class BatteryParameters:
+    """One LiPo cell."""
+
+    full_voltage: float = 4.15
+    """Open-circuit voltage of a full cell, V."""
+    empty_voltage: float = 3.6
+    """Open-circuit voltage of an empty cell, V."""
+    initial_voltage: float = 3.95
+    """Open-circuit voltage at reset, V."""
+    resistance: float = 0.3
+    """Internal resistance, ohm."""
+    capacity: float = 430.0
+    """Charge of a full cell, C."""
+
+
+@dataclass(frozen=True)
+class RobotParameters:
+    """The millirobot; lengths in m, masses in kg, angles in rad."""
+
+    body_size: tuple[float, float, float] = (0.12, 0.06, 0.02)
+    body_mass: float = 0.025
+    body_inertia: tuple[float, float, float] = (9.3e-6, 21.5e-6, 22.0e-6)
+    """Principal moments about base_link, kg m^2."""
+    hip_x: tuple[float, float, float] = (0.05, 0.0, -0.05)
+    """Front, middle, rear."""
+    hip_y: float = 0.03
+    leg_length: float = 0.025
+    leg_mass: float = 0.0005
+    foot_radius: float = 0.003
+    sweep_angle: float = math.radians(45.0)
+    """Angle between a leg and its hinge: the foot sweeps fore and aft by this much."""
+    hinge_tilt: float = math.radians(45.0)
+    """How far the hinge's axis points below the horizontal."""
+    crank_mass: float = 0.001
+    foot_friction: float = 0.6
+    """Coefficient of friction of feet on the default ground."""
+    body_friction: float = 0.15
+    """The same of the smooth belly."""
+    foot_stiffness: float = 150.0
+    """N/m."""
+    foot_damping: float = 1.5
+    """N s/m."""
+    motor: MotorParameters = field(default_factory=MotorParameters)
+    battery: BatteryParameters = field(default_factory=BatteryParameters)
+
+    @property
+    def mass(self) -> float:
+        """Mass of the intact robot, kg."""
+        return self.body_mass + 2 * self.crank_mass + 6 * self.leg_mass
+
+    @property
+    def leg_inertia(self) -> float:
+        """Moment of inertia of a leg, a thin rod, across its length, kg m^2."""
+        return self.leg_mass * self.leg_length**2 / 12
+
+
+def side_of(leg: int) -> int:
+    """Side that drives a leg: 0 left, 1 right."""
+    return leg // 3
+
+
+def _hinge_axis(parameters: RobotParameters, outward: int) -> Array:
+    return np.array([0.0, outward * math.cos(parameters.hinge_tilt), -math.sin(parameters.hinge_tilt)])
+
+
+def _foot(parameters: RobotParameters, leg: int, outward: int) -> Array:
+    """Foot relative to the hip at crank phase 0: lowest, or highest for the middle leg."""
+    half_turn_off = leg % 3 == 1
+    elevation = parameters.hinge_tilt + (-1 if half_turn_off else 1) * parameters.sweep_angle
+    return parameters.leg_length * np.array([0.0, outward * math.cos(elevation), -math.sin(elevation)])
+
+
+def _numbers(values: Array | tuple[float, ...]) -> str:
+    return " ".join(f"{float(value):.9g}" for value in values)
+
+
+def _inertial(mass: float, moments: tuple[float, float, float], origin: Array) -> str:
+    # With all digits: a fault that is undone restores these very numbers.
+    ixx, iyy, izz = map(float, moments)
+    return (
+        f'<inertial><origin xyz="{_numbers(origin)}"/><mass value="{float(mass)!r}"/>'
+        f'<inertia ixx="{ixx!r}" ixy="0" ixz="0" iyy="{iyy!r}" iyz="0" izz="{izz!r}"/></inertial>'
+    )
+
+
+def _material(name: str, colour: tuple[float, float, float, float]) -> str:
+    return f'<material name="{name}"><color rgba="{_numbers(colour)}"/></material>'
+
+
+def _leg_xml(parameters: RobotParameters, leg: int) -> str:
+    outward = 1 if side_of(leg) == 0 else -1
+    name, side = LEG_NAMES[leg], ("left", "right")[side_of(leg)]
+    hip = np.array([parameters.hip_x[leg % 3], outward * parameters.hip_y, 0.0])
+    foot = _foot(parameters, leg, outward)
+    # A URDF cylinder lies along z: roll it into the leg's direction, which has no x part at phase 0.
+    roll = math.atan2(-foot[1], foot[2])
+    material = _material(f"{side}_leg", LEG_COLOURS[side])
+    return f"""
+  <link name="{name}_leg">
+    {_inertial(parameters.leg_mass, (parameters.leg_inertia,) * 3, foot / 2)}
+    <visual><origin xyz="{_numbers(foot / 2)}" rpy="{roll:.9g} 0 0"/>
+      <geometry><cylinder radius="0.0018" length="{parameters.leg_length:.9g}"/></geometry>{material}</visual>
+    <visual><origin xyz="{_numbers(foot)}"/>
+      <geometry><sphere radius="{parameters.foot_radius:.9g}"/></geometry>{material}</visual>
+    <collision><origin xyz="{_numbers(foot)}"/>
+      <geometry><sphere radius="{parameters.foot_radius:.9g}"/></geometry></collision>
+  </link>
+  <joint name="{name}_hip" type="continuous">
+    <parent link="base_link"/><child link="{name}_leg"/><origin xyz="{_numbers(hip)}"/>
+    <axis xyz="{_numbers(outward * _hinge_axis(parameters, outward))}"/>
+  </joint>"""
+
+
+_IMU_XML = """
+  <link name="imu_link"/>
+  <joint name="imu_joint" type="fixed"><parent link="base_link"/><child link="imu_link"/></joint>"""
+
+
+def urdf(parameters: RobotParameters, sensors: bool = False) -> str:
+    """Robot description: base_link, two cranks and six legs, each on a continuous joint.
+
+    With sensors it has the massless frame of the IMU too, which a physics engine has no use for.
+    """
+    size, no_offset = parameters.body_size, np.zeros(3)
+    cranks = "".join(
+        f"""
+  <link name="{side}_crank">
+    {_inertial(parameters.crank_mass, (parameters.motor.crank_inertia,) * 3, no_offset)}
+  </link>
+  <joint name="{side}_crank_joint" type="continuous">
+    <parent link="base_link"/><child link="{side}_crank"/><axis xyz="0 1 0"/>
+  </joint>"""
+        for side in ("left", "right")
+    )
+    legs = "".join(_leg_xml(parameters, leg) for leg in range(6))
+    return f"""<?xml version="1.0"?>
+<robot name="millirobot">
+  <link name="base_link">
+    {_inertial(parameters.body_mass, parameters.body_inertia, no_offset)}
+    <visual><geometry><box size="{_numbers(size)}"/></geometry>{_material("shell", BODY_COLOUR)}</visual>
+    <visual><origin xyz="{size[0] * 0.38:.9g} 0 {size[2] * 0.55:.9g}"/>
+      <geometry><sphere radius="0.009"/></geometry>{_material("nose", (0.95, 0.85, 0.2, 1.0))}</visual>
+    <collision><geometry><box size="{_numbers(size)}"/></geometry></collision>
+  </link>{cranks}{legs}{_IMU_XML if sensors else ""}
+</robot>
+"""

@@ -1,0 +1,34 @@
+"""What the parameters of all nodes have in common: types, bounds and texts in one pydantic model each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+
+class NodeSettings(BaseModel):
+    """Parameters of a node, read-only unless made by `runtime_field`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def runtime_field(default: float, low: float, high: float, description: str) -> Any:
+    """A number within bounds that can be set while the node runs."""
+    return Field(default, ge=low, le=high, description=description, json_schema_extra={"runtime": True})
+
+
+def is_runtime(field: FieldInfo) -> bool:
+    """Whether a field was made by `runtime_field`."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("runtime"))
+
+
+def refusal(error: ValidationError) -> str:
+    """One sentence that says which parameter was refused, and why."""
+    first = error.errors()[0]
+    name = ".".join(map(str, first["loc"])) or "the parameters"
+    if first["type"] == "extra_forbidden":
+        return f"unknown parameter {name!r}"
+    return f"parameter {name!r} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"

@@ -1,0 +1,197 @@
+"""The simulated millirobot as a ROS node, in real time.
+
+Each control interval starts with the newest command and ends with a `RobotState`. The interval is
+simulated in slices of a few milliseconds, each published on /clock; it runs on the machine's steady clock.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Final
+
+import numpy as np
+from nav_msgs.msg import Odometry
+from pydantic import Field
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import BatteryState, Imu, JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
+from mbmrl_msgs.srv import ClearFaults, InjectFault
+from mbmrl_sim import conversions, qos
+from mbmrl_sim.faults import FaultError
+from mbmrl_sim.parameters import declare, on_change
+from mbmrl_sim.robot import urdf
+from mbmrl_sim.settings import NodeSettings, runtime_field
+from mbmrl_sim.spin import run
+from mbmrl_sim.state import Observation, clip_action
+from mbmrl_sim.ticker import Ticker
+from mbmrl_sim.world import World
+
+SLICE: Final = 0.01
+"""Longest time between two messages on /clock, s."""
+DISCOVERY_TIME: Final = 0.7
+"""Time in which another simulator on the same domain is found, s."""
+
+
+class SimulatorSettings(NodeSettings):
+    """Parameters of the simulator node."""
+
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of leg phases at reset and of random faults")
+    rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
+    real_time_factor: float = runtime_field(1.0, 0.01, 10.0, "Simulated seconds per second")
+    command_timeout: float = Field(
+        0.1, ge=0.01, le=1.0, description="Time after which a command is no longer in force, s"
+    )
+
+
+class SimulatorNode(Node):  # type: ignore[misc]
+    """Publishes the robot's state at a fixed rate, takes motor commands, injects faults."""
+
+    def __init__(self) -> None:
+        """Set up the world, and start it unless another simulator is there.
+
+        Raises:
+            ValueError: If a parameter is refused, or another simulator publishes on this domain.
+        """
+        super().__init__("simulator_node", automatically_declare_parameters_from_overrides=True)
+        self._settings = declare(self, SimulatorSettings)
+        on_change(self, self._settings, self._set)
+        self._world = World(self._settings.seed, self._settings.rate)
+        time.sleep(DISCOVERY_TIME)
+        if self.count_publishers("robot_state"):
+            raise ValueError(
+                "another robot publishes robot_state on this ROS domain: stop it, or set another ROS_DOMAIN_ID"
+            )
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._command: tuple[MotorCommand, float] | None = None
+        self._state = self.create_publisher(RobotState, "robot_state", qos.STATE)
+        self._odometry = self.create_publisher(Odometry, "odom", qos.SENSOR)
+        self._joints = self.create_publisher(JointState, "joint_states", qos.SENSOR)
+        self._imu = self.create_publisher(Imu, "imu/data", qos.SENSOR)
+        self._battery = self.create_publisher(BatteryState, "battery_state", qos.SENSOR)
+        self._clock = self.create_publisher(Clock, "/clock", qos.LATEST)
+        self._faults = self.create_publisher(FaultArray, "faults", qos.LATCHED)
+        self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
+        self._description.publish(String(data=urdf(self._world.parameters, sensors=True)))
+        self.create_subscription(MotorCommand, "motor_command", self._take_command, qos.LATEST)
+        self.create_service(InjectFault, "inject_fault", self._inject)
+        self.create_service(ClearFaults, "clear_faults", self._clear)
+        self.create_service(Trigger, "reset", self._reset)
+        self._publish_faults()
+        self._worker = threading.Thread(target=self._simulate, name="physics")
+        self._worker.start()
+        self.get_logger().info(f"simulating at {self._settings.rate:g} Hz, seed {self._settings.seed}")
+
+    def close(self) -> None:
+        """Stop the worker."""
+        if hasattr(self, "_worker"):
+            self._stop.set()
+            self._worker.join()
+            self._world.close()
+
+    def _set(self, settings: SimulatorSettings) -> None:
+        self._settings = settings
+
+    def _take_command(self, message: MotorCommand) -> None:
+        try:
+            clip_action(conversions.from_motor_command(message))
+        except ValueError as error:
+            self.get_logger().warning(f"command refused: {error}", throttle_duration_sec=1.0)
+            return
+        self._command = (message, time.monotonic())
+
+    def _fresh_command(self) -> MotorCommand | None:
+        """The newest command, where the watchdog lets it be in force."""
+        if self._command is None:
+            return None
+        message, arrival = self._command
+        age = (time.monotonic() - arrival) * self._settings.real_time_factor
+        return message if age <= self._settings.command_timeout else None
+
+    def _simulate(self) -> None:
+        slices = max(1, round(1.0 / (self._settings.rate * SLICE)))
+        bounds = np.linspace(0, self._world.substeps, slices + 1).round().astype(int)
+        ticker = Ticker(1.0 / self._settings.rate)
+        episode = 0  # of the last state that was published
+        while not self._stop.is_set():
+            ticker.period = 1.0 / (self._settings.rate * self._settings.real_time_factor)
+            end = ticker.deadline
+            command = self._fresh_command()
+            exact = True
+            with self._lock:
+                self._world.apply(np.zeros(2) if command is None else conversions.from_motor_command(command))
+            for part, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True), start=1):
+                with self._lock:
+                    if exact and command is not None and self._fresh_command() is None:
+                        self._world.apply(np.zeros(2))
+                        exact = False
+                    self._world.advance(int(last - first))
+                    now = self._world.time
+                # The slice is simulated ahead of its time, and told when its time has come.
+                due = end + (part - slices) / slices * ticker.period
+                if part < slices and self._stop.wait(max(0.0, due - time.monotonic())):
+                    return
+                if part < slices:
+                    self._clock.publish(Clock(clock=conversions.to_time(now)))
+            if not ticker.wait(self._stop):
+                return
+            with self._lock:
+                observation = self._world.finish_interval(exact and self._world.episode == episode)
+                episode = observation.episode
+                angles = self._world.leg_angles
+            self._publish(observation, angles, command.sequence if command else 0)
+
+    def _publish(self, observation: Observation, angles: np.ndarray, command_sequence: int) -> None:
+        self._clock.publish(Clock(clock=conversions.to_time(observation.time)))
+        self._state.publish(conversions.to_robot_state(observation, command_sequence))
+        self._odometry.publish(conversions.to_odometry(observation))
+        self._joints.publish(conversions.to_joint_state(observation, angles))
+        self._imu.publish(conversions.to_imu(observation))
+        self._battery.publish(conversions.to_battery_state(observation))
+
+    def _publish_faults(self) -> None:
+        self._faults.publish(conversions.to_fault_array(self._world.faults, self._world.time))
+
+    def _inject(self, request: InjectFault.Request, response: InjectFault.Response) -> InjectFault.Response:
+        with self._lock:
+            try:
+                fault = self._world.inject(request.kind, request.leg)
+            except FaultError as error:
+                response.success, response.message = False, str(error)
+                return response
+            self._publish_faults()
+        response.success = True
+        response.message = f"leg {fault.leg} is lost"
+        response.fault = conversions.to_fault(fault)
+        self.get_logger().info(response.message)
+        return response
+
+    def _clear(self, _: ClearFaults.Request, response: ClearFaults.Response) -> ClearFaults.Response:
+        with self._lock:
+            cleared = self._world.clear_faults()
+            self._publish_faults()
+        names = ", ".join(map(str, cleared))
+        response.success, response.message = True, f"undone: {names}" if names else "no fault was in force"
+        return response
+
+    def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self._lock:
+            self._world.reset()
+            self._publish_faults()
+        response.success, response.message = True, "the robot is intact and at the origin"
+        return response
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(SimulatorNode))
+
+
+if __name__ == "__main__":
+    main()

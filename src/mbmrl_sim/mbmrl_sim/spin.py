@@ -1,0 +1,67 @@
+"""The main function that all nodes share."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+USAGE_ERROR = 2
+"""Exit code where the user asked for something impossible."""
+
+
+def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> int:
+    """Run a node until SIGINT, SIGTERM or the end of its context.
+
+    A ValueError while the node is made is a mistake of the user's: it is printed as one sentence. A node
+    has a method ``close`` that stops its worker and sends what must be sent last.
+
+    Returns:
+        The process's exit code.
+    """
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # a malformed argument, or a parameter file that cannot be read
+        print(f"error: the ROS arguments were refused: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    node = None
+    interrupted = False
+
+    def interrupt(*_: Any) -> None:
+        nonlocal interrupted
+        interrupted = True
+        # Half a node could not be closed, and its worker would run for ever.
+        if node is not None:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        node = make_node()
+        if interrupted:
+            raise KeyboardInterrupt
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except ValueError as error:
+        if node is not None:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    finally:
+        # A second signal must not break off the orderly end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if node is not None:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0

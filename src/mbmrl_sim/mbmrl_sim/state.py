@@ -1,0 +1,104 @@
+"""The millirobot's state vector and action, shared by simulator, bridge, learners and planners.
+
+The layout is that of the real robot (Nagabandi, Clavera et al., ICLR 2019, section 6.2): 24 numbers.
+SI units; ``odom`` is the fixed frame, x forward, y left, z up (REP 103, REP 105).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+POSITION: Final = slice(0, 3)  # m, odom
+LINEAR_VELOCITY: Final = slice(3, 6)  # m/s, odom
+ROLL: Final = slice(6, 8)  # cosine, sine
+PITCH: Final = slice(8, 10)  # cosine, sine
+YAW: Final = slice(10, 12)  # cosine, sine
+ANGULAR_VELOCITY: Final = slice(12, 15)  # rad/s, base_link
+LEFT_PHASE: Final = slice(15, 17)  # cosine, sine of the left leg cycle
+RIGHT_PHASE: Final = slice(17, 19)  # cosine, sine of the right leg cycle
+LEG_SPEED: Final = slice(19, 21)  # rad/s, left and right
+BACK_EMF: Final = slice(21, 23)  # V, left and right
+BATTERY: Final = slice(23, 24)  # V
+STATE_SIZE: Final = 24
+ACTION_SIZE: Final = 2
+
+MIN_LEG_SPEED: Final = 2 * 2 * np.pi
+"""Slowest leg speed that is planned, rad/s (2 leg revolutions per second)."""
+MAX_LEG_SPEED: Final = 9 * 2 * np.pi
+"""Fastest leg speed that the robot accepts, rad/s (9 leg revolutions per second)."""
+
+LEG_NAMES: Final = ("left_front", "left_middle", "left_rear", "right_front", "right_middle", "right_rear")
+"""Legs in the order of their numbers."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the robot reports at the end of a control interval.
+
+    Attributes:
+        state: State vector, shape (24,).
+        action: Leg speed set-points in force during the interval, as applied, shape (2,), rad/s.
+        time: Time of measurement, s.
+        sequence: Number of the interval that ended.
+        episode: Number of the episode; a reset starts a new one.
+        interval: Length of the interval, s; 0 where it ends no exact transition: in the first state of an
+            episode, and where the action changed within the interval.
+    """
+
+    state: Array
+    action: Array
+    time: float
+    sequence: int
+    episode: int
+    interval: float
+
+
+def pack_state(
+    position: Any,
+    linear_velocity: Any,
+    roll_pitch_yaw: Any,
+    angular_velocity: Any,
+    leg_phases: Any,
+    leg_speeds: Any,
+    back_emf: Any,
+    battery_voltage: float,
+) -> Array:
+    """Arrange measurements as a state vector, shape (24,); angles and phases in rad."""
+    angles = np.array([*roll_pitch_yaw, *leg_phases])
+    cos_sin = np.stack([np.cos(angles), np.sin(angles)], axis=1).ravel()
+    return np.concatenate(
+        [
+            position,
+            linear_velocity,
+            cos_sin[:6],
+            angular_velocity,
+            cos_sin[6:],
+            leg_speeds,
+            back_emf,
+            [battery_voltage],
+        ]
+    )
+
+
+def angle(state: Array, cos_sin: slice) -> Any:
+    """Angle in rad of a cosine-sine pair of states, shape (..., 24) -> (...)."""
+    pair = state[..., cos_sin]
+    return np.arctan2(pair[..., 1], pair[..., 0])
+
+
+def clip_action(action: Array) -> Array:
+    """Limit leg speed set-points to what the robot accepts: 0 to MAX_LEG_SPEED, rad/s.
+
+    Raises:
+        ValueError: If the action is not two finite numbers.
+    """
+    action = np.asarray(action, dtype=np.float64)
+    if action.shape != (ACTION_SIZE,) or not np.isfinite(action).all():
+        raise ValueError(f"an action is two finite leg speeds in rad/s, not {action.tolist()}")
+    return np.clip(action, 0.0, MAX_LEG_SPEED)

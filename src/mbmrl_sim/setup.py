@@ -1,0 +1,27 @@
+"""Installs mbmrl_sim as an ament_python package."""
+
+from setuptools import find_packages, setup
+
+NAME = "mbmrl_sim"
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="A six-legged millirobot in PyBullet, with faults, as a library and as a ROS 2 node.",
+    maintainer="mbmrl developers",
+    maintainer_email="maintainers@mbmrl.invalid",
+    license="Apache-2.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "simulator_node = mbmrl_sim.simulator_node:main",
+        ],
+    },
+)

@@ -1,0 +1,184 @@
+"""Messages from and to what the core uses."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Quaternion
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mbmrl_msgs.msg import Fault as FaultMessage
+from mbmrl_msgs.msg import RobotState
+from mbmrl_sim import conversions
+from mbmrl_sim.faults import FAULT_KINDS, Fault
+from mbmrl_sim.state import ANGULAR_VELOCITY, LINEAR_VELOCITY, POSITION, Observation, pack_state
+
+numbers = st.floats(-100.0, 100.0)
+angles = st.floats(-3.14, 3.14)
+pitches = st.floats(-1.5, 1.5)  # short of where roll and yaw are one and the same
+
+
+@st.composite
+def observations(draw: st.DrawFn) -> Observation:
+    """Whatever the robot may report, falling over included."""
+    vector = st.tuples(numbers, numbers, numbers)
+    pair = st.tuples(numbers, numbers)
+    state = pack_state(
+        draw(vector),
+        draw(vector),
+        (draw(angles), draw(pitches), draw(angles)),
+        draw(vector),
+        draw(st.tuples(angles, angles)),
+        draw(pair),
+        draw(pair),
+        draw(numbers),
+    )
+    return Observation(
+        state,
+        action=np.array(draw(pair)),
+        time=draw(st.integers(0, 10**14)) * 1e-9,
+        sequence=draw(st.integers(0, 2**64 - 1)),
+        episode=draw(st.integers(0, 2**32 - 1)),
+        interval=draw(st.floats(0.0, 1.0)),
+    )
+
+
+def observation(roll: float = 0.0, pitch: float = 0.0, yaw: float = 0.0) -> Observation:
+    """A robot in some attitude."""
+    state = pack_state(
+        (1.0, 2.0, 3.0),
+        (0.3, -0.1, 0.2),
+        (roll, pitch, yaw),
+        (4.0, 5.0, 6.0),
+        (0.1, 0.2),
+        (30.0, 20.0),
+        (0.9, 0.6),
+        3.9,
+    )
+    return Observation(state, np.array([31.0, 21.0]), time=12.25, sequence=7, episode=2, interval=0.05)
+
+
+def rotate(quaternion: Quaternion, vector: np.ndarray) -> np.ndarray:
+    """Turn a vector by a quaternion, by its definition."""
+    part = np.array([quaternion.x, quaternion.y, quaternion.z])
+    return vector + 2 * np.cross(part, np.cross(part, vector) + quaternion.w * vector)
+
+
+def test_fields_are_checked() -> None:
+    with pytest.raises(AssertionError):
+        RobotState(battery_voltage="full")
+
+
+@given(observations())
+def test_robot_state_carries_the_observation_there_and_back(there: Observation) -> None:
+    back = conversions.from_robot_state(conversions.to_robot_state(there, command_sequence=3))
+    np.testing.assert_allclose(back.state, there.state, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(back.action, there.action)
+    assert back.time == pytest.approx(there.time, abs=1e-9)
+    assert (back.sequence, back.episode, back.interval) == (there.sequence, there.episode, there.interval)
+
+
+def test_robot_state_names_its_frame_and_the_command_in_force() -> None:
+    message = conversions.to_robot_state(observation(), command_sequence=41)
+    assert message.header.frame_id == "odom"
+    assert message.header.stamp == Time(sec=12, nanosec=250_000_000)
+    assert message.command_sequence == 41
+    assert (message.applied_left_leg_speed, message.applied_right_leg_speed) == (31.0, 21.0)
+    assert (message.left_leg_speed, message.right_leg_speed) == (30.0, 20.0)
+
+
+@given(st.integers(0, 2**31 * 10**6 - 1))
+def test_stamp_is_exact_to_the_microsecond(microseconds: int) -> None:
+    stamp = conversions.to_time(microseconds * 1e-6)
+    assert stamp.sec * 10**6 + round(stamp.nanosec / 1000) == microseconds
+    assert conversions.to_seconds(stamp) == pytest.approx(microseconds * 1e-6, abs=1e-6)
+
+
+def test_stamp_carries_over_to_the_next_second() -> None:
+    assert conversions.to_time(1.9999999999) == Time(sec=2, nanosec=0)
+
+
+@given(angles, pitches, angles)
+def test_quaternion_turns_about_fixed_axes_in_the_order_roll_pitch_yaw(
+    roll: float, pitch: float, yaw: float
+) -> None:
+    quaternion = conversions.to_quaternion(roll, pitch, yaw)
+    assert math.hypot(quaternion.w, quaternion.x, quaternion.y, quaternion.z) == pytest.approx(1.0)
+    vector = np.array([0.3, -0.5, 0.8])
+    expected = vector
+    for axis, turn in (((1, 0, 0), roll), ((0, 1, 0), pitch), ((0, 0, 1), yaw)):
+        expected = rotate(
+            Quaternion(
+                **dict(zip("xyz", np.array(axis) * math.sin(turn / 2), strict=True)), w=math.cos(turn / 2)
+            ),
+            expected,
+        )
+    np.testing.assert_allclose(rotate(quaternion, vector), expected, atol=1e-12)
+    np.testing.assert_allclose(conversions.to_roll_pitch_yaw(quaternion), (roll, pitch, yaw), atol=1e-12)
+
+
+@pytest.mark.parametrize("attitude", [(0.0, 0.0, 0.0), (0.0, 0.0, 2.5), (0.4, -0.3, 1.0), (3.0, 0.2, -2.0)])
+def test_odometry_has_its_twist_in_the_body(attitude: tuple[float, float, float]) -> None:
+    there = observation(*attitude)
+    message = conversions.to_odometry(there)
+    assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
+    position, linear, angular = (
+        message.pose.pose.position,
+        message.twist.twist.linear,
+        message.twist.twist.angular,
+    )
+    assert [position.x, position.y, position.z] == there.state[POSITION].tolist()
+    in_odom = rotate(message.pose.pose.orientation, np.array([linear.x, linear.y, linear.z]))
+    np.testing.assert_allclose(in_odom, there.state[LINEAR_VELOCITY], atol=1e-12)
+    assert [angular.x, angular.y, angular.z] == there.state[ANGULAR_VELOCITY].tolist()
+
+
+def test_imu_says_that_it_has_no_acceleration() -> None:
+    there = observation(0.1, 0.2, 0.3)
+    message = conversions.to_imu(there)
+    assert message.header.frame_id == "imu_link"
+    assert message.linear_acceleration_covariance[0] == -1
+    assert message.orientation == conversions.to_odometry(there).pose.pose.orientation
+    assert [message.angular_velocity.x, message.angular_velocity.y, message.angular_velocity.z] == [
+        4.0,
+        5.0,
+        6.0,
+    ]
+
+
+def test_joint_states_of_all_joints() -> None:
+    message = conversions.to_joint_state(observation(), np.arange(8.0))
+    assert message.name[:3] == ["left_crank_joint", "right_crank_joint", "left_front_hip"]
+    assert list(message.position) == list(range(8))
+    assert list(message.velocity) == [30.0, 20.0, 30.0, 30.0, 30.0, 20.0, 20.0, 20.0]
+
+
+def test_battery_state_is_nan_where_unmeasured() -> None:
+    message = conversions.to_battery_state(observation())
+    assert message.voltage == pytest.approx(3.9)
+    unmeasured = ("current", "charge", "capacity", "design_capacity", "percentage", "temperature")
+    assert [name for name in unmeasured if not math.isnan(getattr(message, name))] == []
+
+
+def test_motor_command_there_and_back() -> None:
+    message = conversions.to_motor_command(np.array([20.0, 30.0]), 1.5, sequence=4, state_sequence=9)
+    assert (message.sequence, message.state_sequence) == (4, 9)
+    assert message.header.stamp == Time(sec=1, nanosec=500_000_000)
+    assert conversions.from_motor_command(message).tolist() == [20.0, 30.0]
+
+
+def test_faults_in_force() -> None:
+    message = conversions.to_fault_array([Fault("leg_loss", 2, 1.5), Fault("leg_loss", 4, 2.0)], 3.0)
+    assert message.header.stamp == Time(sec=3)
+    assert [(fault.kind, fault.leg, fault.since.sec) for fault in message.faults] == [
+        ("leg_loss", 2, 1),
+        ("leg_loss", 4, 2),
+    ]
+
+
+def test_kinds_of_faults_are_those_of_the_message() -> None:
+    assert FAULT_KINDS == (FaultMessage.LEG_LOSS,)

@@ -1,0 +1,73 @@
+"""The main function that all nodes share, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+NODE = """
+import os, signal, sys, threading
+from rclpy.node import Node
+from mbmrl_sim.spin import run
+
+class Worker(Node):
+    def __init__(self):
+        super().__init__("worker")
+        self.stop = threading.Event()
+        self.worker = threading.Thread(target=self.stop.wait)
+        self.worker.start()
+        {in_constructor}
+        {timer}
+
+    def close(self):
+        {in_close}
+        self.stop.set()
+        self.worker.join()
+        print("closed")
+
+def fail(text):
+    raise ValueError(text)
+
+sys.exit(run(Worker, []))
+"""
+INTERRUPT = "os.kill(os.getpid(), signal.{})"
+
+
+def run_node(
+    domain: int, in_constructor: str = "", timer: str = "", in_close: str = ""
+) -> tuple[int, str, str]:
+    """Run a node that does this; returns exit code, output and error output."""
+    code = NODE.format(in_constructor=in_constructor, timer=timer, in_close=in_close)
+    result = subprocess.run(
+        ["env", f"ROS_DOMAIN_ID={domain}", sys.executable, "-c", code], capture_output=True, text=True
+    )
+    return result.returncode, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_signal_while_spinning_closes_the_node(domain: int, name: str) -> None:
+    timer = f"self.create_timer(0.01, lambda: {INTERRUPT.format(name)})"
+    assert run_node(domain, timer=timer) == (0, "closed\n", "")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_signal_while_the_node_is_made_closes_it_too(domain: int, name: str) -> None:
+    """A worker that runs already must be stopped, or the process would never end."""
+    assert run_node(domain, in_constructor=INTERRUPT.format(name)) == (0, "closed\n", "")
+
+
+def test_second_signal_does_not_break_off_the_orderly_end(domain: int) -> None:
+    interrupt = INTERRUPT.format("SIGINT")
+    code, output, errors = run_node(
+        domain, timer=f"self.create_timer(0.01, lambda: {interrupt})", in_close=interrupt
+    )
+    assert (code, output, errors) == (0, "closed\n", "")
+
+
+def test_error_of_a_running_node_is_no_mistake_of_the_users(domain: int) -> None:
+    code, output, errors = run_node(domain, timer="self.create_timer(0.01, lambda: fail('a bug'))")
+    assert (code, output) == (1, "closed\n")
+    assert "Traceback" in errors
+    assert "a bug" in errors

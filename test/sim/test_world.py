@@ -1,0 +1,354 @@
+"""The simulated robot as a whole, in lock-step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mbmrl_sim.faults import ANY_LEG, FaultError
+from mbmrl_sim.robot import side_of
+from mbmrl_sim.state import (
+    BATTERY,
+    LEG_SPEED,
+    LINEAR_VELOCITY,
+    MAX_LEG_SPEED,
+    MIN_LEG_SPEED,
+    POSITION,
+    YAW,
+    Array,
+    Observation,
+    angle,
+)
+from mbmrl_sim.world import PHYSICS_STEP, World, random_action, substeps
+
+STAND = np.zeros(2)
+WALK = np.array([30.0, 30.0])
+NewWorld = Callable[..., World]
+
+
+@pytest.fixture
+def new_world() -> Iterator[NewWorld]:
+    """Makes worlds, which are freed at the end of the test."""
+    with ExitStack() as worlds:
+        yield lambda *args, **settings: worlds.enter_context(closing(World(*args, **settings)))
+
+
+def random_actions(count: int) -> Array:
+    """Actions of the whole range, always the same ones."""
+    rng = np.random.default_rng(1)
+    return np.array([random_action(rng, 0.0) for _ in range(count)])
+
+
+def states(world: World, actions: Any) -> Array:
+    """States after each action, shape (n, 24)."""
+    return np.array([world.step(action).state for action in actions])
+
+
+def kinetic_energy(world: World, observation: Observation) -> float:
+    """Energy of the body's movement, J."""
+    return 0.5 * world.mass * float(np.sum(observation.state[LINEAR_VELOCITY] ** 2))
+
+
+def contact_free_steps(world: World, leg: int, actions: Any) -> list[bool]:
+    """Whether a leg had no contact, for each physics step."""
+    free = []
+    for action in actions:
+        world.apply(action)
+        for _ in range(world.substeps):
+            world.advance(1)
+            free.append(world.contacts(leg) == 0)
+    return free
+
+
+# Determinism
+
+
+def test_same_seed_and_commands_give_the_same_states_bit_for_bit(new_world: NewWorld) -> None:
+    actions = random_actions(30)
+    first, second = new_world(seed=3), new_world(seed=3)
+    for action in actions:  # in turns: worlds of one process do not share anything
+        np.testing.assert_array_equal(first.step(action).state, second.step(action).state)
+
+
+def test_reset_with_a_seed_repeats_an_episode_bit_for_bit(new_world: NewWorld) -> None:
+    actions = random_actions(20)
+    fresh, used = new_world(seed=3), new_world(seed=8)
+    used.inject()
+    states(used, actions)
+    used.reset(seed=3)
+    np.testing.assert_array_equal(states(fresh, actions), states(used, actions))
+
+
+def test_different_seed_gives_different_states(new_world: NewWorld) -> None:
+    actions = random_actions(5)
+    assert not np.array_equal(states(new_world(seed=3), actions), states(new_world(seed=4), actions))
+
+
+def test_random_fault_follows_from_the_seed(new_world: NewWorld) -> None:
+    legs = [[world.inject().leg for _ in range(6)] for world in (new_world(seed=5), new_world(seed=5))]
+    assert legs[0] == legs[1]
+    assert sorted(legs[0]) == list(range(6))
+
+
+# Movement
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_robot_at_rest_stays_at_rest(new_world: NewWorld, seed: int) -> None:
+    world = new_world(seed=seed)
+    start = world.observe()
+    for _ in range(40):
+        observation = world.step(STAND)
+        assert kinetic_energy(world, observation) < 1e-6  # the legs may yield a little: under 9 mm/s
+        moved = observation.state[POSITION] - start.state[POSITION]
+        assert np.linalg.norm(moved) < 5e-3
+        assert moved[2] < 5e-4
+    assert kinetic_energy(world, observation) < 1e-8
+    assert np.abs(observation.state[LEG_SPEED]).max() < 0.1
+
+
+def test_robot_that_is_told_to_stop_comes_to_rest(new_world: NewWorld) -> None:
+    world = new_world(seed=2)
+    walking = [kinetic_energy(world, world.step(WALK)) for _ in range(10)]
+    stopping = [kinetic_energy(world, world.step(STAND)) for _ in range(10)]
+    assert max(walking) > 1e-4
+    assert stopping[-1] < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_robot_walks_forward(new_world: NewWorld, seed: int) -> None:
+    walked = states(new_world(seed=seed), [WALK] * 30)
+    heading = angle(walked, YAW)
+    forward = walked[:, 3] * np.cos(heading) + walked[:, 4] * np.sin(heading)
+    assert forward.mean() > 0.1
+
+
+@pytest.mark.parametrize(("action", "sign"), [((22.0, 37.0), 1), ((37.0, 22.0), -1)])
+def test_robot_turns_to_the_side_of_the_slower_legs(
+    new_world: NewWorld, action: tuple[float, float], sign: int
+) -> None:
+    turns = [np.unwrap(angle(states(new_world(seed=s), [action] * 40), YAW))[[0, -1]] for s in range(3)]
+    assert np.mean(sign * np.diff(turns)) > 1.0
+
+
+@pytest.mark.parametrize("speed", [MIN_LEG_SPEED, 30.0, MAX_LEG_SPEED])
+def test_legs_reach_their_set_points(new_world: NewWorld, speed: float) -> None:
+    walked = states(new_world(seed=1), [np.array([speed, MIN_LEG_SPEED])] * 30)
+    np.testing.assert_allclose(walked[10:, LEG_SPEED].mean(0), [speed, MIN_LEG_SPEED], rtol=0.05)
+
+
+def test_walking_draws_on_the_battery(new_world: NewWorld) -> None:
+    world = new_world(seed=1)
+    walked = states(world, [WALK] * 40)
+    rested = states(world, [STAND] * 10)
+    assert rested[-1, BATTERY] < world.parameters.battery.initial_voltage - 1e-4
+    assert walked[:, BATTERY].mean() < rested[-1, BATTERY]
+
+
+def test_legs_of_a_side_stay_on_one_phase(new_world: NewWorld) -> None:
+    world = new_world(seed=1)
+    for _ in range(30):
+        world.step(np.array([MAX_LEG_SPEED, MIN_LEG_SPEED]))
+        cranks, legs = world.leg_angles[:2], world.leg_angles[2:]
+        assert np.abs(legs - np.repeat(cranks, 3)).max() < 0.02
+
+
+def test_command_in_force_is_reported_as_applied(new_world: NewWorld) -> None:
+    world = new_world()
+    assert world.step(np.array([-5.0, 1e3])).action.tolist() == [0.0, MAX_LEG_SPEED]
+    assert world.step(np.array([20.0, 0.0])).action.tolist() == [20.0, 0.0]
+
+
+def test_impossible_command_is_refused_and_changes_nothing(new_world: NewWorld) -> None:
+    world = new_world()
+    world.step(WALK)
+    with pytest.raises(ValueError, match="two finite leg speeds"):
+        world.step(np.array([np.nan, 1.0]))
+    assert world.observe().sequence == 1
+    assert world.observe().action.tolist() == WALK.tolist()
+
+
+class Phases:
+    """Stands in for the world's random generator, and so chooses the leg phases of the next episode."""
+
+    def __init__(self, left: float, right: float) -> None:
+        self._phases = np.array([left, right])
+
+    def uniform(self, low: float, high: float, size: int) -> Array:
+        return self._phases
+
+
+def mirror(state: Array) -> Array:
+    """The state of the robot's mirror image."""
+    changed_sign = [1, 4, 7, 11, 12, 14]  # y, its velocity, sines of roll and yaw, rates of roll and yaw
+    mirrored = state.copy()
+    mirrored[changed_sign] *= -1
+    return mirrored[[*range(15), 17, 18, 15, 16, 20, 19, 22, 21, 23]]
+
+
+@pytest.mark.parametrize("lost", [None, 1])
+@pytest.mark.parametrize("phases", [(0.0, np.pi), (-2.0, 0.5)])
+@pytest.mark.parametrize("action", [(30.0, 30.0), (20.0, 40.0)])
+def test_mirrored_robot_moves_like_the_mirror_image(
+    new_world: NewWorld, action: tuple[float, float], phases: tuple[float, float], lost: int | None
+) -> None:
+    robot, image = new_world(), new_world()
+    robot._rng, image._rng = Phases(*phases), Phases(*phases[::-1])  # type: ignore[assignment]
+    for world in (robot, image):
+        world.reset()
+    if lost is not None:
+        robot.inject(leg=lost)
+        image.inject(leg=lost + 3)
+    # The solver takes the contacts one after the other, and walking is chaotic: the images part in time.
+    walked, mirrored = states(robot, [action] * 5), states(image, [action[::-1]] * 5)
+    pose = slice(0, 12)
+    difference = np.abs(mirror(mirrored[-1]) - walked[-1])
+    assert np.linalg.norm(walked[-1, :2]) > 0.02
+    assert difference[POSITION].max() < 1e-4
+    assert difference[pose].max() < 1e-2
+
+
+# Faults
+
+
+@pytest.mark.parametrize("leg", range(6))
+def test_lost_leg_has_neither_mass_nor_contact_from_that_instant_on(new_world: NewWorld, leg: int) -> None:
+    world = new_world(seed=2)
+    while not world.contacts(leg):
+        world.apply(WALK)
+        world.advance(1)
+    intact = world.mass
+    fault = world.inject(leg=leg)
+    assert world.contacts(leg) == 0
+    assert intact - world.mass == pytest.approx(world.parameters.leg_mass, abs=1e-9)
+    assert (fault.leg, fault.since) == (leg, world.time)
+    assert world.faults == (fault,)
+    assert all(contact_free_steps(world, leg, [WALK] * 10))
+    # It still turns with its side: the gear does not know.
+    assert world.leg_angles[2 + leg] == pytest.approx(world.leg_angles[side_of(leg)], abs=0.05)
+
+
+@pytest.mark.parametrize("leg", range(6))
+def test_cleared_fault_restores_mass_and_contact(new_world: NewWorld, leg: int) -> None:
+    world = new_world(seed=2)
+    intact = world.mass
+    fault = world.inject(leg=leg)
+    states(world, [WALK] * 5)
+    assert world.clear_faults() == (fault,)
+    assert world.mass == intact
+    assert world.faults == ()
+    assert not all(contact_free_steps(world, leg, [WALK] * 10))
+
+
+def test_lost_leg_changes_the_walk(new_world: NewWorld) -> None:
+    intact, lame = new_world(seed=2), new_world(seed=2)
+    lame.inject(leg=0)
+    difference = states(intact, [WALK] * 20)[-1] - states(lame, [WALK] * 20)[-1]
+    assert np.linalg.norm(difference[POSITION]) > 0.01
+
+
+@pytest.mark.parametrize("leg", range(6))
+def test_fault_cleared_at_once_leaves_the_intact_trajectory(new_world: NewWorld, leg: int) -> None:
+    """Not bit for bit: the feet's contacts are made anew, so the solver meets them in another order."""
+    intact, repaired = new_world(seed=3), new_world(seed=3)
+    actions = random_actions(8)
+    for world in (intact, repaired):
+        states(world, actions[:5])
+    repaired.inject(leg=leg)
+    repaired.clear_faults()
+    difference = np.abs(states(intact, actions[5:]) - states(repaired, actions[5:]))
+    assert difference[:, POSITION].max() < 1e-5
+    assert difference.max() < 1e-3
+
+
+def test_fault_of_the_leg_that_the_solver_meets_last_leaves_no_trace_at_all(new_world: NewWorld) -> None:
+    """Then the order stays, so this shows that the fault restores each number that it changed."""
+    intact, repaired = new_world(seed=3), new_world(seed=3)
+    actions = random_actions(30)
+    for world in (intact, repaired):
+        states(world, actions[:10])
+    repaired.inject(leg=5)
+    repaired.clear_faults()
+    np.testing.assert_array_equal(states(intact, actions[10:]), states(repaired, actions[10:]))
+
+
+def test_robot_without_legs_lies_on_its_belly_and_rises_when_repaired(new_world: NewWorld) -> None:
+    world = new_world(seed=1)
+    standing = world.observe().state[2]
+    for _ in range(6):
+        world.inject()
+    belly = states(world, [WALK] * 20)[-1]
+    assert belly[2] == pytest.approx(world.parameters.body_size[2] / 2, abs=1e-3)
+    assert np.linalg.norm(belly[LINEAR_VELOCITY]) < 0.01
+    assert len(world.clear_faults()) == 6
+    rising = states(world, [STAND] * 40)[:, 2]
+    # Feet that appear within the ground lift the robot, and do not throw it.
+    assert rising.max() < world.parameters.leg_length + 2 * world.parameters.foot_radius
+    assert rising[-1] > belly[2] + 0.2 * (standing - belly[2])
+
+
+def test_impossible_fault_changes_nothing(new_world: NewWorld) -> None:
+    world = new_world()
+    world.inject(leg=2)
+    before = world.mass, world.faults
+    for kind, leg in (("", 2), ("", 9), ("rust", ANY_LEG)):
+        with pytest.raises(FaultError):
+            world.inject(kind, leg)
+    assert (world.mass, world.faults) == before
+
+
+# Episodes and intervals
+
+
+def test_reset_starts_a_new_episode_of_an_intact_robot(new_world: NewWorld) -> None:
+    world = new_world(seed=1)
+    intact = world.mass
+    world.inject()
+    last = [world.step(WALK) for _ in range(20)][-1]
+    first = world.reset()
+    assert first.episode == last.episode + 1 == world.episode
+    assert first.sequence == last.sequence
+    assert first.interval == 0
+    assert first.time > last.time
+    assert first.action.tolist() == [0.0, 0.0]
+    assert np.linalg.norm(first.state[POSITION][:2]) < 0.01
+    assert world.faults == ()
+    assert world.mass == intact
+    assert world.step(WALK).sequence == last.sequence + 1
+
+
+@pytest.mark.parametrize("rate", [10.0, 20.0, 50.0])
+def test_intervals_have_the_length_of_the_rate(new_world: NewWorld, rate: float) -> None:
+    world = new_world(rate=rate)
+    observations = [world.observe(), *(world.step(WALK) for _ in range(5))]
+    assert [observation.sequence for observation in observations] == list(range(6))
+    assert [observation.interval for observation in observations[1:]] == pytest.approx([1 / rate] * 5)
+    times = [observation.time for observation in observations]
+    assert np.diff(times) == pytest.approx(np.full(5, 1 / rate), abs=1e-9)
+
+
+def test_interval_in_which_the_action_changed_is_not_exact(new_world: NewWorld) -> None:
+    world = new_world()
+    world.apply(WALK)
+    world.advance(world.substeps // 2)
+    world.apply(STAND)
+    world.advance(world.substeps - world.substeps // 2)
+    assert world.finish_interval(exact=False).interval == 0
+
+
+@pytest.mark.parametrize(("rate", "steps"), [(5, 200), (10.0, 100), (20.0, 50), (40.0, 25), (1000.0, 1)])
+def test_reachable_rates(rate: float, steps: int) -> None:
+    assert substeps(rate) == steps
+    assert steps * PHYSICS_STEP == pytest.approx(1 / rate)
+
+
+@pytest.mark.parametrize("rate", [0.0, -20.0, 7.0, 2000.0, np.inf, np.nan])
+def test_unreachable_rate_is_refused_with_a_sentence(rate: float) -> None:
+    with pytest.raises(
+        ValueError, match=f"a control rate of {rate:g} Hz is not reachable: allowed are rates"
+    ):
+        substeps(rate)
