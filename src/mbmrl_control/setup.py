@@ -14,13 +14,13 @@ setup(
     maintainer_email="maintainers@mbmrl.invalid",
     license="Apache-2.0",
     packages=find_packages(exclude=["test"]),
+    package_data={NAME: ["priors/*.safetensors"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
         # launch/ and config/ are links to the folders of the workspace's top level.
         (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
         (f"share/{NAME}/config", sorted(glob("config/*.yaml"))),
-        (f"share/{NAME}/priors", sorted(glob("priors/*.safetensors"))),
     ],
     install_requires=["setuptools"],
     extras_require={"test": ["pytest"]},

@@ -103,18 +103,14 @@ def test_stamp_carries_over_to_the_next_second() -> None:
 
 
 @given(angles, pitches, angles)
-def test_quaternion_turns_about_fixed_axes_in_the_order_roll_pitch_yaw(
-    roll: float, pitch: float, yaw: float
-) -> None:
+def test_quaternion_turns_about_fixed_axes_in_the_order_roll_pitch_yaw(roll: float, pitch: float, yaw: float) -> None:
     quaternion = conversions.to_quaternion(roll, pitch, yaw)
     assert math.hypot(quaternion.w, quaternion.x, quaternion.y, quaternion.z) == pytest.approx(1.0)
     vector = np.array([0.3, -0.5, 0.8])
     expected = vector
     for axis, turn in (((1, 0, 0), roll), ((0, 1, 0), pitch), ((0, 0, 1), yaw)):
         expected = rotate(
-            Quaternion(
-                **dict(zip("xyz", np.array(axis) * math.sin(turn / 2), strict=True)), w=math.cos(turn / 2)
-            ),
+            Quaternion(**dict(zip("xyz", np.array(axis) * math.sin(turn / 2), strict=True)), w=math.cos(turn / 2)),
             expected,
         )
     np.testing.assert_allclose(rotate(quaternion, vector), expected, atol=1e-12)

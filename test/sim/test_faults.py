@@ -57,9 +57,7 @@ def test_named_leg_is_lost_from_now_on() -> None:
         ("", 3, ALL_LEGS, "all legs are lost already"),
     ],
 )
-def test_impossible_fault_is_refused_with_a_sentence(
-    kind: str, leg: int, lost: set[int], sentence: str
-) -> None:
+def test_impossible_fault_is_refused_with_a_sentence(kind: str, leg: int, lost: set[int], sentence: str) -> None:
     with pytest.raises(FaultError, match=sentence):
         choose_fault(kind, leg, lost, rng())
 
@@ -112,9 +110,7 @@ def test_impossible_plan_is_refused_with_a_sentence(text: str, sentence: str) ->
         parse_fault_plan(text)
 
 
-@given(
-    st.one_of(st.text(), st.from_regex(r"(leg_loss|\w{0,9}):?-?\d{0,3}@\d{0,3}(\.\d{0,3})?", fullmatch=True))
-)
+@given(st.one_of(st.text(), st.from_regex(r"(leg_loss|\w{0,9}):?-?\d{0,3}@\d{0,3}(\.\d{0,3})?", fullmatch=True)))
 def test_any_text_is_a_plan_or_refused(text: str) -> None:
     try:
         plan = parse_fault_plan(text)

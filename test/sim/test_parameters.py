@@ -82,9 +82,7 @@ def test_whole_number_does_for_a_real_one(make_node: MakeNode) -> None:
         ({"gain.left": 1.0}, "unknown parameter 'gain.left'"),
     ],
 )
-def test_what_cannot_be_is_refused_with_a_sentence(
-    make_node: MakeNode, given: dict[str, Any], sentence: str
-) -> None:
+def test_what_cannot_be_is_refused_with_a_sentence(make_node: MakeNode, given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ParameterError) as refusal:
         declare(make_node(**given), Settings)
     assert str(refusal.value).startswith(sentence)

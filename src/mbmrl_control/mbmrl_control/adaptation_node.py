@@ -21,7 +21,7 @@ from mbmrl_sim.spin import run
 from mbmrl_sim.state import Observation
 
 
-class AdaptationNode(Node):  # type: ignore[misc]
+class AdaptationNode(Node):
     """Takes each robot state; one worker adapts and publishes."""
 
     def __init__(self) -> None:
@@ -60,9 +60,7 @@ class AdaptationNode(Node):  # type: ignore[misc]
             observation, arrival = item
             adaptation = self._adapter.observe(observation)
             duration = time.monotonic() - arrival
-            self._model.publish(
-                conversions.to_adapted_model(adaptation, observation.time, self._hash, self._learner)
-            )
+            self._model.publish(conversions.to_adapted_model(adaptation, observation.time, self._hash, self._learner))
             self._status.publish(
                 conversions.to_adaptation_status(
                     adaptation, observation.time, self._adapter.capacity, duration, self._adapter.frozen

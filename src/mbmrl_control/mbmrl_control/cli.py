@@ -6,12 +6,18 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
+if TYPE_CHECKING:
+    from rclpy.task import Future
+
+    from mbmrl_control.monitor_node import MonitorNode
+
 app = typer.Typer(
+    name="mbmrl",
     help="Model-based meta-reinforcement learning for a legged millirobot: walk, lose a leg, adapt, walk on.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -132,17 +138,14 @@ def sim(
             pass
 
 
-def _call(ask: Callable[..., object], timeout: float = 5.0) -> None:
+def _call(ask: Callable[[MonitorNode], Future], timeout: float = 5.0) -> None:
     """Call a service of the running robot and print its answer."""
     from mbmrl_control.demo import monitoring
 
     with monitoring() as monitor:
         if not monitor.wait_for_robot(timeout):
-            _refuse(
-                f"no robot answers within {timeout:g} s: start one with `mbmrl sim`, on this ROS_DOMAIN_ID"
-            )
-        answer = ask(monitor)
-        response = monitor.wait(answer, timeout)
+            _refuse(f"no robot answers within {timeout:g} s: start one with `mbmrl sim`, on this ROS_DOMAIN_ID")
+        response = monitor.answer(ask(monitor), timeout)
     if response is None:
         _refuse(f"the robot did not answer within {timeout:g} s")
     if not response.success:
@@ -155,9 +158,7 @@ def fault(
     kind: Annotated[str, typer.Argument(help="Kind of the fault: leg_loss.")] = "leg_loss",
     leg: Annotated[
         int,
-        typer.Option(
-            help="Leg: 0, 1, 2 left front, middle, rear; 3, 4, 5 right; -1 a random one that still works."
-        ),
+        typer.Option(help="Leg: 0, 1, 2 left front, middle, rear; 3, 4, 5 right; -1 a random one that still works."),
     ] = -1,
 ) -> None:
     """Inject a fault into the running robot."""
@@ -176,9 +177,86 @@ def clear() -> None:
     _call(lambda monitor: monitor.clear())
 
 
+Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
+
+
+@app.command()
+def collect(
+    episodes: Annotated[int, typer.Option(help="Number of episodes.", min=1)] = 100,
+    seed: Seed = 0,
+    workers: Workers = 2,
+    out: Annotated[Path, typer.Option(help="Folder of the episodes, one .npz file each.")] = Path("runs/episodes"),
+    duration: Annotated[float, typer.Option(help="Length of an episode, s.", min=1.0)] = 10.0,
+    rate: Rate = 20.0,
+    prior: Annotated[
+        Path | None, typer.Option(help="Prior of the controller that walks; random actions where not given.")
+    ] = None,
+) -> None:
+    """Collect episodes in the simulator, with legs lost on the way."""
+    from mbmrl_control.dynamics.prior import load_prior
+    from mbmrl_control.training.collect import CollectSettings
+    from mbmrl_control.training.pipeline import collect_with_bar
+    from mbmrl_sim.world import substeps
+
+    try:
+        substeps(rate)
+        if prior is not None:
+            load_prior(prior).check_rate(rate)
+    except ValueError as error:
+        _refuse(error)
+    settings = CollectSettings(duration=duration, rate=rate, prior=prior)
+    seeds = range(seed * 1_000_000, seed * 1_000_000 + episodes)
+    try:
+        collect_with_bar(settings, seeds, out, workers, "episodes", console)
+    except KeyboardInterrupt:
+        console.print(f"stopped: what is done is in {out}, the same command goes on")
+        raise typer.Exit(130) from None
+    console.print(f"written: {episodes} episodes in {out}")
+
+
+@app.command()
+def train(
+    learner: Annotated[str, typer.Option(help="grbal, or mb for a plain model of the same data.")] = "grbal",
+    seed: Seed = 0,
+    workers: Workers = 2,
+    work: Annotated[Path, typer.Option(help="Folder for episodes and what is needed to go on.")] = Path("runs/train"),
+    out: Annotated[Path | None, typer.Option(help="File of the prior; LEARNER.safetensors where not given.")] = None,
+    steps: Annotated[int, typer.Option(help="Steps of the final training.", min=1)] = 5000,
+    random_episodes: Annotated[int, typer.Option(help="Episodes of random actions.", min=1)] = 300,
+    controlled_episodes: Annotated[int, typer.Option(help="Episodes of the first prior's controller.", min=1)] = 200,
+    held_out_episodes: Annotated[int, typer.Option(help="Episodes with faults not trained on.", min=1)] = 40,
+    first_steps: Annotated[int, typer.Option(help="Steps of the first training.", min=1)] = 2000,
+) -> None:
+    """Train a prior from nothing; Ctrl-C stops, the same command goes on."""
+    from mbmrl_control.learners import LEARNERS
+    from mbmrl_control.training.meta_training import TrainingSettings
+    from mbmrl_control.training.pipeline import PipelineSettings, make_prior
+
+    if learner not in LEARNERS:
+        _refuse(f"unknown learner {learner!r}: allowed is {', '.join(LEARNERS)}")
+    settings = PipelineSettings(
+        TrainingSettings(learner=learner, seed=seed, steps=steps),
+        random_episodes,
+        controlled_episodes,
+        held_out_episodes,
+        first_steps,
+    )
+    file = out or Path(f"{learner}.safetensors")
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        prior = make_prior(settings, work, workers, console)
+    except KeyboardInterrupt:
+        console.print(f"stopped: what is done is in {work}, the same command goes on")
+        raise typer.Exit(130) from None
+    except ValueError as error:
+        _refuse(error)
+    prior.save(file)
+    console.print(f"written: {file}, {file.stat().st_size / 1e6:.2f} MB, hash {prior.hash[:12]}")
+
+
 def main() -> None:
     """Entry point."""
-    app()
+    app(prog_name="mbmrl")
 
 
 if __name__ == "__main__":

@@ -28,9 +28,7 @@ class NodeSpec:
         return f"{self.package}.{self.executable}"
 
 
-_SIMULATOR: Final = NodeSpec(
-    "mbmrl_sim", "simulator_node", ("seed", "rate", "real_time_factor"), uses_sim_time=False
-)
+_SIMULATOR: Final = NodeSpec("mbmrl_sim", "simulator_node", ("seed", "rate", "real_time_factor"), uses_sim_time=False)
 _BRIDGE: Final = NodeSpec("mbmrl_control", "serial_bridge_node", ("port",), uses_sim_time=False)
 _ADAPTATION: Final = NodeSpec("mbmrl_control", "adaptation_node", ("learner", "checkpoint"))
 _PLANNER: Final = NodeSpec("mbmrl_control", "mpc_node", ("learner", "checkpoint", "path", "rate", "seed"))

@@ -12,9 +12,7 @@ from launch import LaunchContext, LaunchDescription
 from mbmrl_control.graph import ARGUMENTS, NodeSpec
 
 
-def describe(
-    nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[str, ...] = ()
-) -> LaunchDescription:
+def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[str, ...] = ()) -> LaunchDescription:
     """Describe the launch of nodes; when one of them ends, all end.
 
     Args:
@@ -30,9 +28,7 @@ def describe(
         DeclareLaunchArgument(
             "use_sim_time", default_value=str(use_sim_time).lower(), description="Whether time is /clock"
         ),
-        DeclareLaunchArgument(
-            "log_level", default_value="info", description="debug, info, warn, error or fatal"
-        ),
+        DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal"),
     ]
     for name in names:
         text = ARGUMENTS[name][1]
@@ -40,21 +36,15 @@ def describe(
             declarations.append(DeclareLaunchArgument(name, description=text))
         else:
             declarations.append(
-                DeclareLaunchArgument(
-                    name, default_value="", description=f"{text} (empty: as in params_file)"
-                )
+                DeclareLaunchArgument(name, default_value="", description=f"{text} (empty: as in params_file)")
             )
-    return LaunchDescription(
-        [*declarations, *(OpaqueFunction(function=_start, args=[node]) for node in nodes)]
-    )
+    return LaunchDescription([*declarations, *(OpaqueFunction(function=_start, args=[node]) for node in nodes)])
 
 
 def _start(context: LaunchContext, node: NodeSpec) -> list[Node]:
     # Only what was given overrides the file of parameters.
     given = [name for name in node.parameters if LaunchConfiguration(name).perform(context)]
-    overrides = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=ARGUMENTS[name][0]) for name in given
-    }
+    overrides = {name: ParameterValue(LaunchConfiguration(name), value_type=ARGUMENTS[name][0]) for name in given}
     if node.uses_sim_time:
         overrides["use_sim_time"] = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     return [

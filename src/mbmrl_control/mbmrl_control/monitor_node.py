@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.task import Future
@@ -15,7 +16,7 @@ from mbmrl_sim import qos
 from mbmrl_sim.conversions import from_robot_state
 
 
-class MonitorNode(Node):  # type: ignore[misc]
+class MonitorNode(Node):
     """Keeps a tick for each robot state, and the newest status of each node."""
 
     def __init__(self) -> None:
@@ -68,10 +69,13 @@ class MonitorNode(Node):  # type: ignore[misc]
         """Ask for all faults to be undone; the future holds the service's response."""
         return self._clear.call_async(ClearFaults.Request())
 
+    def answer(self, future: Future, timeout: float) -> Any | None:
+        """Response of a service, or None where it did not come within a time in s."""
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        return future.result() if done.wait(timeout) else None
+
     def wait_for_robot(self, timeout: float) -> bool:
         """Wait until the fault services are there, at most a time in s."""
         end = time.monotonic() + timeout
-        return all(
-            client.wait_for_service(max(0.0, end - time.monotonic()))
-            for client in (self._inject, self._clear)
-        )
+        return all(client.wait_for_service(max(0.0, end - time.monotonic())) for client in (self._inject, self._clear))

@@ -28,7 +28,7 @@ from mbmrl_sim.state import Array, Observation
 from mbmrl_sim.ticker import Ticker
 
 
-class MpcNode(Node):  # type: ignore[misc]
+class MpcNode(Node):
     """Callbacks keep the newest state and model; one worker plans in each tick."""
 
     def __init__(self) -> None:

@@ -44,9 +44,7 @@ class ModelSettings(NodeSettings):
         path = Path(self.checkpoint).expanduser() if self.checkpoint else shipped
         prior = load_prior(path)
         if prior.settings.learner != self.learner:
-            raise PriorError(
-                f"{path} is a prior of {prior.settings.learner}, wanted is one of {self.learner}"
-            )
+            raise PriorError(f"{path} is a prior of {prior.settings.learner}, wanted is one of {self.learner}")
         make_learner(prior)
         return prior
 
@@ -61,18 +59,14 @@ class PlannerSettings(ModelSettings):
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
     path: str = Field("figure_eight", description="Path to follow")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the planner's samples")
-    state_timeout: float = Field(
-        0.1, ge=0.01, le=1.0, description="Age from which a state is too old to plan from, s"
-    )
+    state_timeout: float = Field(0.1, ge=0.01, le=1.0, description="Age from which a state is too old to plan from, s")
     state_lead: float = Field(
         0.1,
         ge=0.0,
         le=0.9,
         description="Time from a state's arrival to the tick that plans from it, share of the period",
     )
-    candidates: int = Field(
-        MppiSettings.candidates, ge=2, le=100_000, description="Action sequences per plan"
-    )
+    candidates: int = Field(MppiSettings.candidates, ge=2, le=100_000, description="Action sequences per plan")
     horizon: int = Field(MppiSettings.horizon, ge=1, le=200, description="Steps of an action sequence")
     deviation: float = Field(
         MppiSettings.deviation, ge=0.0, le=60.0, description="Deviation of the noise on leg speeds, rad/s"

@@ -33,7 +33,7 @@ class Fault:
 
 
 def choose_fault(
-    kind: str, leg: int, lost: Iterable[int], rng: np.random.Generator, since: float = 0.0
+    kind: str, leg: int, lost: Iterable[int], rng: np.random.Generator | None = None, since: float = 0.0
 ) -> Fault:
     """Check a request for a fault and fill in what it left open.
 
@@ -41,7 +41,7 @@ def choose_fault(
         kind: One of FAULT_KINDS; empty means LEG_LOSS.
         leg: Leg from 0 to 5, or ANY_LEG for a random one that still works.
         lost: Legs that are lost already.
-        rng: Source of the random leg.
+        rng: Source of the random leg; None where any will do.
         since: Time of the injection, s.
 
     Raises:
@@ -51,14 +51,12 @@ def choose_fault(
     if kind not in FAULT_KINDS:
         raise FaultError(f"unknown fault kind {kind!r}: allowed is {', '.join(FAULT_KINDS)}")
     if leg != ANY_LEG and not 0 <= leg < len(LEG_NAMES):
-        raise FaultError(
-            f"there is no leg {leg}: allowed is 0 to {len(LEG_NAMES) - 1}, or -1 for a random one"
-        )
+        raise FaultError(f"there is no leg {leg}: allowed is 0 to {len(LEG_NAMES) - 1}, or -1 for a random one")
     working = sorted(set(range(len(LEG_NAMES))) - set(lost))
     if not working:
         raise FaultError("all legs are lost already")
     if leg == ANY_LEG:
-        leg = int(rng.choice(working))
+        leg = int((rng or np.random.default_rng()).choice(working))
     elif leg not in working:
         raise FaultError(f"leg {leg} ({LEG_NAMES[leg]}) is lost already: still working are {working}")
     return Fault(kind, leg, since)
@@ -87,5 +85,5 @@ def parse_fault_plan(text: str) -> FaultPlan:
     if match is None:
         raise FaultError(f"a fault is written KIND[:LEG]@T, such as leg_loss:4@10, not {text!r}")
     leg = ANY_LEG if match["leg"] is None else int(match["leg"])
-    choose_fault(match["kind"], leg, (), np.random.default_rng(0))
+    choose_fault(match["kind"], leg, ())
     return FaultPlan(match["kind"], leg, float(match["time"]))

@@ -24,18 +24,14 @@ Settings = TypeVar("Settings", bound=NodeSettings)
 
 def _descriptor(settings: type[NodeSettings], name: str) -> ParameterDescriptor:
     field = settings.model_fields[name]
-    descriptor = ParameterDescriptor(
-        name=name, description=field.description or "", read_only=not is_runtime(field)
-    )
+    descriptor = ParameterDescriptor(name=name, description=field.description or "", read_only=not is_runtime(field))
     bounds = {type(bound).__name__: bound for bound in field.metadata}
     low, high = bounds.get("Ge"), bounds.get("Le")
     if low is not None and high is not None:
         if field.annotation is int:
             descriptor.integer_range = [IntegerRange(from_value=low.ge, to_value=high.le)]
         else:
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=float(low.ge), to_value=float(high.le))
-            ]
+            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low.ge), to_value=float(high.le))]
     return descriptor
 
 

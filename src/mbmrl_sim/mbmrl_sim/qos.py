@@ -12,9 +12,7 @@ STATE: Final = QoSProfile(depth=10, history=HistoryPolicy.KEEP_LAST, reliability
 LATEST: Final = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 """Commands and models: only the newest one counts, and whoever uses it checks its age."""
 
-SENSOR: Final = QoSProfile(
-    depth=5, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT
-)
+SENSOR: Final = QoSProfile(depth=5, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Sensor data for displays and recorders."""
 
 LATCHED: Final = QoSProfile(

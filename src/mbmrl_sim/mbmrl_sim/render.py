@@ -39,9 +39,7 @@ def _ground_texture(low: Array, high: Array, path: Array) -> Image:
     for row_shift in (-1, 0, 1):
         for column_shift in (-1, 0, 1):
             drawn_rows, drawn_columns = rows + row_shift, columns + column_shift
-            inside = (
-                (drawn_rows >= 0) & (drawn_rows < height) & (drawn_columns >= 0) & (drawn_columns < width)
-            )
+            inside = (drawn_rows >= 0) & (drawn_rows < height) & (drawn_columns >= 0) & (drawn_columns < width)
             texture[drawn_rows[inside], drawn_columns[inside]] = _PATH_COLOUR
     return texture.astype(np.uint8)
 
@@ -87,9 +85,7 @@ def render(
     projection = client.computeProjectionMatrixFOV(40.0, width / height, 0.02, 5.0)
     colours = {data[1]: data[7] for data in client.getVisualShapeData(robot)}
     for state, lost in zip(states, lost_legs, strict=True):
-        orientation = client.getQuaternionFromEuler(
-            [float(angle(state, pair)) for pair in (ROLL, PITCH, YAW)]
-        )
+        orientation = client.getQuaternionFromEuler([float(angle(state, pair)) for pair in (ROLL, PITCH, YAW)])
         client.resetBasePositionAndOrientation(robot, state[POSITION].tolist(), orientation)
         phases = (float(angle(state, LEFT_PHASE)), float(angle(state, RIGHT_PHASE)))
         for leg in range(6):
@@ -97,8 +93,6 @@ def render(
             client.resetJointState(robot, joint, phases[leg // 3])
             client.changeVisualShape(robot, joint, rgbaColor=_LOST_COLOUR if leg in lost else colours[joint])
         view = client.computeViewMatrixFromYawPitchRoll([*state[:2].tolist(), 0.01], **_VIEW)
-        pixels = client.getCameraImage(
-            width, height, view, projection, renderer=pybullet.ER_TINY_RENDERER, shadow=1
-        )[2]
+        pixels = client.getCameraImage(width, height, view, projection, renderer=pybullet.ER_TINY_RENDERER, shadow=1)[2]
         yield np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)[..., :3]
     client.disconnect()

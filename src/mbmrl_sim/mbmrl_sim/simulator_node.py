@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -49,7 +50,7 @@ class SimulatorSettings(NodeSettings):
     )
 
 
-class SimulatorNode(Node):  # type: ignore[misc]
+class SimulatorNode(Node):
     """Publishes the robot's state at a fixed rate, takes motor commands, injects faults."""
 
     def __init__(self) -> None:
@@ -126,7 +127,7 @@ class SimulatorNode(Node):  # type: ignore[misc]
             exact = True
             with self._lock:
                 self._world.apply(np.zeros(2) if command is None else conversions.from_motor_command(command))
-            for part, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True), start=1):
+            for part, (first, last) in enumerate(pairwise(bounds), start=1):
                 with self._lock:
                     if exact and command is not None and self._fresh_command() is None:
                         self._world.apply(np.zeros(2))

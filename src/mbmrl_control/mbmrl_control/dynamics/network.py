@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import torch
@@ -25,7 +26,7 @@ dimension that hardly varies in the data must not explode when it does later."""
 def initial_layers(sizes: Sequence[int], generator: torch.Generator) -> Layers:
     """Layers of given sizes with uniform weights (He et al., 2015); the last layer is small."""
     layers = []
-    for index, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for index, (inputs, outputs) in enumerate(pairwise(sizes)):
         last = index == len(sizes) - 2
         bound = (0.1 if last else 1.0) * math.sqrt(6.0 / inputs)
         weight = (torch.rand(outputs, inputs, generator=generator) * 2 - 1) * bound
@@ -40,18 +41,6 @@ def activations(layers: Layers, inputs: Tensor) -> list[Tensor]:
         value = values[-1] @ weight.T + bias
         values.append(torch.relu(value) if index < len(layers) - 1 else value)
     return values
-
-
-def backward(layers: Layers, values: list[Tensor], output_gradient: Tensor) -> list[Tensor]:
-    """Gradient with respect to each layer's output before its ReLU, shapes (..., outputs of the layer).
-
-    It is made of differentiable operations, so that a meta-gradient can pass through it.
-    """
-    gradients = [output_gradient]
-    for index in range(len(layers) - 1, 0, -1):
-        below = gradients[0] @ layers[index][0]
-        gradients.insert(0, below * (values[index] > 0))
-    return gradients
 
 
 @dataclass(frozen=True)

@@ -122,11 +122,7 @@ def load_prior(path: Path) -> Prior:
         _layers(path, tensors),
         _normalizer(path, tensors),
         settings,
-        {
-            name.removeprefix("learner."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("learner.")
-        },
+        {name.removeprefix("learner."): tensor for name, tensor in tensors.items() if name.startswith("learner.")},
     )
 
 
@@ -146,7 +142,7 @@ def _layers(path: Path, tensors: dict[str, Tensor]) -> Layers:
     layers: Layers = []
     size = INPUT_SIZE
     for index in range(count):
-        weight = tensors[f"layers.{index}.weight"] if f"layers.{index}.weight" in tensors else None
+        weight = tensors.get(f"layers.{index}.weight")
         bias = tensors.get(f"layers.{index}.bias")
         if weight is None or bias is None or weight.shape != (len(bias), size):
             raise PriorError(f"{path}: layer {index} is missing or does not take {size} inputs")

@@ -99,8 +99,6 @@ def film(record: Record, reference: Array, file: Path, console: Console) -> None
     for picture, tick, seconds in shown:
         image = Image.fromarray(picture)
         lost = "".join(f"  leg {leg} lost" for leg in sorted(tick.lost_legs))
-        ImageDraw.Draw(image).text(
-            (8, 6), f"{seconds:4.1f} s{lost}", fill=(200, 30, 30) if lost else (40, 40, 40)
-        )
+        ImageDraw.Draw(image).text((8, 6), f"{seconds:4.1f} s{lost}", fill=(200, 30, 30) if lost else (40, 40, 40))
         writer.send(np.ascontiguousarray(image))
     writer.close()

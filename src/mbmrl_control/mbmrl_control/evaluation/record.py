@@ -60,8 +60,8 @@ class Record:
     @property
     def time(self) -> Array:
         """Time since the first tick, shape (n,), s."""
-        times = np.array([tick.observation.time for tick in self.ticks])
-        return times - times[:1]
+        start = self.ticks[0].observation.time if self.ticks else 0.0
+        return np.array([tick.observation.time - start for tick in self.ticks])
 
     def track(self, tracker: PathTracker) -> dict[str, Array]:
         """Where the robot was: cross_track (m), progress (m), heading_error (rad), cost; shape (n,) each."""

@@ -35,9 +35,7 @@ def _activations(layers: Layers, factors: Factors | None, inputs: Tensor) -> lis
     return values
 
 
-def _backward(
-    layers: Layers, factors: Factors | None, values: list[Tensor], gradient: Tensor
-) -> list[Tensor]:
+def _backward(layers: Layers, factors: Factors | None, values: list[Tensor], gradient: Tensor) -> list[Tensor]:
     """Gradient at each layer's output before its ReLU, by operations that can be differentiated again."""
     gradients = [gradient]
     for index in range(len(layers) - 1, 0, -1):
@@ -63,9 +61,7 @@ def update_factors(layers: Layers, psi: Tensor, inputs: Tensor, targets: Tensor)
     for sizes in psi:
         values = _activations(layers, factors, inputs)
         gradients = _backward(layers, factors, values, scale * (values[-1] - targets))
-        step = [
-            (value, size * gradient) for value, size, gradient in zip(values, sizes, gradients, strict=False)
-        ]
+        step = [(value, size * gradient) for value, size, gradient in zip(values, sizes, gradients, strict=False)]
         factors = (
             step
             if factors is None
@@ -82,9 +78,7 @@ def adapted_prediction(layers: Layers, factors: Factors, inputs: Tensor) -> Tens
     return _activations(layers, factors, inputs)[-1]
 
 
-def meta_loss(
-    layers: Layers, psi: Tensor, support: tuple[Tensor, Tensor], query: tuple[Tensor, Tensor]
-) -> Tensor:
+def meta_loss(layers: Layers, psi: Tensor, support: tuple[Tensor, Tensor], query: tuple[Tensor, Tensor]) -> Tensor:
     """Loss of the adapted models on the K transitions after each window (equation 1 of the paper).
 
     Args:
@@ -133,8 +127,6 @@ class Grbal(Learner):
                 or support.shape[1:] != weight.shape[1:]
                 or errors.shape != (support.shape[0], weight.shape[0])
             ):
-                raise ValueError(
-                    f"an update of layer {index} does not fit a prior of shape {tuple(weight.shape)}"
-                )
+                raise ValueError(f"an update of layer {index} does not fit a prior of shape {tuple(weight.shape)}")
             adapted.append((torch.addmm(weight, errors.T, support, alpha=-1.0), bias - errors.sum(0)))
         return adapted

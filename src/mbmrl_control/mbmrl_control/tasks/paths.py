@@ -114,7 +114,7 @@ def _arc(radius: float, turn: float) -> tuple[Array, Array]:
 
 def _line(heading: float, length: float) -> Array:
     distance = np.arange(round(length / SPACING)) * SPACING
-    return distance[:, None] * np.array([np.cos(heading), np.sin(heading)])
+    return np.outer(distance, (np.cos(heading), np.sin(heading)))
 
 
 def _straight() -> ReferencePath:

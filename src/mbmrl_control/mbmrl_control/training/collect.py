@@ -1,0 +1,123 @@
+"""Collecting episodes in the simulator: random actions, or the controller with a prior (Algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import joblib
+import numpy as np
+import torch
+
+from mbmrl_control.dynamics.prior import Prior, load_prior
+from mbmrl_control.evaluation.closed_loop import walk
+from mbmrl_control.planning.mppi import MppiSettings
+from mbmrl_control.tasks.cost import PathCost
+from mbmrl_control.tasks.paths import PATH_NAMES
+from mbmrl_control.training.episodes import Episode
+from mbmrl_sim.state import LEG_NAMES, MAX_LEG_SPEED, MIN_LEG_SPEED, Observation
+from mbmrl_sim.world import World
+
+HELD_OUT_LEG: Final = 4
+"""Leg that is never lost in the data that the shipped priors are trained on."""
+TRAINING_LEGS: Final = tuple(leg for leg in range(len(LEG_NAMES)) if leg != HELD_OUT_LEG)
+LONGEST_HOLD: Final = 10
+"""Control intervals for which a random action is held at most."""
+COLLECTING: Final = MppiSettings(candidates=150, horizon=10)
+"""Planner of on-policy episodes: coarser than when the robot is driven, and so more varied."""
+
+
+@dataclass(frozen=True)
+class CollectSettings:
+    """What to collect.
+
+    Attributes:
+        legs: Legs that may be lost.
+        lost: Probabilities that none, one and two of them are lost during an episode.
+        duration: Length of an episode, s.
+        rate: Control rate, Hz.
+        prior: Prior of the controller; None for random actions.
+    """
+
+    legs: tuple[int, ...] = TRAINING_LEGS
+    lost: tuple[float, float, float] = (0.2, 0.5, 0.3)
+    duration: float = 10.0
+    rate: float = 20.0
+    prior: Path | None = None
+
+    @property
+    def steps(self) -> int:
+        """Control intervals of an episode."""
+        return round(self.duration * self.rate)
+
+
+def _random_walk(world: World, rng: np.random.Generator) -> Iterator[Observation]:
+    """Random leg speeds, each held for a random time."""
+    yield world.observe()
+    while True:
+        action = rng.uniform(MIN_LEG_SPEED, MAX_LEG_SPEED, 2)
+        for _ in range(rng.integers(1, LONGEST_HOLD + 1)):
+            yield world.step(action)
+
+
+def _controlled_walk(world: World, rng: np.random.Generator, prior: Prior, seed: int) -> Iterator[Observation]:
+    """The controller on a random path at a random speed."""
+    cost = PathCost(speed=float(rng.uniform(0.15, 0.3)))
+    for tick in walk(world, prior, str(rng.choice(PATH_NAMES)), seed, COLLECTING, cost):
+        yield tick.observation
+
+
+def collect_episode(settings: CollectSettings, seed: int) -> Episode:
+    """Collect one episode; all that is random in it follows from the seed."""
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(seed)
+    world = World(seed, settings.rate)
+    count = min(int(rng.choice(3, p=settings.lost)), len(settings.legs))
+    lost = [int(leg) for leg in rng.choice(settings.legs, count, replace=False)] if count else []
+    fault_step = int(rng.integers(0, max(1, settings.steps // 3)))
+    if settings.prior is None:
+        observations = _random_walk(world, rng)
+    else:
+        observations = _controlled_walk(world, rng, load_prior(settings.prior), seed)
+    seen: list[Observation] = []
+    faults: list[list[bool]] = []
+    for step, observation in enumerate(observations):
+        seen.append(observation)
+        faults.append([any(fault.leg == leg for fault in world.faults) for leg in range(len(LEG_NAMES))])
+        if step == settings.steps:
+            break
+        if step == fault_step:
+            for leg in lost:
+                world.inject(leg=leg)
+    world.close()
+    policy = "random" if settings.prior is None else "mpc"
+    return Episode(
+        state=np.array([observation.state for observation in seen]),
+        action=np.array([observation.action for observation in seen[1:]]),
+        time=np.array([observation.time for observation in seen]),
+        lost_legs=np.array(faults),
+        metadata={"seed": seed, "rate": settings.rate, "policy": policy},
+    )
+
+
+def _collect_into(settings: CollectSettings, seed: int, folder: Path) -> None:
+    file = folder / f"{seed:08d}.npz"
+    if not file.exists():
+        collect_episode(settings, seed).save(file)
+
+
+def collect(settings: CollectSettings, seeds: Sequence[int], folder: Path, workers: int) -> Iterator[int]:
+    """Collect an episode for each seed, in parallel; episodes that are there already are kept.
+
+    The data do not depend on the number of workers.
+
+    Yields:
+        How many episodes are done.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = (joblib.delayed(_collect_into)(settings, seed, folder) for seed in seeds)
+    results = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
+    for done, _ in enumerate(results, start=1):
+        yield done
