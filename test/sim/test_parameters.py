@@ -21,6 +21,7 @@ class Settings(NodeSettings):
     """Parameters of one kind each."""
 
     gain: float = runtime_field(1.0, 0.0, 10.0, "Gain of the loop")
+    lead: float = runtime_field(0.5, 0.0, 1.0, "Time ahead")
     count: int = Field(3, ge=1, le=9, description="How many")
     path: str = Field("straight", description="Which path")
 
@@ -70,7 +71,7 @@ def test_whole_number_does_for_a_real_one(make_node: MakeNode) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"colour": 1}, "unknown parameter 'colour': allowed is gain, count, path"),
+        ({"colour": 1}, "unknown parameter 'colour': allowed is gain, lead, count, path"),
         ({"gain": "high"}, "parameter 'gain' is 'high': input should be a valid number"),
         ({"gain": 11.0}, "parameter 'gain' is 11.0: input should be less than or equal to 10"),
         ({"gain": -0.5}, "parameter 'gain' is -0.5: input should be greater than or equal to 0"),
@@ -104,13 +105,17 @@ def test_descriptors_say_what_is_allowed(make_node: MakeNode) -> None:
     assert (gain.read_only, count.read_only, path.read_only) == (False, True, True)
 
 
-def test_change_at_run_time_is_handed_over(make_node: MakeNode) -> None:
+def test_changes_at_run_time_are_handed_over(make_node: MakeNode) -> None:
     node, changes = make_node(count=5), []
     on_change(node, declare(node, Settings), changes.append)
-    (result,) = node.set_parameters([Parameter("gain", value=4.0)])
-    assert result.successful
-    assert changes == [Settings(gain=4.0, count=5, path="straight")]
-    assert node.get_parameter("gain").value == 4.0
+    for name, value in (("gain", 4.0), ("lead", 0.25)):
+        (result,) = node.set_parameters([Parameter(name, value=value)])
+        assert result.successful
+        assert node.get_parameter(name).value == value
+    assert changes == [
+        Settings(gain=4.0, lead=0.5, count=5, path="straight"),
+        Settings(gain=4.0, lead=0.25, count=5, path="straight"),
+    ]
 
 
 @pytest.mark.parametrize(("name", "value"), [("gain", 99.0), ("gain", "high"), ("count", 4), ("colour", 1)])

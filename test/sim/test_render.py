@@ -29,7 +29,7 @@ def test_pictures_show_the_robot_its_phases_and_its_lost_legs() -> None:
 
 
 def test_path_is_drawn_on_the_ground() -> None:
-    far_away = PATH + [0.0, 0.9]
+    far_away = np.add(PATH, (0.0, 0.9))
     (with_path,), (without,) = (
         list(render(STATE[None], [set()], path, width=160, height=120)) for path in (PATH, far_away)
     )

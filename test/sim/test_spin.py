@@ -32,6 +32,7 @@ def fail(text):
 
 sys.exit(run(Worker, []))
 """
+LATER = "threading.Timer(0.2, lambda: {}).start()"
 INTERRUPT = "os.kill(os.getpid(), signal.{})"
 
 
@@ -48,6 +49,11 @@ def run_node(domain: int, in_constructor: str = "", timer: str = "", in_close: s
 def test_signal_while_spinning_closes_the_node(domain: int, name: str) -> None:
     timer = f"self.create_timer(0.01, lambda: {INTERRUPT.format(name)})"
     assert run_node(domain, timer=timer) == (0, "closed\n", "")
+
+
+def test_signal_is_noticed_by_a_node_to_which_nothing_happens(domain: int) -> None:
+    later = LATER.format(INTERRUPT.format("SIGTERM"))
+    assert run_node(domain, in_constructor=later) == (0, "closed\n", "")
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -9,15 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mbmrl_sim.bullet import pybullet
 from mbmrl_sim.faults import ANY_LEG, FaultError
-from mbmrl_sim.robot import side_of
+from mbmrl_sim.robot import RobotParameters, side_of
 from mbmrl_sim.state import (
+    ANGULAR_VELOCITY,
     BATTERY,
     LEG_SPEED,
     LINEAR_VELOCITY,
     MAX_LEG_SPEED,
     MIN_LEG_SPEED,
+    PITCH,
     POSITION,
+    ROLL,
     YAW,
     Array,
     Observation,
@@ -62,6 +67,13 @@ def contact_free_steps(world: World, leg: int, actions: Any) -> list[bool]:
             world.advance(1)
             free.append(world.contacts(leg) == 0)
     return free
+
+
+def rotation(state: Array) -> Array:
+    """Attitude as a matrix that turns vectors of the body into odom."""
+    attitude = [float(angle(state, pair)) for pair in (ROLL, PITCH, YAW)]
+    quaternion = pybullet.getQuaternionFromEuler(attitude)
+    return np.array(pybullet.getMatrixFromQuaternion(quaternion)).reshape(3, 3)
 
 
 # Determinism
@@ -171,6 +183,36 @@ def test_impossible_command_is_refused_and_changes_nothing(new_world: NewWorld) 
         world.step(np.array([np.nan, 1.0]))
     assert world.observe().sequence == 1
     assert world.observe().action.tolist() == WALK.tolist()
+
+
+def test_velocities_are_those_of_the_pose(new_world: NewWorld) -> None:
+    """The linear one in odom, the angular one in the body."""
+    world = new_world(seed=1, rate=1 / PHYSICS_STEP)
+    walked = states(world, [np.array([22.0, 37.0])] * 800)
+    assert abs(angle(walked[-1], YAW)) > 0.5  # else the frames are alike
+    moved = np.diff(walked[:, POSITION], axis=0) / PHYSICS_STEP
+    np.testing.assert_allclose(moved, walked[1:, LINEAR_VELOCITY], atol=1e-6)
+    for before, after in itertools.pairwise(walked[-50:]):
+        turn = rotation(before).T @ rotation(after) / PHYSICS_STEP
+        rate = [turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]
+        np.testing.assert_allclose(np.array(rate) / 2, after[ANGULAR_VELOCITY], atol=0.1)
+
+
+def test_robot_stands_at_the_height_of_its_legs(new_world: NewWorld) -> None:
+    world = new_world()
+    world._rng = Phases(0.0, 0.0)  # type: ignore[assignment]
+    height = world.reset().state[2]
+    assert height == pytest.approx(world.parameters.leg_length + world.parameters.foot_radius, abs=1e-3)
+
+
+def test_each_world_has_the_robot_that_it_was_given(new_world: NewWorld) -> None:
+    heavy = RobotParameters(body_mass=0.05)
+    worlds = [new_world(), new_world(parameters=heavy), new_world()]
+    for _ in range(2):
+        masses = [world.mass for world in worlds]
+        assert masses == pytest.approx([RobotParameters().mass, heavy.mass, RobotParameters().mass])
+        for world in worlds:
+            world.reset()
 
 
 class Phases:

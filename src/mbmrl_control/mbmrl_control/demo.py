@@ -26,6 +26,7 @@ from mbmrl_control.planning.follower import PathTracker
 from mbmrl_control.processes import NodeEndedError, Processes
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import make_path
+from mbmrl_sim.conversions import to_seconds
 from mbmrl_sim.faults import FaultPlan
 
 START_TIME = 60.0
@@ -92,7 +93,7 @@ def _await_motion(monitor: MonitorNode, nodes: Processes) -> None:
 
 
 def _drive(settings: DemoSettings, monitor: MonitorNode, nodes: Processes, console: Console) -> float | None:
-    """Wait out the run; returns when the fault came into force, s since the first tick."""
+    """Wait out the run; returns when the fault came into force, s of the simulated time."""
     plan, answer = settings.fault, None
     start = time.monotonic()
     fault_time = None
@@ -105,8 +106,7 @@ def _drive(settings: DemoSettings, monitor: MonitorNode, nodes: Processes, conso
                 response = answer.result()
                 if not response.success:
                     raise NodeEndedError(f"the fault was refused: {response.message}")
-                since = response.fault.since.sec + response.fault.since.nanosec * 1e-9
-                fault_time = since - monitor.ticks[0].observation.time
+                fault_time = to_seconds(response.fault.since)
             live.update(_live_line(monitor, elapsed, "intact"))
             time.sleep(0.02)
     return fault_time
@@ -157,7 +157,7 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
     record.write_csv(folder / "ticks.csv", tracking)
     console.print(report.table(summary))
     reference, _ = tracker.to_odom(path.points, path.headings)
-    pictures.plot(record, tracking, reference, folder / "plot.png")
+    pictures.plot(record, tracking, reference, path.closed, folder / "plot.png")
     pictures.film(record, reference, folder / "robot.mp4", console)
     console.print(f"written: {folder}/ (summary.json, ticks.csv, plot.png, robot.mp4)")
     return summary

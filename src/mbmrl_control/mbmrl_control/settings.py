@@ -77,6 +77,9 @@ class PlannerSettings(ModelSettings):
     temperature: float = Field(
         MppiSettings.temperature, ge=1e-3, le=10.0, description="Temperature, share of the costs' deviation"
     )
+    constant: float = Field(
+        MppiSettings.constant, ge=0.0, le=1.0, description="Share of the sequences that hold one random action"
+    )
     speed: float = runtime_field(PathCost.speed, 0.0, 1.0, "Wanted speed along the path, m/s")
     distance_weight: float = runtime_field(PathCost.distance, 0.0, 1e4, "Cost of distance from the path, 1/m")
     progress_weight: float = runtime_field(PathCost.progress, 0.0, 1e4, "Cost of progress lost, 1/m")
@@ -90,4 +93,6 @@ class PlannerSettings(ModelSettings):
     @property
     def mppi(self) -> MppiSettings:
         """The planner's settings."""
-        return MppiSettings(self.candidates, self.horizon, self.deviation, self.correlation, self.temperature)
+        return MppiSettings(
+            self.candidates, self.horizon, self.deviation, self.correlation, self.temperature, self.constant
+        )

@@ -24,6 +24,7 @@ from std_srvs.srv import Trigger
 from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim import conversions, qos
+from mbmrl_sim.exclusive import hold
 from mbmrl_sim.faults import FaultError
 from mbmrl_sim.parameters import declare, on_change
 from mbmrl_sim.robot import urdf
@@ -63,11 +64,15 @@ class SimulatorNode(Node):
         self._settings = declare(self, SimulatorSettings)
         on_change(self, self._settings, self._set)
         self._world = World(self._settings.seed, self._settings.rate)
+        # Discovery finds robots of other machines, where it is quick enough; on this one the name is sure.
+        topic = self.resolve_topic_name("robot_state")
+        held = hold(f"{topic}@{self.context.get_domain_id()}")
         time.sleep(DISCOVERY_TIME)
-        if self.count_publishers("robot_state"):
+        if held is None or self.count_publishers("robot_state"):
             raise ValueError(
                 "another robot publishes robot_state on this ROS domain: stop it, or set another ROS_DOMAIN_ID"
             )
+        self._held = held
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._command: tuple[MotorCommand, float] | None = None
@@ -76,7 +81,7 @@ class SimulatorNode(Node):
         self._joints = self.create_publisher(JointState, "joint_states", qos.SENSOR)
         self._imu = self.create_publisher(Imu, "imu/data", qos.SENSOR)
         self._battery = self.create_publisher(BatteryState, "battery_state", qos.SENSOR)
-        self._clock = self.create_publisher(Clock, "/clock", qos.LATEST)
+        self._clock_publisher = self.create_publisher(Clock, "/clock", qos.LATEST)
         self._faults = self.create_publisher(FaultArray, "faults", qos.LATCHED)
         self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
         self._description.publish(String(data=urdf(self._world.parameters, sensors=True)))
@@ -94,6 +99,7 @@ class SimulatorNode(Node):
         if hasattr(self, "_worker"):
             self._stop.set()
             self._worker.join()
+            self._held.close()
             self._world.close()
 
     def _set(self, settings: SimulatorSettings) -> None:
@@ -139,7 +145,7 @@ class SimulatorNode(Node):
                 if part < slices and self._stop.wait(max(0.0, due - time.monotonic())):
                     return
                 if part < slices:
-                    self._clock.publish(Clock(clock=conversions.to_time(now)))
+                    self._clock_publisher.publish(Clock(clock=conversions.to_time(now)))
             if not ticker.wait(self._stop):
                 return
             with self._lock:
@@ -149,7 +155,7 @@ class SimulatorNode(Node):
             self._publish(observation, angles, command.sequence if command else 0)
 
     def _publish(self, observation: Observation, angles: np.ndarray, command_sequence: int) -> None:
-        self._clock.publish(Clock(clock=conversions.to_time(observation.time)))
+        self._clock_publisher.publish(Clock(clock=conversions.to_time(observation.time)))
         self._state.publish(conversions.to_robot_state(observation, command_sequence))
         self._odometry.publish(conversions.to_odometry(observation))
         self._joints.publish(conversions.to_joint_state(observation, angles))

@@ -14,6 +14,8 @@ from rclpy.signals import SignalHandlerOptions
 
 USAGE_ERROR = 2
 """Exit code where the user asked for something impossible."""
+SIGNAL_LATENCY = 0.05
+"""Longest time until a node takes notice of a signal, s."""
 
 
 def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> int:
@@ -28,7 +30,7 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # a malformed argument, or a parameter file that cannot be read
-        print(f"error: the ROS arguments were refused: {error}", file=sys.stderr)
+        print("error: the ROS arguments were refused:", *str(error).split(), file=sys.stderr)
         return USAGE_ERROR
     node = None
     interrupted = False
@@ -48,7 +50,9 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
             raise KeyboardInterrupt
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        executor.spin()
+        while True:
+            # Python takes notice of a signal only between calls of C code, so none may wait for long.
+            executor.spin_once(timeout_sec=SIGNAL_LATENCY)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except ValueError as error:

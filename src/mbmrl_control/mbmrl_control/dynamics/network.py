@@ -34,13 +34,13 @@ def initial_layers(sizes: Sequence[int], generator: torch.Generator) -> Layers:
     return layers
 
 
-def activations(layers: Layers, inputs: Tensor) -> list[Tensor]:
-    """Input of each layer and, last, the output; shapes (..., size of the layer)."""
-    values = [inputs]
-    for index, (weight, bias) in enumerate(layers):
-        value = values[-1] @ weight.T + bias
-        values.append(torch.relu(value) if index < len(layers) - 1 else value)
-    return values
+def predict(layers: Layers, inputs: Tensor) -> Tensor:
+    """Output of the network, shape (n, inputs) -> (n, outputs)."""
+    value = inputs
+    for weight, bias in layers[:-1]:
+        value = torch.addmm(bias, value, weight.T).relu_()
+    weight, bias = layers[-1]
+    return torch.addmm(bias, value, weight.T)
 
 
 @dataclass(frozen=True)
@@ -84,5 +84,6 @@ class Normalizer:
 
 
 def one_step_error(layers: Layers, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared error of normalised predictions over all dimensions, a scalar."""
-    return (activations(layers, inputs)[-1] - targets).square().mean()
+    """Mean squared error of normalised predictions, shapes (..., inputs) and (..., outputs), a scalar."""
+    predicted = predict(layers, inputs.reshape(-1, inputs.shape[-1]))
+    return (predicted - targets.reshape(predicted.shape)).square().mean()

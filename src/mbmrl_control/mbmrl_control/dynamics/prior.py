@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -107,7 +108,7 @@ def load_prior(path: Path) -> Prior:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise PriorError(f"{path} is cut or no safetensors file: {error}") from None
     try:
@@ -116,7 +117,11 @@ def load_prior(path: Path) -> Prior:
         settings = PriorSettings(
             str(header["learner"]), int(header["window"]), float(header["rate"]), dict(header["training"])
         )
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        if settings.window < 1 or not 0 < settings.rate < math.inf:
+            raise ValueError("window and rate must be positive")
+    except PriorError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise PriorError(f"{path} has no header of an mbmrl prior: {error}") from None
     return Prior(
         _layers(path, tensors),
@@ -144,7 +149,7 @@ def _layers(path: Path, tensors: dict[str, Tensor]) -> Layers:
     for index in range(count):
         weight = tensors.get(f"layers.{index}.weight")
         bias = tensors.get(f"layers.{index}.bias")
-        if weight is None or bias is None or weight.shape != (len(bias), size):
+        if weight is None or bias is None or bias.ndim != 1 or weight.shape != (len(bias), size):
             raise PriorError(f"{path}: layer {index} is missing or does not take {size} inputs")
         layers.append((weight, bias))
         size = len(bias)

@@ -39,13 +39,14 @@ def _smooth(time: Array, values: Array) -> Array:
     )
 
 
-def plot(record: Record, tracking: dict[str, Array], reference: Array, file: Path) -> None:
+def plot(record: Record, tracking: dict[str, Array], reference: Array, closed: bool, file: Path) -> None:
     """Draw the path walked against the reference, the distance from it, and the model error.
 
     Args:
         record: The run.
         tracking: What `Record.track` tells of it.
         reference: Points of the path, shape (n, 2), m, odom.
+        closed: Whether the path is closed, and so shown whole.
         file: PNG file to write.
     """
     time, states = record.time, record.states
@@ -53,8 +54,10 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array, file: Pat
     grid = figure.add_gridspec(2, 2, width_ratios=(1, 1.3))
     ground = figure.add_subplot(grid[:, 0])
     distance, error = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
-    near = np.abs(reference - np.clip(reference, states[:, :2].min(0) - 0.3, states[:, :2].max(0) + 0.3)) == 0
-    ground.plot(*reference[near.all(1)].T, color="0.75", lw=3, label="reference")
+    ground.plot(*reference.T, color="0.75", lw=3, label="reference")
+    shown = np.concatenate([states[:, :2], reference]) if closed else states[:, :2]
+    ground.set(xlim=(shown[:, 0].min() - 0.1, shown[:, 0].max() + 0.1))
+    ground.set(ylim=(shown[:, 1].min() - 0.1, shown[:, 1].max() + 0.1))
     fault = record.fault_time
     split = len(time) if fault is None else int(np.searchsorted(time, fault))
     ground.plot(*states[: split + 1, :2].T, color="tab:blue", lw=1.2, label="walked, intact")

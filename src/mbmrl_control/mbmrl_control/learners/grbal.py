@@ -126,6 +126,7 @@ class Grbal(Learner):
                 or errors is None
                 or support.shape[1:] != weight.shape[1:]
                 or errors.shape != (support.shape[0], weight.shape[0])
+                or not support.dtype == errors.dtype == weight.dtype
             ):
                 raise ValueError(f"an update of layer {index} does not fit a prior of shape {tuple(weight.shape)}")
             adapted.append((torch.addmm(weight, errors.T, support, alpha=-1.0), bias - errors.sum(0)))

@@ -78,7 +78,10 @@ class PathTracker:
         return turned + np.array([x, y]), headings + yaw
 
     def observe(self, observation: Observation) -> Tracking:
-        """Measure where the robot is, and what its last step cost."""
+        """Measure where the robot is, and what its last step cost; NaN from a state that is not finite."""
+        if not np.isfinite(observation.state).all():
+            nan = float("nan")
+            return Tracking(nan, self.progress, nan, nan)
         if self._last is not None and self._last[1].episode != observation.episode:
             self.reset()
         pose = self.pose(observation)
@@ -127,6 +130,8 @@ class PathFollower:
         Returns:
             The plan, or None where nothing finite was found.
         """
+        if not np.isfinite(observation.state).all():
+            return None
         folded = self._normalizer.fold(layers)
         body = body_state(torch.from_numpy(observation.state)).float()
         pose = self.tracker.pose(observation)

@@ -24,13 +24,16 @@ class MppiSettings:
         deviation: Standard deviation of the noise on leg speeds, rad/s.
         correlation: Correlation of the noise from one step to the next, 0 to below 1.
         temperature: Sharpness of the weighting, as a share of the deviation of the candidates' costs.
+        constant: Share of the candidates that hold one random action, anywhere within the bounds: so the
+            planner leaves a plan that no small change improves, as after a fault.
     """
 
-    candidates: int = 500
-    horizon: int = 12
-    deviation: float = 9.0
-    correlation: float = 0.6
-    temperature: float = 0.15
+    candidates: int = 300
+    horizon: int = 20
+    deviation: float = 12.0
+    correlation: float = 0.85
+    temperature: float = 0.05
+    constant: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Mppi:
         if not finite.any():
             self.reset()
             return None
-        spread = costs[finite].std(correction=0).clamp_min(1e-6) * self.settings.temperature
+        spread = costs[finite].double().std(correction=0).clamp_min(1e-6) * self.settings.temperature
         costs = torch.where(finite, costs, torch.inf)
         weights = torch.softmax(-costs / spread, dim=0)
         actions = (weights[:, None, None] * candidates).sum(0)
@@ -99,4 +102,8 @@ class Mppi:
             noise[step] = settings.correlation * noise[step - 1] + fresh * white[step]
         noise[:, 0] = 0.0
         candidates = self._nominal + settings.deviation * noise.transpose(0, 1)
+        held = round(settings.constant * settings.candidates)
+        if held:
+            spread = torch.rand(held, 1, ACTION_SIZE, generator=self._generator)
+            candidates[-held:] = MIN_LEG_SPEED + (MAX_LEG_SPEED - MIN_LEG_SPEED) * spread
         return candidates.clamp_(MIN_LEG_SPEED, MAX_LEG_SPEED)

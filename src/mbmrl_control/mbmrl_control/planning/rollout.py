@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mbmrl_control.dynamics.features import BODY_SIZE, advance
-from mbmrl_control.dynamics.network import Layers, activations
+from mbmrl_control.dynamics.network import Layers, predict
 
 
 def roll_out(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -25,7 +25,7 @@ def roll_out(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor) -> tup
     bodies, current = body.expand(count, BODY_SIZE), pose.expand(count, 3)
     poses = [current]
     for action in actions.unbind(1):
-        prediction = activations(layers, torch.cat([bodies, action], dim=1))[-1]
+        prediction = predict(layers, torch.cat([bodies, action], dim=1))
         bodies, current = advance(bodies, current, prediction)
         poses.append(current)
     return torch.stack(poses, dim=1), bodies

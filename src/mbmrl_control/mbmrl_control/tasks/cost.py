@@ -1,4 +1,4 @@
-"""Cost of following a path: distance from it, progress lost, heading error (ICLR 2019, section 6.2)."""
+"""Cost of following a path: distance from it, progress lost or gained, heading error (ICLR 2019, section 6.2)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ class PathCost:
 
     Attributes:
         distance: Weight of the distance from the path, 1/m.
-        progress: Weight of the progress lost against the wanted speed, 1/m.
+        progress: Weight of the difference between the progress and that at the wanted speed, 1/m: a robot that
+            runs ahead of it has less control left.
         heading: Weight of the heading error, 1/rad.
         speed: Wanted speed along the path, m/s.
     """
 
     distance: float = 50.0
-    progress: float = 50.0
-    heading: float = 1.0
-    speed: float = 0.25
+    progress: float = 20.0
+    heading: float = 2.0
+    speed: float = 0.2
 
     def steps(self, window: PathWindow, poses: Tensor, interval: float) -> Tensor:
         """Cost of each step of trajectories.
@@ -39,8 +40,8 @@ class PathCost:
         """
         projection = window.project(poses[..., :2])
         advance = projection.progress.diff(dim=-1)
-        lost = (self.speed * interval - advance).clamp_min(0.0)
+        deviation = (self.speed * interval - advance).abs()
         error = poses[..., 1:, 2] - projection.heading[..., 1:]
         error = torch.atan2(torch.sin(error), torch.cos(error)).abs()
         distance = projection.cross_track[..., 1:].abs()
-        return self.distance * distance + self.progress * lost + self.heading * error
+        return self.distance * distance + self.progress * deviation + self.heading * error

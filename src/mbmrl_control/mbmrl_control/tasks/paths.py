@@ -12,11 +12,11 @@ from torch import Tensor
 
 from mbmrl_sim.state import Array
 
-SPACING: Final = 0.005
+SPACING: Final = 0.01
 """Distance between the points of a path, m."""
 OPEN_LENGTH: Final = 60.0
 """Length of the paths that are not closed, m."""
-RADIUS: Final = 0.45
+RADIUS: Final = 0.7
 """Radius of the curves, m."""
 ZIGZAG_LEG: Final = 0.6
 """Distance between the turns of the zigzag, m."""

@@ -25,7 +25,9 @@ HELD_OUT_LEG: Final = 4
 TRAINING_LEGS: Final = tuple(leg for leg in range(len(LEG_NAMES)) if leg != HELD_OUT_LEG)
 LONGEST_HOLD: Final = 10
 """Control intervals for which a random action is held at most."""
-COLLECTING: Final = MppiSettings(candidates=150, horizon=10)
+STANDING: Final = 0.1
+"""Share of the random actions that are zero: the robot stands before it walks, and after a stop."""
+COLLECTING: Final = MppiSettings(candidates=120, horizon=16)
 """Planner of on-policy episodes: coarser than when the robot is driven, and so more varied."""
 
 
@@ -54,10 +56,10 @@ class CollectSettings:
 
 
 def _random_walk(world: World, rng: np.random.Generator) -> Iterator[Observation]:
-    """Random leg speeds, each held for a random time."""
+    """Random leg speeds, or standing still, each held for a random time."""
     yield world.observe()
     while True:
-        action = rng.uniform(MIN_LEG_SPEED, MAX_LEG_SPEED, 2)
+        action = rng.uniform(MIN_LEG_SPEED, MAX_LEG_SPEED, 2) * (rng.random() >= STANDING)
         for _ in range(rng.integers(1, LONGEST_HOLD + 1)):
             yield world.step(action)
 

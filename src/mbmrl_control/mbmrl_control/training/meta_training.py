@@ -47,8 +47,8 @@ class TrainingSettings:
 
     learner: str = Grbal.name
     seed: int = 0
-    steps: int = 5000
-    hidden: tuple[int, ...] = (256, 256)
+    steps: int = 4000
+    hidden: tuple[int, ...] = (192, 192)
     window: int = 32
     future: int = 16
     inner_steps: int = 3

@@ -30,9 +30,9 @@ class PipelineSettings:
 
     training: TrainingSettings
     random_episodes: int = 300
-    controlled_episodes: int = 200
+    controlled_episodes: int = 120
     held_out_episodes: int = 40
-    first_steps: int = 2000
+    first_steps: int = 1500
     rate: float = 20.0
     duration: float = 10.0
 

@@ -1,0 +1,147 @@
+"""Fixtures of the tests of mbmrl_control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE, model_inputs, model_targets
+from mbmrl_control.dynamics.network import Normalizer, initial_layers
+from mbmrl_control.dynamics.prior import Prior, PriorSettings
+from mbmrl_control.training.collect import CollectSettings, collect_episode
+from mbmrl_control.training.episodes import Episode
+from mbmrl_sim.state import Observation, pack_state
+from ros_testing import NodeProcess, Peer, free_domain, peer_in
+
+MakePrior = Callable[..., Prior]
+RandomStates = Callable[..., Tensor]
+ObservationsOf = Callable[..., list[Observation]]
+StartNode = Callable[..., NodeProcess]
+
+
+# The core
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Tests of small networks are faster without threads that wait for each other."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def episodes() -> list[Episode]:
+    """A few short episodes of random actions, with legs lost on the way."""
+    return [collect_episode(CollectSettings(duration=3.0), seed) for seed in range(6)]
+
+
+@pytest.fixture(scope="session")
+def normalizer(episodes: list[Episode]) -> Normalizer:
+    """Statistics of the episodes."""
+    states = torch.stack([torch.from_numpy(episode.state) for episode in episodes])
+    actions = torch.stack([torch.from_numpy(episode.action) for episode in episodes])
+    inputs = model_inputs(states[:, :-1], actions).flatten(0, 1)
+    targets = model_targets(states[:, :-1], states[:, 1:]).flatten(0, 1)
+    return Normalizer.fit(inputs.float(), targets.float())
+
+
+@pytest.fixture(scope="session")
+def make_prior(normalizer: Normalizer) -> MakePrior:
+    """A function that makes a small prior with random weights, from which adaptation has much to correct."""
+
+    def make(
+        learner: str = "grbal",
+        window: int = 8,
+        psi: float = 0.02,
+        inner_steps: int = 2,
+        hidden: tuple[int, ...] = (16, 16),
+        seed: int = 0,
+        rate: float = 20.0,
+    ) -> Prior:
+        sizes = (INPUT_SIZE, *hidden, OUTPUT_SIZE)
+        layers = initial_layers(sizes, torch.Generator().manual_seed(seed))
+        layers[-1][1].fill_(1.0)
+        extras = {"psi": torch.full((inner_steps, len(layers)), psi)} if learner == "grbal" else {}
+        return Prior(layers, normalizer, PriorSettings(learner, window, rate, {"note": "of a test"}), extras)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_states() -> RandomStates:
+    """A function that draws states of the robot, shape (n, 24), double."""
+
+    def draw(seed: int, count: int) -> Tensor:
+        rng = np.random.default_rng(seed)
+        states = [
+            pack_state(
+                rng.uniform(-2, 2, 3),
+                rng.normal(0, 0.3, 3),
+                rng.uniform((-0.5, -0.5, -np.pi), (0.5, 0.5, np.pi)),
+                rng.normal(0, 3, 3),
+                rng.uniform(-np.pi, np.pi, 2),
+                rng.uniform(0, 56, 2),
+                rng.uniform(0, 3, 2),
+                rng.uniform(3.6, 4.2),
+            )
+            for _ in range(count)
+        ]
+        return torch.from_numpy(np.array(states))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def observations_of() -> ObservationsOf:
+    """A function that makes the observations that a collected episode consists of."""
+
+    def make(episode: Episode, number: int = 1) -> list[Observation]:
+        steps = zip(episode.state, [np.zeros(2), *episode.action], episode.time, strict=True)
+        return [
+            Observation(state, action, float(time), sequence, number, 0.05 if sequence else 0.0)
+            for sequence, (state, action, time) in enumerate(steps)
+        ]
+
+    return make
+
+
+# The nodes
+
+
+@pytest.fixture(autouse=True)
+def log_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ROS logs of this process go where the test's files go."""
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def domain() -> Iterator[int]:
+    """A ROS domain of the test's own."""
+    with free_domain() as number:
+        yield number
+
+
+@pytest.fixture
+def peer(domain: int) -> Iterator[Peer]:
+    """The test's ROS node."""
+    with peer_in(domain) as peer:
+        yield peer
+
+
+@pytest.fixture
+def start_node(domain: int, tmp_path: Path) -> Iterator[StartNode]:
+    """A function that starts a node of this package in the test's domain with parameters like ``rate=20.0``."""
+    with ExitStack() as processes:
+
+        def start(name: str, *ros_arguments: str, **parameters: Any) -> NodeProcess:
+            given = [text for key, value in parameters.items() for text in ("-p", f"{key}:={value}")]
+            process = NodeProcess(f"mbmrl_control.{name}", domain, *ros_arguments, *given, folder=tmp_path)
+            return processes.enter_context(process)
+
+        yield start

@@ -1,0 +1,143 @@
+"""Episodes on disk."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mbmrl_control.training.episodes import Episode, EpisodeError
+
+FEW = settings(derandomize=True, deadline=None, max_examples=150, database=None)
+
+
+def make_episode(length: int = 7) -> Episode:
+    rng = np.random.default_rng(1)
+    return Episode(
+        state=rng.normal(size=(length + 1, 24)),
+        action=rng.uniform(0, 56, (length, 2)),
+        time=np.arange(length + 1) * 0.05,
+        lost_legs=rng.random((length + 1, 6)) < 0.2,
+        metadata={"seed": 3, "rate": 20.0, "policy": "random"},
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "episode.npz"
+
+
+def arrays(**changes: Any) -> dict[str, Any]:
+    """The arrays of a file; None leaves one out."""
+    episode = make_episode()
+    content = {name: getattr(episode, name) for name in ("state", "action", "time", "lost_legs")}
+    content |= {"metadata": np.array('{"seed": 3}')} | changes
+    return {name: array for name, array in content.items() if array is not None}
+
+
+def refusal(file: Path) -> str:
+    with pytest.raises(EpisodeError) as error:
+        Episode.load(file)
+    assert str(file) in str(error.value)
+    return str(error.value)
+
+
+def test_what_is_saved_is_loaded(file: Path) -> None:
+    episode = make_episode()
+    episode.save(file)
+    loaded = Episode.load(file)
+    for name in ("state", "action", "time", "lost_legs"):
+        assert np.array_equal(getattr(loaded, name), getattr(episode, name))
+        assert getattr(loaded, name).dtype == getattr(episode, name).dtype
+    assert loaded.metadata == episode.metadata
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("name", ["state", "action", "time", "lost_legs", "metadata"])
+def test_missing_array_is_named(file: Path, name: str) -> None:
+    np.savez(file, **arrays(**{name: None}))
+    assert f"the array '{name}' is missing" in refusal(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("state", np.zeros((8, 23))),
+        ("state", np.zeros((7, 24))),
+        ("action", np.zeros((7, 3))),
+        ("action", np.array(1.0)),
+        ("time", np.zeros((8, 1))),
+        ("lost_legs", np.zeros((8, 5), dtype=bool)),
+        ("state", np.full((8, 24), "a word")),
+        ("time", np.arange(8)),
+        ("lost_legs", np.zeros((8, 6))),
+    ],
+    ids=["width", "length", "width", "number", "rank", "legs", "words", "integers", "reals"],
+)
+def test_array_that_does_not_fit_is_named(file: Path, name: str, array: np.ndarray) -> None:
+    np.savez(file, **arrays(**{name: array}))
+    assert f": {name} has " in refusal(file)
+
+
+@pytest.mark.parametrize("text", ["{cut", "[1, 2]", "3"])
+def test_metadata_that_is_no_object_is_refused(file: Path, text: str) -> None:
+    np.savez(file, **arrays(metadata=np.array(text)))
+    refusal(file)
+
+
+def test_pickled_array_is_refused(file: Path) -> None:
+    np.savez(file, **arrays(state=np.array([object()], dtype=object)))
+    refusal(file)
+
+
+def test_single_array_is_refused(file: Path) -> None:
+    with file.open("wb") as stream:
+        np.save(stream, np.zeros((8, 24)))
+    refusal(file)
+
+
+def test_missing_file_is_refused(file: Path) -> None:
+    refusal(file)
+
+
+def content() -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays())
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("episodes") / "episode.npz"
+
+
+@FEW
+@given(st.floats(0, 1, exclude_max=True))
+def test_cut_file_is_refused(scratch: Path, share: float) -> None:
+    whole = content()
+    scratch.write_bytes(whole[: int(share * len(whole))])
+    refusal(scratch)
+
+
+@FEW
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused(scratch: Path, data: bytes) -> None:
+    scratch.write_bytes(data)
+    refusal(scratch)
+
+
+@FEW
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
+def test_damaged_file_is_an_episode_or_refused(scratch: Path, place: float, flip: int) -> None:
+    """Where the damage is in what nothing looks at, the episode is whole; else it is refused."""
+    whole = bytearray(content())
+    whole[int(place * len(whole))] ^= flip
+    scratch.write_bytes(whole)
+    with suppress(EpisodeError):
+        assert Episode.load(scratch).state.shape == (8, 24)

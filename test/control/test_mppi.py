@@ -1,0 +1,210 @@
+"""The planner on a model whose best plan is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from mbmrl_control.dynamics.features import BODY_SIZE, INPUT_SIZE, OUTPUT_SIZE
+from mbmrl_control.dynamics.network import Layers
+from mbmrl_control.planning import mppi
+from mbmrl_control.planning.mppi import Mppi, MppiSettings, Plan
+from mbmrl_control.planning.rollout import roll_out
+from mbmrl_control.tasks.cost import PathCost
+from mbmrl_control.tasks.paths import make_path
+from mbmrl_sim.state import MAX_LEG_SPEED, MIN_LEG_SPEED
+
+INTERVAL = 0.05
+SETTINGS = MppiSettings(candidates=200, horizon=8, deviation=6.0, correlation=0.6, temperature=0.15)
+COST = PathCost(speed=0.25)
+AHEAD_PER_RADIAN = 0.3 * INTERVAL / MAX_LEG_SPEED  # 0.3 m/s at full speed
+TURN_PER_RADIAN = 0.002
+BODY = torch.zeros(BODY_SIZE)
+BESIDE = torch.tensor([0.2, 0.03, 0.2])
+"""A pose beside the straight path that looks away from it."""
+ASKEW = torch.tensor([0.2, 0.0, 0.3])
+"""A pose on the path that looks away from it."""
+
+
+@pytest.fixture
+def model() -> Layers:
+    """A single linear layer: the mean leg speed moves the robot ahead, their difference turns it."""
+    weight = torch.zeros(OUTPUT_SIZE, INPUT_SIZE)
+    left, right = BODY_SIZE, BODY_SIZE + 1
+    ahead, turn = 18, 20
+    weight[ahead, [left, right]] = AHEAD_PER_RADIAN / 2
+    weight[turn, right], weight[turn, left] = TURN_PER_RADIAN, -TURN_PER_RADIAN
+    return [(weight, torch.zeros(OUTPUT_SIZE))]
+
+
+def planner(seed: int = 0, settings: MppiSettings = SETTINGS) -> Mppi:
+    return Mppi(settings, COST, INTERVAL, seed)
+
+
+def plan(planner: Mppi, model: Layers, pose: Tensor = BESIDE) -> Plan | None:
+    return planner.plan(model, BODY, pose, make_path("straight").window(0.0, 1.5))
+
+
+def cost_of(model: Layers, actions: Tensor, pose: Tensor) -> float:
+    """Cost of one action sequence."""
+    poses, _ = roll_out(model, BODY, pose, actions.unsqueeze(0))
+    return float(COST.steps(make_path("straight").window(0.0, 1.5), poses, INTERVAL).mean())
+
+
+# The model
+
+
+def test_roll_out_is_step_by_step(model: Layers) -> None:
+    actions = torch.tensor([[[40.0, 40.0], [20.0, 50.0]], [[30.0, 30.0], [30.0, 30.0]]])
+    poses, bodies = roll_out(model, BODY, BESIDE, actions)
+    assert (poses.shape, bodies.shape) == ((2, 3, 3), (2, BODY_SIZE))
+    assert torch.equal(poses[:, 0], BESIDE.expand(2, 3))
+    first = BESIDE + torch.tensor([torch.cos(BESIDE[2]), torch.sin(BESIDE[2]), 0.0]) * 40 * AHEAD_PER_RADIAN
+    torch.testing.assert_close(poses[0, 1], first)
+    assert float(poses[0, 2, 2] - poses[0, 1, 2]) == pytest.approx(30 * TURN_PER_RADIAN, rel=1e-4)
+
+
+# The plan
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cost_falls_over_the_iterations(model: Layers, seed: int) -> None:
+    search = planner(seed)
+    middle = torch.full((SETTINGS.horizon, 2), (MIN_LEG_SPEED + MAX_LEG_SPEED) / 2)
+    costs = [cost_of(model, middle, ASKEW)]
+    for _ in range(12):
+        found = plan(search, model, ASKEW)
+        assert found is not None
+        costs.append(cost_of(model, found.actions, ASKEW))
+    assert costs[-1] < costs[1] < costs[0]
+    assert costs[-1] < 0.75 * costs[0]
+
+
+def test_plan_turns_towards_the_path(model: Layers) -> None:
+    left_of_it, right_of_it = (plan(planner(), model, torch.tensor([0.2, y, 0.0])) for y in (0.1, -0.1))
+    assert left_of_it is not None
+    assert right_of_it is not None
+    turns = [float((found.actions[:4, 1] - found.actions[:4, 0]).mean()) for found in (left_of_it, right_of_it)]
+    assert turns[0] < -1.0 < 1.0 < turns[1]
+
+
+def test_plan_tells_the_best_candidates_poses_and_cost(model: Layers) -> None:
+    found = plan(planner(), model)
+    assert found is not None
+    assert found.actions.shape == (SETTINGS.horizon, 2)
+    assert found.poses.shape == (SETTINGS.horizon + 1, 3)
+    window = make_path("straight").window(0.0, 1.5)
+    assert found.cost == pytest.approx(float(COST.steps(window, found.poses, INTERVAL).mean()), rel=1e-5)
+
+
+def test_same_seed_same_plans(model: Layers) -> None:
+    searches = planner(5), planner(5), planner(6)
+    for _ in range(3):
+        first, second, other = (plan(search, model) for search in searches)
+        assert first is not None
+        assert second is not None
+        assert other is not None
+        assert torch.equal(first.actions, second.actions)
+        assert torch.equal(first.poses, second.poses)
+        assert not torch.equal(first.actions, other.actions)
+
+
+@pytest.mark.parametrize("deviation", [6.0, 60.0])
+def test_actions_are_within_bounds(model: Layers, deviation: float) -> None:
+    """Far behind the wanted speed, with the path ahead: the plan would leave the bounds if it could."""
+    search = planner(0, replace(SETTINGS, deviation=deviation))
+    search.cost = PathCost(speed=5.0)
+    for _ in range(8):
+        found = plan(search, model, torch.tensor([0.2, 0.0, 0.0]))
+        assert found is not None
+        assert found.actions.min() >= MIN_LEG_SPEED - 1e-4
+        assert found.actions.max() <= MAX_LEG_SPEED + 1e-4
+    assert found.actions.max() > 0.9 * MAX_LEG_SPEED
+
+
+def test_next_plan_starts_from_the_last_one_shifted(model: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Tensor] = []
+
+    def recorded(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        tried.append(actions.clone())
+        return roll_out(layers, body, pose, actions)
+
+    monkeypatch.setattr(mppi, "roll_out", recorded)
+    search = planner()
+    first, second = plan(search, model), plan(search, model)
+    assert first is not None
+    assert second is not None
+    # The first candidate is what the others are scattered about.
+    assert (tried[0][0] == tried[0][0, 0]).all()
+    torch.testing.assert_close(tried[1][0], torch.cat([first.actions[1:], first.actions[-1:]]))
+
+
+# What is not finite
+
+
+def corrupt(monkeypatch: pytest.MonkeyPatch, value: float, entry: tuple[int, int]) -> list[Tensor]:
+    """Let the model predict a value that is no number for fast candidates; returns the costs of the others."""
+    kept: list[Tensor] = []
+
+    def corrupted(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        poses, bodies = roll_out(layers, body, pose, actions)
+        fast = actions.mean((1, 2)) > actions.mean()
+        window = make_path("straight").window(0.0, 1.5)
+        kept.append(COST.steps(window, poses[~fast], INTERVAL).mean(1))
+        poses[fast, entry[0], entry[1]] = value
+        return poses, bodies
+
+    monkeypatch.setattr(mppi, "roll_out", corrupted)
+    return kept
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("entry", [(1, 0), (8, 1), (4, 2)], ids=["first x", "last y", "middle yaw"])
+def test_candidates_that_are_not_finite_never_win(
+    model: Layers, monkeypatch: pytest.MonkeyPatch, value: float, entry: tuple[int, int]
+) -> None:
+    kept = corrupt(monkeypatch, value, entry)
+    search = planner()
+    for _ in range(3):
+        found = plan(search, model)
+        assert found is not None
+        assert torch.isfinite(found.actions).all()
+        assert torch.isfinite(found.poses).all()
+        assert found.cost == pytest.approx(float(kept[-1].min()), rel=1e-5)
+
+
+@pytest.mark.parametrize("distance", [1e10, 1e20, 1e35])
+def test_model_that_diverges_gives_finite_actions(
+    model: Layers, monkeypatch: pytest.MonkeyPatch, distance: float
+) -> None:
+    """Costs near the limit of single precision, some beyond it: their squares are far beyond it."""
+
+    def diverging(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        poses, bodies = roll_out(layers, body, pose, actions)
+        poses[:, -1, 1] = distance * actions.mean((1, 2))
+        poses[::3, -1, 1] = torch.inf
+        return poses, bodies
+
+    monkeypatch.setattr(mppi, "roll_out", diverging)
+    search = planner()
+    for _ in range(3):
+        found = plan(search, model)
+        assert found is not None
+        assert torch.isfinite(found.actions).all()
+
+
+def test_nothing_finite_gives_no_plan_and_forgets_the_last_one(model: Layers) -> None:
+    broken = [(torch.full_like(model[0][0], torch.nan), model[0][1])]
+    walked, fresh = planner(3), planner(3)
+    assert plan(walked, model) is not None
+    assert plan(walked, broken) is None
+    # The other one has drawn as many samples, and has nothing to forget.
+    assert plan(fresh, broken) is None
+    assert plan(fresh, broken) is None
+    after, expected = plan(walked, model), plan(fresh, model)
+    assert after is not None
+    assert expected is not None
+    assert torch.equal(after.actions, expected.actions)
