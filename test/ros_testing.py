@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import math
 import os
 import signal
 import subprocess
@@ -26,11 +27,13 @@ os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 import rclpy
+from rcl_interfaces.srv import GetParameters
 from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.task import Future
 
 TIME_LIMIT: Final = 60.0
 """Longest wait for an event, s; far longer than a loaded machine takes."""
@@ -69,11 +72,12 @@ class NodeProcess:
         """Start a node.
 
         Args:
-            module: Python module whose main function runs the node.
+            module: Python module whose main function runs the node, which has the module's name.
             domain: ROS domain.
             ros_arguments: What follows ``--ros-args``.
             folder: Where its output and its log go.
         """
+        self.name = module.rpartition(".")[2]
         self._output = tempfile.TemporaryFile("w+", dir=folder)  # noqa: SIM115
         self._errors = tempfile.TemporaryFile("w+", dir=folder)  # noqa: SIM115
         command = [sys.executable, "-P", "-m", module, "--ros-args", *ros_arguments]
@@ -88,8 +92,13 @@ class NodeProcess:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.wait()
+        # In order where possible: what DDS keeps in shared memory outlives a process that is killed.
+        self._process.terminate()
+        try:
+            self.wait()
+        finally:
+            self._process.kill()
+            self._process.wait()
         self._output.close()
         self._errors.close()
 
@@ -167,14 +176,38 @@ class Peer:
                 raise AssertionError(f"waited for {limit:g} s in vain")
             self._executor.spin_once(timeout_sec=0.1)
 
-    def call(self, service_type: Any, name: str, process: NodeProcess | None = None, **fields: Any) -> Any:
-        """Call a service, once it is there, with a request of these fields; returns the response."""
-        client = self._clients.get(name) or self.node.create_client(service_type, name)
-        self._clients[name] = client
+    def call(self, service_type: Any, name: str, process: NodeProcess, **fields: Any) -> Any:
+        """Call a service of a node, once it is there, with a request of these fields; returns the response."""
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(service_type, name)
+            self._wait_until_known_to(process)
+        client = self._clients[name]
         self.spin_until(client.service_is_ready, process)
         future = client.call_async(service_type.Request(**fields))
         self.spin_until(future.done, process)
         return future.result()
+
+    def _wait_until_known_to(self, process: NodeProcess) -> None:
+        """Wait until a node has discovered all that this peer has made so far.
+
+        A service drops its response where it does not know the client yet, although the client knows the
+        service. Discovery keeps the order, so a node that answers a newer client knows the older ones; and
+        this question may be asked again and again.
+        """
+        client = self.node.create_client(GetParameters, f"{process.name}/get_parameters")
+        self.spin_until(client.service_is_ready, process)
+        futures: list[Future] = []
+        asked = -math.inf
+
+        def answered() -> bool:
+            nonlocal asked
+            if time.monotonic() - asked > 0.5:
+                asked = time.monotonic()
+                futures.append(client.call_async(GetParameters.Request()))
+            return any(future.done() for future in futures)
+
+        self.spin_until(answered, process)
+        self.node.destroy_client(client)
 
 
 @contextmanager

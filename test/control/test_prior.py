@@ -210,14 +210,17 @@ def test_file_without_any_layers_is_refused(make_prior: MakePrior, file: Path) -
     assert "the network has 0 outputs, wanted are 21" in refusal(file)
 
 
-def test_other_precision_is_taken_as_single(make_prior: MakePrior, file: Path) -> None:
-    """The network works in single precision, whatever the file holds."""
-    prior = make_prior()
-    tensors, header = tensors_and_header(prior)
-    write(file, {name: tensor.double() for name, tensor in tensors.items()}, header)
-    loaded = load_prior(file)
-    assert loaded.layers[0][0].dtype == torch.float32
-    assert loaded.hash == prior.hash
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.complex64])
+def test_other_types_of_numbers_are_refused(make_prior: MakePrior, file: Path, kind: torch.dtype) -> None:
+    """The network works in single precision; a step in another one would break off the control loop."""
+    tensors, header = tensors_and_header(make_prior())
+    write(file, tensors | {"layers.0.bias": tensors["layers.0.bias"].to(kind)}, header)
+    assert "the tensors are not all of type float32" in refusal(file)
+
+
+def test_psi_that_is_not_finite_is_refused(make_prior: MakePrior, file: Path) -> None:
+    make_prior(psi=math.nan).save(file)
+    assert "the learner's tensors are not finite" in refusal(file)
 
 
 def test_prior_of_another_learner_than_asked_for_is_refused(make_prior: MakePrior, file: Path) -> None:

@@ -11,13 +11,13 @@ NODE = """
 import os, signal, sys, threading
 from rclpy.node import Node
 from mbmrl_sim.spin import run
+from mbmrl_sim.worker import Worker
 
-class Worker(Node):
+class Waiting(Node):
     def __init__(self):
         super().__init__("worker")
         self.stop = threading.Event()
-        self.worker = threading.Thread(target=self.stop.wait)
-        self.worker.start()
+        self.worker = Worker(lambda: {work}, "waiting")
         {in_constructor}
         {timer}
 
@@ -30,15 +30,17 @@ class Worker(Node):
 def fail(text):
     raise ValueError(text)
 
-sys.exit(run(Worker, []))
+sys.exit(run(Waiting, []))
 """
 LATER = "threading.Timer(0.2, lambda: {}).start()"
 INTERRUPT = "os.kill(os.getpid(), signal.{})"
 
 
-def run_node(domain: int, in_constructor: str = "", timer: str = "", in_close: str = "") -> tuple[int, str, str]:
+def run_node(
+    domain: int, in_constructor: str = "", timer: str = "", in_close: str = "", work: str = "self.stop.wait()"
+) -> tuple[int, str, str]:
     """Run a node that does this; returns exit code, output and error output."""
-    code = NODE.format(in_constructor=in_constructor, timer=timer, in_close=in_close)
+    code = NODE.format(in_constructor=in_constructor, timer=timer, in_close=in_close, work=work)
     result = subprocess.run(
         ["env", f"ROS_DOMAIN_ID={domain}", sys.executable, "-c", code], capture_output=True, text=True
     )
@@ -72,4 +74,10 @@ def test_error_of_a_running_node_is_no_mistake_of_the_users(domain: int) -> None
     code, output, errors = run_node(domain, timer="self.create_timer(0.01, lambda: fail('a bug'))")
     assert (code, output) == (1, "closed\n")
     assert "Traceback" in errors
+    assert "a bug" in errors
+
+
+def test_worker_that_fails_ends_the_node_in_order(domain: int) -> None:
+    code, output, errors = run_node(domain, work="fail('a bug')")
+    assert (code, output) == (1, "closed\n")
     assert "a bug" in errors

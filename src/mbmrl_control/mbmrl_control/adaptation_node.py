@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import queue
 import sys
-import threading
 import time
 
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
-from mbmrl_control import conversions, worker
+from mbmrl_control import conversions
 from mbmrl_control.learners.online import OnlineAdapter
+from mbmrl_control.process import prepare
 from mbmrl_control.settings import AdaptationSettings
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, RobotState
 from mbmrl_sim import qos
@@ -19,6 +19,7 @@ from mbmrl_sim.conversions import from_robot_state
 from mbmrl_sim.parameters import declare
 from mbmrl_sim.spin import run
 from mbmrl_sim.state import Observation
+from mbmrl_sim.worker import Worker
 
 
 class AdaptationNode(Node):
@@ -41,16 +42,15 @@ class AdaptationNode(Node):
         self._status = self.create_publisher(AdaptationStatus, "adaptation_status", qos.STATE)
         self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
         self.create_service(SetBool, "freeze", self._freeze)
-        worker.prepare(settings.threads)
-        self._worker = threading.Thread(target=self._adapt, name="adaptation")
-        self._worker.start()
+        prepare(settings.threads)
+        self.worker = Worker(self._adapt, "adaptation")
         self.get_logger().info(f"adapting by {self._learner}, prior {self._hash[:12]}")
 
     def close(self) -> None:
         """Stop the worker."""
-        if hasattr(self, "_worker"):
+        if hasattr(self, "worker"):
             self._states.put(None)
-            self._worker.join()
+            self.worker.join()
 
     def _take_state(self, message: RobotState) -> None:
         self._states.put((from_robot_state(message), time.monotonic()))

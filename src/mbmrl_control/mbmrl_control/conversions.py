@@ -42,7 +42,7 @@ def from_adapted_model(message: AdaptedModel) -> Update:
         return {}
     try:
         return safetensors.torch.load(bytes(message.update))
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, KeyError) as error:  # KeyError: a type that torch has not
         raise ValueError(f"an update is not in the safetensors format: {error}") from None
 
 

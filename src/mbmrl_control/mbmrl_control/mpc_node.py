@@ -12,11 +12,12 @@ from nav_msgs.msg import Path as PathMessage
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
-from mbmrl_control import conversions, worker
+from mbmrl_control import conversions
 from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.learners import make_learner
 from mbmrl_control.planning.follower import PathFollower, PathTracker
 from mbmrl_control.planning.mppi import Mppi, Plan
+from mbmrl_control.process import prepare
 from mbmrl_control.settings import PlannerSettings
 from mbmrl_control.tasks.paths import make_path
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
@@ -26,6 +27,7 @@ from mbmrl_sim.parameters import declare, on_change
 from mbmrl_sim.spin import run
 from mbmrl_sim.state import Array, Observation
 from mbmrl_sim.ticker import Ticker
+from mbmrl_sim.worker import Worker
 
 
 class MpcNode(Node):
@@ -63,17 +65,16 @@ class MpcNode(Node):
         self.create_subscription(AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
         self.create_service(SetBool, "stop", self._latch_stop)
         self._follower.warm_up(prior.layers)
-        worker.prepare(self._settings.threads)
+        prepare(self._settings.threads)
         self._ticker = Ticker(period)
-        self._worker = threading.Thread(target=self._control, name="planning")
-        self._worker.start()
+        self.worker = Worker(self._control, "planning")
         self.get_logger().info(f"planning at {self._settings.rate:g} Hz, prior {self._hash[:12]}")
 
     def close(self) -> None:
         """Stop the worker and, last, the robot."""
-        if hasattr(self, "_worker"):
+        if hasattr(self, "worker"):
             self._stop.set()
-            self._worker.join()
+            self.worker.join()
             self._send(np.zeros(2), 0)
 
     def _set(self, settings: PlannerSettings) -> None:

@@ -32,6 +32,7 @@ from mbmrl_sim.settings import NodeSettings, runtime_field
 from mbmrl_sim.spin import run
 from mbmrl_sim.state import Observation, clip_action
 from mbmrl_sim.ticker import Ticker
+from mbmrl_sim.worker import Worker
 from mbmrl_sim.world import World
 
 SLICE: Final = 0.01
@@ -90,15 +91,14 @@ class SimulatorNode(Node):
         self.create_service(ClearFaults, "clear_faults", self._clear)
         self.create_service(Trigger, "reset", self._reset)
         self._publish_faults()
-        self._worker = threading.Thread(target=self._simulate, name="physics")
-        self._worker.start()
+        self.worker = Worker(self._simulate, "physics")
         self.get_logger().info(f"simulating at {self._settings.rate:g} Hz, seed {self._settings.seed}")
 
     def close(self) -> None:
         """Stop the worker."""
-        if hasattr(self, "_worker"):
+        if hasattr(self, "worker"):
             self._stop.set()
-            self._worker.join()
+            self.worker.join()
             self._held.close()
             self._world.close()
 

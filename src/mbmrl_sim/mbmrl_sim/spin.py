@@ -22,7 +22,7 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
     """Run a node until SIGINT, SIGTERM or the end of its context.
 
     A ValueError while the node is made is a mistake of the user's: it is printed as one sentence. A node
-    has a method ``close`` that stops its worker and sends what must be sent last.
+    has a `Worker`, ``worker``, and a method ``close`` that stops it and sends what must be sent last.
 
     Returns:
         The process's exit code.
@@ -68,4 +68,4 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
             node.close()
             node.destroy_node()
         rclpy.try_shutdown()
-    return 0
+    return int(node is not None and node.worker.failed)

@@ -108,7 +108,7 @@ def load_prior(path: Path) -> Prior:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise PriorError(f"{path} is cut or no safetensors file: {error}") from None
     try:
@@ -123,12 +123,12 @@ def load_prior(path: Path) -> Prior:
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise PriorError(f"{path} has no header of an mbmrl prior: {error}") from None
-    return Prior(
-        _layers(path, tensors),
-        _normalizer(path, tensors),
-        settings,
-        {name.removeprefix("learner."): tensor for name, tensor in tensors.items() if name.startswith("learner.")},
-    )
+    if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
+        raise PriorError(f"{path}: the tensors are not all of type float32")
+    extras = {name.removeprefix("learner."): tensor for name, tensor in tensors.items() if name.startswith("learner.")}
+    if not all(torch.isfinite(tensor).all() for tensor in extras.values()):
+        raise PriorError(f"{path}: the learner's tensors are not finite")
+    return Prior(_layers(path, tensors), _normalizer(path, tensors), settings, extras)
 
 
 def _check_header(path: Path, header: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the workers of the nodes share: torch on few threads, and garbage collection out of the ticks."""
+"""Settings of a process that works at a fixed rate."""
 
 from __future__ import annotations
 

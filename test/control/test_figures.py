@@ -1,0 +1,157 @@
+"""Figures of a run, from records that are made up."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mbmrl_control.evaluation.figures import RECOVERY_WINDOW, recovery_time, summarise
+from mbmrl_control.evaluation.record import STATE_NAMES, Record, Tick
+from mbmrl_control.planning.follower import PathTracker
+from mbmrl_control.tasks.cost import PathCost
+from mbmrl_control.tasks.paths import make_path
+from mbmrl_sim.state import Array, Observation, pack_state
+
+TIME = np.arange(0.0, 20.0, 0.05)
+FAULT_TIME = 8.0
+KEYS = {
+    *("learner", "path", "seed", "rate_hz", "duration_s", "ticks", "missed_ticks", "command_rate_hz", "fault"),
+    *("planning_ms", "adaptation_ms", "tracking_cost", "cross_track_m", "recovery_s", "model_error"),
+}
+
+
+# Recovery
+
+
+def distance(*pieces: tuple[float, float]) -> Array:
+    """Distance from the path: pieces of the time from which on, and the distance, m."""
+    values = np.full(len(TIME), 0.01)
+    for start, value in pieces:
+        values[TIME >= start] = value
+    return values
+
+
+def test_robot_that_is_never_thrown_off_recovers_at_once() -> None:
+    assert recovery_time(TIME, distance(), FAULT_TIME) == pytest.approx(0.0, abs=1e-9)
+    assert recovery_time(TIME, distance((8.0, 0.014)), FAULT_TIME) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_robot_that_is_thrown_off_and_comes_back_recovers_then() -> None:
+    """Its next two seconds are then as good on average as 1.5 times what they were before."""
+    recovered = recovery_time(TIME, distance((8.0, 0.1), (11.0, 0.01)), FAULT_TIME)
+    assert recovered is not None
+    assert 3.0 - RECOVERY_WINDOW * 0.005 / 0.09 - 0.06 <= recovered <= 3.0
+
+
+def test_robot_that_stays_off_never_recovers() -> None:
+    assert recovery_time(TIME, distance((8.0, 0.016)), FAULT_TIME) is None
+
+
+def test_robot_that_crosses_the_path_on_its_way_out_has_not_recovered() -> None:
+    values = distance((8.0, 0.1), (9.0, 0.001), (11.5, 0.1))
+    assert recovery_time(TIME, values, FAULT_TIME) is None
+
+
+def test_run_that_ends_too_soon_tells_nothing() -> None:
+    assert recovery_time(TIME, distance(), 18.5) is None
+
+
+def test_start_up_does_not_raise_the_level() -> None:
+    values = distance((8.0, 0.02))
+    values[TIME < 2.0] = 1.0
+    assert recovery_time(TIME, values, FAULT_TIME) is None
+
+
+def test_fault_without_anything_before_it_has_no_level() -> None:
+    assert recovery_time(TIME, distance(), 1.0) is None
+
+
+# The summary
+
+
+def record(fault: bool = True, missed: tuple[int, ...] = (), still: int = 20) -> Record:
+    """A robot that stands, walks straight ahead, and after a fault 3 cm beside the path."""
+    ticks = []
+    for index, time in enumerate(TIME):
+        after = fault and time >= FAULT_TIME
+        position = (max(0.0, 0.2 * (time - 1.0)), 0.03 if after else 0.005, 0.02)
+        state = pack_state(position, (0.2, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0), (20, 20), (1, 1), 3.9)
+        ticks.append(
+            Tick(
+                Observation(state, np.array([20.0, 20.0]), 5.0 + time, index, 1, 0.05),
+                commanded=index >= still and index not in missed,
+                lost_legs=frozenset({4} if after else ()),
+                prior_error=0.8 if after else 0.1,
+                adapted_error=0.3 if after else 0.1,
+                adaptation_time=0.002,
+                planning_time=0.010 if index else np.nan,
+            )
+        )
+    name, start = ("leg_loss:4@8", FAULT_TIME) if fault else (None, None)
+    return Record("grbal", "straight", 7, 20.0, name, start, ticks)
+
+
+def summary(run: Record) -> dict[str, object]:
+    return summarise(run, run.track(PathTracker(make_path(run.path), PathCost())), 20.0)
+
+
+@pytest.mark.parametrize("fault", [True, False])
+def test_keys_are_those_of_the_issue(fault: bool) -> None:
+    figures = summary(record(fault))
+    assert set(figures) == KEYS
+    assert set(figures["planning_ms"]) == set(figures["adaptation_ms"]) == {"p50", "p99"}
+    assert set(figures["tracking_cost"]) == set(figures["cross_track_m"]) == {"before", "after"}
+    assert set(figures["model_error"]) == {"prior_after", "adapted_after"}
+    assert "NaN" not in json.dumps(figures)
+
+
+def test_figures_are_before_and_after_the_fault() -> None:
+    figures = summary(record())
+    assert (figures["learner"], figures["path"], figures["seed"]) == ("grbal", "straight", 7)
+    assert (figures["fault"], figures["duration_s"], figures["rate_hz"]) == ("leg_loss:4@8", 20.0, 20.0)
+    assert figures["cross_track_m"] == pytest.approx({"before": 0.0, "after": 0.025}, abs=1e-4)
+    assert figures["model_error"] == pytest.approx({"prior_after": 0.8, "adapted_after": 0.3})
+    assert figures["tracking_cost"]["after"] > figures["tracking_cost"]["before"]
+    assert figures["planning_ms"] == pytest.approx({"p50": 10.0, "p99": 10.0})
+    assert figures["adaptation_ms"] == pytest.approx({"p50": 2.0, "p99": 2.0})
+    assert figures["recovery_s"] is None
+
+
+def test_run_without_a_fault_has_nothing_after_it() -> None:
+    figures = summary(record(fault=False))
+    assert (figures["fault"], figures["recovery_s"]) == (None, None)
+    assert figures["cross_track_m"]["after"] is None
+    assert figures["cross_track_m"]["before"] is not None
+
+
+def test_ticks_count_from_the_first_command_on() -> None:
+    figures = summary(record(missed=(100, 101, 300)))
+    assert (figures["ticks"], figures["missed_ticks"]) == (len(TIME) - 20, 3)
+    assert figures["command_rate_hz"] == pytest.approx(20.0 * (379 - 3) / 379, rel=1e-3)
+
+
+def test_run_without_any_command_has_no_rate() -> None:
+    figures = summary(record(still=len(TIME)))
+    assert (figures["ticks"], figures["missed_ticks"], figures["command_rate_hz"]) == (0, 0, None)
+
+
+# The table of ticks
+
+
+def test_ticks_are_written_one_a_row(tmp_path: Path) -> None:
+    run = record()
+    run.write_csv(tmp_path / "ticks.csv", run.track(PathTracker(make_path("straight"), PathCost())))
+    with (tmp_path / "ticks.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(TIME)
+    assert [float(row["time_s"]) for row in rows] == pytest.approx(TIME)
+    assert set(STATE_NAMES) <= set(rows[0])
+    assert float(rows[200]["x_m"]) == pytest.approx(run.states[200, 0])
+    assert float(rows[200]["battery_v"]) == pytest.approx(3.9)
+    assert (rows[10]["lost_legs"], rows[-1]["lost_legs"]) == ("", "4")
+    assert (rows[10]["commanded"], rows[-1]["commanded"]) == ("0", "1")
+    assert float(rows[-1]["cross_track_m"]) == pytest.approx(0.025, abs=1e-4)
