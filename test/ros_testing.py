@@ -78,8 +78,9 @@ class NodeProcess:
             folder: Where its output and its log go.
         """
         self.name = module.rpartition(".")[2]
-        self._output = tempfile.TemporaryFile("w+", dir=folder)  # noqa: SIM115
-        self._errors = tempfile.TemporaryFile("w+", dir=folder)  # noqa: SIM115
+        # The process shares the files' position, which reading moves: it appends instead.
+        self._output = tempfile.TemporaryFile("a+", dir=folder)  # noqa: SIM115
+        self._errors = tempfile.TemporaryFile("a+", dir=folder)  # noqa: SIM115
         command = [sys.executable, "-P", "-m", module, "--ros-args", *ros_arguments]
         environment = os.environ | {"ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(folder)}
         self._process = subprocess.Popen(

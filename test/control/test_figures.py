@@ -31,7 +31,7 @@ def distance(*pieces: tuple[float, float]) -> Array:
     """Distance from the path: pieces of the time from which on, and the distance, m."""
     values = np.full(len(TIME), 0.01)
     for start, value in pieces:
-        values[TIME >= start] = value
+        values[start <= TIME] = value
     return values
 
 

@@ -43,7 +43,7 @@ ARGUMENTS: Final[dict[str, tuple[type, str]]] = {
     "rate": (float, "Control rate, Hz"),
     "real_time_factor": (float, "Simulated seconds per second"),
     "learner": (str, "Learner: grbal adapts, mb does not"),
-    "checkpoint": (str, "File of the prior, *.safetensors; empty: the shipped one of the learner"),
+    "checkpoint": (str, "File of the prior, *.safetensors, in place of the shipped one"),
     "path": (str, "Path to follow: straight, left, right, zigzag or figure_eight"),
     "port": (str, "Serial port of the robot, such as /dev/ttyUSB0"),
 }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Final
+
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
@@ -28,7 +31,12 @@ def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[st
         DeclareLaunchArgument(
             "use_sim_time", default_value=str(use_sim_time).lower(), description="Whether time is /clock"
         ),
-        DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal"),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            description="Least severe messages that are logged",
+            choices=["debug", "info", "warn", "error", "fatal"],
+        ),
     ]
     for name in names:
         text = ARGUMENTS[name][1]
@@ -38,24 +46,48 @@ def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[st
             declarations.append(
                 DeclareLaunchArgument(name, default_value="", description=f"{text} (empty: as in params_file)")
             )
-    return LaunchDescription([*declarations, *(OpaqueFunction(function=_start, args=[node]) for node in nodes)])
+    return LaunchDescription([*declarations, OpaqueFunction(function=_start, args=[nodes])])
 
 
-def _start(context: LaunchContext, node: NodeSpec) -> list[Node]:
+_KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def _argument(context: LaunchContext, name: str, value_type: type) -> ParameterValue:
+    value = ParameterValue(LaunchConfiguration(name), value_type=value_type)
+    try:
+        value.evaluate(context)
+    except ValueError:
+        text = LaunchConfiguration(name).perform(context)
+        raise ValueError(f"the argument {name} is {text!r}: allowed is {_KINDS[value_type]}") from None
+    return value
+
+
+def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Node]:
+    # A launch that fails half-way leaves the nodes that it has started: all arguments are looked at before.
+    params_file = Path(LaunchConfiguration("params_file").perform(context))
+    if not params_file.is_file():
+        raise ValueError(f"the argument params_file is {str(params_file)!r}: there is no such file")
+    use_sim_time = _argument(context, "use_sim_time", bool)
     # Only what was given overrides the file of parameters.
-    given = [name for name in node.parameters if LaunchConfiguration(name).perform(context)]
-    overrides = {name: ParameterValue(LaunchConfiguration(name), value_type=ARGUMENTS[name][0]) for name in given}
+    given = {
+        name: _argument(context, name, ARGUMENTS[name][0])
+        for name in dict.fromkeys(name for node in nodes for name in node.parameters)
+        if LaunchConfiguration(name).perform(context)
+    }
+    return [_action(node, given, use_sim_time) for node in nodes]
+
+
+def _action(node: NodeSpec, given: dict[str, ParameterValue], use_sim_time: ParameterValue) -> Node:
+    overrides = {name: given[name] for name in node.parameters if name in given}
     if node.uses_sim_time:
-        overrides["use_sim_time"] = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
-    return [
-        Node(
-            package=node.package,
-            executable=node.executable,
-            name=node.executable,
-            namespace=LaunchConfiguration("namespace"),
-            parameters=[LaunchConfiguration("params_file"), overrides],
-            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-            output="screen",
-            on_exit=Shutdown(reason=f"{node.executable} has ended"),
-        )
-    ]
+        overrides["use_sim_time"] = use_sim_time
+    return Node(
+        package=node.package,
+        executable=node.executable,
+        name=node.executable,
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[LaunchConfiguration("params_file"), overrides],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        output="screen",
+        on_exit=Shutdown(reason=f"{node.executable} has ended"),
+    )

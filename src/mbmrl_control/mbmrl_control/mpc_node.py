@@ -53,7 +53,7 @@ class MpcNode(Node):
         self._follower = PathFollower(self._tracker, self._planner, prior.normalizer)
         self._newest_state: tuple[RobotState, float] | None = None
         self._newest_model: AdaptedModel | None = None
-        self._planned_episode = 0
+        self._planned_episode: int | None = None
         self._sent: deque[tuple[int, Array]] = deque(maxlen=8)
         self._stopped = False
         self._stop = threading.Event()
@@ -116,6 +116,9 @@ class MpcNode(Node):
         message, _ = newest
         observation = from_robot_state(message)
         status.header, status.state_sequence = message.header, message.sequence
+        if not np.isfinite(observation.state).all():
+            status.outcome = PlannerStatus.NO_STATE
+            return np.zeros(2)
         if observation.episode != self._planned_episode:
             self._begin(observation)
         conversions.fill_tracking(status, self._tracker.observe(observation))

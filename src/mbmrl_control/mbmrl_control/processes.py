@@ -38,7 +38,7 @@ def command_line(spec: NodeSpec, values: Mapping[str, Any], use_sim_time: bool) 
     if spec.uses_sim_time:
         parameters["use_sim_time"] = use_sim_time
     params_file = Path(get_package_share_directory("mbmrl_control")) / "config" / "mbmrl.yaml"
-    command = [sys.executable, "-m", spec.module, "--ros-args", "--params-file", str(params_file)]
+    command = [sys.executable, "-P", "-m", spec.module, "--ros-args", "--params-file", str(params_file)]
     for name, value in parameters.items():
         # JSON is YAML, which ROS arguments are read as: quotes keep strings strings.
         command += ["-p", f"{name}:={json.dumps(value)}"]
@@ -57,6 +57,7 @@ class Processes:
     ) -> None:
         """Start the nodes; what they print goes to the terminal, or to files in a folder."""
         self._running: list[_Running] = []
+        self._handled: list[int] = []
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         for spec in nodes:
             log = None if log_folder is None else log_folder / f"{spec.executable}.log"
@@ -97,11 +98,19 @@ class Processes:
                 node.process.wait()
 
     def __enter__(self) -> Processes:
-        """Use as a context manager."""
+        """Use as a context manager; a kill, or a closed terminal, stops the nodes as Ctrl-C does."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, signal.default_int_handler)
+                self._handled.append(number)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the nodes."""
+        """Stop the nodes; a second Ctrl-C must not leave them behind."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
         self.stop()
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if number in self._handled else handler)

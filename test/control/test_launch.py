@@ -1,0 +1,163 @@
+"""The graph, and the launch files that describe it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import itertools
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ament_index_python.packages import get_package_share_directory
+
+from mbmrl_control.graph import ARGUMENTS, HARDWARE, SIM, NodeSpec
+from mbmrl_control.serial_bridge_node import BridgeSettings
+from mbmrl_control.settings import AdaptationSettings, PlannerSettings
+from mbmrl_sim.settings import NodeSettings
+from mbmrl_sim.simulator_node import SimulatorSettings
+
+SHARE = Path(get_package_share_directory("mbmrl_control"))
+FILES = ("sim.launch.py", "hardware.launch.py")
+NODES = tuple(dict.fromkeys(SIM + HARDWARE))
+SETTINGS: dict[str, type[NodeSettings]] = {
+    "simulator_node": SimulatorSettings,
+    "adaptation_node": AdaptationSettings,
+    "mpc_node": PlannerSettings,
+    "serial_bridge_node": BridgeSettings,
+}
+COMMON = {"namespace", "params_file", "use_sim_time", "log_level"}
+# The folder launch/ of this workspace is no package, but would be found as one.
+GENUINE = importlib.util.find_spec("launch_ros") is not None
+needs_launch = pytest.mark.skipif(not GENUINE, reason="needs launch_ros: it runs where a ROS 2 is sourced")
+
+
+# The graph
+
+
+def test_graphs_differ_in_the_robot_alone() -> None:
+    assert SIM[1:] == HARDWARE[1:]
+    assert [spec.executable for spec in SIM] == ["simulator_node", "adaptation_node", "mpc_node"]
+    assert [spec.executable for spec in HARDWARE] == ["serial_bridge_node", "adaptation_node", "mpc_node"]
+
+
+@pytest.mark.parametrize("spec", NODES, ids=lambda spec: spec.executable)
+def test_node_has_a_main_and_an_executable(spec: NodeSpec) -> None:
+    assert callable(importlib.import_module(spec.module).main)
+    executable = Path(get_package_share_directory(spec.package)).parents[1] / "lib" / spec.package / spec.executable
+    assert executable.is_file()
+
+
+@pytest.mark.parametrize("spec", NODES, ids=lambda spec: spec.executable)
+def test_arguments_are_parameters_of_their_types(spec: NodeSpec) -> None:
+    fields = SETTINGS[spec.executable].model_fields
+    for name in spec.parameters:
+        kind, text = ARGUMENTS[name]
+        assert fields[name].annotation is kind
+        assert text
+
+
+def test_parameter_file_fits_the_nodes() -> None:
+    """It names only parameters that exist, with allowed values, and the defaults are the same."""
+    content = yaml.safe_load((SHARE / "config" / "mbmrl.yaml").read_text())
+    for pattern, parameters in content.items():
+        settings = SETTINGS[pattern.removeprefix("/**/")]
+        assert settings(**parameters["ros__parameters"]) == settings()
+
+
+# The launch files
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_launch_file_is_installed_and_compiles(name: str) -> None:
+    tree = ast.parse((SHARE / "launch" / name).read_text())
+    compile(tree, name, "exec")
+    assert [node.name for node in tree.body if isinstance(node, ast.FunctionDef)] == ["generate_launch_description"]
+
+
+def load(name: str) -> Any:
+    """The launch description of a file."""
+    spec = importlib.util.spec_from_file_location("launch_file", SHARE / "launch" / name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+@needs_launch
+@pytest.mark.parametrize(("name", "graph"), zip(FILES, (SIM, HARDWARE), strict=True), ids=FILES)
+def test_arguments_are_described(name: str, graph: tuple[NodeSpec, ...]) -> None:
+    arguments = {argument.name: argument for argument in load(name).get_launch_arguments()}
+    assert set(arguments) == COMMON | {parameter for spec in graph for parameter in spec.parameters}
+    assert all(len(argument.description) > 5 for argument in arguments.values())
+    without_default = {name for name, argument in arguments.items() if argument.default_value is None}
+    assert without_default == ({"port"} if graph is HARDWARE else set())
+
+
+def launched(**given: str) -> dict[str, dict[str, Any]]:
+    """Parameters with which sim.launch.py starts each node, given some arguments."""
+    from launch.utilities import perform_substitutions
+    from launch_ros.actions import Node
+
+    from launch import LaunchContext
+
+    context = LaunchContext()
+    context.launch_configurations.update(given)
+    context.extend_locals({"ros_specific_arguments": {"name": "", "ns": ""}})  # as the action does when it runs
+    entities = load("sim.launch.py").visit(context)
+    nodes: dict[str, dict[str, Any]] = {}
+    while entities:
+        entity = entities.pop(0)
+        if not isinstance(entity, Node):
+            entities += entity.visit(context) or []
+            continue
+        entity._perform_substitutions(context)
+        words = [perform_substitutions(context, word) for word in entity.cmd]
+        files = [Path(file) for flag, file in itertools.pairwise(words) if flag == "--params-file"]
+        assert files.pop(0) == SHARE / "config" / "mbmrl.yaml"
+        parameters = nodes[entity.node_name.lstrip("/")] = {}
+        for file in files:
+            (content,) = yaml.safe_load(file.read_text()).values()
+            parameters |= content["ros__parameters"]
+    return nodes
+
+
+@needs_launch
+def test_only_what_is_given_overrides_the_file() -> None:
+    sim_time = {"use_sim_time": True}
+    assert launched() == {"simulator_node": {}, "adaptation_node": sim_time, "mpc_node": sim_time}
+
+
+@needs_launch
+def test_arguments_are_values_of_their_types() -> None:
+    given = {"seed": "7", "rate": "20", "learner": "mb", "checkpoint": "8", "use_sim_time": "false"}
+    adaptation = {"learner": "mb", "checkpoint": "8", "use_sim_time": False}
+    assert launched(**given) == {
+        "simulator_node": {"seed": 7, "rate": 20.0},
+        "adaptation_node": adaptation,
+        "mpc_node": adaptation | {"seed": 7, "rate": 20.0},
+    }
+
+
+@needs_launch
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", "many"), ("rate", "fast"), ("use_sim_time", "perhaps"), ("params_file", "none.yaml")]
+)
+def test_impossible_argument_is_refused_with_a_sentence(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"^the argument {name} is '{value}': "):
+        launched(**{name: value})
+
+
+@pytest.mark.skipif(shutil.which("ros2") is None, reason="needs the ros2 command: it runs where a ROS 2 is sourced")
+@pytest.mark.parametrize("name", FILES)
+def test_ros2_launch_shows_the_arguments(name: str) -> None:
+    command = ["ros2", "launch", "mbmrl_control", name, "--show-args"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "'params_file':" in result.stdout
+    assert ("'port':" if name == "hardware.launch.py" else "'real_time_factor':") in result.stdout
