@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -256,6 +257,9 @@ def train(
 
 def main() -> None:
     """Entry point."""
+    # The nodes that a command has started must end with it, whoever ends it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     app(prog_name="mbmrl")
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -14,6 +15,9 @@ from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlannerStatus, RobotSta
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim import qos
 from mbmrl_sim.conversions import from_robot_state
+
+ANSWER_TIME = 0.5
+"""Time after which a question is asked again, s."""
 
 
 class MonitorNode(Node):
@@ -37,6 +41,7 @@ class MonitorNode(Node):
         self.create_subscription(FaultArray, "faults", self._take_faults, qos.LATCHED)
         self._inject = self.create_client(InjectFault, "inject_fault")
         self._clear = self.create_client(ClearFaults, "clear_faults")
+        self._parameters_of_robot = self.create_client(GetParameters, "simulator_node/get_parameters")
 
     def _take_state(self, message: RobotState) -> None:
         fresh = message.command_sequence > self._last_command
@@ -76,6 +81,16 @@ class MonitorNode(Node):
         return future.result() if done.wait(timeout) else None
 
     def wait_for_robot(self, timeout: float) -> bool:
-        """Wait until the fault services are there, at most a time in s."""
+        """Wait until the robot answers, at most a time in s.
+
+        A server loses the response to a client that it does not know yet, although the client sees the
+        server. So a question that changes nothing is asked until it is answered; its client was made last,
+        and whoever knows it knows the others.
+        """
         end = time.monotonic() + timeout
-        return all(client.wait_for_service(max(0.0, end - time.monotonic())) for client in (self._inject, self._clear))
+        while (left := end - time.monotonic()) > 0:
+            if self._parameters_of_robot.wait_for_service(min(left, ANSWER_TIME)):
+                question = self._parameters_of_robot.call_async(GetParameters.Request())
+                if self.answer(question, ANSWER_TIME) is not None:
+                    return True
+        return False

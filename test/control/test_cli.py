@@ -1,0 +1,174 @@
+"""The mbmrl command: what it refuses before anything is started, and what it collects."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from mbmrl_control.cli import app
+from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.training.episodes import Episode
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which the command runs."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def mbmrl(folder: Path, capfd: pytest.CaptureFixture[str]) -> Run:
+    """The command in this process; returns exit code, output and error output."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            app(arguments, prog_name="mbmrl")
+        return int(end.value.code or 0), *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def files(make_prior: Callable[..., Prior], tmp_path: Path) -> Path:
+    """A folder of checkpoints that are not what is wanted."""
+    make_prior("mb").save(tmp_path / "plain.safetensors")
+    make_prior(rate=50.0).save(tmp_path / "fast.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(make_prior().to_bytes()[:500])
+    (tmp_path / "text.safetensors").write_text("no model")
+    return tmp_path
+
+
+def assert_refused(result: tuple[int, str, str], sentence: str, usage: bool = False) -> None:
+    code, output, errors = result
+    assert code == 2
+    assert output == ""
+    assert "Traceback" not in errors
+    *others, last = errors.splitlines()
+    assert sentence in last
+    if usage:  # what Typer itself refuses comes with the usage of the command
+        assert last.startswith("Error: ")
+        assert others[0].startswith("Usage: mbmrl ")
+    else:
+        assert last.startswith("error: ")
+        assert others == []
+
+
+RUNS = [
+    (["--path", "spiral"], "unknown path 'spiral': allowed is straight, left, right, zigzag, figure_eight"),
+    (["--learner", "maml"], "unknown learner 'maml': allowed is grbal, mb"),
+    (["--rate", "0"], "a control rate of 0 Hz is not reachable"),
+    (["--rate", "-5"], "a control rate of -5 Hz is not reachable"),
+    (["--rate", "7"], "a control rate of 7 Hz is not reachable"),
+    (["--rate", "30"], "a control rate of 30 Hz is not reachable"),
+    (["--rate", "nan"], "a control rate of nan Hz is not reachable"),
+    (["--rate", "10"], "the prior predicts at 20 Hz, not at 10 Hz"),
+    (["--rate", "1000"], "parameter 'rate' is 1000.0: input should be less than or equal to 200"),
+    (["--checkpoint", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
+    (["--checkpoint", "{files}"], "there is no checkpoint {files}"),
+    (["--checkpoint", "{files}/cut.safetensors"], "{files}/cut.safetensors is cut or no safetensors file"),
+    (["--checkpoint", "{files}/text.safetensors"], "{files}/text.safetensors is cut or no safetensors file"),
+    (["--checkpoint", "{files}/plain.safetensors"], "is a prior of mb, wanted is one of grbal"),
+    (["--checkpoint", "{files}/fast.safetensors"], "the prior predicts at 50 Hz, not at 20 Hz"),
+]
+FAULTS = [
+    (["--fault", "leg_loss"], "a fault is written KIND[:LEG]@T, such as leg_loss:4@10, not 'leg_loss'"),
+    (["--fault", "leg_loss:4"], "a fault is written KIND[:LEG]@T"),
+    (["--fault", "leg_loss:four@10"], "a fault is written KIND[:LEG]@T"),
+    (["--fault", "leg_loss@-1"], "a fault is written KIND[:LEG]@T"),
+    (["--fault", ""], "a fault is written KIND[:LEG]@T"),
+    (["--fault", "rust@3"], "unknown fault kind 'rust': allowed is leg_loss"),
+    (["--fault", "leg_loss:9@3"], "there is no leg 9: allowed is 0 to 5"),
+    (["--fault", "leg_loss:4@30"], "the fault at 30 s comes after the run of 30 s"),
+    (["--duration", "5"], "the fault at 10 s comes after the run of 5 s"),
+]
+OTHERS = [
+    (["fault", "rust"], "unknown fault kind 'rust': allowed is leg_loss"),
+    (["fault", "leg_loss", "--leg", "9"], "there is no leg 9: allowed is 0 to 5, or -1 for a random one"),
+    (["fault", "--leg", "-2"], "there is no leg -2"),
+    (["collect", "--rate", "0"], "a control rate of 0 Hz is not reachable"),
+    (["collect", "--prior", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
+    (["collect", "--prior", "{files}/fast.safetensors"], "the prior predicts at 50 Hz, not at 20 Hz"),
+    (["train", "--learner", "maml"], "unknown learner 'maml': allowed is grbal, mb"),
+]
+REFUSED = [
+    *((["demo", *arguments], sentence) for arguments, sentence in RUNS + FAULTS),
+    *((["sim", *arguments], sentence) for arguments, sentence in RUNS),
+    *OTHERS,
+]
+USAGE = [
+    (["demo", "--duration", "0"], "Invalid value for '--duration'"),
+    (["demo", "--duration", "soon"], "Invalid value for '--duration'"),
+    (["demo", "--seed", "-1"], "Invalid value for '--seed'"),
+    (["demo", "--rate", "fast"], "Invalid value for '--rate'"),
+    (["demo", "--colour", "red"], "No such option: --colour"),
+    (["fault", "--leg", "four"], "Invalid value for '--leg'"),
+    (["collect", "--episodes", "0"], "Invalid value for '--episodes'"),
+    (["collect", "--workers", "0"], "Invalid value for '--workers'"),
+    (["train", "--steps", "0"], "Invalid value for '--steps'"),
+    (["walk"], "No such command 'walk'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), REFUSED, ids=[" ".join(arguments) for arguments, _ in REFUSED])
+def test_impossible_request_is_refused_with_one_sentence(
+    mbmrl: Run, files: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+) -> None:
+    def start(*_: Any, **__: Any) -> NoReturn:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    result = mbmrl(*(argument.format(files=files) for argument in arguments))
+    assert_refused(result, sentence.format(files=files))
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), USAGE, ids=[" ".join(arguments) for arguments, _ in USAGE])
+def test_what_no_option_takes_is_refused(mbmrl: Run, folder: Path, arguments: list[str], sentence: str) -> None:
+    assert_refused(mbmrl(*arguments), sentence, usage=True)
+    assert list(folder.iterdir()) == []
+
+
+def test_without_a_robot_there_is_none_to_ask(mbmrl: Run, domain: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    sentence = "no robot answers within 5 s: start one with `mbmrl sim`, on this ROS_DOMAIN_ID"
+    assert_refused(mbmrl("clear"), sentence)
+
+
+def test_process_ends_with_one_sentence(folder: Path) -> None:
+    command = [sys.executable, "-P", "-m", "mbmrl_control.cli", "demo", "--path", "spiral"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert_refused((result.returncode, result.stdout, result.stderr), "unknown path 'spiral'")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["demo", "sim", "fault", "clear", "collect", "train"])
+def test_command_describes_itself(mbmrl: Run, command: str) -> None:
+    code, output, errors = mbmrl(command, "--help")
+    assert (code, errors) == (0, "")
+    assert f"Usage: mbmrl {command}" in output
+
+
+def test_demo_has_the_options_of_the_issue(mbmrl: Run) -> None:
+    _, output, _ = mbmrl("demo", "--help")
+    options = ("duration", "fault", "path", "learner", "checkpoint", "seed", "rate", "json")
+    assert all(f"--{option}" in output for option in options)
+
+
+def test_episodes_are_collected(mbmrl: Run, folder: Path) -> None:
+    arguments = ("collect", "--episodes", "2", "--seed", "3", "--duration", "1", "--workers", "1", "--out", "data")
+    code, output, errors = mbmrl(*arguments)
+    assert (code, output) == (0, "")
+    assert "written: 2 episodes in data" in errors
+    names = sorted(path.name for path in (folder / "data").iterdir())
+    assert names == ["03000000.npz", "03000001.npz"]
+    assert len(Episode.load(folder / "data" / names[0]).action) == 20

@@ -1,0 +1,87 @@
+"""From nothing to a prior, in miniature."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.training import meta_training, pipeline
+from mbmrl_control.training.collect import HELD_OUT_LEG
+from mbmrl_control.training.episodes import Episode
+from mbmrl_control.training.meta_training import TrainingSettings
+from mbmrl_control.training.pipeline import PipelineSettings, make_prior
+
+SETTINGS = PipelineSettings(
+    TrainingSettings(seed=1, steps=8, hidden=(16,), window=6, future=4, inner_steps=1, tasks=4),
+    random_episodes=3,
+    controlled_episodes=1,
+    held_out_episodes=2,
+    first_steps=4,
+    duration=1.0,
+)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check more often, on less."""
+    monkeypatch.setattr(meta_training, "CHECK_EVERY", 2)
+    monkeypatch.setattr(meta_training, "CHECKED_TASKS", 20)
+
+
+def make(work: Path, settings: PipelineSettings = SETTINGS) -> tuple[Prior, str]:
+    """The prior, and what was shown meanwhile."""
+    work.mkdir(exist_ok=True)
+    shown = io.StringIO()
+    prior = make_prior(settings, work, 1, Console(file=shown, width=300))
+    return prior, shown.getvalue()
+
+
+def test_prior_follows_from_the_seed(tmp_path: Path) -> None:
+    prior, shown = make(tmp_path / "first")
+    assert make(tmp_path / "second")[0].to_bytes() == prior.to_bytes()
+    assert prior.settings.training["episodes"] == 4
+    assert "held-out error" in shown
+    assert "after adaptation" in shown
+
+
+def test_held_out_faults_are_not_trained_on(tmp_path: Path) -> None:
+    make(tmp_path)
+    episodes = [Episode.load(file) for file in sorted((tmp_path / "episodes").glob("*.npz"))]
+    lost = [bool(episode.lost_legs[:, HELD_OUT_LEG].any()) for episode in episodes]
+    assert len(lost) == 6
+    assert any(lost[:2])
+    assert not any(lost[2:])
+    assert [episode.metadata["policy"] for episode in episodes] == ["random"] * 5 + ["mpc"]
+
+
+@pytest.mark.parametrize("stage", ["random actions", "first prior", "its controller", "final grbal"])
+def test_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    """Ctrl-C in any stage, and the same command again: the same prior."""
+    expected, _ = make(tmp_path / "whole")
+
+    class Stopped(pipeline.Progress):
+        """A bar that is interrupted when it shows the first progress of a stage."""
+
+        def update(self, task_id: object, **fields: object) -> None:
+            if self.tasks[0].description == stage:
+                raise KeyboardInterrupt
+            super().update(task_id, **fields)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pipeline, "Progress", Stopped)
+        make(tmp_path / "work")
+    assert make(tmp_path / "work")[0].to_bytes() == expected.to_bytes()
+
+
+def test_plain_model_shares_the_episodes(tmp_path: Path) -> None:
+    adaptive, _ = make(tmp_path)
+    files = sorted(path.stat().st_mtime_ns for path in (tmp_path / "episodes").iterdir())
+    plain, _ = make(tmp_path, replace(SETTINGS, training=replace(SETTINGS.training, learner="mb")))
+    assert plain.settings.learner == "mb"
+    assert plain.settings.training["episodes"] == adaptive.settings.training["episodes"]
+    assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "episodes").iterdir()) == files

@@ -1,0 +1,164 @@
+"""The mbmrl command with all nodes as processes, over real DDS."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from mbmrl_msgs.msg import FaultArray, RobotState
+from mbmrl_sim import qos
+from ros_testing import TIME_LIMIT, Peer
+
+KEYS = {
+    *("learner", "path", "seed", "rate_hz", "duration_s", "ticks", "missed_ticks", "command_rate_hz", "fault"),
+    *("planning_ms", "adaptation_ms", "tracking_cost", "cross_track_m", "recovery_s", "model_error"),
+}
+Start = Callable[..., subprocess.Popen[str]]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Something in the environment of all processes that this test starts, and that they start."""
+    mark = f"MBMRL_TEST={uuid.uuid4()}"
+    monkeypatch.setenv(*mark.split("="))
+    return mark
+
+
+def processes(mark: str) -> list[str]:
+    """Command lines of the processes that have a mark, but for this one."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            try:
+                if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:  # it has ended, or is another user's
+                continue
+    return found
+
+
+@pytest.fixture
+def start(mark: str, domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """A function that starts the command in the test's domain and folder; none of its processes may stay."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    with ExitStack() as stack:
+
+        def start(*arguments: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "mbmrl_control.cli", *arguments],
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.terminate)
+            return process
+
+        yield start
+    assert processes(mark) == []
+
+
+@pytest.fixture
+def run(start: Start) -> Run:
+    """A function that runs the command to its end; returns exit code, output and error output."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        process = start(*arguments)
+        output, errors = process.communicate(timeout=2 * TIME_LIMIT)
+        return process.returncode, output, errors
+
+    return run
+
+
+def test_demo_walks_loses_a_leg_and_writes_what_happened(run: Run, mark: str, tmp_path: Path) -> None:
+    code, output, errors = run("demo", "--duration", "5", "--fault", "leg_loss:4@2", "--json", "--out", "out")
+    assert code == 0, errors
+    assert "Traceback" not in errors
+    summary = json.loads(output.splitlines()[-1])
+    assert set(summary) == KEYS
+    assert (summary["learner"], summary["path"], summary["seed"]) == ("grbal", "figure_eight", 0)
+    assert (summary["rate_hz"], summary["duration_s"], summary["fault"]) == (20.0, 5.0, "leg_loss:4@2")
+    assert summary["ticks"] > 0
+    assert summary["missed_ticks"] >= 0
+    for figure in ("planning_ms", "adaptation_ms"):
+        assert 0 < summary[figure]["p50"] <= summary[figure]["p99"]
+    assert summary["cross_track_m"]["after"] > 0
+    assert 0 < summary["model_error"]["adapted_after"] < summary["model_error"]["prior_after"]
+    assert "tracking cost per step" in errors
+
+    (folder,) = (tmp_path / "out").iterdir()
+    assert {path.name for path in folder.iterdir()} >= {"summary.json", "ticks.csv", "plot.png", "robot.mp4"}
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    with (folder / "ticks.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    lost = [row["lost_legs"] for row in rows]
+    assert set(lost) == {"", "4"}
+    assert lost == sorted(lost)  # from some tick on
+    assert len(rows) >= summary["ticks"]
+    x, y = ([float(row[name]) for row in rows] for name in ("x_m", "y_m"))
+    assert max(x) - min(x) + max(y) - min(y) > 0.2
+    plot, film = (folder / "plot.png").read_bytes(), (folder / "robot.mp4").read_bytes()
+    assert plot.startswith(b"\x89PNG\r\n")
+    assert 20_000 < len(plot) < 2_000_000
+    assert film[4:8] == b"ftyp"
+    assert 10_000 < len(film) < 20_000_000
+    assert processes(mark) == []
+
+
+def test_demo_that_is_stopped_leaves_nothing_behind(start: Start, mark: str, peer: Peer) -> None:
+    states = peer.record(RobotState, "robot_state", qos.STATE)
+    demo = start("demo", "--fault", "none", "--duration", "100")
+    peer.spin_until(lambda: demo.poll() is not None or (states and states[-1].command_sequence > 0))
+    demo.send_signal(signal.SIGINT)
+    _, errors = demo.communicate(timeout=TIME_LIMIT)
+    assert demo.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "stopped: the robot stands still" in errors.splitlines()[-1]
+    assert processes(mark) == []
+
+
+def test_faults_come_and_go_while_the_robot_walks(start: Start, run: Run, mark: str, peer: Peer) -> None:
+    states = peer.record(RobotState, "robot_state", qos.STATE)
+    faults = peer.record(FaultArray, "faults", qos.LATCHED)
+    sim = start("sim", "--path", "zigzag")
+    peer.spin_until(lambda: sim.poll() is not None or (states and states[-1].command_sequence > 0))
+    assert sim.poll() is None
+
+    assert run("fault", "leg_loss", "--leg", "2") == (0, "leg 2 is lost\n", "")
+    peer.spin_until(lambda: [fault.leg for fault in faults[-1].faults] == [2])
+    code, output, errors = run("fault", "leg_loss", "--leg", "2")
+    assert (code, output) == (2, "")
+    assert errors == "error: leg 2 (left_rear) is lost already: still working are [0, 1, 3, 4, 5]\n"
+    assert run("clear") == (0, "undone: leg_loss:2\n", "")
+    peer.spin_until(lambda: not faults[-1].faults)
+
+    # A second robot on the same domain.
+    code, output, errors = run("demo", "--fault", "none", "--duration", "100", "--out", "second")
+    assert (code, output) == (2, "")
+    assert "another robot publishes robot_state" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+
+    assert sim.poll() is None
+    sequence, walked = states[-1].sequence, states[-1].pose.position.x
+    peer.spin_until(lambda: states[-1].sequence > sequence + 20)
+    assert states[-1].pose.position.x != walked
+    sim.send_signal(signal.SIGINT)
+    _, errors = sim.communicate(timeout=TIME_LIMIT)
+    assert sim.returncode == 0, errors
+    assert "Traceback" not in errors
+    # The planner is stopped first, and its last command is zero.
+    peer.spin_until(lambda: True)
+    assert processes(mark) == []
