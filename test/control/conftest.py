@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mbmrl_control.cli import app
 from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE, model_inputs, model_targets
 from mbmrl_control.dynamics.network import Normalizer, initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
@@ -24,6 +25,7 @@ MakePrior = Callable[..., Prior]
 RandomStates = Callable[..., Tensor]
 ObservationsOf = Callable[..., list[Observation]]
 StartNode = Callable[..., NodeProcess]
+Run = Callable[..., tuple[int, str, str]]
 
 
 # The core
@@ -145,3 +147,27 @@ def start_node(domain: int, tmp_path: Path) -> Iterator[StartNode]:
             return processes.enter_context(process)
 
         yield start
+
+
+# The command
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which the command runs."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def mbmrl(folder: Path, capfd: pytest.CaptureFixture[str]) -> Run:
+    """The command in this process; returns exit code, output and error output."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            app(arguments, prog_name="mbmrl")
+        return int(end.value.code or 0), *capfd.readouterr()
+
+    return run

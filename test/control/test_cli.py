@@ -10,32 +10,10 @@ from typing import Any, NoReturn
 
 import pytest
 
-from mbmrl_control.cli import app
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.episodes import Episode
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in which the command runs."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
-def mbmrl(folder: Path, capfd: pytest.CaptureFixture[str]) -> Run:
-    """The command in this process; returns exit code, output and error output."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            app(arguments, prog_name="mbmrl")
-        return int(end.value.code or 0), *capfd.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ class Processes:
         """Start the nodes; what they print goes to the terminal, or to files in a folder."""
         self._running: list[_Running] = []
         self._handled: list[int] = []
-        environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         for spec in nodes:
             log = None if log_folder is None else log_folder / f"{spec.executable}.log"
             output = None if log is None else log.open("wb")
