@@ -74,6 +74,7 @@ def demo(
     seed: Seed = 0,
     rate: Rate = 20.0,
     out: Annotated[Path, typer.Option(help="Folder in which the run's own folder is made.")] = Path("runs"),
+    film: Annotated[bool, typer.Option(help="Render the robot as it walked.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json as the last line.")] = False,
 ) -> None:
     """Walk a path, lose a leg on the way, and record it all."""
@@ -92,7 +93,7 @@ def demo(
     from mbmrl_control.processes import NodeEndedError
 
     folder = out / datetime.now().strftime("%Y%m%d-%H%M%S")
-    settings = DemoSettings(duration, plan, path, learner, checkpoint, seed, rate)
+    settings = DemoSettings(duration, plan, path, learner, checkpoint, seed, rate, film)
     try:
         summary = run_demo(settings, folder, console)
     except NodeEndedError as error:

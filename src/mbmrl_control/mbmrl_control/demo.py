@@ -44,6 +44,7 @@ class DemoSettings:
     checkpoint: Path | None
     seed: int
     rate: float
+    film: bool = True
 
 
 @contextmanager
@@ -158,6 +159,8 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
     console.print(report.table(summary))
     reference, _ = tracker.to_odom(path.points, path.headings)
     pictures.plot(record, tracking, reference, path.closed, folder / "plot.png")
-    pictures.film(record, reference, folder / "robot.mp4", console)
-    console.print(f"written: {folder}/ (summary.json, ticks.csv, plot.png, robot.mp4)")
+    if settings.film:
+        pictures.film(record, reference, folder / "robot.mp4", console)
+    written = ", ".join(sorted(file.name for file in folder.iterdir() if file.is_file()))
+    console.print(f"written: {folder}/ ({written})")
     return summary

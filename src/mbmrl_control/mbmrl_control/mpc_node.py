@@ -6,9 +6,11 @@ import sys
 import threading
 import time
 from collections import deque
+from typing import Final
 
 import numpy as np
 from nav_msgs.msg import Path as PathMessage
+from rclpy.duration import Duration
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
@@ -28,6 +30,9 @@ from mbmrl_sim.spin import run
 from mbmrl_sim.state import Array, Observation
 from mbmrl_sim.ticker import Ticker
 from mbmrl_sim.worker import Worker
+
+LAST_COMMAND_TIME: Final = 0.1
+"""Longest time that the last command, zero, has to arrive when the node ends, s."""
 
 
 class MpcNode(Node):
@@ -76,6 +81,8 @@ class MpcNode(Node):
             self._stop.set()
             self.worker.join()
             self._send(np.zeros(2), 0)
+            # A publisher that is destroyed at once may take its last message with it.
+            self._command.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIME))
 
     def _set(self, settings: PlannerSettings) -> None:
         self._settings = settings

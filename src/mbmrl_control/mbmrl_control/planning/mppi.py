@@ -28,8 +28,8 @@ class MppiSettings:
             planner leaves a plan that no small change improves, as after a fault.
     """
 
-    candidates: int = 300
-    horizon: int = 20
+    candidates: int = 200
+    horizon: int = 18
     deviation: float = 12.0
     correlation: float = 0.85
     temperature: float = 0.05
