@@ -141,14 +141,16 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
             _await_motion(monitor, nodes)
         fault_time = _drive(settings, monitor, nodes, console)
         ticks = list(monitor.ticks)
+    # The run begins with the last state before the first command came into force.
+    begin = max(0, next(index for index, tick in enumerate(ticks) if tick.commanded) - 1)
     record = Record(
         settings.learner,
         settings.path,
         settings.seed,
         settings.rate,
         None if settings.fault is None else str(settings.fault),
-        fault_time,
-        ticks,
+        None if fault_time is None else fault_time - ticks[begin].observation.time,
+        ticks[begin:],
     )
     path = make_path(settings.path)
     tracker = PathTracker(path, PathCost())

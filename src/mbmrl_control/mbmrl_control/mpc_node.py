@@ -31,7 +31,7 @@ from mbmrl_sim.state import Array, Observation
 from mbmrl_sim.ticker import Ticker
 from mbmrl_sim.worker import Worker
 
-LAST_COMMAND_TIME: Final = 0.1
+LAST_COMMAND_TIME: Final = 0.5
 """Longest time that the last command, zero, has to arrive when the node ends, s."""
 
 
