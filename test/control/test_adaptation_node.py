@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from rcl_interfaces.srv import GetParameters
 from std_srvs.srv import SetBool
 
 from mbmrl_control import conversions
@@ -44,6 +45,8 @@ class Robot:
             ),
             node,
         )
+        # A node that answers knows what the peer had made before it asked.
+        self._peer.call(GetParameters, "adaptation_node/get_parameters", node, names=["learner"])
 
     def send(self, message: RobotState, node: NodeProcess) -> None:
         count = len(self.models)

@@ -17,6 +17,7 @@ import torch
 from nav_msgs.msg import Path as PathMessage
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.publisher import Publisher
 from std_srvs.srv import SetBool
 
 from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
@@ -83,6 +84,15 @@ def assert_ends_in_order(planner: NodeProcess, number: signal.Signals) -> None:
     assert planner.end(number) == 0
     assert "Traceback" not in planner.errors
     assert planner.output == ""
+
+
+def models_to(planner: NodeProcess, peer: Peer) -> Publisher:
+    """A publisher of adapted models that the planner knows."""
+    models = peer.node.create_publisher(AdaptedModel, "adapted_model", qos.LATEST)
+    peer.spin_until(models.get_subscription_count, planner)
+    # A node that answers knows what the peer had made before it asked.
+    peer.call(GetParameters, "mpc_node/get_parameters", planner, names=["rate"])
+    return models
 
 
 @pytest.fixture
@@ -193,11 +203,11 @@ def test_only_models_of_its_own_prior_are_used(
 ) -> None:
     """Whatever else comes is refused, and the planner goes on with the last one that did fit."""
     planner = start_planner()
-    models = peer.node.create_publisher(AdaptedModel, "adapted_model", qos.LATEST)
+    models = models_to(planner, peer)
     inputs, targets = torch.ones(4, INPUT_SIZE), torch.ones(4, OUTPUT_SIZE)
     update = make_learner(prior).adapt(inputs, targets)
     robot.start()
-    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED and models.get_subscription_count(), planner)
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
 
     def model_after(sequence: int, prior_hash: str, content: array.array) -> int:
         """Number of the model that plans are made with some ticks after this one was sent."""
@@ -228,10 +238,10 @@ def test_model_that_predicts_nothing_finite_stops_the_robot(
     start_planner: StartNode, peer: Peer, robot: Robot, prior: Prior
 ) -> None:
     planner = start_planner()
-    models = peer.node.create_publisher(AdaptedModel, "adapted_model", qos.LATEST)
+    models = models_to(planner, peer)
     update = make_learner(prior).adapt(torch.ones(4, INPUT_SIZE), torch.ones(4, OUTPUT_SIZE))
     robot.start()
-    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED and models.get_subscription_count(), planner)
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
     broken = as_bytes({name: torch.full_like(tensor, math.nan) for name, tensor in update.items()})
     models.publish(AdaptedModel(sequence=1, prior_hash=prior.hash, update=broken))
     peer.spin_until(lambda: robot.outcome() == PlannerStatus.NO_FINITE_PLAN, planner)
