@@ -138,7 +138,7 @@ def test_faults_come_and_go_while_the_robot_walks(start: Start, run: Run, mbmrl:
     assert sim.poll() is None
 
     assert mbmrl("fault", "leg_loss", "--leg", "2") == (0, "leg 2 is lost\n", "")
-    peer.spin_until(lambda: [fault.leg for fault in faults[-1].faults] == [2])
+    peer.spin_until(lambda: faults and [fault.leg for fault in faults[-1].faults] == [2])
     code, output, errors = mbmrl("fault", "leg_loss", "--leg", "2")
     assert (code, output) == (2, "")
     assert errors == "error: leg 2 (left_rear) is lost already: still working are [0, 1, 3, 4, 5]\n"
