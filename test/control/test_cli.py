@@ -12,6 +12,7 @@ import pytest
 
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.episodes import Episode
+from mbmrl_sim.exclusive import hold
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -87,6 +88,9 @@ USAGE = [
     (["demo", "--duration", "0"], "Invalid value for '--duration'"),
     (["demo", "--duration", "soon"], "Invalid value for '--duration'"),
     (["demo", "--seed", "-1"], "Invalid value for '--seed'"),
+    (["demo", "--seed", "2147483648"], "Invalid value for '--seed'"),
+    (["sim", "--real-time-factor", "0"], "Invalid value for '--real-time-factor'"),
+    (["sim", "--real-time-factor", "11"], "Invalid value for '--real-time-factor'"),
     (["demo", "--rate", "fast"], "Invalid value for '--rate'"),
     (["demo", "--colour", "red"], "No such option: --colour"),
     (["fault", "--leg", "four"], "Invalid value for '--leg'"),
@@ -120,6 +124,28 @@ def test_without_a_robot_there_is_none_to_ask(mbmrl: Run, domain: int, monkeypat
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     sentence = "no robot answers within 5 s: start one with `mbmrl sim`, on this ROS_DOMAIN_ID"
     assert_refused(mbmrl("clear"), sentence)
+
+
+@pytest.mark.parametrize("command", [["demo", "--fault", "leg_loss:0@0"], ["sim"]], ids=["demo", "sim"])
+def test_nothing_is_started_beside_another_robot(
+    mbmrl: Run, folder: Path, domain: int, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """Its planner, and its fault, would be for the robot that runs already."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    monkeypatch.setattr(subprocess, "Popen", None)
+    held = hold(f"/robot_state@{domain}")
+    assert held is not None
+    with held:
+        assert_refused(mbmrl(*command), "another robot publishes robot_state on this ROS domain")
+    assert list(folder.iterdir()) == []
+
+
+def test_folder_that_cannot_be_made_is_refused(
+    mbmrl: Run, folder: Path, domain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    (folder / "file").touch()
+    assert_refused(mbmrl("demo", "--out", "file"), "Not a directory: 'file/")
 
 
 def test_process_ends_with_one_sentence(folder: Path) -> None:

@@ -66,12 +66,13 @@ def end(*_):
     with (folder / "ended").open("a") as file:
         file.write("{name} ")
     sys.exit(0)
-signal.signal(signal.SIGINT, {handler})
+signal.signal(signal.SIGTERM, {handler})
 (folder / "{name}").touch()
 print("ready to walk")
 {then}
 """
 WAIT = "while True: signal.pause()"
+LOADING = "import time\nwhile True: time.sleep(1)"
 PARENT = """
 import pathlib, signal, sys, time
 from mbmrl_control.graph import NodeSpec
@@ -131,6 +132,14 @@ def test_node_that_ended_is_told_with_its_last_words(package: Path) -> None:
         with pytest.raises(NodeEndedError, match=r"^second has ended with exit code 2: there is no leg 9$"):
             for _ in iter(running.check, object()):
                 time.sleep(0.01)
+
+
+def test_node_that_is_still_loading_ends_without_a_trace_back(package: Path) -> None:
+    """It has no handlers yet: Python's own one for SIGINT would print where it was."""
+    (package / "first.py").write_text("import pathlib\npathlib.Path(__file__).with_name('first').touch()\n" + LOADING)
+    with Processes([NodeSpec("stand_in", "first", (), False)], {}, use_sim_time=False, log_folder=package):
+        wait_until(package / "first")
+    assert (package / "first.log").read_text() == ""
 
 
 def test_node_that_does_not_listen_is_killed(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

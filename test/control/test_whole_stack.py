@@ -146,10 +146,11 @@ def test_faults_come_and_go_while_the_robot_walks(start: Start, run: Run, mbmrl:
     peer.spin_until(lambda: not faults[-1].faults)
 
     # A second robot on the same domain.
-    code, output, errors = run("demo", "--fault", "none", "--duration", "100", "--out", "second")
+    code, output, errors = run("demo", "--fault", "leg_loss:0@0", "--out", "second")
     assert (code, output) == (2, "")
-    assert "another robot publishes robot_state" in errors.splitlines()[-1]
-    assert "Traceback" not in errors
+    assert errors.startswith("error: another robot publishes robot_state on this ROS domain")
+    assert len(errors.splitlines()) == 1
+    assert not faults[-1].faults
 
     assert sim.poll() is None
     sequence, walked = states[-1].sequence, states[-1].pose.position.x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from datetime import datetime
@@ -27,7 +28,7 @@ app = typer.Typer(
 )
 console = Console(stderr=True)
 
-Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0)]
+Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0, max=2**31 - 1)]
 Learner = Annotated[str, typer.Option(help="grbal adapts each tick, mb does not.")]
 Checkpoint = Annotated[
     Path | None, typer.Option(help="File of the prior, *.safetensors; the shipped one where not given.")
@@ -62,6 +63,16 @@ def _check_model(learner: str, checkpoint: Path | None, path: str, rate: float) 
         _refuse(error)
 
 
+def _check_domain() -> None:
+    """Refuse to start where another robot runs: until a second simulator gave up, two planners would drive it."""
+    from mbmrl_sim.exclusive import hold
+
+    held = hold(f"/robot_state@{os.environ.get('ROS_DOMAIN_ID') or 0}")
+    if held is None:
+        _refuse("another robot publishes robot_state on this ROS domain: stop it, or set another ROS_DOMAIN_ID")
+    held.close()
+
+
 @app.command()
 def demo(
     duration: Annotated[float, typer.Option(help="Length of the run, s.", min=1.0)] = 30.0,
@@ -89,6 +100,7 @@ def demo(
         if plan.time >= duration:
             _refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s")
     _check_model(learner, checkpoint, path, rate)
+    _check_domain()
     from mbmrl_control.demo import DemoSettings, run_demo
     from mbmrl_control.processes import NodeEndedError
 
@@ -96,7 +108,7 @@ def demo(
     settings = DemoSettings(duration, plan, path, learner, checkpoint, seed, rate, film)
     try:
         summary = run_demo(settings, folder, console)
-    except NodeEndedError as error:
+    except (NodeEndedError, FileExistsError, NotADirectoryError, PermissionError) as error:
         _refuse(error)
     except KeyboardInterrupt:
         console.print("stopped: the robot stands still, nothing was written but the logs")
@@ -112,12 +124,13 @@ def sim(
     checkpoint: Checkpoint = None,
     seed: Seed = 0,
     rate: Rate = 20.0,
-    real_time_factor: Annotated[float, typer.Option(help="Simulated seconds per second.")] = 1.0,
+    real_time_factor: Annotated[float, typer.Option(help="Simulated seconds per second.", min=0.01, max=10.0)] = 1.0,
 ) -> None:
     """Run simulator, adaptation and planning until Ctrl-C."""
     import time
 
     _check_model(learner, checkpoint, path, rate)
+    _check_domain()
     from mbmrl_control.graph import SIM
     from mbmrl_control.processes import NodeEndedError, Processes
 

@@ -18,7 +18,7 @@ from ament_index_python.packages import get_package_share_directory
 from mbmrl_control.graph import NodeSpec
 
 STOP_TIME = 5.0
-"""Time that a node has to end after SIGINT, s."""
+"""Time that a node has to end after SIGTERM, s."""
 
 
 class NodeEndedError(RuntimeError):
@@ -90,7 +90,7 @@ class Processes:
         """Stop the nodes in reverse order, so that the planner's last command, zero, still arrives."""
         for node in reversed(self._running):
             if node.process.poll() is None:
-                node.process.send_signal(signal.SIGINT)
+                node.process.terminate()  # by SIGINT, Python breaks off imports with a trace-back
             try:
                 node.process.wait(STOP_TIME)
             except subprocess.TimeoutExpired:
