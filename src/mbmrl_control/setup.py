@@ -27,10 +27,10 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "adaptation_node = mbmrl_control.adaptation_node:main",
+            "adaptation_node = mbmrl_control.entry:adaptation_node",
             "mbmrl = mbmrl_control.cli:main",
-            "mpc_node = mbmrl_control.mpc_node:main",
-            "serial_bridge_node = mbmrl_control.serial_bridge_node:main",
+            "mpc_node = mbmrl_control.entry:mpc_node",
+            "serial_bridge_node = mbmrl_control.entry:serial_bridge_node",
         ],
     },
 )

@@ -21,7 +21,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "simulator_node = mbmrl_sim.simulator_node:main",
+            "simulator_node = mbmrl_sim.entry:simulator_node",
         ],
     },
 )

@@ -56,7 +56,7 @@ class Robot:
 
 @pytest.fixture
 def prior(make_prior: Callable[..., Prior]) -> Prior:
-    return make_prior(window=WINDOW)
+    return make_prior(window=WINDOW, psi=0.005)
 
 
 @pytest.fixture

@@ -33,7 +33,14 @@ def assert_costs(costs: Tensor, expected: list[float]) -> None:
 @pytest.mark.parametrize("y", [-0.04, 0.04])
 def test_distance_alone(window: PathWindow, y: float) -> None:
     cost = PathCost(distance=2.0, progress=0.0, heading=0.0)
-    assert_costs(cost.steps(window, walk([0.01, 0.02], y, yaw=1.0), INTERVAL), [0.08, 0.08])
+    near_the_path = 2.0 * 0.05 * math.tanh(0.04 / 0.05)
+    assert_costs(cost.steps(window, walk([0.01, 0.02], y, yaw=1.0), INTERVAL), [near_the_path] * 2)
+
+
+def test_distance_beyond_the_reach_hardly_costs_more(window: PathWindow) -> None:
+    cost = PathCost(distance=2.0, progress=0.0, heading=0.0, reach=0.05)
+    assert_costs(cost.steps(window, walk([0.01], y=0.001), INTERVAL), [0.002])
+    assert_costs(cost.steps(window, walk([0.01], y=0.4), INTERVAL), [0.1])
 
 
 def test_progress_alone(window: PathWindow) -> None:
@@ -53,7 +60,15 @@ def test_running_ahead_of_the_wanted_speed_costs_like_staying_behind(window: Pat
 )
 def test_heading_alone_is_the_shorter_way_round(window: PathWindow, yaw: float, error: float) -> None:
     cost = PathCost(distance=0.0, progress=0.0, heading=5.0)
-    assert_costs(cost.steps(window, walk([0.0], y=0.1, yaw=yaw), INTERVAL), [5.0 * error])
+    assert_costs(cost.steps(window, walk([0.0], yaw=yaw), INTERVAL), [5.0 * error])
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_wanted_heading_beside_the_path_leads_back_to_it(window: PathWindow, side: int) -> None:
+    cost = PathCost(distance=0.0, progress=0.0, heading=1.0, lookahead=0.1)
+    away, back = side * math.pi / 4, -side * math.pi / 4
+    assert_costs(cost.steps(window, walk([0.0], y=0.1 * side, yaw=back), INTERVAL), [0.0])
+    assert_costs(cost.steps(window, walk([0.0], y=0.1 * side, yaw=away), INTERVAL), [math.pi / 2])
 
 
 def test_heading_counts_against_a_path_that_has_turned() -> None:

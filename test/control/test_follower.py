@@ -79,7 +79,7 @@ def test_heading_error_is_the_shorter_way_round() -> None:
 
 def test_cost_is_that_of_the_step_as_executed() -> None:
     follow = tracker()
-    follow.cost = PathCost(distance=2.0, progress=10.0, heading=1.0, speed=0.2)
+    follow.cost = PathCost(distance=2.0, progress=10.0, heading=1.0, speed=0.2, reach=1e3, lookahead=1e6)
     follow.observe(observation(0.0, 0.0, 0.0))
     tracking = follow.observe(observation(0.004, 0.03, 0.1, time=0.05))
     assert tracking.cost == pytest.approx(2.0 * 0.03 + 10.0 * (0.2 * 0.05 - 0.004) + 0.1, abs=1e-4)

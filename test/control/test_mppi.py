@@ -34,7 +34,7 @@ def model() -> Layers:
     """A single linear layer: the mean leg speed moves the robot ahead, their difference turns it."""
     weight = torch.zeros(OUTPUT_SIZE, INPUT_SIZE)
     left, right = BODY_SIZE, BODY_SIZE + 1
-    ahead, turn = 18, 20
+    ahead, turn = 19, 6
     weight[ahead, [left, right]] = AHEAD_PER_RADIAN / 2
     weight[turn, right], weight[turn, left] = TURN_PER_RADIAN, -TURN_PER_RADIAN
     return [(weight, torch.zeros(OUTPUT_SIZE))]
@@ -116,13 +116,15 @@ def test_same_seed_same_plans(model: Layers) -> None:
 def test_actions_are_within_bounds(model: Layers, deviation: float) -> None:
     """Far behind the wanted speed, with the path ahead: the plan would leave the bounds if it could."""
     search = planner(0, replace(SETTINGS, deviation=deviation))
-    search.cost = PathCost(speed=5.0)
+    search.cost = PathCost(heading=0.0, speed=5.0)
+    fastest = 0.0
     for _ in range(8):
         found = plan(search, model, torch.tensor([0.2, 0.0, 0.0]))
         assert found is not None
         assert found.actions.min() >= MIN_LEG_SPEED - 1e-4
         assert found.actions.max() <= MAX_LEG_SPEED + 1e-4
-    assert found.actions.max() > 0.9 * MAX_LEG_SPEED
+        fastest = max(fastest, float(found.actions.max()))
+    assert fastest > 0.9 * MAX_LEG_SPEED
 
 
 def test_next_plan_starts_from_the_last_one_shifted(model: Layers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,7 +142,7 @@ def test_foreign_safetensors_are_refused(make_prior: MakePrior, file: Path) -> N
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": "mbmrl-prior-2"}, "has format 'mbmrl-prior-2': allowed is 'mbmrl-prior-1'"),
+        ({"format": "mbmrl-prior-1"}, "has format 'mbmrl-prior-1': allowed is 'mbmrl-prior-2'"),
         ({"state_size": 30}, "is for a robot of 30 states and 2 actions: this robot has 24 and 2"),
         ({"action_size": 6}, "is for a robot of 24 states and 6 actions: this robot has 24 and 2"),
         ({"window": "many"}, "has no header of an mbmrl prior"),
@@ -171,7 +171,7 @@ def test_incomplete_header_is_refused(make_prior: MakePrior, file: Path, missing
     assert f"has no header of an mbmrl prior: '{missing}'" in refusal(file)
 
 
-@pytest.mark.parametrize("header", [[], 3, None, "mbmrl-prior-1"])
+@pytest.mark.parametrize("header", [[], 3, None, "mbmrl-prior-2"])
 def test_header_that_is_no_object_is_refused(make_prior: MakePrior, file: Path, header: Any) -> None:
     tensors, _ = tensors_and_header(make_prior())
     write(file, tensors, header)

@@ -106,9 +106,9 @@ def write_node(package: Path, name: str, then: str = WAIT, handler: str = "end")
 
 
 def wait_until(path: Path, text: str = "") -> None:
-    """Wait until a file is there and ends with a text."""
+    """Wait until a file is there and has a text in it."""
     end = time.monotonic() + TIME_LIMIT
-    while not (path.exists() and path.read_text().endswith(text)):
+    while not (path.exists() and text in path.read_text()):
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -176,6 +176,17 @@ def test_signal_leaves_no_node_behind(package: Path, tmp_path: Path, number: sig
         output, errors = parent.communicate(timeout=TIME_LIMIT)
     assert (output, errors) == ("stopped\n", "")
     assert (package / "ended").read_text() == "second first "
+
+
+def test_nodes_end_with_a_command_that_was_killed(package: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_node(package, name)
+    with subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "running\n"
+        parent.kill()
+    for name in ("first ", "second "):
+        wait_until(package / "ended", name)
 
 
 def test_second_signal_does_not_break_off_the_orderly_end(package: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mbmrl_sim.bullet import pybullet
 from mbmrl_sim.faults import ANY_LEG, FaultError
-from mbmrl_sim.robot import RobotParameters, side_of
+from mbmrl_sim.robot import RobotParameters, side_of, vary
 from mbmrl_sim.state import (
     ANGULAR_VELOCITY,
     BATTERY,
@@ -150,7 +150,7 @@ def test_robot_turns_to_the_side_of_the_slower_legs(
 
 @pytest.mark.parametrize("speed", [MIN_LEG_SPEED, 30.0, MAX_LEG_SPEED])
 def test_legs_reach_their_set_points(new_world: NewWorld, speed: float) -> None:
-    walked = states(new_world(seed=1), [np.array([speed, MIN_LEG_SPEED])] * 30)
+    walked = states(new_world(seed=1), [np.array([speed, MIN_LEG_SPEED])] * 70)
     np.testing.assert_allclose(walked[10:, LEG_SPEED].mean(0), [speed, MIN_LEG_SPEED], rtol=0.05)
 
 
@@ -202,7 +202,7 @@ def test_robot_stands_at_the_height_of_its_legs(new_world: NewWorld) -> None:
     world = new_world()
     world._rng = Phases(0.0, 0.0)  # type: ignore[assignment]
     height = world.reset().state[2]
-    assert height == pytest.approx(world.parameters.leg_length + world.parameters.foot_radius, abs=1e-3)
+    assert height == pytest.approx(world.parameters.standing_height, abs=1e-3)
 
 
 def test_each_world_has_the_robot_that_it_was_given(new_world: NewWorld) -> None:
@@ -250,9 +250,40 @@ def test_mirrored_robot_moves_like_the_mirror_image(
     walked, mirrored = states(robot, [action] * 5), states(image, [action[::-1]] * 5)
     pose = slice(0, 12)
     difference = np.abs(mirror(mirrored[-1]) - walked[-1])
-    assert np.linalg.norm(walked[-1, :2]) > 0.02
+    assert np.linalg.norm(walked[-1, :2]) > 0.015
     assert difference[POSITION].max() < 1e-4
     assert difference[pose].max() < 1e-2
+
+
+# Other robots, other ground
+
+
+def test_robots_that_vary_walk_in_their_own_way(new_world: NewWorld) -> None:
+    first, again, other = (vary(RobotParameters(), np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first == again
+    walks = [states(new_world(seed=3, parameters=robot), [WALK] * 20)[-1] for robot in (first, again, other)]
+    assert np.array_equal(walks[0], walks[1])
+    assert np.linalg.norm(walks[0][:2] - walks[2][:2]) > 0.01
+
+
+def test_leg_that_is_longer_carries_more(new_world: NewWorld) -> None:
+    """The robot leans away from legs that are longer."""
+    longer_on_the_left = RobotParameters(length_scales=(1.2,) * 3 + (1.0,) * 3)
+    leaning, level = new_world(seed=3, parameters=longer_on_the_left), new_world(seed=3)
+    rolls = [angle(states(world, [WALK] * 40), ROLL).mean() for world in (leaning, level)]
+    assert rolls[0] > rolls[1] + 0.03
+
+
+def test_steep_slope_lets_the_robot_slide(new_world: NewWorld) -> None:
+    """Feet hold up to the angle of their friction, about 22 degrees."""
+    slid = []
+    for degrees in (10.0, 35.0):
+        slope = np.radians(degrees)
+        world = new_world(seed=2, gravity=(9.81 * np.sin(slope), 0.0, -9.81 * np.cos(slope)))
+        rested = states(world, [STAND] * 20)
+        slid.append(rested[-1, 0] - rested[0, 0])
+    assert abs(slid[0]) < 0.01
+    assert slid[1] > 0.2
 
 
 # Faults
@@ -327,10 +358,10 @@ def test_robot_without_legs_lies_on_its_belly_and_rises_when_repaired(new_world:
     assert belly[2] == pytest.approx(world.parameters.body_size[2] / 2, abs=1e-3)
     assert np.linalg.norm(belly[LINEAR_VELOCITY]) < 0.01
     assert len(world.clear_faults()) == 6
-    rising = states(world, [STAND] * 40)[:, 2]
+    rising = states(world, [WALK] * 40)[:, 2]
     # Feet that appear within the ground lift the robot, and do not throw it.
-    assert rising.max() < world.parameters.leg_length + 2 * world.parameters.foot_radius
-    assert rising[-1] > belly[2] + 0.2 * (standing - belly[2])
+    assert rising.max() < world.parameters.standing_height + world.parameters.foot_radius
+    assert rising.mean() > belly[2] + 0.5 * (standing - belly[2])
 
 
 def test_impossible_fault_changes_nothing(new_world: NewWorld) -> None:

@@ -236,9 +236,9 @@ def train(
     workers: Workers = 2,
     work: Annotated[Path, typer.Option(help="Folder for episodes and what is needed to go on.")] = Path("runs/train"),
     out: Annotated[Path | None, typer.Option(help="File of the prior; LEARNER.safetensors where not given.")] = None,
-    steps: Annotated[int, typer.Option(help="Steps of the final training.", min=1)] = 4000,
+    steps: Annotated[int, typer.Option(help="Steps of the final training.", min=1)] = 4500,
     random_episodes: Annotated[int, typer.Option(help="Episodes of random actions.", min=1)] = 300,
-    controlled_episodes: Annotated[int, typer.Option(help="Episodes of the first prior's controller.", min=1)] = 120,
+    controlled_episodes: Annotated[int, typer.Option(help="Episodes of the first prior's controller.", min=1)] = 260,
     held_out_episodes: Annotated[int, typer.Option(help="Episodes with faults not trained on.", min=1)] = 40,
     first_steps: Annotated[int, typer.Option(help="Steps of the first training.", min=1)] = 1500,
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -46,7 +46,9 @@ def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[st
             declarations.append(
                 DeclareLaunchArgument(name, default_value="", description=f"{text} (empty: as in params_file)")
             )
-    return LaunchDescription([*declarations, OpaqueFunction(function=_start, args=[nodes])])
+    # What a node prints is shown when it is printed.
+    unbuffered = SetEnvironmentVariable("PYTHONUNBUFFERED", "1")
+    return LaunchDescription([*declarations, unbuffered, OpaqueFunction(function=_start, args=[nodes])])
 
 
 _KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

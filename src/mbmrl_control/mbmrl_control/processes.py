@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from mbmrl_control.graph import NodeSpec
 
 STOP_TIME = 5.0
 """Time that a node has to end after SIGTERM, s."""
+ENDS_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
+"""Prefix of a command that ends with its parent: where that one is killed, it cannot stop the nodes."""
 
 
 class NodeEndedError(RuntimeError):
@@ -63,7 +66,7 @@ class Processes:
             log = None if log_folder is None else log_folder / f"{spec.executable}.log"
             output = None if log is None else log.open("wb")
             process = subprocess.Popen(
-                command_line(spec, values, use_sim_time),
+                [*ENDS_WITH_PARENT, *command_line(spec, values, use_sim_time)],
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 env=environment,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ def quiet() -> Iterator[None]:
             os.dup2(nowhere, descriptor)
         yield
     finally:
+        ctypes.CDLL(None).fflush(None)  # where the output is no terminal, C keeps it until later
         for descriptor, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, descriptor)
             os.close(copy)

@@ -8,7 +8,7 @@ the way back. The three legs of a side are geared to one crank; the middle leg i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class MotorParameters:
     """Inertia of rotor and gear seen at the crank, kg m^2."""
     proportional_gain: float = 0.01
     """Duty per rad/s of speed error."""
-    integral_gain: float = 0.05
+    integral_gain: float = 0.1
     """Duty per rad of speed error."""
     integral_limit: float = 5.0
     """Bound of the integrated speed error, rad."""
@@ -70,17 +70,23 @@ class RobotParameters:
     foot_radius: float = 0.003
     sweep_angle: float = math.radians(45.0)
     """Angle between a leg and its hinge: the foot sweeps fore and aft by this much."""
-    hinge_tilt: float = math.radians(45.0)
+    hinge_tilt: float = math.radians(17.0)
     """How far the hinge's axis points below the horizontal."""
     crank_mass: float = 0.001
-    foot_friction: float = 0.6
+    foot_friction: float = 0.4
     """Coefficient of friction of feet on the default ground."""
-    body_friction: float = 0.15
+    body_friction: float = 0.18
     """The same of the smooth belly."""
-    foot_stiffness: float = 150.0
+    foot_stiffness: float = 120.0
     """N/m."""
-    foot_damping: float = 1.5
+    foot_damping: float = 6.0
     """N s/m."""
+    length_scales: tuple[float, ...] = (1.0,) * 6
+    """Length of each leg as a share of leg_length."""
+    friction_scales: tuple[float, ...] = (1.0,) * 6
+    """Friction of each foot as a share of foot_friction."""
+    stiffness_scales: tuple[float, ...] = (1.0,) * 6
+    """Stiffness of each foot as a share of foot_stiffness."""
     motor: MotorParameters = field(default_factory=MotorParameters)
     battery: BatteryParameters = field(default_factory=BatteryParameters)
 
@@ -90,9 +96,25 @@ class RobotParameters:
         return self.body_mass + 2 * self.crank_mass + 6 * self.leg_mass
 
     @property
+    def standing_height(self) -> float:
+        """Height of the hips above the ground where a leg is at its lowest, m."""
+        return self.leg_length * math.sin(self.hinge_tilt + self.sweep_angle) + self.foot_radius
+
+    @property
     def leg_inertia(self) -> float:
         """Moment of inertia of a leg, a thin rod, across its length, kg m^2."""
         return self.leg_mass * self.leg_length**2 / 12
+
+
+def vary(robot: RobotParameters, rng: np.random.Generator) -> RobotParameters:
+    """A robot of the same build on other ground, as no two are alike: legs, feet and belly differ."""
+    return replace(
+        robot,
+        body_friction=robot.body_friction * float(rng.uniform(0.5, 2.0)),
+        length_scales=tuple(rng.uniform(0.9, 1.1, 6)),
+        friction_scales=tuple(rng.uniform(0.7, 1.5) * rng.uniform(0.4, 1.3, 6)),
+        stiffness_scales=tuple(rng.uniform(0.4, 1.5, 6)),
+    )
 
 
 def side_of(leg: int) -> int:
@@ -108,7 +130,8 @@ def _foot(parameters: RobotParameters, leg: int, outward: int) -> Array:
     """Foot relative to the hip at crank phase 0: lowest, or highest for the middle leg."""
     half_turn_off = leg % 3 == 1
     elevation = parameters.hinge_tilt + (-1 if half_turn_off else 1) * parameters.sweep_angle
-    return parameters.leg_length * np.array([0.0, outward * math.cos(elevation), -math.sin(elevation)])
+    length = parameters.leg_length * parameters.length_scales[leg]
+    return length * np.array([0.0, outward * math.cos(elevation), -math.sin(elevation)])
 
 
 def _numbers(values: Array | tuple[float, ...]) -> str:
@@ -140,7 +163,7 @@ def _leg_xml(parameters: RobotParameters, leg: int) -> str:
   <link name="{name}_leg">
     {_inertial(parameters.leg_mass, (parameters.leg_inertia,) * 3, foot / 2)}
     <visual><origin xyz="{_numbers(foot / 2)}" rpy="{roll:.9g} 0 0"/>
-      <geometry><cylinder radius="0.0018" length="{parameters.leg_length:.9g}"/></geometry>{material}</visual>
+      <geometry><cylinder radius="0.0018" length="{float(np.linalg.norm(foot)):.9g}"/></geometry>{material}</visual>
     <visual><origin xyz="{_numbers(foot)}"/>
       <geometry><sphere radius="{parameters.foot_radius:.9g}"/></geometry>{material}</visual>
     <collision><origin xyz="{_numbers(foot)}"/>

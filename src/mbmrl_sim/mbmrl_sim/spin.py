@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable
-from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
+from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -33,27 +34,17 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
         print("error: the ROS arguments were refused:", *str(error).split(), file=sys.stderr)
         return USAGE_ERROR
     node = None
-    interrupted = False
-
-    def interrupt(*_: Any) -> None:
-        nonlocal interrupted
-        interrupted = True
-        # Half a node could not be closed, and its worker would run for ever.
-        if node is not None:
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
     try:
         node = make_node()
-        if interrupted:
-            raise KeyboardInterrupt
-        executor = SingleThreadedExecutor()
+        executor = EventsExecutor()
         executor.add_node(node)
-        while True:
+        while not interrupted.is_set():
             # Python takes notice of a signal only between calls of C code, so none may wait for long.
             executor.spin_once(timeout_sec=SIGNAL_LATENCY)
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except ValueError as error:
         if node is not None:

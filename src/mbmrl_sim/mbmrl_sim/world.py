@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from mbmrl_sim.state import MAX_LEG_SPEED, Array, Observation, clip_action, pack
 
 PHYSICS_STEP: Final = 1e-3
 """Length of a physics step and of a step of the on-board speed controller, s."""
-SETTLING_TIME: Final = 0.3
+SETTLING_TIME: Final = 0.5
 """Time in which the robot comes to rest on the ground at reset, s."""
 _LOST_MASS: Final = 1e-12
 """Mass and moment of inertia of a lost leg, kg and kg m^2: the solver cannot divide by zero."""
@@ -52,13 +53,20 @@ class World:
     Seeded and deterministic: the same seed and the same commands give the same states, bit for bit.
     """
 
-    def __init__(self, seed: int = 0, rate: float = 20.0, parameters: RobotParameters | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        rate: float = 20.0,
+        parameters: RobotParameters | None = None,
+        gravity: Sequence[float] = (0.0, 0.0, -9.81),
+    ) -> None:
         """Set up the world and reset it.
 
         Args:
             seed: Seed of the first episode's leg phases and of random faults.
             rate: Control rate, Hz; a control interval must be a whole number of physics steps.
             parameters: The robot; the default one where None.
+            gravity: Acceleration, x, y and z, m/s^2; one that is not along z stands for sloping ground.
 
         Raises:
             ValueError: If the rate does not divide into physics steps.
@@ -66,6 +74,7 @@ class World:
         self.rate = rate
         self.substeps = substeps(rate)
         self.parameters = parameters or RobotParameters()
+        self._gravity = tuple(map(float, gravity))
         self._client = connect()
         self._rng = np.random.default_rng(seed)
         self._time = 0.0
@@ -94,7 +103,7 @@ class World:
     def _build(self, phases: Array) -> None:
         client, robot = self._client, self.parameters
         client.resetSimulation()
-        client.setGravity(0.0, 0.0, -9.81)
+        client.setGravity(*self._gravity)
         client.setTimeStep(PHYSICS_STEP)
         client.setPhysicsEngineParameter(
             # Bullet's default distance at which contacts break is 2 cm, most of a leg's length.
@@ -104,8 +113,7 @@ class World:
         )
         ground = client.createMultiBody(0.0, client.createCollisionShape(pybullet.GEOM_PLANE))
         client.changeDynamics(ground, -1, lateralFriction=1.0, restitution=0.0)
-        height = robot.leg_length + robot.foot_radius
-        self._robot = load_robot(client, robot, (0.0, 0.0, height))
+        self._robot = load_robot(client, robot, (0.0, 0.0, robot.standing_height))
         for link in (-1, *_CRANKS, *_LEGS):
             client.changeDynamics(
                 self._robot,
@@ -113,7 +121,7 @@ class World:
                 jointDamping=0.0,
                 linearDamping=0.0,
                 angularDamping=0.0,
-                lateralFriction=robot.foot_friction if link in _LEGS else robot.body_friction,
+                lateralFriction=robot.body_friction,
                 restitution=0.0,
             )
         for joint in (*_CRANKS, *_LEGS):
@@ -125,7 +133,8 @@ class World:
             client.changeDynamics(
                 self._robot,
                 joint,
-                contactStiffness=robot.foot_stiffness,
+                lateralFriction=robot.foot_friction * robot.friction_scales[leg],
+                contactStiffness=robot.foot_stiffness * robot.stiffness_scales[leg],
                 contactDamping=robot.foot_damping,
             )
             gear = client.createConstraint(

@@ -2,8 +2,8 @@
 
 The body state (20 numbers) is the state without x, y and yaw, with the velocity turned into the robot's
 heading; with the action it makes the 22 inputs. The 21 outputs are changes over one control interval, seen
-in the heading at its start: of the body state, with roll and pitch as angles, then the displacement and the
-change of yaw. So what the model predicts does not depend on where the robot is or where it looks.
+in the heading at its start: of height and velocity, of roll, pitch and yaw, of the rest of the body state,
+and the displacement. So what the model predicts does not depend on where the robot is or where it looks.
 """
 
 from __future__ import annotations
@@ -26,11 +26,9 @@ _PITCH: Final = slice(6, 8)
 _REST: Final = slice(8, BODY_SIZE)  # angular velocity, leg phases and speeds, back-EMF, battery
 # Layout of the outputs.
 _HEIGHT_AND_VELOCITY_CHANGE: Final = slice(0, 4)
-_ROLL_CHANGE: Final = 4
-_PITCH_CHANGE: Final = 5
-_REST_CHANGE: Final = slice(6, 18)
-_DISPLACEMENT: Final = slice(18, 20)
-_TURN: Final = 20
+_TURNS: Final = slice(4, 7)  # roll, pitch, yaw
+_REST_CHANGE: Final = slice(7, 19)
+_DISPLACEMENT: Final = slice(19, 21)
 
 
 def rotate(vectors: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -82,6 +80,7 @@ def model_targets(states: Tensor, next_states: Tensor) -> Tensor:
     angles = [
         _angle_between(body[..., _ROLL], following[..., _ROLL]),
         _angle_between(body[..., _PITCH], following[..., _PITCH]),
+        turn,
     ]
     return torch.cat(
         [
@@ -90,38 +89,36 @@ def model_targets(states: Tensor, next_states: Tensor) -> Tensor:
             torch.stack(angles, dim=-1),
             following[..., _REST] - body[..., _REST],
             rotate(next_states[..., :2] - states[..., :2], cosine, -sine),
-            turn.unsqueeze(-1),
         ],
         dim=-1,
     )
 
 
-def advance(body: Tensor, pose: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
-    """Apply predictions: the inverse of `model_targets`.
+def _rotate_(x: Tensor, y: Tensor, cosine: Tensor, sine: Tensor) -> None:
+    """Turn vectors in place."""
+    turned = cosine * x
+    turned.addcmul_(sine, y, value=-1.0)
+    y.mul_(cosine).addcmul_(sine, x)
+    x.copy_(turned)
+
+
+def advance_(body: Tensor, pose: Tensor, prediction: Tensor) -> None:
+    """Apply predictions in place: the inverse of `model_targets`, one robot a column.
 
     Args:
-        body: Body states, shape (..., 20).
-        pose: Planar poses, shape (..., 3).
-        prediction: Outputs of the model, shape (..., 21).
-
-    Returns:
-        Body states and planar poses one interval later.
+        body: Body states, shape (20, n).
+        pose: Planar poses, shape (3, n).
+        prediction: Outputs of the model, shape (21, n).
     """
-    angles = prediction[..., [_ROLL_CHANGE, _PITCH_CHANGE, _TURN]]
-    (roll_cosine, pitch_cosine, turn_cosine) = torch.cos(angles).unbind(-1)
-    (roll_sine, pitch_sine, turn_sine) = torch.sin(angles).unbind(-1)
-    yaw = pose[..., 2]
-    step = rotate(prediction[..., _DISPLACEMENT], torch.cos(yaw), torch.sin(yaw))
-    pose = torch.cat([pose[..., :2] + step, (yaw + angles[..., 2]).unsqueeze(-1)], dim=-1)
-    upper = body[..., : _VELOCITY.stop] + prediction[..., _HEIGHT_AND_VELOCITY_CHANGE]
-    body = torch.cat(
-        [
-            upper[..., :1],
-            rotate(upper[..., _VELOCITY], turn_cosine, -turn_sine),
-            rotate(body[..., _ROLL], roll_cosine, roll_sine),
-            rotate(body[..., _PITCH], pitch_cosine, pitch_sine),
-            body[..., _REST] + prediction[..., _REST_CHANGE],
-        ],
-        dim=-1,
-    )
-    return body, pose
+    turns = prediction[_TURNS]
+    cosines, sines = torch.cos(turns), torch.sin(turns)
+    ahead, left = prediction[_DISPLACEMENT]
+    cosine, sine = torch.cos(pose[2]), torch.sin(pose[2])
+    pose[0].addcmul_(cosine, ahead).addcmul_(sine, left, value=-1.0)
+    pose[1].addcmul_(sine, ahead).addcmul_(cosine, left)
+    pose[2] += turns[2]
+    body[: _VELOCITY.stop] += prediction[_HEIGHT_AND_VELOCITY_CHANGE]
+    body[_REST] += prediction[_REST_CHANGE]
+    _rotate_(body[_VELOCITY.start], body[_VELOCITY.start + 1], cosines[2], -sines[2])
+    # Roll and pitch at once: their cosines, and their sines.
+    _rotate_(body[_ROLL.start : _PITCH.stop : 2], body[_ROLL.start + 1 : _PITCH.stop : 2], cosines[:2], sines[:2])

@@ -18,7 +18,7 @@ from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.dynamics.network import Layers, Normalizer
 from mbmrl_sim.state import ACTION_SIZE, STATE_SIZE
 
-FORMAT: Final = "mbmrl-prior-1"
+FORMAT: Final = "mbmrl-prior-2"
 _NORMALIZER: Final = ("input_mean", "input_deviation", "output_mean", "output_deviation")
 
 

@@ -54,6 +54,10 @@ class Mppi:
         self.cost = cost
         self.interval = interval
         self._generator = torch.Generator().manual_seed(seed)
+        steps = torch.arange(settings.horizon)
+        covariance = settings.correlation ** (steps - steps.unsqueeze(1)).abs().double()
+        # Turns white noise into noise that is correlated from step to step.
+        self._colour = settings.deviation * torch.linalg.cholesky(covariance).float()
         self.reset()
 
     def reset(self) -> None:
@@ -94,14 +98,9 @@ class Mppi:
     def _sample(self) -> Tensor:
         """Candidates, shape (n, H, 2): the last plan, and noise around it."""
         settings = self.settings
-        white = torch.randn(settings.horizon, settings.candidates, ACTION_SIZE, generator=self._generator)
-        noise = torch.empty_like(white)
-        noise[0] = white[0]
-        fresh = (1 - settings.correlation**2) ** 0.5
-        for step in range(1, settings.horizon):
-            noise[step] = settings.correlation * noise[step - 1] + fresh * white[step]
-        noise[:, 0] = 0.0
-        candidates = self._nominal + settings.deviation * noise.transpose(0, 1)
+        white = torch.randn(settings.candidates, settings.horizon, ACTION_SIZE, generator=self._generator)
+        white[0] = 0.0
+        candidates: Tensor = self._nominal + self._colour @ white
         held = round(settings.constant * settings.candidates)
         if held:
             spread = torch.rand(held, 1, ACTION_SIZE, generator=self._generator)

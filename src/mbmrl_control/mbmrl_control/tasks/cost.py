@@ -20,12 +20,17 @@ class PathCost:
             runs ahead of it has less control left.
         heading: Weight of the heading error, 1/rad.
         speed: Wanted speed along the path, m/s.
+        reach: Distance from the path, m, beyond which more of it hardly costs more.
+        lookahead: Beside the path the wanted heading is that to the point of it this far ahead, m. Both let a
+            robot that is far off turn back, although no plan brings it nearer within the horizon.
     """
 
     distance: float = 50.0
     progress: float = 20.0
-    heading: float = 2.0
+    heading: float = 4.0
     speed: float = 0.2
+    reach: float = 0.05
+    lookahead: float = 0.1
 
     def steps(self, window: PathWindow, poses: Tensor, interval: float) -> Tensor:
         """Cost of each step of trajectories.
@@ -41,7 +46,8 @@ class PathCost:
         projection = window.project(poses[..., :2])
         advance = projection.progress.diff(dim=-1)
         deviation = (self.speed * interval - advance).abs()
-        error = poses[..., 1:, 2] - projection.heading[..., 1:]
+        offset = projection.cross_track[..., 1:]
+        error = poses[..., 1:, 2] - projection.heading[..., 1:] + torch.atan(offset / self.lookahead)
         error = torch.atan2(torch.sin(error), torch.cos(error)).abs()
-        distance = projection.cross_track[..., 1:].abs()
+        distance = self.reach * torch.tanh(offset.abs() / self.reach) + 0.0 * offset  # what is not finite stays so
         return self.distance * distance + self.progress * deviation + self.heading * error

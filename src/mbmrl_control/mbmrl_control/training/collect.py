@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import PATH_NAMES
 from mbmrl_control.training.episodes import Episode
+from mbmrl_sim.robot import RobotParameters, vary
 from mbmrl_sim.state import LEG_NAMES, MAX_LEG_SPEED, MIN_LEG_SPEED, Observation
 from mbmrl_sim.world import World
 
@@ -27,6 +29,8 @@ LONGEST_HOLD: Final = 10
 """Control intervals for which a random action is held at most."""
 STANDING: Final = 0.1
 """Share of the random actions that are zero: the robot stands before it walks, and after a stop."""
+STEEPEST: Final = math.radians(10.0)
+"""Steepest slope of the ground, rad."""
 COLLECTING: Final = MppiSettings(candidates=120, horizon=16)
 """Planner of on-policy episodes: coarser than when the robot is driven, and so more varied."""
 
@@ -40,6 +44,7 @@ class CollectSettings:
         lost: Probabilities that none, one and two of them are lost during an episode.
         duration: Length of an episode, s.
         rate: Control rate, Hz.
+        varied: Share of the episodes in which the robot differs from the nominal one, and the ground slopes.
         prior: Prior of the controller; None for random actions.
     """
 
@@ -47,12 +52,24 @@ class CollectSettings:
     lost: tuple[float, float, float] = (0.2, 0.5, 0.3)
     duration: float = 10.0
     rate: float = 20.0
+    varied: float = 0.8
     prior: Path | None = None
 
     @property
     def steps(self) -> int:
         """Control intervals of an episode."""
         return round(self.duration * self.rate)
+
+
+def _world(settings: CollectSettings, seed: int, rng: np.random.Generator) -> World:
+    """The nominal robot on level ground, or one that differs from it on a slope (domain randomisation)."""
+    if rng.random() >= settings.varied:
+        return World(seed, settings.rate)
+    angle, direction = rng.uniform(0, STEEPEST), rng.uniform(-np.pi, np.pi)
+    across = np.sin(angle) * np.array([np.cos(direction), np.sin(direction)])
+    return World(
+        seed, settings.rate, vary(RobotParameters(), rng), (9.81 * np.array([*across, -np.cos(angle)])).tolist()
+    )
 
 
 def _random_walk(world: World, rng: np.random.Generator) -> Iterator[Observation]:
@@ -75,10 +92,10 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
     """Collect one episode; all that is random in it follows from the seed."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
-    world = World(seed, settings.rate)
     count = min(int(rng.choice(3, p=settings.lost)), len(settings.legs))
     lost = [int(leg) for leg in rng.choice(settings.legs, count, replace=False)] if count else []
     fault_step = int(rng.integers(0, max(1, settings.steps // 3)))
+    world = _world(settings, seed, rng)
     if settings.prior is None:
         observations = _random_walk(world, rng)
     else:

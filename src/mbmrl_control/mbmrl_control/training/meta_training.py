@@ -47,15 +47,15 @@ class TrainingSettings:
 
     learner: str = Grbal.name
     seed: int = 0
-    steps: int = 4000
+    steps: int = 4500
     hidden: tuple[int, ...] = (192, 192)
-    window: int = 32
+    window: int = 48
     future: int = 16
     inner_steps: int = 3
     initial_psi: float = 0.01
-    tasks: int = 40
+    tasks: int = 32
     learning_rate: float = 1e-3
-    augmented: float = 0.7
+    augmented: float = 0.5
     augmentation: float = 0.3
 
 

@@ -30,7 +30,7 @@ class PipelineSettings:
 
     training: TrainingSettings
     random_episodes: int = 300
-    controlled_episodes: int = 120
+    controlled_episodes: int = 260
     held_out_episodes: int = 40
     first_steps: int = 1500
     rate: float = 20.0
@@ -84,7 +84,7 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         return [Episode.load(file) for file in files]
 
     common = CollectSettings(duration=settings.duration, rate=settings.rate)
-    unseen = replace(common, legs=(HELD_OUT_LEG,), lost=(0.1, 0.9, 0.0))
+    unseen = replace(common, legs=(HELD_OUT_LEG,), lost=(0.1, 0.9, 0.0), varied=0.0)
     held_out = gather(0, settings.held_out_episodes, "held-out faults", unseen)
     episodes = gather(1, settings.random_episodes, "random actions", common)
     first_prior = work / "first.safetensors"

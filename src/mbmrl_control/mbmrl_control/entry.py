@@ -1,0 +1,11 @@
+"""Entry points of the nodes' executables."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mbmrl_sim.entry import start
+
+adaptation_node = partial(start, "mbmrl_control.adaptation_node")
+mpc_node = partial(start, "mbmrl_control.mpc_node")
+serial_bridge_node = partial(start, "mbmrl_control.serial_bridge_node")

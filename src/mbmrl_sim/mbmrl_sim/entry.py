@@ -1,0 +1,18 @@
+"""Entry points of executables: a node that is stopped while it still loads ends without a trace-back."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+from functools import partial
+
+
+def start(module: str) -> None:
+    """Load a node's module, which takes seconds, and run its ``main``."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
+    importlib.import_module(module).main()
+
+
+simulator_node = partial(start, "mbmrl_sim.simulator_node")
