@@ -12,7 +12,7 @@ from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.dynamics.network import Layers, initial_layers, predict
 from mbmrl_control.dynamics.prior import Prior, PriorError
 from mbmrl_control.learners import make_learner
-from mbmrl_control.learners.grbal import Grbal, adapted_prediction, meta_loss, update_factors
+from mbmrl_control.learners.grbal import Grbal, adapted_prediction, gradient_steps, meta_loss
 
 SIZES = (INPUT_SIZE, 14, 10, OUTPUT_SIZE)
 TASKS, M, K = 5, 8, 6
@@ -80,7 +80,7 @@ def relative_error(left: Tensor, right: Tensor) -> float:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-def test_low_rank_update_is_the_plain_gradient_step(generator: torch.Generator, steps: int) -> None:
+def test_update_is_the_gradient_step_of_autograd(generator: torch.Generator, steps: int) -> None:
     layers, psi = draw_layers(generator), draw_psi(generator, steps)
     inputs, targets = draw_data(generator, M)
     learner = Grbal(layers, psi)
@@ -94,10 +94,10 @@ def test_low_rank_update_is_the_plain_gradient_step(generator: torch.Generator, 
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_prediction_without_weights_is_that_of_the_adapted_layers(generator: torch.Generator, steps: int) -> None:
+def test_batch_of_tasks_is_adapted_as_each_of_them(generator: torch.Generator, steps: int) -> None:
     layers, psi = draw_layers(generator), draw_psi(generator, steps)
     support, query = draw_data(generator, TASKS, M), draw_data(generator, TASKS, K)
-    predicted = adapted_prediction(layers, update_factors(layers, psi, *support), query[0])
+    predicted = adapted_prediction(gradient_steps(layers, psi, *support), query[0])
     learner = Grbal(layers, psi)
     for task in range(TASKS):
         adapted = learner.adapted_layers(learner.adapt(support[0][task], support[1][task]))
@@ -203,14 +203,16 @@ def test_meta_gradient_is_that_of_finite_differences(generator: torch.Generator,
 
 
 def test_meta_gradient_is_of_second_order(generator: torch.Generator) -> None:
-    """Factors taken as constants would give another gradient."""
+    """Steps taken as constants would give another gradient."""
     layers, psi = draw_layers(generator), draw_psi(generator, 1)
     support, query = draw_data(generator, TASKS, M), draw_data(generator, TASKS, K)
 
     def first_order(layers: Layers, psi: Tensor, support: Data, query: Data) -> Tensor:
         fixed = [(weight.detach(), bias.detach()) for weight, bias in layers]
-        factors = update_factors(fixed, psi, *support)
-        return (adapted_prediction(layers, factors, query[0]) - query[1]).square().mean()
+        steps = gradient_steps(fixed, psi, *support)
+        change = [(w - w_fixed, b - b_fixed) for (w, b), (w_fixed, b_fixed) in zip(steps, fixed, strict=True)]
+        adapted = [(w + dw, b + db) for (w, b), (dw, db) in zip(layers, change, strict=True)]
+        return (adapted_prediction(adapted, query[0]) - query[1]).square().mean()
 
     exact, _ = meta_gradients(meta_loss, layers, psi, support, query)
     approximate, _ = meta_gradients(first_order, layers, psi, support, query)
@@ -221,17 +223,17 @@ def test_meta_gradient_is_of_second_order(generator: torch.Generator) -> None:
 
 
 FOREIGN: dict[str, Callable[[Tensor], Tensor]] = {
-    "too narrow": lambda errors: errors[:, :-1],
-    "other rank": lambda errors: errors[:-1],
-    "vector": lambda errors: errors.flatten(),
-    "number": lambda errors: errors[0, 0],
-    "other precision": lambda errors: errors.float(),
-    "integers": lambda errors: errors.long(),
+    "too narrow": lambda tensor: tensor[..., :-1],
+    "too short": lambda tensor: tensor[:-1],
+    "another dimension": lambda tensor: tensor.unsqueeze(0),
+    "number": lambda tensor: tensor.sum(),
+    "other precision": lambda tensor: tensor.float(),
+    "integers": lambda tensor: tensor.long(),
 }
 
 
 @pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN)
-@pytest.mark.parametrize("name", ["layers.1.errors", "layers.1.inputs"])
+@pytest.mark.parametrize("name", ["layers.1.weight", "layers.1.bias"])
 def test_foreign_update_is_refused(generator: torch.Generator, name: str, change: Callable[[Tensor], Tensor]) -> None:
     learner = Grbal(draw_layers(generator), draw_psi(generator, 1))
     update = learner.adapt(*draw_data(generator, M))
@@ -239,7 +241,7 @@ def test_foreign_update_is_refused(generator: torch.Generator, name: str, change
         learner.adapted_layers(update | {name: change(update[name])})
 
 
-@pytest.mark.parametrize("missing", ["layers.2.errors", "layers.2.inputs"])
+@pytest.mark.parametrize("missing", ["layers.2.weight", "layers.2.bias"])
 def test_incomplete_update_is_refused(generator: torch.Generator, missing: str) -> None:
     learner = Grbal(draw_layers(generator), draw_psi(generator, 1))
     update = learner.adapt(*draw_data(generator, M))
@@ -260,7 +262,7 @@ def test_mb_adapts_nothing(make_prior: Callable[..., Prior]) -> None:
     assert update == {}
     assert learner.adapted_layers(update) is prior.layers
     with pytest.raises(ValueError, match="mb takes no update"):
-        learner.adapted_layers({"layers.0.inputs": torch.ones(4, INPUT_SIZE)})
+        learner.adapted_layers({"layers.0.weight": torch.ones(4, INPUT_SIZE)})
 
 
 @pytest.mark.parametrize("psi", [None, torch.ones(3), torch.ones(2, 2)], ids=["none", "vector", "wrong count"])

@@ -77,6 +77,8 @@ PARENT = """
 import pathlib, signal, sys, time
 from mbmrl_control.graph import NodeSpec
 from mbmrl_control.processes import Processes
+# Where the tests run in the background, a shell had them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 folder = pathlib.Path(sys.argv[1])
 nodes = [NodeSpec("stand_in", name, (), uses_sim_time=False) for name in ("first", "second")]
 try:

@@ -4,11 +4,9 @@ Nagabandi, Clavera et al., ICLR 2019, section 4.1:
 ``theta' = theta* - psi grad_theta mean_M ||(s_m - s_(m-1)) - f_theta(s_(m-1), a_(m-1))||^2``
 with a learned step size psi for each inner step and layer.
 
-The gradient of a layer's weight over M transitions has rank M: it is ``E^T H`` with the layer's inputs H,
-shape (M, inputs), and the errors that were propagated back to its output, E, shape (M, outputs). An update
-is these two factors, of all inner steps one below the other; the adapted layer can be applied without
-forming its weight, as ``x W^T + b - (x H^T + 1) E`` with E scaled by psi, and the meta-gradient passes
-through that form.
+The same steps serve one window (control) and a batch of tasks (training): the weights of adapted models
+have the tasks as leading dimensions. They are written out, forward and back, rather than left to autograd:
+cheap in control, and the meta-gradient passes through them.
 """
 
 from __future__ import annotations
@@ -19,63 +17,43 @@ from torch import Tensor
 from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.learners.base import Learner, Update
 
-Factors = list[tuple[Tensor, Tensor]]
-"""For each layer its inputs, shape (..., R, inputs), and scaled errors, shape (..., R, outputs)."""
 
-
-def _activations(layers: Layers, factors: Factors | None, inputs: Tensor) -> list[Tensor]:
-    """Input of each layer of the adapted models and, last, their output, shapes (..., n, size)."""
+def _activations(layers: Layers, inputs: Tensor) -> list[Tensor]:
+    """Input of each layer and, last, the output of the network, shapes (..., n, size)."""
     values = [inputs]
     for index, (weight, bias) in enumerate(layers):
-        value = values[-1] @ weight.T + bias
-        if factors:
-            support, errors = factors[index]
-            value = value - (values[-1] @ support.transpose(-1, -2) + 1.0) @ errors
+        value = values[-1] @ weight.mT + bias.unsqueeze(-2)
         values.append(torch.relu(value) if index < len(layers) - 1 else value)
     return values
 
 
-def _backward(layers: Layers, factors: Factors | None, values: list[Tensor], gradient: Tensor) -> list[Tensor]:
-    """Gradient at each layer's output before its ReLU, by operations that can be differentiated again."""
-    gradients = [gradient]
-    for index in range(len(layers) - 1, 0, -1):
-        below = gradients[0] @ layers[index][0]
-        if factors:
-            support, errors = factors[index]
-            below = below - (gradients[0] @ errors.transpose(-1, -2)) @ support
-        gradients.insert(0, below * (values[index] > 0))
-    return gradients
-
-
-def update_factors(layers: Layers, psi: Tensor, inputs: Tensor, targets: Tensor) -> Factors:
-    """Factors of the gradient steps on windows of transitions.
+def gradient_steps(layers: Layers, psi: Tensor, inputs: Tensor, targets: Tensor) -> Layers:
+    """Layers after gradient steps on windows of transitions.
 
     Args:
         layers: The prior.
         psi: Step sizes, shape (steps, layers).
         inputs: Normalised inputs, shape (..., M, 22).
         targets: Normalised targets, shape (..., M, 21).
+
+    Returns:
+        One set of layers for each window: weights of shape (..., outputs, inputs), biases (..., outputs).
     """
-    factors: Factors | None = None
-    scale = 2.0 / inputs.shape[-2]
     for sizes in psi:
-        values = _activations(layers, factors, inputs)
-        gradients = _backward(layers, factors, values, scale * (values[-1] - targets))
-        step = [(value, size * gradient) for value, size, gradient in zip(values, sizes, gradients, strict=False)]
-        factors = (
-            step
-            if factors is None
-            else [
-                (torch.cat([h, h_], dim=-2), torch.cat([e, e_], dim=-2))
-                for (h, e), (h_, e_) in zip(factors, step, strict=True)
-            ]
-        )
-    return factors or []
+        values = _activations(layers, inputs)
+        gradient = 2.0 / inputs.shape[-2] * (values[-1] - targets)
+        stepped = []
+        for (weight, bias), value, size in reversed(list(zip(layers, values, sizes, strict=False))):
+            scaled = size * gradient
+            stepped.append((weight - scaled.mT @ value, bias - scaled.sum(-2)))
+            gradient = (gradient @ weight) * (value > 0)
+        layers = stepped[::-1]
+    return layers
 
 
-def adapted_prediction(layers: Layers, factors: Factors, inputs: Tensor) -> Tensor:
-    """Predictions of the adapted models, shape (..., n, 22) -> (..., n, 21), one model for each window."""
-    return _activations(layers, factors, inputs)[-1]
+def adapted_prediction(layers: Layers, inputs: Tensor) -> Tensor:
+    """Predictions of adapted models, shape (..., n, 22) -> (..., n, 21)."""
+    return _activations(layers, inputs)[-1]
 
 
 def meta_loss(layers: Layers, psi: Tensor, support: tuple[Tensor, Tensor], query: tuple[Tensor, Tensor]) -> Tensor:
@@ -90,8 +68,8 @@ def meta_loss(layers: Layers, psi: Tensor, support: tuple[Tensor, Tensor], query
     Returns:
         Mean squared error over tasks, transitions and dimensions; its gradient is of second order.
     """
-    factors = update_factors(layers, psi, *support)
-    return (adapted_prediction(layers, factors, query[0]) - query[1]).square().mean()
+    adapted = gradient_steps(layers, psi, *support)
+    return (adapted_prediction(adapted, query[0]) - query[1]).square().mean()
 
 
 class Grbal(Learner):
@@ -106,28 +84,26 @@ class Grbal(Learner):
 
     @torch.inference_mode()
     def adapt(self, inputs: Tensor, targets: Tensor) -> Update:
-        """Factors of the gradient steps, named by layer."""
-        update: Update = {}
-        for index, (support, errors) in enumerate(update_factors(self.layers, self.psi, inputs, targets)):
-            update[f"layers.{index}.inputs"] = support
-            update[f"layers.{index}.errors"] = errors
-        return update
+        """The adapted weights and biases, named by layer."""
+        adapted = gradient_steps(self.layers, self.psi, inputs, targets)
+        return {
+            f"layers.{index}.{name}": tensor
+            for index, layer in enumerate(adapted)
+            for name, tensor in zip(("weight", "bias"), layer, strict=True)
+        }
 
-    @torch.inference_mode()
     def adapted_layers(self, update: Update) -> Layers:
-        """The prior's layers minus the product of the factors."""
+        """The layers of an update."""
         if not update:
             return self.layers
         adapted = []
         for index, (weight, bias) in enumerate(self.layers):
-            support, errors = update.get(f"layers.{index}.inputs"), update.get(f"layers.{index}.errors")
-            if (
-                support is None
-                or errors is None
-                or support.shape[1:] != weight.shape[1:]
-                or errors.shape != (support.shape[0], weight.shape[0])
-                or not support.dtype == errors.dtype == weight.dtype
-            ):
+            new_weight, new_bias = update.get(f"layers.{index}.weight"), update.get(f"layers.{index}.bias")
+            if new_weight is None or new_bias is None or not (_alike(new_weight, weight) and _alike(new_bias, bias)):
                 raise ValueError(f"an update of layer {index} does not fit a prior of shape {tuple(weight.shape)}")
-            adapted.append((torch.addmm(weight, errors.T, support, alpha=-1.0), bias - errors.sum(0)))
+            adapted.append((new_weight, new_bias))
         return adapted
+
+
+def _alike(left: Tensor, right: Tensor) -> bool:
+    return left.shape == right.shape and left.dtype == right.dtype

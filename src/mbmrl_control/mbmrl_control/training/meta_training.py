@@ -15,7 +15,7 @@ from torch import Tensor
 from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE, model_inputs, model_targets
 from mbmrl_control.dynamics.network import Layers, Normalizer, initial_layers, one_step_error
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
-from mbmrl_control.learners.grbal import Grbal, adapted_prediction, meta_loss, update_factors
+from mbmrl_control.learners.grbal import Grbal, adapted_prediction, gradient_steps, meta_loss
 from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.episodes import Episode
 
@@ -184,8 +184,8 @@ class MetaTrainer:
         before = float(one_step_error(self._layers, inputs[:, window:], targets[:, window:]))
         if not self._adapts:
             return before, before
-        factors = update_factors(self._layers, self._log_psi.exp(), inputs[:, :window], targets[:, :window])
-        predicted = adapted_prediction(self._layers, factors, inputs[:, window:])
+        adapted = gradient_steps(self._layers, self._log_psi.exp(), inputs[:, :window], targets[:, :window])
+        predicted = adapted_prediction(adapted, inputs[:, window:])
         return before, float((predicted - targets[:, window:]).square().mean())
 
     def prior(self) -> Prior:
