@@ -113,6 +113,7 @@ def test_path_is_in_odom() -> None:
         assert pose.header == message.header
         assert (pose.pose.position.x, pose.pose.position.y, pose.pose.position.z) == (*point, 0.0)
         assert to_roll_pitch_yaw(pose.pose.orientation) == pytest.approx((0.0, 0.0, heading))
+    assert conversions.path_start(message) == pytest.approx([0.0, 1.0, 0.0])
 
 
 def test_headings_beyond_a_turn_are_the_same_direction() -> None:

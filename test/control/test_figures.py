@@ -99,6 +99,14 @@ def summary(run: Record) -> dict[str, object]:
     return summarise(run, run.track(PathTracker(make_path(run.path), PathCost())), 20.0)
 
 
+def test_path_is_where_the_planner_let_it_start() -> None:
+    """The first state that was heard of may be a later one, of a robot that walks already."""
+    run = record(True)
+    run.origin = np.array([0.0, 0.02, 0.0])
+    before = np.abs(run.track(PathTracker(make_path(run.path), PathCost()))["cross_track"][:100])
+    assert before == pytest.approx(0.015)
+
+
 @pytest.mark.parametrize("fault", [True, False])
 def test_keys_are_those_of_the_issue(fault: bool) -> None:
     figures = summary(record(fault))

@@ -224,7 +224,7 @@ def test_only_models_of_its_own_prior_are_used(
     foreign = {
         7: array.array("B", b"garbage"),
         8: as_bytes({name: tensor.double() for name, tensor in update.items()}),
-        9: as_bytes({name: tensor[:, :3].contiguous() for name, tensor in update.items()}),
+        9: as_bytes({name: tensor[..., :3].contiguous() for name, tensor in update.items()}),
         10: as_bytes({"precision": torch.eye(3)}),
     }
     for sequence, content in foreign.items():

@@ -14,7 +14,7 @@ from mbmrl_control.learners import Update
 from mbmrl_control.learners.online import Adaptation
 from mbmrl_control.planning.follower import Tracking
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, PlannerStatus
-from mbmrl_sim.conversions import ODOM_FRAME, to_header, to_quaternion
+from mbmrl_sim.conversions import ODOM_FRAME, to_header, to_quaternion, to_roll_pitch_yaw
 from mbmrl_sim.state import Array
 
 
@@ -82,3 +82,9 @@ def to_path(points: Array, headings: Array, seconds: float) -> PathMessage:
         pose.pose.orientation = to_quaternion(0.0, 0.0, heading)
         message.poses.append(pose)
     return message
+
+
+def path_start(message: PathMessage) -> Array:
+    """x, y (m) and yaw (rad) of a path's first pose."""
+    pose = message.poses[0].pose
+    return np.array([pose.position.x, pose.position.y, to_roll_pitch_yaw(pose.orientation)[2]])

@@ -143,6 +143,8 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         ticks = list(monitor.ticks)
     # The run begins with the last state before the first command came into force.
     begin = max(0, next(index for index, tick in enumerate(ticks) if tick.commanded) - 1)
+    path = make_path(settings.path)
+    start = monitor.path_start
     record = Record(
         settings.learner,
         settings.path,
@@ -151,8 +153,8 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         None if settings.fault is None else str(settings.fault),
         None if fault_time is None else fault_time - ticks[begin].observation.time,
         ticks[begin:],
+        None if start is None else start - [0.0, 0.0, path.headings[0]],
     )
-    path = make_path(settings.path)
     tracker = PathTracker(path, PathCost())
     tracking = record.track(tracker)
     summary = summarise(record, tracking, settings.duration)

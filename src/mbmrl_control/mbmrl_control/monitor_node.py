@@ -6,15 +6,18 @@ import threading
 import time
 from typing import Any
 
+from nav_msgs.msg import Path as PathMessage
 from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 from rclpy.task import Future
 
+from mbmrl_control.conversions import path_start
 from mbmrl_control.evaluation.record import Tick
 from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlannerStatus, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim import qos
 from mbmrl_sim.conversions import from_robot_state
+from mbmrl_sim.state import Array
 
 ANSWER_TIME = 0.5
 """Time after which a question is asked again, s."""
@@ -31,6 +34,8 @@ class MonitorNode(Node):
         self.planner: PlannerStatus | None = None
         self.adaptation: AdaptationStatus | None = None
         self.lost_legs: frozenset[int] = frozenset()
+        self.path_start: Array | None = None
+        """x, y (m) and yaw (rad) of the first pose of the planner's path."""
         self.moved = threading.Event()
         """Set when the first command is in force."""
         self._by_sequence: dict[int, Tick] = {}
@@ -39,6 +44,7 @@ class MonitorNode(Node):
         self.create_subscription(PlannerStatus, "planner_status", self._take_planner, qos.STATE)
         self.create_subscription(AdaptationStatus, "adaptation_status", self._take_adaptation, qos.STATE)
         self.create_subscription(FaultArray, "faults", self._take_faults, qos.LATCHED)
+        self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
         self._inject = self.create_client(InjectFault, "inject_fault")
         self._clear = self.create_client(ClearFaults, "clear_faults")
         self._parameters_of_robot = self.create_client(GetParameters, "simulator_node/get_parameters")
@@ -65,6 +71,9 @@ class MonitorNode(Node):
 
     def _take_faults(self, message: FaultArray) -> None:
         self.lost_legs = frozenset(fault.leg for fault in message.faults)
+
+    def _take_path(self, message: PathMessage) -> None:
+        self.path_start = path_start(message)
 
     def inject(self, kind: str, leg: int) -> Future:
         """Ask for a fault; the future holds the service's response."""

@@ -71,24 +71,21 @@ def _angle_between(start: Tensor, end: Tensor) -> Tensor:
 
 
 def model_targets(states: Tensor, next_states: Tensor) -> Tensor:
-    """What the model should predict for transitions, shapes (..., 24) twice -> (..., 21)."""
-    body, following = body_state(states), body_state(next_states)
+    """What the model should predict for transitions, shapes (..., 24) twice -> (..., 21).
+
+    The next velocity is seen in the heading at the start.
+    """
     cosine, sine = states[..., layout.YAW].unbind(-1)
-    turn = _angle_between(states[..., layout.YAW], next_states[..., layout.YAW])
-    # The next velocity is seen in the heading at the start.
-    velocity = rotate(following[..., _VELOCITY], torch.cos(turn), torch.sin(turn))
-    angles = [
-        _angle_between(body[..., _ROLL], following[..., _ROLL]),
-        _angle_between(body[..., _PITCH], following[..., _PITCH]),
-        turn,
-    ]
+    change = next_states - states
+    angles = slice(layout.ROLL.start, layout.YAW.stop)
+    start, end = (values[..., angles].reshape(*values.shape[:-1], 3, 2) for values in (states, next_states))
     return torch.cat(
         [
-            following[..., :1] - body[..., :1],
-            velocity - body[..., _VELOCITY],
-            torch.stack(angles, dim=-1),
-            following[..., _REST] - body[..., _REST],
-            rotate(next_states[..., :2] - states[..., :2], cosine, -sine),
+            change[..., 2:3],
+            rotate(change[..., layout.LINEAR_VELOCITY], cosine, -sine),
+            _angle_between(start, end),
+            change[..., layout.ANGULAR_VELOCITY.start :],
+            rotate(change[..., :2], cosine, -sine),
         ],
         dim=-1,
     )

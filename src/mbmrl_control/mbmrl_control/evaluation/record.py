@@ -47,6 +47,8 @@ class Record:
     fault_time: float | None
     """Time of the fault since the first tick, s."""
     ticks: list[Tick] = field(default_factory=list)
+    origin: Array | None = None
+    """x, y (m) and yaw (rad) of the path's start; None: where the robot was in the first tick."""
 
     def array(self, name: str) -> Array:
         """A number of each tick, shape (n,)."""
@@ -66,6 +68,7 @@ class Record:
     def track(self, tracker: PathTracker) -> dict[str, Array]:
         """Where the robot was: cross_track (m), progress (m), heading_error (rad), cost; shape (n,) each."""
         tracker.reset()
+        tracker.origin = self.origin
         trackings = [tracker.observe(tick.observation) for tick in self.ticks]
         names = [entry.name for entry in fields(trackings[0])] if trackings else []
         return {name: np.array([getattr(tracking, name) for tracking in trackings]) for name in names}

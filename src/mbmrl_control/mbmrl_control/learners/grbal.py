@@ -13,17 +13,21 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.learners.base import Learner, Update
 
 
 def _activations(layers: Layers, inputs: Tensor) -> list[Tensor]:
-    """Input of each layer and, last, the output of the network, shapes (..., n, size)."""
+    """Input of each layer and, last, the output of the network, shapes ([tasks,] n, size)."""
     values = [inputs]
     for index, (weight, bias) in enumerate(layers):
-        value = values[-1] @ weight.mT + bias.unsqueeze(-2)
-        values.append(torch.relu(value) if index < len(layers) - 1 else value)
+        if weight.dim() == 2:
+            value = linear(values[-1], weight, bias)
+        else:
+            value = torch.baddbmm(bias.unsqueeze(-2), values[-1], weight.mT)
+        values.append(torch.relu_(value) if index < len(layers) - 1 else value)
     return values
 
 
@@ -33,26 +37,27 @@ def gradient_steps(layers: Layers, psi: Tensor, inputs: Tensor, targets: Tensor)
     Args:
         layers: The prior.
         psi: Step sizes, shape (steps, layers).
-        inputs: Normalised inputs, shape (..., M, 22).
-        targets: Normalised targets, shape (..., M, 21).
+        inputs: Normalised inputs, shape ([tasks,] M, 22).
+        targets: Normalised targets, shape ([tasks,] M, 21).
 
     Returns:
-        One set of layers for each window: weights of shape (..., outputs, inputs), biases (..., outputs).
+        One set of layers for each window: weights of shape ([tasks,] outputs, inputs), biases ([tasks,] outputs).
     """
+    add_product = torch.addmm if inputs.dim() == 2 else torch.baddbmm
     for sizes in psi:
         values = _activations(layers, inputs)
         gradient = 2.0 / inputs.shape[-2] * (values[-1] - targets)
         stepped = []
         for (weight, bias), value, size in reversed(list(zip(layers, values, sizes, strict=False))):
             scaled = size * gradient
-            stepped.append((weight - scaled.mT @ value, bias - scaled.sum(-2)))
-            gradient = (gradient @ weight) * (value > 0)
+            stepped.append((add_product(weight, scaled.mT, value, alpha=-1.0), bias - scaled.sum(-2)))
+            gradient = (gradient @ weight).mul_(value > 0)
         layers = stepped[::-1]
     return layers
 
 
 def adapted_prediction(layers: Layers, inputs: Tensor) -> Tensor:
-    """Predictions of adapted models, shape (..., n, 22) -> (..., n, 21)."""
+    """Predictions of adapted models, shape ([tasks,] n, 22) -> ([tasks,] n, 21)."""
     return _activations(layers, inputs)[-1]
 
 

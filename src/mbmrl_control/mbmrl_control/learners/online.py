@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.features import model_inputs, model_targets
+from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE, model_inputs, model_targets
 from mbmrl_control.dynamics.network import one_step_error
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners import Update, make_learner
@@ -64,8 +64,7 @@ class OnlineAdapter:
     def reset(self) -> None:
         """Forget all transitions."""
         self.learner.reset()
-        self._inputs: deque[Tensor] = deque(maxlen=self.capacity)
-        self._targets: deque[Tensor] = deque(maxlen=self.capacity)
+        self._inputs, self._targets = torch.empty(0, INPUT_SIZE), torch.empty(0, OUTPUT_SIZE)
         self._errors: deque[tuple[float, float]] = deque(maxlen=JUDGED)
         self._candidate: Update = {}
         self._update: Update = {}
@@ -102,12 +101,15 @@ class OnlineAdapter:
             float(one_step_error(adapted, inputs, targets)),
         )
         self._errors.append(errors)
-        self._inputs.append(inputs)
-        self._targets.append(targets)
+        self._inputs = self._appended(self._inputs, inputs)
+        self._targets = self._appended(self._targets, targets)
         if not self.frozen:
-            self._candidate = self.learner.adapt(torch.stack([*self._inputs]), torch.stack([*self._targets]))
+            self._candidate = self.learner.adapt(self._inputs, self._targets)
             self._update = self._checked(self._candidate)
         return errors
+
+    def _appended(self, window: Tensor, newest: Tensor) -> Tensor:
+        return torch.cat([window, newest.unsqueeze(0)])[-self.capacity :]
 
     def _checked(self, update: Update) -> Update:
         # A sum is finite only if each number is, and is had at a tenth of the time.
