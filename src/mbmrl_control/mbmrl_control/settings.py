@@ -61,7 +61,7 @@ class PlannerSettings(ModelSettings):
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the planner's samples")
     state_timeout: float = Field(0.1, ge=0.01, le=1.0, description="Age from which a state is too old to plan from, s")
     state_lead: float = Field(
-        0.15,
+        0.1,
         ge=0.0,
         le=0.9,
         description="Time from a state's arrival to the tick that plans from it, share of the period",
