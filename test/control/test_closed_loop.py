@@ -14,6 +14,7 @@ from mbmrl_control.planning.follower import PathTracker
 from mbmrl_control.settings import shipped_prior
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import make_path
+from mbmrl_sim.faults import Fault
 from mbmrl_sim.state import MIN_LEG_SPEED
 from mbmrl_sim.world import World
 
@@ -28,7 +29,7 @@ def run(seconds: float, seed: int, learner: str = "grbal", fault_at: float | Non
         islice(walk(world, load_prior(shipped_prior(learner)), "straight", seed), round(seconds * RATE))
     ):
         if fault_at is not None and step == round(fault_at * RATE):
-            world.inject(leg=4)
+            world.inject(Fault(leg=4))
         ticks.append(tick)
     world.close()
     return ticks

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training import meta_training, pipeline
-from mbmrl_control.training.collect import HELD_OUT_LEG
+from mbmrl_control.training.collect import HELD_OUT_LEGS
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.meta_training import TrainingSettings
 from mbmrl_control.training.pipeline import PipelineSettings, make_prior
@@ -51,7 +51,7 @@ def test_prior_follows_from_the_seed(tmp_path: Path) -> None:
 def test_held_out_faults_are_not_trained_on(tmp_path: Path) -> None:
     make(tmp_path)
     episodes = [Episode.load(file) for file in sorted((tmp_path / "episodes").glob("*.npz"))]
-    lost = [bool(episode.lost_legs[:, HELD_OUT_LEG].any()) for episode in episodes]
+    lost = [bool(episode.lost_legs[:, list(HELD_OUT_LEGS)].any()) for episode in episodes]
     assert len(lost) == 6
     assert any(lost[:2])
     assert not any(lost[2:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from mbmrl_msgs.msg import Fault as FaultMessage
 from mbmrl_msgs.msg import RobotState
+from mbmrl_msgs.srv import InjectFault
 from mbmrl_sim import conversions
 from mbmrl_sim.faults import FAULT_KINDS, Fault
 from mbmrl_sim.state import ANGULAR_VELOCITY, LINEAR_VELOCITY, POSITION, Observation, pack_state
@@ -168,13 +170,25 @@ def test_motor_command_there_and_back() -> None:
 
 
 def test_faults_in_force() -> None:
-    message = conversions.to_fault_array([Fault("leg_loss", 2, 1.5), Fault("leg_loss", 4, 2.0)], 3.0)
-    assert message.header.stamp == Time(sec=3)
-    assert [(fault.kind, fault.leg, fault.since.sec) for fault in message.faults] == [
-        ("leg_loss", 2, 1),
-        ("leg_loss", 4, 2),
+    faults = [
+        Fault("leg_loss", 2, since=1.5),
+        Fault("payload", magnitude=15.0, x=0.03, y=-0.01, ramp=2.0, since=2.0),
+        Fault("motor_weak", side="left", magnitude=0.4),
+        Fault("terrain", terrain="gravel"),
+        Fault("link", magnitude=50.0, loss=10.0),
+        Fault("slope", magnitude=-8.0, direction=90.0),
     ]
+    message = conversions.to_fault_array(faults, 3.0)
+    assert message.header.stamp == Time(sec=3)
+    assert [conversions.from_fault(fault) for fault in message.faults] == faults
+    for fault in faults:
+        assert conversions.from_fault(conversions.to_fault_request(fault)) == replace(fault, since=0.0)
+
+
+def test_request_without_values_is_the_default_fault() -> None:
+    assert conversions.from_fault(InjectFault.Request()) == Fault()
 
 
 def test_kinds_of_faults_are_those_of_the_message() -> None:
-    assert FAULT_KINDS == (FaultMessage.LEG_LOSS,)
+    constants = {name: getattr(FaultMessage, name) for name in map(str.upper, FAULT_KINDS)}
+    assert constants == {kind.upper(): kind for kind in FAULT_KINDS}

@@ -77,7 +77,10 @@ def _check_domain() -> None:
 def demo(
     duration: Annotated[float, typer.Option(help="Length of the run, s.", min=1.0)] = 30.0,
     fault: Annotated[
-        str, typer.Option(help="KIND[:LEG]@T, T in s after the first command; 'none' for none.")
+        str,
+        typer.Option(
+            help="KIND[:VALUE,...]@T, T in s after the first command, such as payload:15,x=0.03@10; 'none' for none."
+        ),
     ] = "leg_loss:4@10",
     path: PathName = "figure_eight",
     learner: Learner = "grbal",
@@ -170,20 +173,40 @@ def _call(ask: Callable[[MonitorNode], Future], timeout: float = 5.0) -> None:
 
 @app.command()
 def fault(
-    kind: Annotated[str, typer.Argument(help="Kind of the fault: leg_loss.")] = "leg_loss",
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="leg_loss, motor_weak, payload, terrain, slope, pose_miscalibration, link or battery_low.",
+        ),
+    ] = "leg_loss",
     leg: Annotated[
         int,
         typer.Option(help="Leg: 0, 1, 2 left front, middle, rear; 3, 4, 5 right; -1 a random one that still works."),
     ] = -1,
+    side: Annotated[str, typer.Option(help="left or right, for motor_weak; a random one where not given.")] = "",
+    terrain: Annotated[str, typer.Option(help="carpet, styrofoam, turf or gravel; a random other one.")] = "",
+    magnitude: Annotated[
+        float,
+        typer.Option(
+            help="Share of torque left (motor_weak), g (payload), degrees (slope, pose_miscalibration),"
+            " ms (link), V (battery_low); 0: the kind's default."
+        ),
+    ] = 0.0,
+    x: Annotated[float, typer.Option(help="Place of a payload, or shift of the pose, ahead, m.")] = 0.0,
+    y: Annotated[float, typer.Option(help="The same to the left, m.")] = 0.0,
+    direction: Annotated[float, typer.Option(help="Heading in odom that leads up a slope, degrees.")] = 0.0,
+    loss: Annotated[float, typer.Option(help="Share of the commands that a link loses, percent.")] = 0.0,
+    ramp: Annotated[float, typer.Option(help="Time over which it grows to its magnitude, s.")] = 0.0,
 ) -> None:
     """Inject a fault into the running robot."""
-    from mbmrl_sim.faults import FaultError, choose_fault
+    from mbmrl_sim.faults import Fault, FaultError, choose_fault
 
+    request = Fault(kind, leg, side, terrain, magnitude, x, y, direction, loss, ramp)
     try:
-        choose_fault(kind, leg, ())
+        choose_fault(request)
     except FaultError as error:
         _refuse(error)
-    _call(lambda monitor: monitor.inject(kind, leg))
+    _call(lambda monitor: monitor.inject(request))
 
 
 @app.command()
@@ -236,7 +259,7 @@ def train(
     workers: Workers = 2,
     work: Annotated[Path, typer.Option(help="Folder for episodes and what is needed to go on.")] = Path("runs/train"),
     out: Annotated[Path | None, typer.Option(help="File of the prior; LEARNER.safetensors where not given.")] = None,
-    steps: Annotated[int, typer.Option(help="Steps of the final training.", min=1)] = 4500,
+    steps: Annotated[int, typer.Option(help="Steps of the final training.", min=1)] = 6000,
     random_episodes: Annotated[int, typer.Option(help="Episodes of random actions.", min=1)] = 300,
     controlled_episodes: Annotated[int, typer.Option(help="Episodes of the first prior's controller.", min=1)] = 260,
     held_out_episodes: Annotated[int, typer.Option(help="Episodes with faults not trained on.", min=1)] = 40,

@@ -81,8 +81,8 @@ def _live_line(monitor: MonitorNode, elapsed: float, fault: str) -> Text:
         parts.append(f"error prior {adaptation.prior_error:5.2f} adapted {adaptation.adapted_error:5.2f}")
     if planner is not None:
         parts.append(f"missed {planner.missed_ticks}")
-    lost = ", ".join(f"leg {leg} lost" for leg in sorted(monitor.lost_legs)) or fault
-    return Text("  |  ".join([*parts, lost]), style="bold red" if monitor.lost_legs else "")
+    faults = ", ".join(map(str, monitor.faults))
+    return Text("  |  ".join([*parts, faults or fault]), style="bold red" if faults else "")
 
 
 def _await_motion(monitor: MonitorNode, nodes: Processes) -> None:
@@ -102,7 +102,7 @@ def _drive(settings: DemoSettings, monitor: MonitorNode, nodes: Processes, conso
         while (elapsed := time.monotonic() - start) < settings.duration:
             nodes.check()
             if plan is not None and answer is None and elapsed >= plan.time:
-                answer = monitor.inject(plan.kind, plan.leg)
+                answer = monitor.inject(plan.fault)
             if answer is not None and answer.done() and fault_time is None:
                 response = answer.result()
                 if not response.success:

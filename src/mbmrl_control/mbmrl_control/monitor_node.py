@@ -16,7 +16,8 @@ from mbmrl_control.evaluation.record import Tick
 from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlannerStatus, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim import qos
-from mbmrl_sim.conversions import from_robot_state
+from mbmrl_sim.conversions import from_fault, from_robot_state, to_fault_request
+from mbmrl_sim.faults import LEG_LOSS, Fault
 from mbmrl_sim.state import Array
 
 ANSWER_TIME = 0.5
@@ -33,7 +34,8 @@ class MonitorNode(Node):
         """A tick for each robot state, in order."""
         self.planner: PlannerStatus | None = None
         self.adaptation: AdaptationStatus | None = None
-        self.lost_legs: frozenset[int] = frozenset()
+        self.faults: tuple[Fault, ...] = ()
+        """Faults in force."""
         self.path_start: Array | None = None
         """x, y (m) and yaw (rad) of the first pose of the planner's path."""
         self.moved = threading.Event()
@@ -48,6 +50,11 @@ class MonitorNode(Node):
         self._inject = self.create_client(InjectFault, "inject_fault")
         self._clear = self.create_client(ClearFaults, "clear_faults")
         self._parameters_of_robot = self.create_client(GetParameters, "simulator_node/get_parameters")
+
+    @property
+    def lost_legs(self) -> frozenset[int]:
+        """Legs that are lost."""
+        return frozenset(fault.leg for fault in self.faults if fault.kind == LEG_LOSS)
 
     def _take_state(self, message: RobotState) -> None:
         fresh = message.command_sequence > self._last_command
@@ -70,14 +77,14 @@ class MonitorNode(Node):
             tick.adaptation_time = message.adaptation_time
 
     def _take_faults(self, message: FaultArray) -> None:
-        self.lost_legs = frozenset(fault.leg for fault in message.faults)
+        self.faults = tuple(map(from_fault, message.faults))
 
     def _take_path(self, message: PathMessage) -> None:
         self.path_start = path_start(message)
 
-    def inject(self, kind: str, leg: int) -> Future:
+    def inject(self, fault: Fault) -> Future:
         """Ask for a fault; the future holds the service's response."""
-        return self._inject.call_async(InjectFault.Request(kind=kind, leg=leg))
+        return self._inject.call_async(to_fault_request(fault))
 
     def clear(self) -> Future:
         """Ask for all faults to be undone; the future holds the service's response."""

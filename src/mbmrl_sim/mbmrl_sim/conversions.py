@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 
 from mbmrl_msgs.msg import Fault as FaultMessage
 from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
+from mbmrl_msgs.srv import InjectFault
 from mbmrl_sim import state as layout
 from mbmrl_sim.faults import Fault
 from mbmrl_sim.state import Array, Observation, angle, pack_state
@@ -199,9 +200,24 @@ def to_battery_state(observation: Observation) -> BatteryState:
     )
 
 
+_FAULT_VALUES = ("kind", "leg", "side", "terrain", "magnitude", "x", "y", "direction", "loss", "ramp")
+
+
 def to_fault(fault: Fault) -> FaultMessage:
     """Message of a fault in force."""
-    return FaultMessage(kind=fault.kind, leg=fault.leg, since=to_time(fault.since))
+    values = {name: getattr(fault, name) for name in _FAULT_VALUES}
+    return FaultMessage(since=to_time(fault.since), **values)
+
+
+def to_fault_request(fault: Fault) -> InjectFault.Request:
+    """Request for a fault."""
+    return InjectFault.Request(**{name: getattr(fault, name) for name in _FAULT_VALUES})
+
+
+def from_fault(message: FaultMessage | InjectFault.Request) -> Fault:
+    """Fault of a message or of a request."""
+    since = to_seconds(message.since) if isinstance(message, FaultMessage) else 0.0
+    return Fault(**{name: getattr(message, name) for name in _FAULT_VALUES}, since=since)
 
 
 def to_fault_array(faults: Iterable[Fault], seconds: float) -> FaultArray:

@@ -13,13 +13,15 @@ class Battery:
         self.open_circuit_voltage = parameters.initial_voltage
         self.voltage = parameters.initial_voltage
         """Voltage at the terminals, V."""
+        self.drop = 0.0
+        """What a fault takes off the voltage, V."""
 
     def draw(self, current: float, duration: float) -> None:
         """Draw a current, A, for a time, s."""
         battery = self._parameters
         fall = (battery.full_voltage - battery.empty_voltage) * current * duration / battery.capacity
         self.open_circuit_voltage = max(battery.empty_voltage, self.open_circuit_voltage - fall)
-        self.voltage = self.open_circuit_voltage - battery.resistance * current
+        self.voltage = self.open_circuit_voltage - self.drop - battery.resistance * current
 
 
 class SpeedController:
@@ -33,6 +35,8 @@ class SpeedController:
         self._parameters = parameters
         self._constant = parameters.torque_constant * parameters.gear_ratio
         self._integral = 0.0
+        self.strength = 1.0
+        """Share of its torque that the motor has left."""
 
     def back_emf(self, speed: float) -> float:
         """Voltage that the motor generates at a crank speed, rad/s -> V."""
@@ -58,4 +62,4 @@ class SpeedController:
         duty = motor.proportional_gain * error + motor.integral_gain * self._integral
         voltage = min(supply, max(-supply, duty * supply + self.back_emf(set_point)))
         current = (voltage - self.back_emf(speed)) / motor.resistance
-        return self._constant * current, max(0.0, current * voltage / supply)
+        return self.strength * self._constant * current, max(0.0, current * voltage / supply)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbmrl_sim.bullet import pybullet
+from mbmrl_sim.physics import connect, joint_of_leg, load_robot
 from mbmrl_sim.robot import RobotParameters
 from mbmrl_sim.state import LEFT_PHASE, PITCH, POSITION, RIGHT_PHASE, ROLL, YAW, Array, angle
-from mbmrl_sim.world import connect, joint_of_leg, load_robot
 
 Image = NDArray[np.uint8]
 

@@ -73,20 +73,14 @@ class RobotParameters:
     hinge_tilt: float = math.radians(17.0)
     """How far the hinge's axis points below the horizontal."""
     crank_mass: float = 0.001
-    foot_friction: float = 0.4
-    """Coefficient of friction of feet on the default ground."""
-    body_friction: float = 0.18
-    """The same of the smooth belly."""
-    foot_stiffness: float = 120.0
-    """N/m."""
-    foot_damping: float = 6.0
-    """N s/m."""
+    body_friction_scale: float = 1.0
+    """Friction of the belly as a share of the ground's."""
     length_scales: tuple[float, ...] = (1.0,) * 6
     """Length of each leg as a share of leg_length."""
     friction_scales: tuple[float, ...] = (1.0,) * 6
-    """Friction of each foot as a share of foot_friction."""
+    """Friction of each foot as a share of the ground's."""
     stiffness_scales: tuple[float, ...] = (1.0,) * 6
-    """Stiffness of each foot as a share of foot_stiffness."""
+    """Stiffness of each foot's contact as a share of the ground's."""
     motor: MotorParameters = field(default_factory=MotorParameters)
     battery: BatteryParameters = field(default_factory=BatteryParameters)
 
@@ -107,10 +101,10 @@ class RobotParameters:
 
 
 def vary(robot: RobotParameters, rng: np.random.Generator) -> RobotParameters:
-    """A robot of the same build on other ground, as no two are alike: legs, feet and belly differ."""
+    """A robot of the same build, as no two are alike: legs, feet and belly differ."""
     return replace(
         robot,
-        body_friction=robot.body_friction * float(rng.uniform(0.5, 2.0)),
+        body_friction_scale=float(rng.uniform(0.5, 2.0)),
         length_scales=tuple(rng.uniform(0.9, 1.1, 6)),
         friction_scales=tuple(rng.uniform(0.7, 1.5) * rng.uniform(0.4, 1.3, 6)),
         stiffness_scales=tuple(rng.uniform(0.4, 1.5, 6)),

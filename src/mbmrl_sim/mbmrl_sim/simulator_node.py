@@ -6,6 +6,7 @@ simulated in slices of a few milliseconds, each published on /clock; it runs on 
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -25,12 +26,14 @@ from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim import conversions, qos
 from mbmrl_sim.exclusive import hold
-from mbmrl_sim.faults import FaultError
+from mbmrl_sim.faults import LEG_LOSS, FaultError
 from mbmrl_sim.parameters import declare, on_change
 from mbmrl_sim.robot import urdf
+from mbmrl_sim.sensors import make_sensors
 from mbmrl_sim.settings import NodeSettings, runtime_field
 from mbmrl_sim.spin import run
 from mbmrl_sim.state import Observation, clip_action
+from mbmrl_sim.terrain import DEFAULT_TERRAIN, TERRAINS
 from mbmrl_sim.ticker import Ticker
 from mbmrl_sim.worker import Worker
 from mbmrl_sim.world import World
@@ -46,6 +49,14 @@ class SimulatorSettings(NodeSettings):
 
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of leg phases at reset and of random faults")
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
+    terrain: str = Field(DEFAULT_TERRAIN, description=f"Ground: {', '.join(TERRAINS)}")
+    slope: float = Field(0.0, ge=-25.0, le=25.0, description="Angle of the ground, degrees")
+    slope_direction: float = Field(
+        0.0, ge=-360.0, le=360.0, description="Heading in odom that leads up the slope, degrees"
+    )
+    sensors: str = Field(
+        "ideal", description="Imperfections: ideal, or real; exceptions follow it, as in real,delay=0,frozen=0"
+    )
     real_time_factor: float = runtime_field(1.0, 0.01, 10.0, "Simulated seconds per second")
     command_timeout: float = Field(
         0.1, ge=0.01, le=1.0, description="Time after which a command is no longer in force, s"
@@ -64,7 +75,14 @@ class SimulatorNode(Node):
         super().__init__("simulator_node", automatically_declare_parameters_from_overrides=True)
         self._settings = declare(self, SimulatorSettings)
         on_change(self, self._settings, self._set)
-        self._world = World(self._settings.seed, self._settings.rate)
+        slope = math.radians(self._settings.slope), math.radians(self._settings.slope_direction)
+        self._world = World(
+            self._settings.seed,
+            self._settings.rate,
+            terrain=self._settings.terrain,
+            slope=slope,
+            sensors=make_sensors(self._settings.sensors),
+        )
         # Discovery finds robots of other machines, where it is quick enough; on this one the name is sure.
         topic = self.resolve_topic_name("robot_state")
         held = hold(f"{topic}@{self.context.get_domain_id()}")
@@ -136,7 +154,7 @@ class SimulatorNode(Node):
             for part, (first, last) in enumerate(pairwise(bounds), start=1):
                 with self._lock:
                     if exact and command is not None and self._fresh_command() is None:
-                        self._world.apply(np.zeros(2))
+                        self._world.halt()
                         exact = False
                     self._world.advance(int(last - first))
                     now = self._world.time
@@ -151,7 +169,7 @@ class SimulatorNode(Node):
             with self._lock:
                 observation = self._world.finish_interval(exact and self._world.episode == episode)
                 episode = observation.episode
-                angles = self._world.leg_angles
+                angles = self._world.physics.leg_angles
             self._publish(observation, angles, command.sequence if command else 0)
 
     def _publish(self, observation: Observation, angles: np.ndarray, command_sequence: int) -> None:
@@ -168,13 +186,13 @@ class SimulatorNode(Node):
     def _inject(self, request: InjectFault.Request, response: InjectFault.Response) -> InjectFault.Response:
         with self._lock:
             try:
-                fault = self._world.inject(request.kind, request.leg)
+                fault = self._world.inject(conversions.from_fault(request))
             except FaultError as error:
                 response.success, response.message = False, str(error)
                 return response
             self._publish_faults()
         response.success = True
-        response.message = f"leg {fault.leg} is lost"
+        response.message = f"leg {fault.leg} is lost" if fault.kind == LEG_LOSS else f"in force: {fault}"
         response.fault = conversions.to_fault(fault)
         self.get_logger().info(response.message)
         return response

@@ -92,6 +92,16 @@ def angle(state: Array, cos_sin: slice) -> Any:
     return np.arctan2(pair[..., 1], pair[..., 0])
 
 
+def mirror(states: Array) -> Array:
+    """States of the robot's mirror image: left and right change places, shape (..., 24)."""
+    mirrored = states.copy()
+    # y and its velocity, sines of roll and yaw, rates of roll and yaw.
+    mirrored[..., [1, 4, 7, 11, 12, 14]] *= -1
+    left, right = [15, 16, 19, 21], [17, 18, 20, 22]
+    mirrored[..., left + right] = mirrored[..., right + left]
+    return mirrored
+
+
 def clip_action(action: Array) -> Array:
     """Limit leg speed set-points to what the robot accepts: 0 to MAX_LEG_SPEED, rad/s.
 

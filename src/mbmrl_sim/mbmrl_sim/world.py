@@ -1,56 +1,47 @@
-"""The simulated millirobot: PyBullet world, drive, faults and measurements, in lock-step."""
+"""The simulated millirobot: physics, drive, faults and measurements, in lock-step."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
-from mbmrl_sim.bullet import BulletClient, pybullet, quiet
+from mbmrl_sim.bullet import pybullet
 from mbmrl_sim.drive import Battery, SpeedController
-from mbmrl_sim.faults import ANY_LEG, Fault, choose_fault
-from mbmrl_sim.robot import RobotParameters, side_of, urdf
+from mbmrl_sim.effects import CommandLink, Effects
+from mbmrl_sim.faults import (
+    BATTERY_LOW,
+    LEG_LOSS,
+    LINK,
+    MOTOR_WEAK,
+    PAYLOAD,
+    POSE_MISCALIBRATION,
+    SIDES,
+    SLOPE,
+    TERRAIN,
+    Fault,
+    choose_fault,
+)
+from mbmrl_sim.physics import CRANKS, PHYSICS_STEP, Physics
+from mbmrl_sim.robot import RobotParameters
+from mbmrl_sim.sensors import Sensors, SensorSettings
 from mbmrl_sim.state import MAX_LEG_SPEED, Array, Observation, clip_action, pack_state
+from mbmrl_sim.terrain import DEFAULT_TERRAIN, TERRAINS, check_terrain, gravity_on, tilt
 
-PHYSICS_STEP: Final = 1e-3
-"""Length of a physics step and of a step of the on-board speed controller, s."""
 SETTLING_TIME: Final = 0.5
 """Time in which the robot comes to rest on the ground at reset, s."""
-_LOST_MASS: Final = 1e-12
-"""Mass and moment of inertia of a lost leg, kg and kg m^2: the solver cannot divide by zero."""
-_CRANKS: Final = (0, 1)
-_LEGS: Final = tuple(range(2, 8))
-
-
-def connect() -> Any:
-    """Open a PyBullet world of its own, without a screen."""
-    with quiet():
-        client = BulletClient(connection_mode=pybullet.DIRECT)
-    # Descriptions are written anew for each robot: a cached file of the same name would be a stale one.
-    client.setPhysicsEngineParameter(enableFileCaching=0)
-    return client
-
-
-def load_robot(client: Any, parameters: RobotParameters, position: Any = (0.0, 0.0, 0.0)) -> int:
-    """Load the robot; joints 0 and 1 are the cranks, 2 to 7 the hips of legs 0 to 5."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "millirobot.urdf"
-        path.write_text(urdf(parameters))
-        return int(client.loadURDF(str(path), list(position), flags=pybullet.URDF_USE_INERTIA_FROM_FILE))
-
-
-def joint_of_leg(leg: int) -> int:
-    """Number of the joint, and link, of a leg in PyBullet."""
-    return _LEGS[leg]
+COMMAND_TIMEOUT: Final = 0.1
+"""Time without a command, and at least two control intervals, after which the robot stops its legs, s."""
+_RAMP_STEPS: Final = 10
+"""Physics steps between two changes of an effect that grows."""
 
 
 class World:
-    """A millirobot on flat ground.
+    """A millirobot on the ground.
 
-    Seeded and deterministic: the same seed and the same commands give the same states, bit for bit.
+    Seeded and deterministic: the same seed and the same commands give the same states, bit for bit. States
+    are given in a frame that lies on the ground: a slope is felt as the direction of gravity.
     """
 
     def __init__(
@@ -58,29 +49,41 @@ class World:
         seed: int = 0,
         rate: float = 20.0,
         parameters: RobotParameters | None = None,
-        gravity: Sequence[float] = (0.0, 0.0, -9.81),
+        terrain: str = DEFAULT_TERRAIN,
+        slope: tuple[float, float] = (0.0, 0.0),
+        sensors: SensorSettings | None = None,
+        gui: bool = False,
     ) -> None:
         """Set up the world and reset it.
 
         Args:
-            seed: Seed of the first episode's leg phases and of random faults.
+            seed: Seed of the first episode's leg phases, of random faults and of what sensors and link make random.
             rate: Control rate, Hz; a control interval must be a whole number of physics steps.
             parameters: The robot; the default one where None.
-            gravity: Acceleration, x, y and z, m/s^2; one that is not along z stands for sloping ground.
+            terrain: Name of the ground, one of TERRAINS.
+            slope: Angle of the ground, rad, and the direction that leads up it, rad, odom.
+            sensors: Imperfections of the sensors; none where None.
+            gui: Whether to show the world in a window.
 
         Raises:
-            ValueError: If the rate does not divide into physics steps.
+            ValueError: If the rate does not divide into physics steps, or there is no such terrain.
         """
         self.rate = rate
         self.substeps = substeps(rate)
         self.parameters = parameters or RobotParameters()
-        self._gravity = tuple(map(float, gravity))
-        self._client = connect()
-        self._rng = np.random.default_rng(seed)
-        self._time = 0.0
+        self._terrain = check_terrain(terrain)
+        self._rise = tilt(*slope)
+        self._sensor_settings = sensors or SensorSettings()
+        self.physics = Physics(self.parameters, gui)
+        self._seed(seed)
+        self._step = 0
         self._sequence = 0
         self._episode = 0
         self.reset()
+
+    def _seed(self, seed: int) -> None:
+        # Apart, so that sensors and ground do not change which leg phases and faults follow from a seed.
+        self._rng, self._noise = np.random.default_rng(seed), np.random.default_rng((seed, 1))
 
     def reset(self, seed: int | None = None) -> Observation:
         """Put an intact robot at the origin, let it settle, and start a new episode.
@@ -88,71 +91,42 @@ class World:
         The time goes on, so that clocks derived from it never run backwards.
         """
         if seed is not None:
-            self._rng = np.random.default_rng(seed)
+            self._seed(seed)
         self._episode += 1
-        self._faults: dict[int, Fault] = {}
+        self._faults: dict[tuple[str, int, str], Fault] = {}
+        self._effects = Effects()
         self._battery = Battery(self.parameters.battery)
-        self._controllers = tuple(SpeedController(self.parameters.motor) for _ in _CRANKS)
+        self._controllers = tuple(SpeedController(self.parameters.motor) for _ in CRANKS)
+        self._sensors = Sensors(self._sensor_settings, self._noise)
+        self._link = CommandLink(self._noise, max(round(COMMAND_TIMEOUT / PHYSICS_STEP), 2 * self.substeps))
         self._action = np.zeros(2)
-        self._build(self._rng.uniform(-np.pi, np.pi, 2))
+        self._ground = self._terrain
+        phases = self._rng.uniform(-np.pi, np.pi, 2)
+        self.physics.build(TERRAINS[self._ground], gravity_on(self._rise), phases, self._noise)
+        self._take_effect()
         settling = round(SETTLING_TIME / PHYSICS_STEP)
         self._simulate(settling)
-        self._time += settling * PHYSICS_STEP
-        return self.observe()
-
-    def _build(self, phases: Array) -> None:
-        client, robot = self._client, self.parameters
-        client.resetSimulation()
-        client.setGravity(*self._gravity)
-        client.setTimeStep(PHYSICS_STEP)
-        client.setPhysicsEngineParameter(
-            # Bullet's default distance at which contacts break is 2 cm, most of a leg's length.
-            contactBreakingThreshold=0.002,
-            deterministicOverlappingPairs=1,
-            enableFileCaching=0,
-        )
-        ground = client.createMultiBody(0.0, client.createCollisionShape(pybullet.GEOM_PLANE))
-        client.changeDynamics(ground, -1, lateralFriction=1.0, restitution=0.0)
-        self._robot = load_robot(client, robot, (0.0, 0.0, robot.standing_height))
-        for link in (-1, *_CRANKS, *_LEGS):
-            client.changeDynamics(
-                self._robot,
-                link,
-                jointDamping=0.0,
-                linearDamping=0.0,
-                angularDamping=0.0,
-                lateralFriction=robot.body_friction,
-                restitution=0.0,
-            )
-        for joint in (*_CRANKS, *_LEGS):
-            # Velocity motors are on by default; force 0 leaves the joint free.
-            client.setJointMotorControl2(self._robot, joint, pybullet.VELOCITY_CONTROL, force=0.0)
-            side = joint if joint in _CRANKS else side_of(joint - _LEGS[0])
-            client.resetJointState(self._robot, joint, float(phases[side]))
-        for leg, joint in enumerate(_LEGS):
-            client.changeDynamics(
-                self._robot,
-                joint,
-                lateralFriction=robot.foot_friction * robot.friction_scales[leg],
-                contactStiffness=robot.foot_stiffness * robot.stiffness_scales[leg],
-                contactDamping=robot.foot_damping,
-            )
-            gear = client.createConstraint(
-                self._robot,
-                _CRANKS[side_of(leg)],
-                self._robot,
-                joint,
-                pybullet.JOINT_GEAR,
-                [0, 1, 0],
-                [0, 0, 0],
-                [0, 0, 0],
-            )
-            client.changeConstraint(gear, gearRatio=-1.0, relativePositionTarget=0.0, erp=0.2, maxForce=1.0)
+        self._in_force: list[tuple[Array, int]] = []
+        self._newest = self._measure()
+        self._sample: Observation | None = None
+        self._sample_step = 0
+        self._begin_interval()
+        return self._newest
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Faults in force, in the order of the legs."""
-        return tuple(self._faults[leg] for leg in sorted(self._faults))
+        """Faults in force, in the order of kinds, legs and sides."""
+        return tuple(self._faults[key] for key in sorted(self._faults))
+
+    @property
+    def lost_legs(self) -> frozenset[int]:
+        """Legs that are lost."""
+        return frozenset(fault.leg for fault in self._faults.values() if fault.kind == LEG_LOSS)
+
+    @property
+    def terrain(self) -> str:
+        """Name of the ground under the robot."""
+        return self._ground
 
     @property
     def episode(self) -> int:
@@ -162,51 +136,56 @@ class World:
     @property
     def time(self) -> float:
         """Simulated time, s."""
-        return self._time
+        return self._step * PHYSICS_STEP
 
-    @property
-    def leg_angles(self) -> Array:
-        """Angles of the joints in the order of the URDF: two cranks, then legs 0 to 5, shape (8,), rad."""
-        return np.array([state[0] for state in self._client.getJointStates(self._robot, (*_CRANKS, *_LEGS))])
+    def inject(self, request: Fault | None = None) -> Fault:
+        """Put a fault into force, at once or over its ramp; it replaces one that hits the same.
 
-    @property
-    def mass(self) -> float:
-        """Mass of the robot as it is, kg."""
-        links = (-1, *_CRANKS, *_LEGS)
-        return float(sum(self._client.getDynamicsInfo(self._robot, link)[0] for link in links))
-
-    def contacts(self, leg: int) -> int:
-        """Number of contact points of a leg."""
-        return len(self._client.getContactPoints(bodyA=self._robot, linkIndexA=_LEGS[leg]))
-
-    def inject(self, kind: str = "", leg: int = ANY_LEG) -> Fault:
-        """Put a fault into force at once.
+        Args:
+            request: What is asked for; a random leg is lost where None.
 
         Raises:
             FaultError: If the fault is impossible; nothing is changed then.
         """
-        fault = choose_fault(kind, leg, self._faults, self._rng, self._time)
-        self._faults[fault.leg] = fault
-        self._attach(fault.leg, attached=False)
+        fault = choose_fault(request or Fault(), self.faults, self._rng, self.time, self._ground)
+        self._faults[fault.key] = fault
+        if fault.kind == LEG_LOSS:
+            self.physics.attach_leg(fault.leg, attached=False)
+        elif fault.kind == TERRAIN:
+            self._set_ground(fault.terrain)
+        else:
+            self._effects.begin(fault)
+            self._take_effect()
         return fault
 
     def clear_faults(self) -> tuple[Fault, ...]:
-        """Make the robot intact; returns the faults that were undone."""
+        """Undo all faults at once; returns those that were in force."""
         cleared = self.faults
         self._faults.clear()
         for fault in cleared:
-            self._attach(fault.leg, attached=True)
+            if fault.kind == LEG_LOSS:
+                self.physics.attach_leg(fault.leg, attached=True)
+        if self._ground != self._terrain:
+            self._set_ground(self._terrain)
+        self._effects = Effects()
+        self._take_effect()
         return cleared
 
-    def _attach(self, leg: int, attached: bool) -> None:
-        robot, joint = self.parameters, _LEGS[leg]
-        self._client.setCollisionFilterGroupMask(self._robot, joint, int(attached), -int(attached))
-        self._client.changeDynamics(
-            self._robot,
-            joint,
-            mass=robot.leg_mass if attached else _LOST_MASS,
-            localInertiaDiagonal=[robot.leg_inertia if attached else _LOST_MASS] * 3,
-        )
+    def _set_ground(self, name: str) -> None:
+        self._ground = name
+        self.physics.set_terrain(TERRAINS[name], self._noise)
+
+    def _take_effect(self) -> None:
+        """Apply the effects as they are now."""
+        now, effects = self.time, self._effects
+        for controller, side in zip(self._controllers, SIDES, strict=True):
+            controller.strength = float(effects.value(MOTOR_WEAK, now, side)[0])
+        self._battery.drop = float(effects.value(BATTERY_LOW, now)[0])
+        mass, moment_x, moment_y = effects.value(PAYLOAD, now).tolist()
+        self.physics.set_payload(mass, moment_x / mass if mass else 0.0, moment_y / mass if mass else 0.0)
+        self.physics.set_gravity(gravity_on(self._rise + effects.value(SLOPE, now)))
+        delay, self._link.loss = effects.value(LINK, now).tolist()
+        self._link.delay = round(delay / PHYSICS_STEP)
 
     def step(self, action: Array) -> Observation:
         """Hold an action for one control interval.
@@ -219,56 +198,101 @@ class World:
         return self.finish_interval()
 
     def apply(self, action: Array) -> None:
-        """Set the action of the interval that starts now, shape (2,), rad/s."""
-        self._action = clip_action(action)
+        """Send an action, shape (2,), rad/s; without faults it is in force from now on."""
+        self._link.send(clip_action(action), self._step)
+        self._receive()
+
+    def halt(self) -> None:
+        """Stop the legs at once: what the robot does by itself when its commands stay away."""
+        self._action = np.zeros(2)
 
     def advance(self, steps: int) -> None:
-        """Simulate a number of physics steps under the action that is set."""
-        self._simulate(steps)
-        self._time += steps * PHYSICS_STEP
+        """Simulate a number of physics steps."""
+        end = self._step + steps
+        while self._step < end:
+            stops = [end, self._link.next_change(self._step)]
+            if self._sample_step > self._step:
+                stops.append(self._sample_step)
+            if self._effects.changing(self.time):
+                stops.append(self._step + _RAMP_STEPS)
+                self._take_effect()
+            part = min(stops) - self._step
+            self._in_force.append((self._action, part))
+            self._simulate(part)
+            self._receive()
+            if self._step == self._sample_step:
+                self._sample = self._measure()
+        self.physics.keep_ground_below()
+
+    def _receive(self) -> None:
+        action = self._link.receive(self._step)
+        if action is not None:
+            self._action = action
 
     def finish_interval(self, exact: bool = True) -> Observation:
         """Count a control interval and measure at its end; inexact where the action changed within it."""
         self._sequence += 1
-        return self.observe(interval=self.substeps * PHYSICS_STEP if exact else 0.0)
+        sample = self._sample or self._measure()
+        interval = sample.interval if exact else 0.0
+        self._newest = replace(sample, sequence=self._sequence, interval=interval)
+        self._begin_interval()
+        return self._newest
+
+    def _begin_interval(self) -> None:
+        self._sample = None
+        early = round(self._sensors.earliness(0.5 / self.rate) / PHYSICS_STEP)
+        self._sample_step = self._step + self.substeps - early
 
     def _simulate(self, steps: int) -> None:
-        client, robot, battery = self._client, self._robot, self._battery
+        client, robot, battery = self.physics.client, self.physics.robot, self._battery
         left, right = self._controllers
         left_target, right_target = self._action.tolist()
         for _ in range(steps):
-            (_, left_speed, *_), (_, right_speed, *_) = client.getJointStates(robot, _CRANKS)
+            (_, left_speed, *_), (_, right_speed, *_) = client.getJointStates(robot, CRANKS)
             supply = battery.voltage
             left_torque, left_current = left.step(left_target, left_speed, supply, PHYSICS_STEP)
             right_torque, right_current = right.step(right_target, right_speed, supply, PHYSICS_STEP)
             battery.draw(left_current + right_current, PHYSICS_STEP)
-            client.setJointMotorControlArray(
-                robot, _CRANKS, pybullet.TORQUE_CONTROL, forces=(left_torque, right_torque)
-            )
+            client.setJointMotorControlArray(robot, CRANKS, pybullet.TORQUE_CONTROL, forces=(left_torque, right_torque))
             client.stepSimulation()
+        self._step += steps
 
-    def observe(self, interval: float = 0.0) -> Observation:
-        """Measure the state; the interval is 0 where none ended in which one action was in force, s."""
-        position, orientation = self._client.getBasePositionAndOrientation(self._robot)
-        velocity, rotation_rate = self._client.getBaseVelocity(self._robot)
-        to_body = np.array(self._client.getMatrixFromQuaternion(orientation)).reshape(3, 3).T
-        cranks = self._client.getJointStates(self._robot, _CRANKS)
+    def observe(self) -> Observation:
+        """The newest observation: of the end of the last interval, or of the start of the episode."""
+        return self._newest
+
+    def _true_state(self) -> Array:
+        client, robot = self.physics.client, self.physics.robot
+        position, orientation = client.getBasePositionAndOrientation(robot)
+        velocity, rotation_rate = client.getBaseVelocity(robot)
+        to_body = np.array(client.getMatrixFromQuaternion(orientation)).reshape(3, 3).T
+        cranks = client.getJointStates(robot, CRANKS)
         speeds = [crank[1] for crank in cranks]
-        state = pack_state(
+        return pack_state(
             position,
             velocity,
-            self._client.getEulerFromQuaternion(orientation),
+            client.getEulerFromQuaternion(orientation),
             to_body @ np.array(rotation_rate),
             [crank[0] for crank in cranks],
             speeds,
             [controller.back_emf(s) for controller, s in zip(self._controllers, speeds, strict=True)],
             self._battery.voltage,
         )
-        return Observation(state, self._action.copy(), self._time, self._sequence, self._episode, interval)
+
+    def _measure(self) -> Observation:
+        """Measure now, and tell which action was in force since the last measurement."""
+        shift = self._effects.value(POSE_MISCALIBRATION, self.time)
+        state = self._sensors.measure(self._true_state(), shift)
+        action, duration = self._action, sum(steps for _, steps in self._in_force)
+        if any(past is not action for past, _ in self._in_force):
+            # Of several actions their mean, so that what came late or not at all leaves true transitions.
+            action = np.sum([past * steps for past, steps in self._in_force], axis=0) / duration
+        self._in_force = []
+        return Observation(state, action.copy(), self.time, self._sequence, self._episode, duration * PHYSICS_STEP)
 
     def close(self) -> None:
         """Free the PyBullet world."""
-        self._client.disconnect()
+        self.physics.close()
 
 
 def substeps(rate: float) -> int:

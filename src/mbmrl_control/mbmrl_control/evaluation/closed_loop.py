@@ -48,7 +48,7 @@ def walk(
         yield Tick(
             observation,
             commanded=True,
-            lost_legs=frozenset(fault.leg for fault in world.faults),
+            lost_legs=world.lost_legs,
             prior_error=adaptation.prior_error,
             adapted_error=adaptation.adapted_error,
         )

@@ -12,14 +12,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mbmrl_sim.state import ACTION_SIZE, LEG_NAMES, STATE_SIZE, Array
+from mbmrl_sim.state import ACTION_SIZE, LEG_NAMES, STATE_SIZE, Array, mirror
 
 
 class EpisodeError(ValueError):
@@ -35,6 +35,13 @@ class Episode:
     time: Array
     lost_legs: NDArray[np.bool_]
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    def mirrored(self) -> Episode:
+        """The mirror image: left and right change places, in states, actions and legs."""
+        legs = [3, 4, 5, 0, 1, 2]
+        return replace(
+            self, state=mirror(self.state), action=self.action[:, ::-1].copy(), lost_legs=self.lost_legs[:, legs]
+        )
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""

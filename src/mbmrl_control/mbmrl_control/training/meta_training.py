@@ -47,7 +47,7 @@ class TrainingSettings:
 
     learner: str = Grbal.name
     seed: int = 0
-    steps: int = 4500
+    steps: int = 6000
     hidden: tuple[int, ...] = (192, 192)
     window: int = 48
     future: int = 16
@@ -103,10 +103,13 @@ class MetaTrainer:
     def __init__(
         self, settings: TrainingSettings, rate: float, training: Sequence[Episode], held_out: Sequence[Episode]
     ) -> None:
-        """Take the data: episodes to train on and episodes with faults that are not among them."""
+        """Take the data: episodes to train on and episodes with faults that are not among them.
+
+        The robot is as good as symmetric, so the mirror image of each episode is trained on too.
+        """
         self.settings = settings
         self._rate = rate
-        raw = Transitions.of(training)
+        raw = Transitions.of([*training, *(episode.mirrored() for episode in training)])
         # Over the whole data set: statistics of the newest batch only would change under the weights.
         self._normalizer = Normalizer.fit(raw.inputs.flatten(0, 1), raw.targets.flatten(0, 1))
         self._data = raw.normalised(self._normalizer)
@@ -194,7 +197,7 @@ class MetaTrainer:
         extras = {"psi": self._log_psi.detach().exp()} if self._adapts else {}
         pre, post = self.check()
         training = asdict(self.settings) | {
-            "episodes": len(self._data.inputs),
+            "episodes": len(self._data.inputs) // 2,
             "held_out_pre_error": round(pre, 4),
             "held_out_post_error": round(post, 4),
         }

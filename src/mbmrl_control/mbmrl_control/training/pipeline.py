@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mbmrl_control.dynamics.prior import Prior
-from mbmrl_control.training.collect import HELD_OUT_LEG, CollectSettings, collect
+from mbmrl_control.training.collect import HELD_OUT_LEGS, CollectSettings, collect
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
 
@@ -84,7 +84,7 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         return [Episode.load(file) for file in files]
 
     common = CollectSettings(duration=settings.duration, rate=settings.rate)
-    unseen = replace(common, legs=(HELD_OUT_LEG,), lost=(0.1, 0.9, 0.0), varied=0.0)
+    unseen = replace(common, legs=HELD_OUT_LEGS, lost=(0.1, 0.9, 0.0), varied=0.0)
     held_out = gather(0, settings.held_out_episodes, "held-out faults", unseen)
     episodes = gather(1, settings.random_episodes, "random actions", common)
     first_prior = work / "first.safetensors"

@@ -1,0 +1,223 @@
+"""The PyBullet side of the simulated robot: ground, body, legs, load, contacts."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from mbmrl_sim.bullet import BulletClient, pybullet, quiet
+from mbmrl_sim.robot import RobotParameters, side_of, urdf
+from mbmrl_sim.state import Array
+from mbmrl_sim.terrain import CELL, PATCH, Terrain, heights
+
+PHYSICS_STEP: Final = 1e-3
+"""Length of a physics step and of a step of the on-board speed controller, s."""
+CRANKS: Final = (0, 1)
+"""Joints of the left and the right crank."""
+_LEGS: Final = tuple(range(2, 8))
+_LOST_MASS: Final = 1e-12
+"""Mass and moment of inertia of a lost leg, kg and kg m^2: the solver cannot divide by zero."""
+_PAYLOAD_RADIUS: Final = 0.01
+"""Radius of gyration of a load, m."""
+_NOWHERE, _SMOOTH, _ROUGH = 0, 1, 2
+"""Collision groups; each group meets only itself."""
+_TILES: Final = 3
+"""Patches of rough ground on each side of the square that lies under the robot."""
+
+
+def connect(gui: bool = False) -> Any:
+    """Open a PyBullet world of its own, in a window or without a screen."""
+    with quiet():
+        client = BulletClient(connection_mode=pybullet.GUI if gui else pybullet.DIRECT)
+    # Descriptions are written anew for each robot: a cached file of the same name would be a stale one.
+    client.setPhysicsEngineParameter(enableFileCaching=0)
+    return client
+
+
+def load_robot(client: Any, parameters: RobotParameters, position: Any = (0.0, 0.0, 0.0)) -> int:
+    """Load the robot; joints 0 and 1 are the cranks, 2 to 7 the hips of legs 0 to 5."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "millirobot.urdf"
+        path.write_text(urdf(parameters))
+        return int(client.loadURDF(str(path), list(position), flags=pybullet.URDF_USE_INERTIA_FROM_FILE))
+
+
+def joint_of_leg(leg: int) -> int:
+    """Number of the joint, and link, of a leg in PyBullet."""
+    return _LEGS[leg]
+
+
+class Physics:
+    """Bodies and contacts of one episode at a time."""
+
+    def __init__(self, parameters: RobotParameters, gui: bool = False) -> None:
+        """Open the world; `build` fills it."""
+        self.parameters = parameters
+        self.client = connect(gui)
+        self.robot = -1
+
+    def build(self, terrain: Terrain, gravity: Sequence[float], phases: Array, rng: np.random.Generator) -> None:
+        """Put an intact robot at the origin.
+
+        Args:
+            terrain: The ground.
+            gravity: Acceleration, shape (3,), m/s^2.
+            phases: Of the left and right legs, shape (2,), rad.
+            rng: Source of the shape of rough ground.
+        """
+        client, robot = self.client, self.parameters
+        client.resetSimulation()
+        self.set_gravity(gravity)
+        client.setTimeStep(PHYSICS_STEP)
+        client.setPhysicsEngineParameter(
+            # Bullet's default distance at which contacts break is 2 cm, most of a leg's length.
+            contactBreakingThreshold=0.002,
+            deterministicOverlappingPairs=1,
+            enableFileCaching=0,
+        )
+        plane = client.createMultiBody(0.0, client.createCollisionShape(pybullet.GEOM_PLANE))
+        # Frictions multiply, and so do restitutions: those of the robot's parts are those of the pair.
+        client.changeDynamics(plane, -1, lateralFriction=1.0, restitution=1.0)
+        client.setCollisionFilterGroupMask(plane, -1, _SMOOTH, _SMOOTH)
+        self._rough_ground: int | None = None
+        self._payload: tuple[int, int] | None = None
+        self._lost: set[int] = set()
+        self.robot = load_robot(client, robot, (0.0, 0.0, robot.standing_height))
+        for link in (-1, *CRANKS, *_LEGS):
+            client.changeDynamics(
+                self.robot, link, jointDamping=0.0, linearDamping=0.0, angularDamping=0.0, restitution=0.0
+            )
+        client.setCollisionFilterGroupMask(self.robot, -1, _SMOOTH, _SMOOTH)
+        for joint in (*CRANKS, *_LEGS):
+            # Velocity motors are on by default; force 0 leaves the joint free.
+            client.setJointMotorControl2(self.robot, joint, pybullet.VELOCITY_CONTROL, force=0.0)
+            side = joint if joint in CRANKS else side_of(joint - _LEGS[0])
+            client.resetJointState(self.robot, joint, float(phases[side]))
+        for leg, joint in enumerate(_LEGS):
+            crank = CRANKS[side_of(leg)]
+            gear = client.createConstraint(
+                self.robot, crank, self.robot, joint, pybullet.JOINT_GEAR, [0, 1, 0], [0, 0, 0], [0, 0, 0]
+            )
+            client.changeConstraint(gear, gearRatio=-1.0, relativePositionTarget=0.0, erp=0.2, maxForce=1.0)
+        self.set_terrain(terrain, rng)
+
+    def set_gravity(self, gravity: Sequence[float]) -> None:
+        """Set the acceleration of gravity, shape (3,), m/s^2."""
+        self.client.setGravity(*gravity)
+
+    def set_terrain(self, terrain: Terrain, rng: np.random.Generator) -> None:
+        """Change the ground under the robot.
+
+        The belly slides on a plane at the mean height of rough ground: on the tops of what it passes over.
+        """
+        client, robot = self.client, self.parameters
+        if self._rough_ground is not None:
+            client.removeBody(self._rough_ground)
+        self._rough_ground = self._make_rough_ground(terrain, rng) if terrain.roughness else None
+        for link in (-1, *CRANKS, *_LEGS):
+            client.changeDynamics(self.robot, link, lateralFriction=terrain.body_friction * robot.body_friction_scale)
+        for leg, joint in enumerate(_LEGS):
+            client.changeDynamics(
+                self.robot,
+                joint,
+                lateralFriction=terrain.foot_friction * robot.friction_scales[leg],
+                contactStiffness=terrain.stiffness * robot.stiffness_scales[leg],
+                contactDamping=terrain.damping,
+                restitution=terrain.restitution,
+            )
+            self._set_contact(leg)
+
+    def _make_rough_ground(self, terrain: Terrain, rng: np.random.Generator) -> int:
+        client = self.client
+        patch = heights(terrain, rng)
+        points = len(patch) * _TILES + 1
+        field = np.pad(np.tile(patch, (_TILES, _TILES)), ((0, 1), (0, 1)), mode="wrap")
+        shape = client.createCollisionShape(
+            pybullet.GEOM_HEIGHTFIELD,
+            meshScale=[CELL, CELL, 1.0],
+            heightfieldData=field.ravel().tolist(),
+            numHeightfieldRows=points,
+            numHeightfieldColumns=points,
+        )
+        # Bullet puts the middle of the range of heights at the body's origin.
+        self._rough_height = float(field.min() + field.max()) / 2
+        ground = int(client.createMultiBody(0.0, shape, basePosition=[0.0, 0.0, self._rough_height]))
+        client.changeDynamics(ground, -1, lateralFriction=1.0, restitution=1.0)
+        client.setCollisionFilterGroupMask(ground, -1, _ROUGH, _ROUGH)
+        return ground
+
+    def keep_ground_below(self) -> None:
+        """Move rough ground, which repeats itself, so that the robot does not walk off it."""
+        if self._rough_ground is None:
+            return
+        (x, y, _), _ = self.client.getBasePositionAndOrientation(self.robot)
+        place = [round(x / PATCH) * PATCH, round(y / PATCH) * PATCH, self._rough_height]
+        if place != list(self.client.getBasePositionAndOrientation(self._rough_ground)[0]):
+            self.client.resetBasePositionAndOrientation(self._rough_ground, place, [0, 0, 0, 1])
+
+    def attach_leg(self, leg: int, attached: bool) -> None:
+        """Take a leg's mass and contact away, or give them back."""
+        robot = self.parameters
+        (self._lost.discard if attached else self._lost.add)(leg)
+        self._set_contact(leg)
+        self.client.changeDynamics(
+            self.robot,
+            _LEGS[leg],
+            mass=robot.leg_mass if attached else _LOST_MASS,
+            localInertiaDiagonal=[robot.leg_inertia if attached else _LOST_MASS] * 3,
+        )
+
+    def _set_contact(self, leg: int) -> None:
+        ground = _SMOOTH if self._rough_ground is None else _ROUGH
+        group = _NOWHERE if leg in self._lost else ground
+        self.client.setCollisionFilterGroupMask(self.robot, _LEGS[leg], group, group)
+
+    def set_payload(self, mass: float, x: float, y: float) -> None:
+        """Fix a load, kg, on the body at x ahead and y to the left, m; none where its mass is 0."""
+        client = self.client
+        if not mass:
+            if self._payload is not None:
+                body, constraint = self._payload
+                client.removeConstraint(constraint)
+                client.removeBody(body)
+                self._payload = None
+            return
+        place = [x, y, self.parameters.body_size[2] / 2]
+        if self._payload is None:
+            position, orientation = client.getBasePositionAndOrientation(self.robot)
+            position, _ = client.multiplyTransforms(position, orientation, place, [0, 0, 0, 1])
+            body = client.createMultiBody(mass, -1, -1, position, orientation)
+            client.changeDynamics(body, -1, linearDamping=0.0, angularDamping=0.0)
+            client.resetBaseVelocity(body, *client.getBaseVelocity(self.robot))
+            constraint = client.createConstraint(
+                self.robot, -1, body, -1, pybullet.JOINT_FIXED, [0, 0, 0], place, [0, 0, 0]
+            )
+            self._payload = body, constraint
+        body, constraint = self._payload
+        client.changeConstraint(constraint, maxForce=1e3)
+        client.changeDynamics(body, -1, mass=mass, localInertiaDiagonal=[mass * _PAYLOAD_RADIUS**2] * 3)
+
+    @property
+    def leg_angles(self) -> Array:
+        """Angles of the joints in the order of the URDF: two cranks, then legs 0 to 5, shape (8,), rad."""
+        return np.array([state[0] for state in self.client.getJointStates(self.robot, (*CRANKS, *_LEGS))])
+
+    @property
+    def mass(self) -> float:
+        """Mass of the robot and its load, kg."""
+        links = [(self.robot, link) for link in (-1, *CRANKS, *_LEGS)]
+        if self._payload is not None:
+            links.append((self._payload[0], -1))
+        return float(sum(self.client.getDynamicsInfo(*link)[0] for link in links))
+
+    def contacts(self, leg: int) -> int:
+        """Number of contact points of a leg."""
+        return len(self.client.getContactPoints(bodyA=self.robot, linkIndexA=_LEGS[leg]))
+
+    def close(self) -> None:
+        """Free the PyBullet world."""
+        self.client.disconnect()

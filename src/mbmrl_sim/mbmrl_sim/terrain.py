@@ -1,0 +1,88 @@
+"""Grounds to walk on: presets of friction, compliance, restitution and roughness, and slopes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from mbmrl_sim.state import Array
+
+GRAVITY: Final = 9.81
+"""m/s^2."""
+PATCH: Final = 1.0
+"""Length after which rough ground repeats itself, m."""
+CELL: Final = 0.01
+"""Distance of the points of rough ground, m."""
+
+
+@dataclass(frozen=True)
+class Terrain:
+    """One kind of ground as the nominal robot meets it.
+
+    Attributes:
+        foot_friction: Coefficient of friction of the feet.
+        body_friction: The same of the smooth belly.
+        stiffness: Of the contact of a foot, N/m.
+        damping: Of the contact of a foot, N s/m.
+        restitution: Of the feet, 0 to 1.
+        roughness: Standard deviation of the height, m.
+        grain: Length over which heights are alike, m.
+    """
+
+    foot_friction: float
+    body_friction: float
+    stiffness: float
+    damping: float
+    restitution: float = 0.0
+    roughness: float = 0.0
+    grain: float = 0.02
+
+
+TERRAINS: Final = {
+    "carpet": Terrain(foot_friction=0.4, body_friction=0.18, stiffness=120.0, damping=6.0),
+    "styrofoam": Terrain(foot_friction=0.3, body_friction=0.18, stiffness=200.0, damping=4.0),
+    "turf": Terrain(foot_friction=0.4, body_friction=0.3, stiffness=80.0, damping=6.0, roughness=0.001),
+    "gravel": Terrain(foot_friction=0.35, body_friction=0.3, stiffness=400.0, damping=4.0, roughness=0.003),
+}
+"""Presets by name, calibrated with the recorded walks of the real robot (see `calibration`)."""
+DEFAULT_TERRAIN: Final = "carpet"
+
+
+def check_terrain(name: str) -> str:
+    """The name of a preset.
+
+    Raises:
+        ValueError: If there is no such preset.
+    """
+    if name not in TERRAINS:
+        raise ValueError(f"unknown terrain {name!r}: allowed is {', '.join(TERRAINS)}")
+    return name
+
+
+def tilt(angle: float, direction: float) -> Array:
+    """Rise of a slope along x and y, shape (2,): sine of its angle, rad, times the direction that leads up it.
+
+    The rises of slopes add up.
+    """
+    return math.sin(angle) * np.array([math.cos(direction), math.sin(direction)])
+
+
+def gravity_on(rise: Array) -> list[float]:
+    """Acceleration of gravity, m/s^2, seen in the frame of ground that rises by `tilt`, x, y and z."""
+    x, y = rise.tolist()
+    return [-GRAVITY * x, -GRAVITY * y, -GRAVITY * math.sqrt(max(0.0, 1.0 - x * x - y * y))]
+
+
+def heights(terrain: Terrain, rng: np.random.Generator) -> Array:
+    """Heights of one patch of rough ground, shape (n, n), m; it continues itself in both directions."""
+    count = round(PATCH / CELL)
+    frequency = np.fft.fftfreq(count, CELL)
+    squared = frequency[:, None] ** 2 + frequency[None, :] ** 2
+    smooth = np.exp(-0.5 * squared * (math.pi * terrain.grain) ** 2)
+    smooth[0, 0] = 0.0  # its mean height is 0
+    white = rng.standard_normal((count, count))
+    field = np.fft.ifft2(np.fft.fft2(white) * smooth).real
+    return np.asarray(field * (terrain.roughness / field.std()))
