@@ -12,6 +12,7 @@ import pytest
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.collect import HELD_OUT_LEGS, TRAINING_LEGS, CollectSettings, collect, collect_episode
 from mbmrl_control.training.episodes import Episode
+from mbmrl_sim.faults import FAULT_KINDS
 from mbmrl_sim.state import MAX_LEG_SPEED, MIN_LEG_SPEED
 
 SHORT = CollectSettings(duration=1.0)
@@ -47,7 +48,9 @@ def test_episode_is_what_the_settings_say(episodes: list[Episode]) -> None:
     for seed, episode in enumerate(episodes):
         assert episode.action.shape == (60, 2)
         assert np.diff(episode.time) == pytest.approx(0.05)
-        assert episode.metadata == {"seed": seed, "rate": 20.0, "policy": "random"}
+        told = {name: episode.metadata[name] for name in ("seed", "rate", "policy", "terrain", "sensors")}
+        assert told == {"seed": seed, "rate": 20.0, "policy": "random", "terrain": "carpet", "sensors": "ideal"}
+        assert {"robot", "slope", "versions"} <= set(episode.metadata)
         walking = episode.action.any(1)
         assert walking.sum() > 30
         assert (episode.action[walking] >= MIN_LEG_SPEED).all()
@@ -75,9 +78,25 @@ def test_held_out_legs_are_not_lost(episodes: list[Episode]) -> None:
 
 
 def test_only_legs_that_may_be_lost_are() -> None:
-    settings = replace(SHORT, legs=(4,), lost=(0.0, 0.5, 0.5))
+    settings = replace(SHORT, legs=(4,), faults=(0.0, 0.5, 0.5))
     for seed in range(3):
         assert collect_episode(settings, seed).lost_legs[-1].tolist() == [leg == 4 for leg in range(6)]
+
+
+def test_any_faults_come_at_any_time_and_are_told() -> None:
+    settings = replace(
+        SHORT, kinds=tuple(FAULT_KINDS), faults=(0.0, 0.0, 1.0), terrains=("turf", "gravel"), sensors="real"
+    )
+    episodes = [collect_episode(settings, seed) for seed in range(12)]
+    told = [fault for episode in episodes for fault in episode.metadata["faults"]]
+    assert len({fault["kind"] for fault in told}) > 4
+    assert len({fault["step"] for fault in told}) > 4
+    assert {episode.metadata["terrain"] for episode in episodes} == {"turf", "gravel"}
+    for episode in episodes:
+        lost = {fault["leg"]: fault["step"] for fault in episode.metadata["faults"] if fault["kind"] == "leg_loss"}
+        for leg in range(6):
+            first = lost.get(leg, settings.steps)
+            assert episode.lost_legs[:, leg].tolist() == [step > first for step in range(settings.steps + 1)]
 
 
 def test_controller_collects_too(make_prior: Callable[..., Prior], tmp_path: Path) -> None:

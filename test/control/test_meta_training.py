@@ -17,7 +17,8 @@ from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.learners import make_learner
 from mbmrl_control.training import meta_training
 from mbmrl_control.training.episodes import Episode
-from mbmrl_control.training.meta_training import MetaTrainer, Progress, TrainingSettings
+from mbmrl_control.training.meta_training import MetaTrainer, Progress, TrainingSettings, Transitions
+from mbmrl_sim.state import mirror
 
 SMALL = TrainingSettings(seed=2, steps=40, hidden=(16,), window=8, future=4, inner_steps=2, tasks=8, learning_rate=3e-3)
 
@@ -138,3 +139,16 @@ def test_statistics_are_those_of_the_training_episodes(episodes: list[Episode]) 
     battery = np.concatenate([episode.state[:-1, 23] for episode in episodes[:4]])
     assert float(normalizer.input_mean[19]) == pytest.approx(battery.mean(), rel=1e-4)
     assert float(normalizer.input_deviation[19]) == pytest.approx(battery.std(), rel=1e-2)
+
+
+def test_mirror_image_is_what_the_mirrored_robot_would_have_done(episodes: list[Episode]) -> None:
+    """Twice mirrored is the same; a turn to the left becomes one to the right at the same speed."""
+    both = Transitions.of(episodes[:2], mirrored=True)
+    count = len(both.inputs) // 2
+    assert torch.equal(both.inputs[:count], Transitions.of(episodes[:2]).inputs)
+    image = [replace(e, state=mirror(e.state), action=e.action[:, ::-1].copy()) for e in episodes[:2]]
+    assert torch.equal(both.inputs[count:], Transitions.of(image).inputs)
+    assert torch.equal(Transitions.of(image, mirrored=True).targets[count:], both.targets[:count])
+    yaw, ahead, aside = 6, 19, 20
+    for output, sign in ((yaw, -1), (ahead, 1), (aside, -1)):
+        assert torch.allclose(both.targets[count:, :, output], sign * both.targets[:count, :, output], atol=1e-6)

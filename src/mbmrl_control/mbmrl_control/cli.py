@@ -229,20 +229,39 @@ def collect(
     prior: Annotated[
         Path | None, typer.Option(help="Prior of the controller that walks; random actions where not given.")
     ] = None,
+    faults: Annotated[
+        str, typer.Option(help="Kinds of faults that may come, with commas between; 'none'.")
+    ] = "leg_loss",
+    legs: Annotated[str, typer.Option(help="Legs that may be lost, with commas between.")] = "0,2,3,5",
+    terrains: Annotated[str, typer.Option(help="Grounds to choose from, with commas between.")] = "carpet",
+    sensors: Annotated[
+        str, typer.Option(help="Imperfections of the sensors: ideal, real, or as real,delay=0.")
+    ] = "ideal",
+    varied: Annotated[
+        float, typer.Option(help="Share of episodes with another robot, on a slope.", min=0.0, max=1.0)
+    ] = 0.8,
 ) -> None:
-    """Collect episodes in the simulator, with legs lost on the way."""
+    """Collect episodes in the simulator, with faults on the way."""
     from mbmrl_control.dynamics.prior import load_prior
     from mbmrl_control.training.collect import CollectSettings
     from mbmrl_control.training.pipeline import collect_with_bar
+    from mbmrl_sim.faults import Fault, choose_fault
+    from mbmrl_sim.sensors import make_sensors
+    from mbmrl_sim.terrain import check_terrain
     from mbmrl_sim.world import substeps
 
     try:
         substeps(rate)
         if prior is not None:
             load_prior(prior).check_rate(rate)
+        kinds = () if faults == "none" else tuple(choose_fault(Fault(kind)).kind for kind in faults.split(","))
+        may_be_lost = tuple(choose_fault(Fault(leg=int(leg))).leg for leg in legs.split(","))
+        grounds = tuple(map(check_terrain, terrains.split(",")))
+        make_sensors(sensors)
     except ValueError as error:
         _refuse(error)
-    settings = CollectSettings(duration=duration, rate=rate, prior=prior)
+    chances = CollectSettings.faults if kinds else (1.0, 0.0, 0.0)
+    settings = CollectSettings(may_be_lost, kinds, chances, grounds, duration, rate, varied, sensors, prior)
     seeds = range(seed * 1_000_000, seed * 1_000_000 + episodes)
     try:
         collect_with_bar(settings, seeds, out, workers, "episodes", console)

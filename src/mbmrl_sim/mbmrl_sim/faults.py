@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -174,6 +174,26 @@ def _check_values(fault: Fault) -> None:
         if (value and not low <= value <= high) or not math.isfinite(value):
             unit = {"magnitude": kind.unit, "ramp": "s", "direction": "degrees", "loss": "percent"}.get(name, "m")
             raise FaultError(f"{name} of {fault.kind} is {value:g}: allowed is {low:g} to {high:g} {unit}".rstrip())
+
+
+def random_fault(rng: np.random.Generator, kinds: Sequence[str], legs: Sequence[int]) -> Fault:
+    """A fault of one of some kinds: a leg of some, any side or terrain, half to one and a half the default magnitude.
+
+    Half of those that can grow do so, within up to 5 s.
+    """
+    kind = str(rng.choice(kinds))
+    allowed = FAULT_KINDS[kind]
+    if kind == LEG_LOSS:
+        return Fault(kind, int(rng.choice(legs)))
+    if kind == TERRAIN:
+        return Fault(kind)
+    values: dict[str, Any] = {name: float(rng.uniform(*RANGES[name])) for name in allowed.takes if name in RANGES}
+    if "loss" in values:
+        values["loss"] *= 0.3
+    magnitude = float(np.clip(allowed.default * rng.uniform(0.5, 1.5), max(allowed.low, 0.0), allowed.high))
+    ramp = float(rng.uniform(0.0, 5.0)) * int(rng.integers(2))
+    side = str(rng.choice(SIDES)) if "side" in allowed.takes else ""
+    return Fault(kind, side=side, magnitude=magnitude, ramp=ramp, **values)
 
 
 def _working_leg(leg: int, in_force: Iterable[Fault], rng: np.random.Generator) -> int:

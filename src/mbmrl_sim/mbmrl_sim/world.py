@@ -72,6 +72,7 @@ class World:
         self.substeps = substeps(rate)
         self.parameters = parameters or RobotParameters()
         self._terrain = check_terrain(terrain)
+        self.slope = slope
         self._rise = tilt(*slope)
         self._sensor_settings = sensors or SensorSettings()
         self.physics = Physics(self.parameters, gui)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import joblib
 import numpy as np
@@ -18,9 +19,11 @@ from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import PATH_NAMES
 from mbmrl_control.training.episodes import Episode
-from mbmrl_sim.faults import Fault
+from mbmrl_sim.faults import LEG_LOSS, Fault, random_fault
 from mbmrl_sim.robot import RobotParameters, vary
+from mbmrl_sim.sensors import make_sensors
 from mbmrl_sim.state import LEG_NAMES, MAX_LEG_SPEED, MIN_LEG_SPEED, Observation
+from mbmrl_sim.terrain import DEFAULT_TERRAIN
 from mbmrl_sim.world import World
 
 HELD_OUT_LEGS: Final = (1, 4)
@@ -45,18 +48,24 @@ class CollectSettings:
 
     Attributes:
         legs: Legs that may be lost.
-        lost: Probabilities that none, one and two of them are lost during an episode.
+        kinds: Kinds of faults that may come.
+        faults: Probabilities of no, one and two faults in an episode, each at any step of its first half.
+        terrains: Grounds, one of which is chosen for each episode.
         duration: Length of an episode, s.
         rate: Control rate, Hz.
         varied: Share of the episodes in which the robot differs from the nominal one, and the ground slopes.
+        sensors: Imperfections of the sensors, as for `make_sensors`.
         prior: Prior of the controller; None for random actions.
     """
 
     legs: tuple[int, ...] = TRAINING_LEGS
-    lost: tuple[float, float, float] = (0.2, 0.5, 0.3)
+    kinds: tuple[str, ...] = (LEG_LOSS,)
+    faults: tuple[float, float, float] = (0.2, 0.5, 0.3)
+    terrains: tuple[str, ...] = (DEFAULT_TERRAIN,)
     duration: float = 10.0
     rate: float = 20.0
     varied: float = 0.8
+    sensors: str = "ideal"
     prior: Path | None = None
 
     @property
@@ -67,10 +76,20 @@ class CollectSettings:
 
 def _world(settings: CollectSettings, seed: int, rng: np.random.Generator) -> World:
     """The nominal robot on level ground, or one that differs from it on a slope (domain randomisation)."""
+    terrain, sensors = str(rng.choice(settings.terrains)), make_sensors(settings.sensors)
     if rng.random() >= settings.varied:
-        return World(seed, settings.rate)
+        return World(seed, settings.rate, terrain=terrain, sensors=sensors)
     slope = float(rng.uniform(0, STEEPEST)), float(rng.uniform(-np.pi, np.pi))
-    return World(seed, settings.rate, vary(RobotParameters(), rng), slope=slope)
+    return World(seed, settings.rate, vary(RobotParameters(), rng), terrain, slope, sensors)
+
+
+def _plan_faults(settings: CollectSettings, rng: np.random.Generator) -> list[tuple[int, Fault]]:
+    """Faults of an episode and the steps at which they come, in order; no leg is lost twice."""
+    drawn: dict[tuple[str, int, str], tuple[int, Fault]] = {}
+    for _ in range(int(rng.choice(3, p=settings.faults))):
+        fault = random_fault(rng, settings.kinds, settings.legs)
+        drawn.setdefault(fault.key, (int(rng.integers(0, max(1, settings.steps // 2))), fault))
+    return sorted(drawn.values(), key=lambda plan: plan[0])
 
 
 def _random_walk(world: World, rng: np.random.Generator) -> Iterator[Observation]:
@@ -93,32 +112,43 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
     """Collect one episode; all that is random in it follows from the seed."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
-    count = min(int(rng.choice(3, p=settings.lost)), len(settings.legs))
-    lost = [int(leg) for leg in rng.choice(settings.legs, count, replace=False)] if count else []
-    fault_step = int(rng.integers(0, max(1, settings.steps // 3)))
+    plan = _plan_faults(settings, rng)
     world = _world(settings, seed, rng)
     if settings.prior is None:
         observations = _random_walk(world, rng)
     else:
         observations = _controlled_walk(world, rng, load_prior(settings.prior), seed)
+    terrain = world.terrain
     seen: list[Observation] = []
-    faults: list[list[bool]] = []
+    lost: list[list[bool]] = []
+    injected: list[dict[str, Any]] = []
     for step, observation in enumerate(observations):
         seen.append(observation)
-        faults.append([leg in world.lost_legs for leg in range(len(LEG_NAMES))])
+        lost_legs = world.lost_legs
+        lost.append([leg in lost_legs for leg in range(len(LEG_NAMES))])
         if step == settings.steps:
             break
-        if step == fault_step:
-            for leg in lost:
-                world.inject(Fault(leg=leg))
+        for due, request in plan:
+            if due == step:
+                injected.append({"step": step, **asdict(world.inject(request))})
     world.close()
-    policy = "random" if settings.prior is None else "mpc"
+    metadata = {
+        "seed": seed,
+        "rate": settings.rate,
+        "policy": "random" if settings.prior is None else "mpc",
+        "robot": asdict(world.parameters),
+        "terrain": terrain,
+        "slope": world.slope,
+        "sensors": settings.sensors,
+        "faults": injected,
+        "versions": {name: version(name) for name in ("mbmrl_sim", "numpy", "pybullet")},
+    }
     return Episode(
         state=np.array([observation.state for observation in seen]),
         action=np.array([observation.action for observation in seen[1:]]),
         time=np.array([observation.time for observation in seen]),
-        lost_legs=np.array(faults),
-        metadata={"seed": seed, "rate": settings.rate, "policy": policy},
+        lost_legs=np.array(lost),
+        metadata=metadata,
     )
 
 

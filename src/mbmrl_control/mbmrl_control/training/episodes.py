@@ -6,20 +6,23 @@
 | ``action`` | (T, 2) | leg speed set-points in force between two states, as applied, rad/s |
 | ``time`` | (T + 1,) | time of measurement, s |
 | ``lost_legs`` | (T + 1, 6) | whether a leg is lost, bool |
-| ``metadata`` | () | JSON: seed, rate in Hz, policy |
+| ``metadata`` | () | JSON: seed, rate (Hz), policy, robot, terrain, slope (rad), sensors, faults, versions |
+
+``faults`` lists what was injected: the step, the kind, and its values (see `mbmrl_sim.faults.Fault`).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mbmrl_sim.state import ACTION_SIZE, LEG_NAMES, STATE_SIZE, Array, mirror
+from mbmrl_sim.state import ACTION_SIZE, LEG_NAMES, STATE_SIZE, Array
 
 
 class EpisodeError(ValueError):
@@ -35,13 +38,6 @@ class Episode:
     time: Array
     lost_legs: NDArray[np.bool_]
     metadata: dict[str, Any] = field(default_factory=dict)
-
-    def mirrored(self) -> Episode:
-        """The mirror image: left and right change places, in states, actions and legs."""
-        legs = [3, 4, 5, 0, 1, 2]
-        return replace(
-            self, state=mirror(self.state), action=self.action[:, ::-1].copy(), lost_legs=self.lost_legs[:, legs]
-        )
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
@@ -89,3 +85,25 @@ class Episode:
                     f" wanted is {shape} and {np.dtype(kind)}"
                 )
         return Episode(**{name: arrays[name] for name in wanted}, metadata=metadata)
+
+
+class Episodes(Sequence[Episode]):
+    """Episodes of files, each of which is read when it is asked for."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        """Take the files, in the order of the episodes."""
+        self.files = tuple(files)
+
+    def __len__(self) -> int:
+        """Number of files."""
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Episodes: ...
+
+    def __getitem__(self, index: int | slice) -> Episode | Episodes:
+        """The episode of a file, or the episodes of some; EpisodeError where a file holds none."""
+        return Episodes(self.files[index]) if isinstance(index, slice) else Episode.load(self.files[index])

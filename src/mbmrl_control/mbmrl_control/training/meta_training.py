@@ -18,6 +18,7 @@ from mbmrl_control.dynamics.prior import Prior, PriorSettings
 from mbmrl_control.learners.grbal import Grbal, adapted_prediction, gradient_steps, meta_loss
 from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.episodes import Episode
+from mbmrl_sim.state import mirror
 
 CHECK_EVERY: Final = 250
 """Steps between two checks on held-out data, each of which saves the state of the training."""
@@ -67,10 +68,12 @@ class Transitions:
     targets: Tensor
 
     @staticmethod
-    def of(episodes: Sequence[Episode]) -> Transitions:
-        """Transitions of episodes; differences are taken in double precision."""
-        states = torch.stack([torch.from_numpy(episode.state) for episode in episodes])
-        actions = torch.stack([torch.from_numpy(episode.action) for episode in episodes])
+    def of(episodes: Sequence[Episode], mirrored: bool = False) -> Transitions:
+        """Transitions of episodes, and of their mirror images; differences are taken in double precision."""
+        pairs = [(episode.state, episode.action) for episode in episodes]
+        if mirrored:
+            pairs += [(mirror(state), action[:, ::-1].copy()) for state, action in pairs]
+        states, actions = (torch.stack(list(map(torch.from_numpy, arrays))) for arrays in zip(*pairs, strict=True))
         inputs = model_inputs(states[:, :-1], actions)
         return Transitions(inputs.float(), model_targets(states[:, :-1], states[:, 1:]).float())
 
@@ -109,7 +112,7 @@ class MetaTrainer:
         """
         self.settings = settings
         self._rate = rate
-        raw = Transitions.of([*training, *(episode.mirrored() for episode in training)])
+        raw = Transitions.of(training, mirrored=True)
         # Over the whole data set: statistics of the newest batch only would change under the weights.
         self._normalizer = Normalizer.fit(raw.inputs.flatten(0, 1), raw.targets.flatten(0, 1))
         self._data = raw.normalised(self._normalizer)

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.collect import HELD_OUT_LEGS, CollectSettings, collect
-from mbmrl_control.training.episodes import Episode
+from mbmrl_control.training.episodes import Episodes
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
 
 SEEDS_PER_STAGE: Final = 1_000_000
@@ -78,13 +78,12 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
     # One thread: as quick for layers of this size, and the same result on every machine.
     torch.set_num_threads(1)
 
-    def gather(stage: int, count: int, title: str, what: CollectSettings) -> list[Episode]:
+    def gather(stage: int, count: int, title: str, what: CollectSettings) -> Episodes:
         first = seed + stage * SEEDS_PER_STAGE
-        files = collect_with_bar(what, range(first, first + count), data, workers, title, console)
-        return [Episode.load(file) for file in files]
+        return Episodes(collect_with_bar(what, range(first, first + count), data, workers, title, console))
 
     common = CollectSettings(duration=settings.duration, rate=settings.rate)
-    unseen = replace(common, legs=HELD_OUT_LEGS, lost=(0.1, 0.9, 0.0), varied=0.0)
+    unseen = replace(common, legs=HELD_OUT_LEGS, faults=(0.1, 0.9, 0.0), varied=0.0)
     held_out = gather(0, settings.held_out_episodes, "held-out faults", unseen)
     episodes = gather(1, settings.random_episodes, "random actions", common)
     first_prior = work / "first.safetensors"
@@ -93,7 +92,7 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         trainer = MetaTrainer(training, settings.rate, episodes, held_out)
         train_with_bar(trainer, work / "first-state.safetensors", "first prior", console).save(first_prior)
     controlled = replace(common, prior=first_prior)
-    episodes += gather(2, settings.controlled_episodes, "its controller", controlled)
+    episodes = Episodes((*episodes.files, *gather(2, settings.controlled_episodes, "its controller", controlled).files))
     trainer = MetaTrainer(settings.training, settings.rate, episodes, held_out)
     state_file = work / f"{settings.training.learner}-state.safetensors"
     return train_with_bar(trainer, state_file, f"final {settings.training.learner}", console)
