@@ -47,8 +47,9 @@ class _Ramp:
     duration: float
 
     def at(self, time: float) -> Array:
-        share = 1.0 if time >= self.start + self.duration else (time - self.start) / self.duration
-        return self.first + share * (self.last - self.first)
+        if time >= self.start + self.duration:
+            return self.last
+        return self.first + (time - self.start) / self.duration * (self.last - self.first)
 
 
 class Effects:

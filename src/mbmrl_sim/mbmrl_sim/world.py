@@ -53,6 +53,7 @@ class World:
         slope: tuple[float, float] = (0.0, 0.0),
         sensors: SensorSettings | None = None,
         gui: bool = False,
+        parts: int = 1,
     ) -> None:
         """Set up the world and reset it.
 
@@ -64,6 +65,7 @@ class World:
             slope: Angle of the ground, rad, and the direction that leads up it, rad, odom.
             sensors: Imperfections of the sensors; none where None.
             gui: Whether to show the world in a window.
+            parts: Equal parts in which each physics step is taken, to see what its length changes.
 
         Raises:
             ValueError: If the rate does not divide into physics steps, or there is no such terrain.
@@ -75,7 +77,7 @@ class World:
         self.slope = slope
         self._rise = tilt(*slope)
         self._sensor_settings = sensors or SensorSettings()
-        self.physics = Physics(self.parameters, gui)
+        self.physics = Physics(self.parameters, gui, parts)
         self._seed(seed)
         self._step = 0
         self._sequence = 0
@@ -187,6 +189,8 @@ class World:
         self.physics.set_gravity(gravity_on(self._rise + effects.value(SLOPE, now)))
         delay, self._link.loss = effects.value(LINK, now).tolist()
         self._link.delay = round(delay / PHYSICS_STEP)
+        # Told here, so that an effect is applied once more when it has reached its value.
+        self._growing = effects.changing(now)
 
     def step(self, action: Array) -> Observation:
         """Hold an action for one control interval.
@@ -214,7 +218,7 @@ class World:
             stops = [end, self._link.next_change(self._step)]
             if self._sample_step > self._step:
                 stops.append(self._sample_step)
-            if self._effects.changing(self.time):
+            if self._growing:
                 stops.append(self._step + _RAMP_STEPS)
                 self._take_effect()
             part = min(stops) - self._step
@@ -246,16 +250,22 @@ class World:
 
     def _simulate(self, steps: int) -> None:
         client, robot, battery = self.physics.client, self.physics.robot, self._battery
-        left, right = self._controllers
+        # Looked up once: each look at the client makes a new function.
+        get_joint_states, set_motors, step_simulation = (
+            client.getJointStates,
+            client.setJointMotorControlArray,
+            client.stepSimulation,
+        )
+        control_left, control_right = (controller.step for controller in self._controllers)
         left_target, right_target = self._action.tolist()
         for _ in range(steps):
-            (_, left_speed, *_), (_, right_speed, *_) = client.getJointStates(robot, CRANKS)
+            left, right = get_joint_states(robot, CRANKS)
             supply = battery.voltage
-            left_torque, left_current = left.step(left_target, left_speed, supply, PHYSICS_STEP)
-            right_torque, right_current = right.step(right_target, right_speed, supply, PHYSICS_STEP)
+            left_torque, left_current = control_left(left_target, left[1], supply, PHYSICS_STEP)
+            right_torque, right_current = control_right(right_target, right[1], supply, PHYSICS_STEP)
             battery.draw(left_current + right_current, PHYSICS_STEP)
-            client.setJointMotorControlArray(robot, CRANKS, pybullet.TORQUE_CONTROL, forces=(left_torque, right_torque))
-            client.stepSimulation()
+            set_motors(robot, CRANKS, pybullet.TORQUE_CONTROL, forces=(left_torque, right_torque))
+            step_simulation()
         self._step += steps
 
     def observe(self) -> Observation:
