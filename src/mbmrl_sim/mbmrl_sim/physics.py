@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ _LOST_MASS: Final = 1e-12
 """Mass and moment of inertia of a lost leg, kg and kg m^2: the solver cannot divide by zero."""
 _PAYLOAD_RADIUS: Final = 0.01
 """Radius of gyration of a load, m."""
+_SAME_PLACE: Final = 1e-6
+"""Distance within which a load stays where it is, m."""
 _NOWHERE, _SMOOTH, _ROUGH = 0, 1, 2
 """Collision groups; each group meets only itself."""
 _TILES: Final = 3
@@ -54,9 +57,10 @@ def joint_of_leg(leg: int) -> int:
 class Physics:
     """Bodies and contacts of one episode at a time."""
 
-    def __init__(self, parameters: RobotParameters, gui: bool = False) -> None:
-        """Open the world; `build` fills it."""
+    def __init__(self, parameters: RobotParameters, gui: bool = False, parts: int = 1) -> None:
+        """Open the world; `build` fills it. A physics step is taken in a number of equal parts."""
         self.parameters = parameters
+        self._parts = parts
         self.client = connect(gui)
         self.robot = -1
 
@@ -77,6 +81,7 @@ class Physics:
             # Bullet's default distance at which contacts break is 2 cm, most of a leg's length.
             contactBreakingThreshold=0.002,
             deterministicOverlappingPairs=1,
+            numSubSteps=self._parts if self._parts > 1 else 0,
             enableFileCaching=0,
         )
         plane = client.createMultiBody(0.0, client.createCollisionShape(pybullet.GEOM_PLANE))
@@ -130,6 +135,7 @@ class Physics:
                 restitution=terrain.restitution,
             )
             self._set_contact(leg)
+        self.keep_ground_below()
 
     def _make_rough_ground(self, terrain: Terrain, rng: np.random.Generator) -> int:
         client = self.client
@@ -178,15 +184,14 @@ class Physics:
 
     def set_payload(self, mass: float, x: float, y: float) -> None:
         """Fix a load, kg, on the body at x ahead and y to the left, m; none where its mass is 0."""
-        client = self.client
+        client, place = self.client, (x, y, self.parameters.body_size[2] / 2)
+        if self._payload is not None and (not mass or math.dist(place, self._payload_place) > _SAME_PLACE):
+            body, constraint = self._payload
+            client.removeConstraint(constraint)
+            client.removeBody(body)
+            self._payload = None
         if not mass:
-            if self._payload is not None:
-                body, constraint = self._payload
-                client.removeConstraint(constraint)
-                client.removeBody(body)
-                self._payload = None
             return
-        place = [x, y, self.parameters.body_size[2] / 2]
         if self._payload is None:
             position, orientation = client.getBasePositionAndOrientation(self.robot)
             position, _ = client.multiplyTransforms(position, orientation, place, [0, 0, 0, 1])
@@ -196,10 +201,9 @@ class Physics:
             constraint = client.createConstraint(
                 self.robot, -1, body, -1, pybullet.JOINT_FIXED, [0, 0, 0], place, [0, 0, 0]
             )
-            self._payload = body, constraint
-        body, constraint = self._payload
-        client.changeConstraint(constraint, maxForce=1e3)
-        client.changeDynamics(body, -1, mass=mass, localInertiaDiagonal=[mass * _PAYLOAD_RADIUS**2] * 3)
+            client.changeConstraint(constraint, maxForce=1e3)
+            self._payload, self._payload_place = (body, constraint), place
+        client.changeDynamics(self._payload[0], -1, mass=mass, localInertiaDiagonal=[mass * _PAYLOAD_RADIUS**2] * 3)
 
     @property
     def leg_angles(self) -> Array:
