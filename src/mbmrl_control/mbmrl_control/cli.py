@@ -272,6 +272,68 @@ def collect(
 
 
 @app.command()
+def calibrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit code 1 where a figure misses its target by over 15 %.")
+    ] = False,
+    convergence: Annotated[bool, typer.Option(help="Walk with half the physics step too.")] = False,
+    runs: Annotated[int, typer.Option(help="Walks of 5 s on each terrain.", min=2)] = 100,
+    seed: Seed = 0,
+    workers: Workers = 2,
+    out: Annotated[Path | None, typer.Option(help="Markdown file of the table.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
+) -> None:
+    """Compare walks on each terrain with recorded walks of the real robot."""
+    from rich.progress import track
+
+    from mbmrl_sim import calibration
+    from mbmrl_sim.terrain import TERRAINS
+
+    def walk(parts: int, title: str) -> dict[str, calibration.Walk]:
+        walks = calibration.calibrate(runs, seed, workers, parts)
+        return dict(track(walks, title, total=len(TERRAINS), console=console))
+
+    walks = walk(1, "walking")
+    told = calibration.as_json(walks, walk(2, "half the physics step") if convergence else None)
+    table = calibration.as_markdown(told)
+    console.print(table, markup=False, highlight=False, soft_wrap=True)
+    if out is not None:
+        out.write_text(table)
+    if as_json:
+        print(json.dumps(told))
+    missed = [
+        name for name, made in walks.items() if max(map(abs, calibration.misses(name, made))) > calibration.TOLERANCE
+    ]
+    if check and missed:
+        console.print(f"off by more than {calibration.TOLERANCE:.0%}: {', '.join(missed)}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    only: Annotated[str, typer.Option(help="What to measure: simulator.")] = "simulator",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
+) -> None:
+    """Measure speeds on this machine."""
+    from mbmrl_sim.benchmark import measure_simulator
+
+    if only != "simulator":
+        _refuse(f"unknown part {only!r}: allowed is simulator")
+    with console.status("simulating"):
+        told = measure_simulator()
+    console.print(
+        f"simulator: {told['steps_per_s']:.0f} physics steps/s on one core,"
+        f" {told['real_time_factor']:.1f} times real time\n"
+        f"  PyBullet's stepSimulation alone does {told['bare_steps_per_s']:.0f} steps/s: it takes"
+        f" {told['ratio']:.0%} of the time, motors, battery, speed control and measurements take the rest\n"
+        f"  two workers do {told['two_workers']:.2f} times the work of one",
+        highlight=False,
+    )
+    if as_json:
+        print(json.dumps({"simulator": told}))
+
+
+@app.command()
 def train(
     learner: Annotated[str, typer.Option(help="grbal, or mb for a plain model of the same data.")] = "grbal",
     seed: Seed = 0,

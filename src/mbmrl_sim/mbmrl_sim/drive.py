@@ -55,11 +55,14 @@ class SpeedController:
             Torque on the crank, N m, and current drawn from the battery, A (never negative: the bridge
             does not charge the cell).
         """
-        motor = self._parameters
+        # Stepped a thousand times per simulated second: comparisons are quicker than min and max.
+        motor, constant, limit = self._parameters, self._constant, self._parameters.integral_limit
         error = set_point - speed
-        limit = motor.integral_limit
-        self._integral = min(limit, max(-limit, self._integral + error * duration))
-        duty = motor.proportional_gain * error + motor.integral_gain * self._integral
-        voltage = min(supply, max(-supply, duty * supply + self.back_emf(set_point)))
-        current = (voltage - self.back_emf(speed)) / motor.resistance
-        return self.strength * self._constant * current, max(0.0, current * voltage / supply)
+        integral = self._integral + error * duration
+        self._integral = integral = limit if integral > limit else -limit if integral < -limit else integral
+        duty = motor.proportional_gain * error + motor.integral_gain * integral
+        voltage = duty * supply + constant * set_point
+        voltage = supply if voltage > supply else -supply if voltage < -supply else voltage
+        current = (voltage - constant * speed) / motor.resistance
+        drawn = current * voltage / supply
+        return self.strength * constant * current, drawn if drawn > 0.0 else 0.0
