@@ -69,6 +69,9 @@ class SensorSettings:
     battery_resolution: float = 0.0
 
 
+LONGEST_DELAY: Final = 100
+"""Ticks."""
+
 SENSORS: Final = {
     "ideal": SensorSettings(),
     "real": SensorSettings(
@@ -94,7 +97,8 @@ def make_sensors(name: str) -> SensorSettings:
     """A preset, or one with exceptions, such as ``real,delay=0``.
 
     Raises:
-        ValueError: If there is no such preset or imperfection, or a value is no number from 0 up.
+        ValueError: If there is no such preset or imperfection, or a value is no number from 0 up, more frozen
+            frames than all, or a delay that is too long or no whole number of ticks.
     """
     preset, *changes = name.split(",")
     if preset not in SENSORS:
@@ -108,6 +112,10 @@ def make_sensors(name: str) -> SensorSettings:
             value = -1.0
         if field not in vars(settings) or not 0 <= value < math.inf:
             raise ValueError(f"{change!r} is no imperfection: allowed is NAME=NUMBER of {', '.join(vars(settings))}")
+        if (field == "frozen" and value > 1) or (field == "delay" and value not in range(LONGEST_DELAY + 1)):
+            raise ValueError(
+                f"{change!r} is impossible: allowed is frozen=0 to 1, delay=0 to {LONGEST_DELAY} in whole ticks"
+            )
         number: Any = int(value) if field == "delay" else value
         settings = replace(settings, **{field: number})
     return settings
