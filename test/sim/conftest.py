@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from mbmrl_sim.world import World
 from ros_testing import NodeProcess, Peer, free_domain, peer_in
+from world_testing import NewWorld
 
 # The same examples each time, however long they take.
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, database=None)
@@ -20,6 +22,13 @@ hypothesis.settings.load_profile("steady")
 def log_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ROS logs of this process go where the test's files go."""
     monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def new_world() -> Iterator[NewWorld]:
+    """Makes worlds, which are freed at the end of the test."""
+    with ExitStack() as worlds:
+        yield lambda *args, **settings: worlds.enter_context(closing(World(*args, **settings)))
 
 
 @pytest.fixture
