@@ -126,6 +126,14 @@ def test_training_that_is_over_is_not_done_again(episodes: list[Episode], tmp_pa
     assert second.prior().hash == first.prior().hash
 
 
+def test_steps_whose_adaptation_runs_away_leave_the_weights_alone(episodes: list[Episode]) -> None:
+    run = trainer(episodes, replace(SMALL, initial_psi=1e12, steps=10))
+    before = run.prior()
+    (progress,) = run.run()
+    assert not np.isfinite(progress.loss)
+    assert run.prior().layers[0][0].equal(before.layers[0][0])
+
+
 def test_all_follows_from_the_seed(episodes: list[Episode], trained: tuple[MetaTrainer, list[Progress]]) -> None:
     again, other = trainer(episodes), trainer(episodes, replace(SMALL, seed=3))
     assert list(again.run()) == trained[1]

@@ -104,7 +104,7 @@ def vary(robot: RobotParameters, rng: np.random.Generator) -> RobotParameters:
     """A robot of the same build, as no two are alike: legs, feet and belly differ."""
     return replace(
         robot,
-        body_friction_scale=float(rng.uniform(0.5, 2.0)),
+        body_friction_scale=float(rng.uniform(0.8, 2.0)),
         length_scales=tuple(rng.uniform(0.9, 1.1, 6)),
         friction_scales=tuple(rng.uniform(0.7, 1.5) * rng.uniform(0.4, 1.3, 6)),
         stiffness_scales=tuple(rng.uniform(0.4, 1.5, 6)),

@@ -36,8 +36,8 @@ LONGEST_HOLD: Final = 10
 """Control intervals for which a random action is held at most."""
 STANDING: Final = 0.1
 """Share of the random actions that are zero: the robot stands before it walks, and after a stop."""
-STEEPEST: Final = math.radians(10.0)
-"""Steepest slope of the ground, rad."""
+STEEPEST: Final = math.radians(8.0)
+"""Steepest slope of the ground, rad: one down which no robot slides on its belly for ever."""
 COLLECTING: Final = MppiSettings(candidates=120, horizon=16)
 """Planner of on-policy episodes: coarser than when the robot is driven, and so more varied."""
 

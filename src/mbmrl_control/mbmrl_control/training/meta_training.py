@@ -169,8 +169,10 @@ class MetaTrainer:
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         used = [parameter for parameter in self._parameters if parameter.grad is not None]
-        torch.nn.utils.clip_grad_norm_(used, 10.0)
-        self._optimizer.step()
+        norm = torch.nn.utils.clip_grad_norm_(used, 10.0)
+        # A wild sample may let the inner steps run away: it must not spoil the weights for good.
+        if norm.isfinite():
+            self._optimizer.step()
         self._step += 1
         return float(loss.detach())
 
