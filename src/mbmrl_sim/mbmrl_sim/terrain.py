@@ -44,7 +44,9 @@ class Terrain:
 TERRAINS: Final = {
     "carpet": Terrain(foot_friction=0.4, body_friction=0.18, stiffness=120.0, damping=6.0),
     "styrofoam": Terrain(foot_friction=0.306, body_friction=0.468, stiffness=212.0, damping=3.46),
-    "turf": Terrain(foot_friction=0.4, body_friction=0.3, stiffness=80.0, damping=6.0, roughness=0.001),
+    "turf": Terrain(
+        foot_friction=0.195, body_friction=0.601, stiffness=222.0, damping=2.59, roughness=0.001, grain=0.0198
+    ),
     "gravel": Terrain(foot_friction=0.35, body_friction=0.3, stiffness=400.0, damping=4.0, roughness=0.003),
 }
 """Presets by name, calibrated with the recorded walks of the real robot (see `calibration`)."""
