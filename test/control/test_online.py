@@ -75,6 +75,17 @@ def test_update_is_that_of_the_learner_on_the_last_transitions(
         torch.testing.assert_close(last.update[name], tensor)
 
 
+def test_warming_up_changes_nothing(make_prior: MakePrior, observations: list[Observation]) -> None:
+    prior = make_prior(window=WINDOW)
+    cold, warm = OnlineAdapter(prior), OnlineAdapter(prior)
+    warm.warm_up()
+    for observation in observations:
+        expected, adaptation = cold.observe(observation), warm.observe(observation)
+        assert_equal(adaptation.update, expected.update)
+        assert adaptation.sequence == expected.sequence
+        warm.warm_up()
+
+
 def test_window_is_bounded(make_prior: MakePrior, observations: list[Observation]) -> None:
     adaptations = observe_all(OnlineAdapter(make_prior(window=WINDOW)), observations)
     assert [adaptation.window for adaptation in adaptations] == [min(i, WINDOW) for i in range(len(observations))]

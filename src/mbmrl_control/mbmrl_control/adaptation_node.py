@@ -5,6 +5,8 @@ from __future__ import annotations
 import queue
 import sys
 import time
+from contextlib import suppress
+from typing import Final
 
 from rclpy.node import Node
 from std_srvs.srv import SetBool
@@ -20,6 +22,9 @@ from mbmrl_sim.parameters import declare
 from mbmrl_sim.spin import run
 from mbmrl_sim.state import Observation
 from mbmrl_sim.worker import Worker
+
+WARM_UP_AT: Final = 0.8
+"""Share of the control interval, after an adaptation, at which the worker makes ready for the next one."""
 
 
 class AdaptationNode(Node):
@@ -43,6 +48,7 @@ class AdaptationNode(Node):
         self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
         self.create_service(SetBool, "freeze", self._freeze)
         prepare(settings.threads)
+        self._interval = 1.0 / prior.settings.rate
         self.worker = Worker(self._adapt, "adaptation")
         self.get_logger().info(f"adapting by {self._learner}, prior {self._hash[:12]}")
 
@@ -55,9 +61,21 @@ class AdaptationNode(Node):
     def _take_state(self, message: RobotState) -> None:
         self._states.put((from_robot_state(message), time.monotonic()))
 
+    def _next_state(self) -> tuple[Observation, float] | None:
+        """The next observation and when it arrived; None when the node ends.
+
+        Shortly before it is due, the worker adapts for nothing: after a pause of most of an interval, in which
+        other processes had the processor, its caches are cold and the first adaptation takes twice as long.
+        """
+        with suppress(queue.Empty):
+            return self._states.get(timeout=WARM_UP_AT * self._interval)
+        self._adapter.warm_up()
+        return self._states.get()
+
     def _adapt(self) -> None:
-        while (item := self._states.get()) is not None:
+        while (item := self._next_state()) is not None:
             observation, arrival = item
+            self._interval = observation.interval or self._interval
             adaptation = self._adapter.observe(observation)
             duration = time.monotonic() - arrival
             self._model.publish(conversions.to_adapted_model(adaptation, observation.time, self._hash, self._learner))

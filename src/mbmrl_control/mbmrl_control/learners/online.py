@@ -88,6 +88,12 @@ class OnlineAdapter:
             self._sequence, observation.sequence, self._update, *errors, len(self._inputs), self._rejected
         )
 
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Adapt to the window as it is, and drop what comes out."""
+        if len(self._inputs):
+            self.learner.adapt(self._inputs, self._targets)
+
     def _learn(self, last: Observation, observation: Observation) -> tuple[float, float]:
         state = torch.from_numpy(last.state)
         following = torch.from_numpy(observation.state)
