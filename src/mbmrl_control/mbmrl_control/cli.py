@@ -34,6 +34,8 @@ Checkpoint = Annotated[
     Path | None, typer.Option(help="File of the prior, *.safetensors; the shipped one where not given.")
 ]
 PathName = Annotated[str, typer.Option("--path", help="straight, left, right, zigzag or figure_eight.")]
+Terrain = Annotated[str, typer.Option(help="Ground: carpet, styrofoam, turf or gravel.")]
+Sensors = Annotated[str, typer.Option(help="Imperfections of the sensors: ideal, or real; or as in real,delay=0.")]
 Rate = Annotated[float, typer.Option(help="Control rate, Hz.")]
 
 
@@ -43,17 +45,21 @@ def _refuse(error: Exception | str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _check_model(learner: str, checkpoint: Path | None, path: str, rate: float) -> None:
+def _check_run(learner: str, checkpoint: Path | None, path: str, rate: float, terrain: str, sensors: str) -> None:
     """Refuse what the nodes would refuse, before any is started."""
     from pydantic import ValidationError
 
     from mbmrl_control.settings import PlannerSettings
     from mbmrl_control.tasks.paths import make_path
+    from mbmrl_sim.sensors import make_sensors
     from mbmrl_sim.settings import refusal
+    from mbmrl_sim.terrain import check_terrain
     from mbmrl_sim.world import substeps
 
     try:
         make_path(path)
+        check_terrain(terrain)
+        make_sensors(sensors)
         substeps(rate)
         given = PlannerSettings(learner=learner, checkpoint=str(checkpoint or ""), path=path, rate=rate)
         given.load_prior().check_rate(rate)
@@ -87,6 +93,8 @@ def demo(
     checkpoint: Checkpoint = None,
     seed: Seed = 0,
     rate: Rate = 20.0,
+    terrain: Terrain = "carpet",
+    sensors: Sensors = "ideal",
     out: Annotated[Path, typer.Option(help="Folder in which the run's own folder is made.")] = Path("runs"),
     film: Annotated[bool, typer.Option(help="Render the robot as it walked.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json as the last line.")] = False,
@@ -102,13 +110,13 @@ def demo(
             _refuse(error)
         if plan.time >= duration:
             _refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s")
-    _check_model(learner, checkpoint, path, rate)
+    _check_run(learner, checkpoint, path, rate, terrain, sensors)
     _check_domain()
     from mbmrl_control.demo import DemoSettings, run_demo
     from mbmrl_control.processes import NodeEndedError
 
     folder = out / datetime.now().strftime("%Y%m%d-%H%M%S")
-    settings = DemoSettings(duration, plan, path, learner, checkpoint, seed, rate, film)
+    settings = DemoSettings(duration, plan, path, learner, checkpoint, seed, rate, terrain, sensors, film)
     try:
         summary = run_demo(settings, folder, console)
     except (NodeEndedError, FileExistsError, NotADirectoryError, PermissionError) as error:
@@ -128,11 +136,13 @@ def sim(
     seed: Seed = 0,
     rate: Rate = 20.0,
     real_time_factor: Annotated[float, typer.Option(help="Simulated seconds per second.", min=0.01, max=10.0)] = 1.0,
+    terrain: Terrain = "carpet",
+    sensors: Sensors = "ideal",
 ) -> None:
     """Run simulator, adaptation and planning until Ctrl-C."""
     import time
 
-    _check_model(learner, checkpoint, path, rate)
+    _check_run(learner, checkpoint, path, rate, terrain, sensors)
     _check_domain()
     from mbmrl_control.graph import SIM
     from mbmrl_control.processes import NodeEndedError, Processes
@@ -144,6 +154,8 @@ def sim(
         "seed": seed,
         "rate": rate,
         "real_time_factor": real_time_factor,
+        "terrain": terrain,
+        "sensors": sensors,
     }
     with Processes(SIM, values, use_sim_time=True) as nodes:
         try:
@@ -234,9 +246,7 @@ def collect(
     ] = "leg_loss",
     legs: Annotated[str, typer.Option(help="Legs that may be lost, with commas between.")] = "0,2,3,5",
     terrains: Annotated[str, typer.Option(help="Grounds to choose from, with commas between.")] = "carpet",
-    sensors: Annotated[
-        str, typer.Option(help="Imperfections of the sensors: ideal, real, or as real,delay=0.")
-    ] = "ideal",
+    sensors: Sensors = "ideal",
     varied: Annotated[
         float, typer.Option(help="Share of episodes with another robot, on a slope.", min=0.0, max=1.0)
     ] = 0.8,

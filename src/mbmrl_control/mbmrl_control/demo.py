@@ -44,6 +44,8 @@ class DemoSettings:
     checkpoint: Path | None
     seed: int
     rate: float
+    terrain: str
+    sensors: str
     film: bool = True
 
 
@@ -132,6 +134,8 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
     values = {
         "seed": settings.seed,
         "rate": settings.rate,
+        "terrain": settings.terrain,
+        "sensors": settings.sensors,
         "path": settings.path,
         "learner": settings.learner,
         "checkpoint": None if settings.checkpoint is None else str(settings.checkpoint.resolve()),

@@ -28,7 +28,9 @@ class NodeSpec:
         return f"{self.package}.{self.executable}"
 
 
-_SIMULATOR: Final = NodeSpec("mbmrl_sim", "simulator_node", ("seed", "rate", "real_time_factor"), uses_sim_time=False)
+_SIMULATOR: Final = NodeSpec(
+    "mbmrl_sim", "simulator_node", ("seed", "rate", "real_time_factor", "terrain", "sensors"), uses_sim_time=False
+)
 _BRIDGE: Final = NodeSpec("mbmrl_control", "serial_bridge_node", ("port",), uses_sim_time=False)
 _ADAPTATION: Final = NodeSpec("mbmrl_control", "adaptation_node", ("learner", "checkpoint"))
 _PLANNER: Final = NodeSpec("mbmrl_control", "mpc_node", ("learner", "checkpoint", "path", "rate", "seed"))
@@ -42,6 +44,8 @@ ARGUMENTS: Final[dict[str, tuple[type, str]]] = {
     "seed": (int, "Seed of leg phases, random faults and the planner's samples"),
     "rate": (float, "Control rate, Hz"),
     "real_time_factor": (float, "Simulated seconds per second"),
+    "terrain": (str, "Ground: carpet, styrofoam, turf or gravel"),
+    "sensors": (str, "Imperfections of the sensors: ideal, or real; exceptions follow it, as in real,delay=0"),
     "learner": (str, "Learner: grbal adapts, mb does not"),
     "checkpoint": (str, "File of the prior, *.safetensors, in place of the shipped one"),
     "path": (str, "Path to follow: straight, left, right, zigzag or figure_eight"),

@@ -90,7 +90,7 @@ class Physics:
         client.setCollisionFilterGroupMask(plane, -1, _SMOOTH, _SMOOTH)
         self._rough_ground: int | None = None
         self._payload: tuple[int, int] | None = None
-        self._payload_place = [0.0, 0.0, 0.0]
+        self._payload_place = (0.0, 0.0, 0.0)
         self._lost: set[int] = set()
         self.robot = load_robot(client, robot, (0.0, 0.0, robot.standing_height))
         for link in (-1, *CRANKS, *_LEGS):
