@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,6 +14,7 @@ import pytest
 
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.episodes import Episode
+from mbmrl_sim import calibration
 from mbmrl_sim.exclusive import hold
 
 Run = Callable[..., tuple[int, str, str]]
@@ -52,6 +55,9 @@ RUNS = [
     (["--rate", "nan"], "a control rate of nan Hz is not reachable"),
     (["--rate", "10"], "the prior predicts at 20 Hz, not at 10 Hz"),
     (["--rate", "1000"], "parameter 'rate' is 1000.0: input should be less than or equal to 200"),
+    (["--terrain", "ice"], "unknown terrain 'ice': allowed is carpet, styrofoam, turf, gravel"),
+    (["--sensors", "none"], "unknown sensors 'none': allowed is ideal, real"),
+    (["--sensors", "real,delay=-1"], "'delay=-1' is no imperfection"),
     (["--checkpoint", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
     (["--checkpoint", "{files}"], "there is no checkpoint {files}"),
     (["--checkpoint", "{files}/cut.safetensors"], "{files}/cut.safetensors is cut or no safetensors file"),
@@ -60,13 +66,14 @@ RUNS = [
     (["--checkpoint", "{files}/fast.safetensors"], "the prior predicts at 50 Hz, not at 20 Hz"),
 ]
 FAULTS = [
-    (["--fault", "leg_loss"], "a fault is written KIND[:LEG]@T, such as leg_loss:4@10, not 'leg_loss'"),
-    (["--fault", "leg_loss:4"], "a fault is written KIND[:LEG]@T"),
-    (["--fault", "leg_loss:four@10"], "a fault is written KIND[:LEG]@T"),
-    (["--fault", "leg_loss@-1"], "a fault is written KIND[:LEG]@T"),
-    (["--fault", ""], "a fault is written KIND[:LEG]@T"),
+    (["--fault", "leg_loss"], "a fault is written KIND[:VALUE,...]@T, such as leg_loss:4@10"),
+    (["--fault", "leg_loss:4"], "a fault is written KIND[:VALUE,...]@T"),
+    (["--fault", "leg_loss:four@10"], "a fault is written KIND[:VALUE,...]@T"),
+    (["--fault", "leg_loss@-1"], "a fault is written KIND[:VALUE,...]@T"),
+    (["--fault", ""], "a fault is written KIND[:VALUE,...]@T"),
     (["--fault", "rust@3"], "unknown fault kind 'rust': allowed is leg_loss"),
     (["--fault", "leg_loss:9@3"], "there is no leg 9: allowed is 0 to 5"),
+    (["--fault", "payload:80@3"], "magnitude of payload is 80: allowed is 0.1 to 60 g"),
     (["--fault", "leg_loss:4@30"], "the fault at 30 s comes after the run of 30 s"),
     (["--duration", "5"], "the fault at 10 s comes after the run of 5 s"),
 ]
@@ -74,6 +81,13 @@ OTHERS = [
     (["fault", "rust"], "unknown fault kind 'rust': allowed is leg_loss"),
     (["fault", "leg_loss", "--leg", "9"], "there is no leg 9: allowed is 0 to 5, or -1 for a random one"),
     (["fault", "--leg", "-2"], "there is no leg -2"),
+    (["fault", "slope", "--magnitude", "40"], "magnitude of slope is 40: allowed is -25 to 25 degrees"),
+    (["fault", "payload", "--leg", "2"], "payload takes no leg"),
+    (["collect", "--faults", "leg_loss,rust"], "unknown fault kind 'rust'"),
+    (["collect", "--legs", "0,9"], "there is no leg 9"),
+    (["collect", "--terrains", "carpet,ice"], "unknown terrain 'ice'"),
+    (["collect", "--sensors", "bad"], "unknown sensors 'bad'"),
+    (["bench", "--only", "planning"], "unknown part 'planning': allowed is simulator"),
     (["collect", "--rate", "0"], "a control rate of 0 Hz is not reachable"),
     (["collect", "--prior", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
     (["collect", "--prior", "{files}/fast.safetensors"], "the prior predicts at 50 Hz, not at 20 Hz"),
@@ -176,3 +190,18 @@ def test_episodes_are_collected(mbmrl: Run, folder: Path) -> None:
     names = sorted(path.name for path in (folder / "data").iterdir())
     assert names == ["03000000.npz", "03000001.npz"]
     assert len(Episode.load(folder / "data" / names[0]).action) == 20
+
+
+def test_calibration_is_told_and_checked(mbmrl: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walks = dict(calibration.TARGETS)
+    monkeypatch.setattr(calibration, "calibrate", lambda *_: iter(walks.items()))
+    code, output, errors = mbmrl("calibrate", "--check", "--json", "--out", "table.md")
+    assert code == 0
+    assert [entry["name"] for entry in json.loads(output)["terrains"]] == list(calibration.TARGETS)
+    assert "| carpet |" in errors
+    assert (folder / "table.md").read_text().count("+0%") == 8
+    walks["turf"] = replace(walks["turf"], path_per_rev=0.1)
+    code, _, errors = mbmrl("calibrate", "--check")
+    assert code == 1
+    assert "off by more than 15%: turf" in errors
+    assert mbmrl("calibrate")[0] == 0
