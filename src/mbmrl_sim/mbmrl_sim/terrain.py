@@ -47,7 +47,9 @@ TERRAINS: Final = {
     "turf": Terrain(
         foot_friction=0.195, body_friction=0.601, stiffness=222.0, damping=2.59, roughness=0.001, grain=0.0198
     ),
-    "gravel": Terrain(foot_friction=0.35, body_friction=0.3, stiffness=400.0, damping=4.0, roughness=0.003),
+    "gravel": Terrain(
+        foot_friction=0.114, body_friction=0.504, stiffness=585.0, damping=16.9, roughness=0.002, grain=0.0419
+    ),
 }
 """Presets by name, calibrated with the recorded walks of the real robot (see `calibration`)."""
 DEFAULT_TERRAIN: Final = "carpet"
