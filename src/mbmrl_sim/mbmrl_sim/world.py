@@ -294,7 +294,9 @@ class World:
         """Measure now, and tell which action was in force since the last measurement."""
         shift = self._effects.value(POSE_MISCALIBRATION, self.time)
         state = self._sensors.measure(self._true_state(), shift)
-        action, duration = self._action, sum(steps for _, steps in self._in_force)
+        # What has arrived this instant was not in force yet.
+        action = self._in_force[-1][0] if self._in_force else self._action
+        duration = sum(steps for _, steps in self._in_force)
         if any(past is not action for past, _ in self._in_force):
             # Of several actions their mean, so that what came late or not at all leaves true transitions.
             action = np.sum([past * steps for past, steps in self._in_force], axis=0) / duration
