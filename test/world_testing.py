@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mbmrl_sim.state import Array
+from mbmrl_sim.state import Array, Observation
 from mbmrl_sim.world import World, random_action
 
 STAND: Final = np.zeros(2)
@@ -19,6 +19,25 @@ def random_actions(count: int) -> Array:
     """Actions of the whole range, always the same ones."""
     rng = np.random.default_rng(1)
     return np.array([random_action(rng, 0.0) for _ in range(count)])
+
+
+class _Phases:
+    """Stands in for the world's random generator, and so chooses the leg phases of the next episode."""
+
+    def __init__(self, *phases: float) -> None:
+        self._phases = np.array(phases)
+
+    def uniform(self, low: float, high: float, size: int) -> Array:
+        return self._phases
+
+
+def place_legs(world: World, left: float, right: float) -> Observation:
+    """Start an episode with the legs of each side at a phase."""
+    rng = world._rng
+    world._rng = _Phases(left, right)  # type: ignore[assignment]
+    first = world.reset()
+    world._rng = rng
+    return first
 
 
 def states(world: World, actions: Any) -> Array:
@@ -42,3 +61,9 @@ def support(world: World, steps: int = 50) -> Array:
             normal, along, across = (np.array(contact[place]) for place in (7, 11, 13))
             total += contact[9] * normal + contact[10] * along + contact[12] * across
     return total / steps
+
+
+def gravity(world: World) -> list[float]:
+    """Acceleration of gravity that acts on the robot, m/s^2."""
+    parameters = world.physics.client.getPhysicsEngineParameters()
+    return [parameters[f"gravityAcceleration{axis}"] for axis in "XYZ"]

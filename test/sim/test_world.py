@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
-from typing import Any
 
 import numpy as np
 import pytest
 
 from mbmrl_sim.bullet import pybullet
-from mbmrl_sim.faults import ANY_LEG, Fault, FaultError
-from mbmrl_sim.robot import RobotParameters, side_of, vary
+from mbmrl_sim.faults import Fault
+from mbmrl_sim.robot import RobotParameters, vary
 from mbmrl_sim.state import (
     ANGULAR_VELOCITY,
     BATTERY,
@@ -29,45 +26,13 @@ from mbmrl_sim.state import (
     angle,
     mirror,
 )
-from mbmrl_sim.world import PHYSICS_STEP, World, random_action, substeps
-
-STAND = np.zeros(2)
-WALK = np.array([30.0, 30.0])
-NewWorld = Callable[..., World]
-
-
-@pytest.fixture
-def new_world() -> Iterator[NewWorld]:
-    """Makes worlds, which are freed at the end of the test."""
-    with ExitStack() as worlds:
-        yield lambda *args, **settings: worlds.enter_context(closing(World(*args, **settings)))
-
-
-def random_actions(count: int) -> Array:
-    """Actions of the whole range, always the same ones."""
-    rng = np.random.default_rng(1)
-    return np.array([random_action(rng, 0.0) for _ in range(count)])
-
-
-def states(world: World, actions: Any) -> Array:
-    """States after each action, shape (n, 24)."""
-    return np.array([world.step(action).state for action in actions])
+from mbmrl_sim.world import PHYSICS_STEP, World, substeps
+from world_testing import STAND, WALK, NewWorld, place_legs, random_actions, states
 
 
 def kinetic_energy(world: World, observation: Observation) -> float:
     """Energy of the body's movement, J."""
     return 0.5 * world.physics.mass * float(np.sum(observation.state[LINEAR_VELOCITY] ** 2))
-
-
-def contact_free_steps(world: World, leg: int, actions: Any) -> list[bool]:
-    """Whether a leg had no contact, for each physics step."""
-    free = []
-    for action in actions:
-        world.apply(action)
-        for _ in range(world.substeps):
-            world.advance(1)
-            free.append(world.physics.contacts(leg) == 0)
-    return free
 
 
 def rotation(state: Array) -> Array:
@@ -201,9 +166,7 @@ def test_velocities_are_those_of_the_pose(new_world: NewWorld) -> None:
 
 def test_robot_stands_at_the_height_of_its_legs(new_world: NewWorld) -> None:
     world = new_world()
-    world._rng = Phases(0.0, 0.0)  # type: ignore[assignment]
-    height = world.reset().state[2]
-    assert height == pytest.approx(world.parameters.standing_height, abs=1e-3)
+    assert place_legs(world, 0.0, 0.0).state[2] == pytest.approx(world.parameters.standing_height, abs=1e-3)
 
 
 def test_each_world_has_the_robot_that_it_was_given(new_world: NewWorld) -> None:
@@ -216,16 +179,6 @@ def test_each_world_has_the_robot_that_it_was_given(new_world: NewWorld) -> None
             world.reset()
 
 
-class Phases:
-    """Stands in for the world's random generator, and so chooses the leg phases of the next episode."""
-
-    def __init__(self, left: float, right: float) -> None:
-        self._phases = np.array([left, right])
-
-    def uniform(self, low: float, high: float, size: int) -> Array:
-        return self._phases
-
-
 @pytest.mark.parametrize("lost", [None, 1])
 @pytest.mark.parametrize("phases", [(0.0, np.pi), (-2.0, 0.5)])
 @pytest.mark.parametrize("action", [(30.0, 30.0), (20.0, 40.0)])
@@ -233,9 +186,8 @@ def test_mirrored_robot_moves_like_the_mirror_image(
     new_world: NewWorld, action: tuple[float, float], phases: tuple[float, float], lost: int | None
 ) -> None:
     robot, image = new_world(), new_world()
-    robot._rng, image._rng = Phases(*phases), Phases(*phases[::-1])  # type: ignore[assignment]
-    for world in (robot, image):
-        world.reset()
+    place_legs(robot, *phases)
+    place_legs(image, *phases[::-1])
     if lost is not None:
         robot.inject(Fault(leg=lost))
         image.inject(Fault(leg=lost + 3))
@@ -265,105 +217,6 @@ def test_leg_that_is_longer_carries_more(new_world: NewWorld) -> None:
     leaning, level = new_world(seed=3, parameters=longer_on_the_left), new_world(seed=3)
     rolls = [angle(states(world, [WALK] * 40), ROLL).mean() for world in (leaning, level)]
     assert rolls[0] > rolls[1] + 0.03
-
-
-def test_steep_slope_lets_the_robot_slide(new_world: NewWorld) -> None:
-    """Feet hold up to the angle of their friction, about 22 degrees."""
-    slid = []
-    for degrees in (10.0, 35.0):
-        world = new_world(seed=2, slope=(np.radians(degrees), np.pi))
-        rested = states(world, [STAND] * 20)
-        slid.append(rested[-1, 0] - rested[0, 0])
-    assert abs(slid[0]) < 0.01
-    assert slid[1] > 0.2
-
-
-# Faults
-
-
-@pytest.mark.parametrize("leg", range(6))
-def test_lost_leg_has_neither_mass_nor_contact_from_that_instant_on(new_world: NewWorld, leg: int) -> None:
-    world = new_world(seed=2)
-    while not world.physics.contacts(leg):
-        world.apply(WALK)
-        world.advance(1)
-    intact = world.physics.mass
-    fault = world.inject(Fault(leg=leg))
-    assert world.physics.contacts(leg) == 0
-    assert intact - world.physics.mass == pytest.approx(world.parameters.leg_mass, abs=1e-9)
-    assert (fault.leg, fault.since) == (leg, world.time)
-    assert world.faults == (fault,)
-    assert all(contact_free_steps(world, leg, [WALK] * 10))
-    # It still turns with its side: the gear does not know.
-    assert world.physics.leg_angles[2 + leg] == pytest.approx(world.physics.leg_angles[side_of(leg)], abs=0.05)
-
-
-@pytest.mark.parametrize("leg", range(6))
-def test_cleared_fault_restores_mass_and_contact(new_world: NewWorld, leg: int) -> None:
-    world = new_world(seed=2)
-    intact = world.physics.mass
-    fault = world.inject(Fault(leg=leg))
-    states(world, [WALK] * 5)
-    assert world.clear_faults() == (fault,)
-    assert world.physics.mass == intact
-    assert world.faults == ()
-    assert not all(contact_free_steps(world, leg, [WALK] * 10))
-
-
-def test_lost_leg_changes_the_walk(new_world: NewWorld) -> None:
-    intact, lame = new_world(seed=2), new_world(seed=2)
-    lame.inject(Fault(leg=0))
-    difference = states(intact, [WALK] * 20)[-1] - states(lame, [WALK] * 20)[-1]
-    assert np.linalg.norm(difference[POSITION]) > 0.01
-
-
-@pytest.mark.parametrize("leg", range(6))
-def test_fault_cleared_at_once_leaves_the_intact_trajectory(new_world: NewWorld, leg: int) -> None:
-    """Not bit for bit: the feet's contacts are made anew, so the solver meets them in another order."""
-    intact, repaired = new_world(seed=3), new_world(seed=3)
-    actions = random_actions(8)
-    for world in (intact, repaired):
-        states(world, actions[:5])
-    repaired.inject(Fault(leg=leg))
-    repaired.clear_faults()
-    difference = np.abs(states(intact, actions[5:]) - states(repaired, actions[5:]))
-    assert difference[:, POSITION].max() < 1e-5
-
-
-def test_fault_of_the_leg_that_the_solver_meets_last_leaves_no_trace_at_all(new_world: NewWorld) -> None:
-    """Then the order stays, so this shows that the fault restores each number that it changed."""
-    intact, repaired = new_world(seed=3), new_world(seed=3)
-    actions = random_actions(30)
-    for world in (intact, repaired):
-        states(world, actions[:10])
-    repaired.inject(Fault(leg=5))
-    repaired.clear_faults()
-    np.testing.assert_array_equal(states(intact, actions[10:]), states(repaired, actions[10:]))
-
-
-def test_robot_without_legs_lies_on_its_belly_and_rises_when_repaired(new_world: NewWorld) -> None:
-    world = new_world(seed=1)
-    standing = world.observe().state[2]
-    for _ in range(6):
-        world.inject()
-    belly = states(world, [WALK] * 20)[-1]
-    assert belly[2] == pytest.approx(world.parameters.body_size[2] / 2, abs=1e-3)
-    assert np.linalg.norm(belly[LINEAR_VELOCITY]) < 0.01
-    assert len(world.clear_faults()) == 6
-    rising = states(world, [WALK] * 40)[:, 2]
-    # Feet that appear within the ground lift the robot, and do not throw it.
-    assert rising.max() < world.parameters.standing_height + world.parameters.foot_radius
-    assert rising.mean() > belly[2] + 0.5 * (standing - belly[2])
-
-
-def test_impossible_fault_changes_nothing(new_world: NewWorld) -> None:
-    world = new_world()
-    world.inject(Fault(leg=2))
-    before = world.physics.mass, world.faults
-    for kind, leg in (("", 2), ("", 9), ("rust", ANY_LEG)):
-        with pytest.raises(FaultError):
-            world.inject(Fault(kind, leg))
-    assert (world.physics.mass, world.faults) == before
 
 
 # Episodes and intervals
