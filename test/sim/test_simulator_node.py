@@ -196,10 +196,19 @@ def test_impossible_fault_is_answered_with_a_sentence(start_simulator: StartSimu
         ({"leg": -2}, "there is no leg -2"),
         ({"leg": 2}, "leg 2 (left_rear) is lost already"),
         ({"kind": "rust"}, "unknown fault kind 'rust'"),
+        ({"kind": "payload", "magnitude": 99.0}, "magnitude of payload is 99: allowed is 0.1 to 60 g"),
+        ({"kind": "motor_weak", "magnitude": -0.5}, "magnitude of motor_weak is -0.5: allowed is 0.01 to 0.99"),
+        ({"kind": "battery_low", "magnitude": math.nan}, "magnitude of battery_low is nan: allowed is 0.05 to 1.5 V"),
+        ({"kind": "link", "loss": 95.0}, "loss of link is 95: allowed is 0 to 90 percent"),
+        ({"kind": "slope", "ramp": 1e3}, "ramp of slope is 1000: allowed is 0 to 60 s"),
+        ({"kind": "terrain", "terrain": "ice"}, "unknown terrain 'ice': allowed is "),
     ):
         response = peer.call(InjectFault, "inject_fault", simulator, **fields)
         assert not response.success
         assert response.message.startswith(words)
+    arrays = peer.record(FaultArray, "faults", qos.LATCHED)
+    peer.spin_until(lambda: arrays, simulator)
+    assert list(arrays[-1].faults) == [fine.fault]
 
 
 def test_late_joiner_learns_of_the_faults_in_force(start_simulator: StartSimulator, peer: Peer) -> None:
@@ -223,6 +232,63 @@ def test_faults_are_undone_and_said_to_be(start_simulator: StartSimulator, peer:
     assert (response.success, response.message) == (True, "undone: leg_loss:0, leg_loss:3")
     peer.spin_until(lambda: not arrays[-1].faults, simulator)
     assert peer.call(InjectFault, "inject_fault", simulator, leg=3).success
+
+
+def test_fault_with_values_is_listed_acts_and_is_undone(start_simulator: StartSimulator, peer: Peer) -> None:
+    simulator = start_simulator()
+    states = peer.record(RobotState, "robot_state", EVERY_STATE)
+    arrays = peer.record(FaultArray, "faults", qos.LATCHED)
+    peer.spin_until(lambda: states, simulator)
+    charged = states[-1].battery_voltage
+    low = {"kind": "battery_low", "magnitude": 0.8, "ramp": 0.3}
+    load = {"kind": "payload", "magnitude": 20.0, "x": 0.03, "ramp": 0.3}
+    injected = [peer.call(InjectFault, "inject_fault", simulator, **fault) for fault in (load, low)]
+    assert [(one.success, one.message) for one in injected] == [
+        (True, "in force: payload:magnitude=20,x=0.03,ramp=0.3"),
+        (True, "in force: battery_low:magnitude=0.8,ramp=0.3"),
+    ]
+    for request, response in zip((load, low), injected, strict=True):
+        assert request.items() <= {name: getattr(response.fault, name) for name in request}.items()
+        assert nanoseconds(response.fault.since) > 0
+    peer.spin_until(lambda: arrays and len(arrays[-1].faults) == 2, simulator)
+    assert list(arrays[-1].faults) == [injected[1].fault, injected[0].fault]
+
+    full = nanoseconds(injected[1].fault.since) + 320_000_000
+    peer.spin_until(lambda: nanoseconds(states[-1].header.stamp) > full, simulator)
+    assert states[-1].battery_voltage == pytest.approx(charged - 0.8, abs=0.02)
+    assert min(state.battery_voltage for state in states) > charged - 0.85
+    growing = [state.battery_voltage for state in states if charged - 0.75 < state.battery_voltage < charged - 0.05]
+    assert growing == sorted(growing, reverse=True)
+    assert len(growing) >= 3
+    undone = peer.call(ClearFaults, "clear_faults", simulator).message
+    assert undone == "undone: battery_low:magnitude=0.8,ramp=0.3, payload:magnitude=20,x=0.03,ramp=0.3"
+    peer.spin_until(lambda: not arrays[-1].faults, simulator)
+    seen = len(states)
+    peer.spin_until(lambda: len(states) > seen + 1, simulator)
+    assert states[-1].battery_voltage == pytest.approx(charged, abs=0.02)
+
+
+# Ground and sensors
+
+
+def test_steep_ground_lets_the_robot_slide_down(start_simulator: StartSimulator, peer: Peer) -> None:
+    states = peer.record(RobotState, "robot_state", EVERY_STATE)
+    simulator = start_simulator(terrain="carpet", slope=25.0, slope_direction=-90.0)
+    peer.spin_until(lambda: states and states[-1].pose.position.y > 0.1, simulator)
+    assert abs(states[-1].pose.position.x) < 0.05
+
+
+def test_sensors_that_are_not_ideal_measure_at_jittered_times_in_steps(
+    start_simulator: StartSimulator, peer: Peer
+) -> None:
+    states = peer.record(RobotState, "robot_state", EVERY_STATE)
+    simulator = start_simulator(sensors="real,jitter=0.004,battery_resolution=0.25", terrain="gravel")
+    peer.spin_until(lambda: len(states) >= 15, simulator)
+    intervals = np.diff([nanoseconds(state.header.stamp) for state in states]) * 1e-9
+    np.testing.assert_allclose([state.interval for state in states[1:]], intervals, atol=1e-9)
+    assert len(set(intervals.round(6))) > 3
+    assert intervals.mean() == pytest.approx(0.05, rel=0.1)
+    assert {state.battery_voltage % 0.25 for state in states} == {0.0}
 
 
 def test_reset_starts_a_new_episode_of_an_intact_robot(start_simulator: StartSimulator, peer: Peer) -> None:
@@ -275,6 +341,10 @@ def test_second_simulator_on_the_domain_is_refused(start_simulator: StartSimulat
         (("-p", "rate:=0.0"), ("parameter 'rate' is 0.0", "greater than or equal to 5")),
         (("-p", "rate:=7.0"), ("control rate of 7 Hz is not reachable",)),
         (("-p", "seed:=1.5"), ("parameter 'seed' is 1.5", "integer")),
+        (("-p", "terrain:=ice"), ("unknown terrain 'ice'", "allowed is carpet")),
+        (("-p", "slope:=40.0"), ("parameter 'slope' is 40.0", "less than or equal to 25")),
+        (("-p", "sensors:=perfect"), ("unknown sensors 'perfect'", "allowed is ideal, real")),
+        (("-p", "sensors:=real,delay=1e30"), ("'delay=1e30' is impossible", "delay=0 to 100")),
         (("-p", "rate"), ("ROS arguments were refused", "-p rate")),
         (("--params-file", "no_such_file.yaml"), ("ROS arguments were refused", "no_such_file.yaml")),
         (("--nonsense",), ("ROS arguments were refused", "--nonsense")),
