@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mbmrl_control.evaluation.figures import RECOVERY_WINDOW, recovery_time, summarise
-from mbmrl_control.evaluation.record import STATE_NAMES, Record, Tick
+from mbmrl_control.evaluation.record import STATE_NAMES, Record, RecordError, Tick
 from mbmrl_control.planning.follower import PathTracker
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import make_path
@@ -152,7 +152,7 @@ def test_run_without_any_command_has_no_rate() -> None:
 
 def test_ticks_are_written_one_a_row(tmp_path: Path) -> None:
     run = record()
-    run.write_csv(tmp_path / "ticks.csv", run.track(PathTracker(make_path("straight"), PathCost())))
+    run.write(tmp_path, run.track(PathTracker(make_path("straight"), PathCost())))
     with (tmp_path / "ticks.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(TIME)
@@ -163,3 +163,46 @@ def test_ticks_are_written_one_a_row(tmp_path: Path) -> None:
     assert (rows[10]["lost_legs"], rows[-1]["lost_legs"]) == ("", "4")
     assert (rows[10]["commanded"], rows[-1]["commanded"]) == ("0", "1")
     assert float(rows[-1]["cross_track_m"]) == pytest.approx(0.025, abs=1e-4)
+
+
+@pytest.mark.parametrize("fault", [True, False])
+@pytest.mark.parametrize("origin", [None, np.array([0.1, 0.02, 0.5])])
+def test_record_that_is_written_is_read(tmp_path: Path, fault: bool, origin: Array | None) -> None:
+    run = record(fault)
+    run.origin = origin
+    tracking = run.track(PathTracker(make_path("straight"), PathCost()))
+    run.write(tmp_path, tracking)
+    read = Record.read(tmp_path)
+    assert (read.learner, read.path, read.seed, read.rate, read.fault) == ("grbal", "straight", 7, 20.0, run.fault)
+    assert read.fault_time == run.fault_time
+    np.testing.assert_allclose(read.states, run.states, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(read.time, run.time, atol=1e-6)
+    assert [tick.lost_legs for tick in read.ticks] == [tick.lost_legs for tick in run.ticks]
+    for name in ("commanded", "prior_error", "adapted_error", "adaptation_time", "planning_time"):
+        np.testing.assert_allclose(read.array(name), run.array(name))
+    again = read.track(PathTracker(make_path("straight"), PathCost()))
+    np.testing.assert_allclose(again["cross_track"], tracking["cross_track"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("run.json", None, "holds no run: there is no run.json"),
+        ("ticks.csv", None, "holds no run: there is no ticks.csv"),
+        ("run.json", "{", "run.json tells of no run"),
+        ("run.json", "[]", "run.json tells of no run"),
+        ("run.json", "{}", "run.json tells of no run"),
+        ("ticks.csv", "", "ticks.csv is empty"),
+        ("ticks.csv", "time_s,interval_s\n0,0\n", "ticks.csv is no record of a run"),
+        ("ticks.csv", "\x00\n\x00", "ticks.csv is no record of a run"),
+    ],
+)
+def test_damaged_record_is_refused(tmp_path: Path, file: str, content: str | None, sentence: str) -> None:
+    run = record()
+    run.write(tmp_path, run.track(PathTracker(make_path("straight"), PathCost())))
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_text(content)
+    with pytest.raises(RecordError, match=sentence):
+        Record.read(tmp_path)

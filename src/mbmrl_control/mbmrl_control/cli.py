@@ -129,6 +129,33 @@ def demo(
 
 
 @app.command()
+def render(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, as demo writes it.")],
+    out: Annotated[Path | None, typer.Option(help="File, .mp4 or .gif; RUN/robot.mp4 where not given.")] = None,
+) -> None:
+    """Render the robot as it walked in a recorded run."""
+    from mbmrl_control.evaluation.film import SUFFIXES, film
+    from mbmrl_control.evaluation.record import Record
+    from mbmrl_control.planning.follower import PathTracker
+    from mbmrl_control.tasks.cost import PathCost
+    from mbmrl_control.tasks.paths import make_path
+
+    file = out or run / "robot.mp4"
+    if file.suffix not in SUFFIXES:
+        _refuse(f"a film ends in {' or '.join(SUFFIXES)}, not {file.name!r}")
+    try:
+        record = Record.read(run)
+        tracker = PathTracker(make_path(record.path), PathCost())
+    except ValueError as error:
+        _refuse(error)
+    if not file.absolute().parent.is_dir():
+        _refuse(f"there is no folder {file.parent}")
+    record.track(tracker)
+    film(record, tracker.reference(), file, console)
+    console.print(f"written: {file}")
+
+
+@app.command()
 def sim(
     path: PathName = "figure_eight",
     learner: Learner = "grbal",

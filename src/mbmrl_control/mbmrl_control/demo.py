@@ -19,6 +19,7 @@ from rich.text import Text
 
 from mbmrl_control.evaluation import pictures, report
 from mbmrl_control.evaluation.figures import summarise
+from mbmrl_control.evaluation.film import film
 from mbmrl_control.evaluation.record import Record
 from mbmrl_control.graph import SIM
 from mbmrl_control.monitor_node import MonitorNode
@@ -163,12 +164,12 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
     tracking = record.track(tracker)
     summary = summarise(record, tracking, settings.duration)
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    record.write_csv(folder / "ticks.csv", tracking)
+    record.write(folder, tracking)
     console.print(report.table(summary))
-    reference, _ = tracker.to_odom(path.points, path.headings)
+    reference = tracker.reference()
     pictures.plot(record, tracking, reference, path.closed, folder / "plot.png")
     if settings.film:
-        pictures.film(record, reference, folder / "robot.mp4", console)
+        film(record, reference, folder / "robot.mp4", console)
     written = ", ".join(sorted(file.name for file in folder.iterdir() if file.is_file()))
     console.print(f"written: {folder}/ ({written})")
     return summary

@@ -41,12 +41,13 @@ def connect(gui: bool = False) -> Any:
     return client
 
 
-def load_robot(client: Any, parameters: RobotParameters, position: Any = (0.0, 0.0, 0.0)) -> int:
+def load_robot(client: Any, parameters: RobotParameters, position: Any = (0.0, 0.0, 0.0), visible: bool = True) -> int:
     """Load the robot; joints 0 and 1 are the cranks, 2 to 7 the hips of legs 0 to 5."""
+    flags = pybullet.URDF_USE_INERTIA_FROM_FILE | (0 if visible else pybullet.URDF_IGNORE_VISUAL_SHAPES)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "millirobot.urdf"
         path.write_text(urdf(parameters))
-        return int(client.loadURDF(str(path), list(position), flags=pybullet.URDF_USE_INERTIA_FROM_FILE))
+        return int(client.loadURDF(str(path), list(position), flags=flags))
 
 
 def joint_of_leg(leg: int) -> int:
@@ -61,6 +62,7 @@ class Physics:
         """Open the world; `build` fills it. A physics step is taken in a number of equal parts."""
         self.parameters = parameters
         self._parts = parts
+        self._gui = gui
         self.client = connect(gui)
         self.robot = -1
 
@@ -92,7 +94,7 @@ class Physics:
         self._payload: tuple[int, int] | None = None
         self._payload_place = (0.0, 0.0, 0.0)
         self._lost: set[int] = set()
-        self.robot = load_robot(client, robot, (0.0, 0.0, robot.standing_height))
+        self.robot = load_robot(client, robot, (0.0, 0.0, robot.standing_height), self._gui)
         for link in (-1, *CRANKS, *_LEGS):
             client.changeDynamics(
                 self.robot, link, jointDamping=0.0, linearDamping=0.0, angularDamping=0.0, restitution=0.0

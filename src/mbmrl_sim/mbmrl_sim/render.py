@@ -1,98 +1,260 @@
-"""Pictures of the robot without a screen, from recorded states."""
+"""Pictures of the robot without a screen, from recorded states; and the window where there is a screen."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Set
-from pathlib import Path
-from typing import Final
+import ctypes
+import math
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+from typing import Any, Final
 
-import matplotlib.image
 import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFilter
 from numpy.typing import NDArray
 
 from mbmrl_sim.bullet import pybullet
 from mbmrl_sim.physics import connect, joint_of_leg, load_robot
-from mbmrl_sim.robot import RobotParameters
+from mbmrl_sim.robot import LEG_COLOURS, LOST_LEG_COLOUR, RobotParameters, side_of
 from mbmrl_sim.state import LEFT_PHASE, PITCH, POSITION, RIGHT_PHASE, ROLL, YAW, Array, angle
 
 Image = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+FIELD_OF_VIEW: Final = 40.0
+"""Angle between the lower and the upper edge of a picture, degrees."""
+_DISTANCE: Final = 0.42
+"""From the camera to the robot, m."""
+_VIEW: Final = {"yaw": 40.0, "pitch": -32.0, "roll": 0.0, "upAxisIndex": 2}
+_TARGET_HEIGHT: Final = 0.015
+_NEAR, _FAR = 0.02, 5.0
 
 _TILE: Final = 0.05
 """Length of a tile of the ground, m."""
-_PIXELS_PER_METRE: Final = 400
-_GROUND_COLOURS: Final = (np.array([232, 230, 222]), np.array([218, 216, 206]))
-_PATH_COLOUR: Final = np.array([70, 110, 200])
-_LOST_COLOUR: Final = (0.9, 0.1, 0.1, 0.15)
-_VIEW: Final = {"distance": 0.42, "yaw": 40.0, "pitch": -35.0, "roll": 0.0, "upAxisIndex": 2}
+_TILE_COLOURS: Final = (np.array([208, 204, 194]), np.array([232, 229, 221]))
+_TILE_TINTS: Final = np.linspace(*_TILE_COLOURS, 256).astype(np.uint8)
+"""What lies between the colours of two tiles, shape (256, 3): the ground is not drawn finer than a pixel."""
+_SUN: Final = np.array([0.25, -0.45, 1.0])
+"""Direction to the light."""
+_SHADOW: Final = (70, 66, 60)
+_SHADOW_DEPTH: Final = 0.55
+_SHADOW_BLUR: Final = 0.008
+"""Share of a picture's height over which a shadow fades."""
+_LEAST_STEP: Final = 1e-4
+"""Points of a line that are nearer than this to the one before are left out, m."""
 
 
-def _ground_texture(low: Array, high: Array, path: Array) -> Image:
-    """Tiles between two corners, shape (2,), m, with a path, shape (n, 2), m, drawn on them."""
-    width, height = np.ceil((high - low) * _PIXELS_PER_METRE).astype(int)
-    x = low[0] + (np.arange(width) + 0.5) / _PIXELS_PER_METRE
-    y = high[1] - (np.arange(height) + 0.5) / _PIXELS_PER_METRE
-    dark = (np.floor(x / _TILE)[None, :] + np.floor(y / _TILE)[:, None]) % 2 > 0
-    texture = np.where(dark[..., None], _GROUND_COLOURS[1], _GROUND_COLOURS[0])
-    columns = ((path[:, 0] - low[0]) * _PIXELS_PER_METRE).astype(int)
-    rows = ((high[1] - path[:, 1]) * _PIXELS_PER_METRE).astype(int)
-    for row_shift in (-1, 0, 1):
-        for column_shift in (-1, 0, 1):
-            drawn_rows, drawn_columns = rows + row_shift, columns + column_shift
-            inside = (drawn_rows >= 0) & (drawn_rows < height) & (drawn_columns >= 0) & (drawn_columns < width)
-            texture[drawn_rows[inside], drawn_columns[inside]] = _PATH_COLOUR
-    return texture.astype(np.uint8)
+@dataclass(frozen=True)
+class Line:
+    """A line that lies on the ground.
 
-
-def render(
-    states: Array,
-    lost_legs: list[Set[int]],
-    path: Array,
-    width: int = 480,
-    height: int = 360,
-    parameters: RobotParameters | None = None,
-) -> Iterator[Image]:
-    """Draw states, seen by a camera that follows the robot.
-
-    Args:
-        states: States, shape (n, 24).
-        lost_legs: For each state the legs that are lost; they are drawn pale.
-        path: Reference path to draw on the ground, shape (m, 2), m, odom.
-        width: Of a picture, pixels.
-        height: Of a picture, pixels.
-        parameters: The robot; the default one where None.
-
-    Yields:
-        Pictures, shape (height, width, 3).
+    Attributes:
+        points: Shape (n, 2), m, odom.
+        colour: Red, green and blue, 0 to 255.
+        width: m.
     """
-    client = connect()
-    margin = 1.0
-    low, high = states[:, :2].min(0) - margin, states[:, :2].max(0) + margin
-    corners = [[low[0], low[1], 0], [high[0], low[1], 0], [high[0], high[1], 0], [low[0], high[1], 0]]
-    shape = client.createVisualShape(
-        pybullet.GEOM_MESH,
-        vertices=corners,
-        indices=[0, 1, 2, 0, 2, 3],
-        uvs=[[0, 1], [1, 1], [1, 0], [0, 0]],
-        normals=[[0, 0, 1]] * 4,
-    )
-    ground = client.createMultiBody(baseVisualShapeIndex=shape)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "ground.png"
-        matplotlib.image.imsave(file, _ground_texture(low, high, path))
-        client.changeVisualShape(ground, -1, textureUniqueId=client.loadTexture(str(file)))
-    robot = load_robot(client, parameters or RobotParameters())
-    projection = client.computeProjectionMatrixFOV(40.0, width / height, 0.02, 5.0)
-    colours = {data[1]: data[7] for data in client.getVisualShapeData(robot)}
-    for state, lost in zip(states, lost_legs, strict=True):
-        orientation = client.getQuaternionFromEuler([float(angle(state, pair)) for pair in (ROLL, PITCH, YAW)])
-        client.resetBasePositionAndOrientation(robot, state[POSITION].tolist(), orientation)
+
+    points: Array
+    colour: Colour
+    width: float = 0.004
+
+    @property
+    def edges(self) -> tuple[Array, Array]:
+        """Its left and its right edge, shape (m, 2) each, m; without points where it has no length."""
+        points = np.asarray(self.points, dtype=float).reshape(-1, 2)
+        far = np.linalg.norm(np.diff(points, axis=0), axis=1) > _LEAST_STEP
+        points = points[np.concatenate([[True], far])] if len(points) else points
+        if len(points) < 2:
+            return points[:0], points[:0]
+        along = np.gradient(points, axis=0)
+        length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), _LEAST_STEP)
+        left = np.stack([-along[:, 1], along[:, 0]], axis=1) / length * self.width / 2
+        return points + left, points - left
+
+
+class Scene:
+    """A robot on tiled ground without an end, seen by a camera that follows it.
+
+    PyBullet draws the robot alone, since it takes many times as long to draw the ground too.
+    """
+
+    def __init__(
+        self,
+        width: int = 480,
+        height: int = 360,
+        distance: float = _DISTANCE,
+        samples: int = 2,
+        parameters: RobotParameters | None = None,
+    ) -> None:
+        """Make ready; `close` frees what it takes.
+
+        Args:
+            width: Of a picture, pixels.
+            height: Of a picture, pixels.
+            distance: From the camera to the robot, m.
+            samples: Points along each side of a pixel whose mean it is: 1 is quick, 2 is smooth.
+            parameters: The robot; the default one where None.
+        """
+        self._samples = samples
+        self._distance = distance
+        self._size = width * samples, height * samples
+        self._robot_parameters = parameters or RobotParameters()
+        self._client = connect()
+        self._robot = load_robot(self._client, self._robot_parameters)
+        self._projection = self._client.computeProjectionMatrixFOV(FIELD_OF_VIEW, width / height, _NEAR, _FAR)
+        self._seen, self._contrast = self._ground_seen()
+
+    def close(self) -> None:
+        """Free the PyBullet world."""
+        self._client.disconnect()
+
+    def __enter__(self) -> Scene:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Free the PyBullet world."""
+        self.close()
+
+    def draw(self, state: Array, lost_legs: Set[int] = frozenset(), lines: Iterable[Line] = ()) -> Image:
+        """Draw a state.
+
+        Args:
+            state: Shape (24,).
+            lost_legs: Legs that are lost; they are drawn pale.
+            lines: What is drawn on the ground, the last one on top.
+
+        Returns:
+            The picture, shape (height, width, 3).
+        """
+        self._pose_robot(state)
+        target = np.array([*state[:2], _TARGET_HEIGHT])
+        view = self._client.computeViewMatrixFromYawPitchRoll(target.tolist(), self._distance, **_VIEW)
+        ground = PIL.Image.fromarray(_TILE_TINTS[self._tiles(target[:2])])
+        canvas = PIL.ImageDraw.Draw(ground)
+        for line in lines:
+            for polygon in self._polygons(line, view):
+                canvas.polygon(polygon, fill=line.colour)
+        self._cast_shadow(ground, state, view)
+        picture = self._place_robot(np.asarray(ground), view, lost_legs)
+        return np.asarray(PIL.Image.fromarray(picture).reduce(self._samples))
+
+    def _pose_robot(self, state: Array) -> None:
+        client = self._client
+        self._orientation = client.getQuaternionFromEuler([float(angle(state, pair)) for pair in (ROLL, PITCH, YAW)])
+        client.resetBasePositionAndOrientation(self._robot, state[POSITION].tolist(), self._orientation)
         phases = (float(angle(state, LEFT_PHASE)), float(angle(state, RIGHT_PHASE)))
         for leg in range(6):
-            joint = joint_of_leg(leg)
-            client.resetJointState(robot, joint, phases[leg // 3])
-            client.changeVisualShape(robot, joint, rgbaColor=_LOST_COLOUR if leg in lost else colours[joint])
-        view = client.computeViewMatrixFromYawPitchRoll([*state[:2].tolist(), 0.01], **_VIEW)
-        pixels = client.getCameraImage(width, height, view, projection, renderer=pybullet.ER_TINY_RENDERER, shadow=1)[2]
-        yield np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)[..., :3]
-    client.disconnect()
+            client.resetJointState(self._robot, joint_of_leg(leg), phases[side_of(leg)])
+
+    def _matrix(self, view: Sequence[float]) -> Array:
+        """From x, y, z, 1 in odom to the picture, shape (4, 4)."""
+        matrix: Array = np.reshape(self._projection, (4, 4)).T @ np.reshape(view, (4, 4)).T
+        return matrix
+
+    def _ground_seen(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Place on the ground that each pixel shows, shape (h, w, 2), m from the target; and how sharp tiles are there.
+
+        The camera only moves along with its target, so both are always the same.
+        """
+        view = self._client.computeViewMatrixFromYawPitchRoll([0.0, 0.0, _TARGET_HEIGHT], self._distance, **_VIEW)
+        width, height = self._size
+        x = (np.arange(width) + 0.5) / width * 2 - 1
+        y = 1 - (np.arange(height) + 0.5) / height * 2
+        pixels = np.stack([*np.meshgrid(x, y), np.ones((height, width))], axis=-1)
+        to_ground = np.linalg.inv(self._matrix(view)[np.ix_((0, 1, 3), (0, 1, 3))])
+        places = pixels @ to_ground.T
+        nearness = np.maximum(places[..., 2], 1 / _FAR)  # 1/m; what lies beyond, and the sky, is one colour
+        seen = places[..., :2] / nearness[..., None]
+        step = np.linalg.norm(np.gradient(seen, axis=0), axis=-1)
+        sharpness = _TILE / (math.pi * np.maximum(step, 1e-6))
+        fade = np.clip((places[..., 2] * _FAR - 1) / 2, 0, 1)
+        return seen.astype(np.float32), (sharpness * fade).astype(np.float32)
+
+    def _tiles(self, target: Array) -> NDArray[np.uint8]:
+        waves = np.sin((self._seen + np.mod(target, 2 * _TILE).astype(np.float32)) * np.float32(math.pi / _TILE))
+        tiles = waves[..., 0] * waves[..., 1] * self._contrast
+        shades: NDArray[np.uint8] = (np.clip(tiles, -1, 1) * 127 + 128).astype(np.uint8)
+        return shades
+
+    def _project(self, points: Array, view: Sequence[float]) -> tuple[Array, NDArray[np.bool_]]:
+        """Pixels of points on the ground, shape (n, 2) both; and which of them lie in front of the camera."""
+        matrix = self._matrix(view)
+        clip = points @ matrix[:, :2].T + matrix[:, 3]
+        ahead = clip[:, 3] > _NEAR
+        ratio = clip[:, :2] / np.where(ahead, clip[:, 3], 1.0)[:, None]
+        width, height = self._size
+        return np.stack([(ratio[:, 0] + 1) * width / 2, (1 - ratio[:, 1]) * height / 2], axis=1), ahead
+
+    def _polygons(self, line: Line, view: Sequence[float]) -> list[list[tuple[float, float]]]:
+        """Those pieces of a line that may be seen, in pixels."""
+        (left, left_ahead), (right, right_ahead) = (self._project(edge, view) for edge in line.edges)
+        ahead = left_ahead & right_ahead
+        near = ((left > -np.array(self._size)) & (left < 2 * np.array(self._size))).all(axis=1)
+        pieces = np.flatnonzero(ahead[:-1] & ahead[1:] & (near[:-1] | near[1:]))
+        return [[tuple(p) for p in (left[i], left[i + 1], right[i + 1], right[i])] for i in pieces.tolist()]
+
+    def _cast_shadow(self, ground: PIL.Image.Image, state: Array, view: Sequence[float]) -> None:
+        half = np.array(self._robot_parameters.body_size) / 2
+        corners = np.stack(np.meshgrid(*((-1, 1),) * 3, indexing="ij"), axis=-1).reshape(8, 3) * half
+        turned = corners @ np.reshape(self._client.getMatrixFromQuaternion(self._orientation), (3, 3)).T
+        placed = turned + state[POSITION]
+        on_ground = placed[:, :2] - placed[:, 2:] * _SUN[:2] / _SUN[2]
+        pixels, ahead = self._project(on_ground, view)
+        if not ahead.all():
+            return
+        shadow = PIL.Image.new("L", self._size)
+        canvas = PIL.ImageDraw.Draw(shadow)
+        for axis in range(3):
+            for side in (-1, 1):
+                a, b, c, d = np.flatnonzero(corners[:, axis] * side > 0)
+                canvas.polygon([tuple(pixels[i]) for i in (a, b, d, c)], fill=round(255 * _SHADOW_DEPTH))
+        ground.paste(_SHADOW, mask=shadow.filter(PIL.ImageFilter.BoxBlur(_SHADOW_BLUR * self._size[1])))
+
+    def _place_robot(self, ground: Image, view: Sequence[float], lost_legs: Set[int]) -> Image:
+        width, height = self._size
+        _, _, pixels, _, parts = self._client.getCameraImage(
+            width,
+            height,
+            view,
+            self._projection,
+            lightDirection=_SUN.tolist(),
+            shadow=0,
+            renderer=pybullet.ER_TINY_RENDERER,
+            flags=pybullet.ER_SEGMENTATION_MASK_OBJECT_AND_LINKINDEX,
+        )
+        parts = np.asarray(parts).reshape(height, width)
+        drawn = np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)[..., :3]
+        picture = np.where((parts < 0)[..., None], ground, drawn)
+        *colour, opacity = LOST_LEG_COLOUR
+        for leg in lost_legs:  # TinyRenderer has no transparency
+            pale = parts == self._robot + ((joint_of_leg(leg) + 1) << 24)
+            picture[pale] = ground[pale] * (1 - opacity) + np.multiply(colour, 255 * opacity)
+        return picture
+
+
+def has_screen() -> bool:
+    """Whether there is a screen for a window: where there is none, PyBullet ends the process."""
+    try:
+        x11 = ctypes.CDLL("libX11.so.6")
+    except OSError:
+        return False
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    display = x11.XOpenDisplay(None)
+    if display:
+        x11.XCloseDisplay(ctypes.c_void_p(display))
+    return bool(display)
+
+
+def look_at_robot(client: Any) -> None:
+    """Let a window show the robot at the origin, from near, and nothing beside it."""
+    client.configureDebugVisualizer(pybullet.COV_ENABLE_GUI, 0)
+    client.resetDebugVisualizerCamera(_DISTANCE, _VIEW["yaw"], _VIEW["pitch"], [0.0, 0.0, _TARGET_HEIGHT])
+
+
+def colour_legs(client: Any, robot: int, lost_legs: Set[int]) -> None:
+    """Let a window show lost legs pale."""
+    for leg in range(6):
+        colour = LOST_LEG_COLOUR if leg in lost_legs else LEG_COLOURS[("left", "right")[side_of(leg)]]
+        client.changeVisualShape(robot, joint_of_leg(leg), rgbaColor=colour)

@@ -14,8 +14,13 @@ import numpy as np
 
 from mbmrl_sim.state import LEG_NAMES, Array
 
-BODY_COLOUR = (0.16, 0.20, 0.26, 1.0)
-LEG_COLOURS = {"left": (0.95, 0.55, 0.15, 1.0), "right": (0.20, 0.60, 0.85, 1.0)}
+Colour = tuple[float, float, float, float]
+"""Red, green, blue and opacity, 0 to 1."""
+CHASSIS_COLOUR: Colour = (0.13, 0.14, 0.17, 1.0)
+SHELL_COLOURS: tuple[Colour, Colour] = ((0.16, 0.42, 0.40, 1.0), (0.20, 0.50, 0.47, 1.0))
+EYE_COLOUR: Colour = (0.98, 0.80, 0.18, 1.0)
+LEG_COLOURS: dict[str, Colour] = {"left": (0.95, 0.50, 0.10, 1.0), "right": (0.15, 0.50, 0.90, 1.0)}
+LOST_LEG_COLOUR: Colour = (1.0, 0.45, 0.45, 0.5)
 
 
 @dataclass(frozen=True)
@@ -141,8 +146,50 @@ def _inertial(mass: float, moments: tuple[float, float, float], origin: Array) -
     )
 
 
-def _material(name: str, colour: tuple[float, float, float, float]) -> str:
+def _material(name: str, colour: Colour) -> str:
     return f'<material name="{name}"><color rgba="{_numbers(colour)}"/></material>'
+
+
+def _visual(shape: str, material: str, place: tuple[float, ...], turn: tuple[float, ...] = (0.0, 0.0, 0.0)) -> str:
+    origin = f'<origin xyz="{_numbers(place)}" rpy="{_numbers(turn)}"/>'
+    return f"<visual>{origin}<geometry>{shape}</geometry>{material}</visual>"
+
+
+def _body_visuals(parameters: RobotParameters) -> str:
+    """A chassis under an arched shell of plates, with a head at its front: what it looks like, no more.
+
+    The plates of a ring are tangents of an ellipse; the rings get smaller from the middle on, as an insect's do.
+    """
+    length, width, height = parameters.body_size
+    dark, yellow = _material("chassis", CHASSIS_COLOUR), _material("eye", EYE_COLOUR)
+    box, cylinder, sphere = (
+        '<box size="{}"/>',
+        '<cylinder radius="{:.9g}" length="{:.9g}"/>',
+        '<sphere radius="{:.9g}"/>',
+    )
+    low = -0.15 * height
+    parts = [_visual(box.format(_numbers((0.92 * length, 0.8 * width, 0.7 * height))), dark, (0.0, 0.0, low))]
+    for ring, scale in enumerate((0.84, 0.96, 1.0, 0.94, 0.80)):
+        x = (2 - ring) * 0.172 * length
+        shell = _material(f"shell_{ring % 2}", SHELL_COLOURS[ring % 2])
+        edges = np.linspace(0.0, math.pi, 10)
+        y, z = 0.5 * width * scale * np.cos(edges), 1.15 * height * scale * np.sin(edges)
+        for plate in range(len(edges) - 1):
+            dy, dz = y[plate] - y[plate + 1], z[plate] - z[plate + 1]
+            size = (0.19 * length * (0.9 + 0.1 * scale), 1.08 * math.hypot(dy, dz), 0.08 * height)
+            middle = (x, float(y[plate] + y[plate + 1]) / 2, float(z[plate] + z[plate + 1]) / 2)
+            parts.append(_visual(box.format(_numbers(size)), shell, middle, (math.atan2(dz, dy), 0.0, 0.0)))
+    front = 0.46 * length
+    parts.append(
+        _visual(cylinder.format(0.42 * height, 0.52 * width), dark, (front, 0.0, 0.1 * height), (math.pi / 2, 0.0, 0.0))
+    )
+    for side in (-1, 1):
+        eye = (front + 0.28 * height, side * 0.2 * width, 0.36 * height)
+        parts.append(_visual(sphere.format(0.2 * height), yellow, eye))
+    for x in parameters.hip_x:
+        axle = cylinder.format(0.2 * height, 2 * parameters.hip_y)
+        parts.append(_visual(axle, dark, (x, 0.0, 0.0), (math.pi / 2, 0.0, 0.0)))
+    return "\n    ".join(parts)
 
 
 def _leg_xml(parameters: RobotParameters, leg: int) -> str:
@@ -195,9 +242,7 @@ def urdf(parameters: RobotParameters, sensors: bool = False) -> str:
 <robot name="millirobot">
   <link name="base_link">
     {_inertial(parameters.body_mass, parameters.body_inertia, no_offset)}
-    <visual><geometry><box size="{_numbers(size)}"/></geometry>{_material("shell", BODY_COLOUR)}</visual>
-    <visual><origin xyz="{size[0] * 0.38:.9g} 0 {size[2] * 0.55:.9g}"/>
-      <geometry><sphere radius="0.009"/></geometry>{_material("nose", (0.95, 0.85, 0.2, 1.0))}</visual>
+    {_body_visuals(parameters)}
     <collision><geometry><box size="{_numbers(size)}"/></geometry></collision>
   </link>{cranks}{legs}{_IMU_XML if sensors else ""}
 </robot>

@@ -1,30 +1,20 @@
-"""Pictures of a run: a plot, and a film of the robot."""
+"""Plot of a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-import imageio_ffmpeg
 import matplotlib
 
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
-from PIL import Image, ImageDraw
-from rich.console import Console
-from rich.progress import track
 
 from mbmrl_control.evaluation.record import Record
-from mbmrl_sim.render import render
 from mbmrl_sim.state import Array
 
-FRAME_RATE: Final = 10.0
-"""Pictures per second of a film."""
-WIDTH: Final = 400
-HEIGHT: Final = 304
-"""Size of a film, pixels; encoders want multiples of 16."""
 _SMOOTHING: Final = 0.5
 
 
@@ -80,28 +70,3 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array, closed: b
             axes.axvline(fault, color="red", ls="--", lw=1)
     figure.savefig(file, dpi=120)
     plt.close(figure)
-
-
-def film(record: Record, reference: Array, file: Path, console: Console) -> None:
-    """Render the robot as it walked, at FRAME_RATE pictures per second.
-
-    Args:
-        record: The run.
-        reference: Points of the path, shape (n, 2), m, odom.
-        file: MP4 file to write.
-        console: Where to show progress.
-    """
-    every = max(1, round(record.rate / FRAME_RATE))
-    ticks, time = record.ticks[::every], record.time[::every]
-    pictures = render(record.states[::every], [set(t.lost_legs) for t in ticks], reference, WIDTH, HEIGHT)
-    writer = imageio_ffmpeg.write_frames(
-        str(file), (WIDTH, HEIGHT), fps=record.rate / every, codec="libx264", quality=7
-    )
-    writer.send(None)
-    shown = track(zip(pictures, ticks, time, strict=True), "rendering", total=len(ticks), console=console)
-    for picture, tick, seconds in shown:
-        image = Image.fromarray(picture)
-        lost = "".join(f"  leg {leg} lost" for leg in sorted(tick.lost_legs))
-        ImageDraw.Draw(image).text((8, 6), f"{seconds:4.1f} s{lost}", fill=(200, 30, 30) if lost else (40, 40, 40))
-        writer.send(np.ascontiguousarray(image))
-    writer.close()

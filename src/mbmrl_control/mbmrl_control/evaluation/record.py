@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,28 @@ STATE_NAMES: Final = (
     *("cos_left_phase", "sin_left_phase", "cos_right_phase", "sin_right_phase"),
     *("left_speed_rad_s", "right_speed_rad_s", "left_back_emf_v", "right_back_emf_v", "battery_v"),
 )
+
+
+COLUMNS: Final = (
+    *("time_s", "interval_s", "commanded", "left_action_rad_s", "right_action_rad_s"),
+    *("lost_legs", "cross_track_m", "progress_m", "heading_error_rad", "tracking_cost"),
+    *("prior_error", "adapted_error", "adaptation_time_s", "planning_time_s"),
+    *STATE_NAMES,
+)
+"""Columns of ticks.csv."""
+_TIMES_AND_ERRORS: Final = {
+    "prior_error": "prior_error",
+    "adapted_error": "adapted_error",
+    "adaptation_time": "adaptation_time_s",
+    "planning_time": "planning_time_s",
+}
+
+
+_TOLD: Final = ("learner", "path", "seed", "rate", "fault", "fault_time")
+
+
+class RecordError(ValueError):
+    """Files that hold no record of a run; its text names the file and what is wrong."""
 
 
 @dataclass
@@ -73,18 +96,14 @@ class Record:
         names = [entry.name for entry in fields(trackings[0])] if trackings else []
         return {name: np.array([getattr(tracking, name) for tracking in trackings]) for name in names}
 
-    def write_csv(self, path: Path, tracking: dict[str, Array]) -> None:
-        """Write one row for each tick, with units in the names of the columns."""
-        with path.open("w", newline="") as file:
+    def write(self, folder: Path, tracking: dict[str, Array]) -> None:
+        """Write run.json, and ticks.csv with a row for each tick and units in the names of the columns."""
+        told = {name: getattr(self, name) for name in _TOLD}
+        told["origin"] = None if self.origin is None else self.origin.tolist()
+        (folder / "run.json").write_text(json.dumps(told, indent=2) + "\n")
+        with (folder / "ticks.csv").open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(
-                [
-                    *("time_s", "interval_s", "commanded", "left_action_rad_s", "right_action_rad_s"),
-                    *("lost_legs", "cross_track_m", "progress_m", "heading_error_rad", "tracking_cost"),
-                    *("prior_error", "adapted_error", "adaptation_time_s", "planning_time_s"),
-                    *STATE_NAMES,
-                ]
-            )
+            writer.writerow(COLUMNS)
             for index, (tick, time) in enumerate(zip(self.ticks, self.time, strict=True)):
                 values = [
                     *(time, tick.observation.interval, int(tick.commanded), *tick.observation.action),
@@ -94,3 +113,42 @@ class Record:
                     *tick.observation.state,
                 ]
                 writer.writerow([f"{v:.9g}" if isinstance(v, float) else v for v in values])
+
+    @staticmethod
+    def read(folder: Path) -> Record:
+        """Read what `write` has written.
+
+        Raises:
+            RecordError: If a file is missing or damaged.
+        """
+        run_file, ticks_file = folder / "run.json", folder / "ticks.csv"
+        for file in (run_file, ticks_file):
+            if not file.is_file():
+                raise RecordError(f"{folder} holds no run: there is no {file.name}")
+        try:
+            told = json.loads(run_file.read_text())
+            origin = None if told["origin"] is None else np.array(told["origin"], dtype=np.float64).reshape(3)
+            record = Record(**{name: told[name] for name in _TOLD}, origin=origin)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordError(f"{run_file} tells of no run: {error!r}") from None
+        try:
+            with ticks_file.open(newline="") as rows:
+                record.ticks = [_tick(row, index) for index, row in enumerate(csv.DictReader(rows))]
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordError(f"{ticks_file} is no record of a run: {error!r}") from None
+        if not record.ticks:
+            raise RecordError(f"{ticks_file} is empty")
+        return record
+
+
+def _tick(row: dict[str, str], sequence: int) -> Tick:
+    """Tick of a row of ticks.csv."""
+    state = np.array([float(row[name]) for name in STATE_NAMES])
+    action = np.array([float(row["left_action_rad_s"]), float(row["right_action_rad_s"])])
+    observation = Observation(state, action, float(row["time_s"]), sequence, 1, float(row["interval_s"]))
+    return Tick(
+        observation,
+        commanded=row["commanded"] == "1",
+        lost_legs=frozenset(map(int, row["lost_legs"].split())),
+        **{name: float(row[column]) for name, column in _TIMES_AND_ERRORS.items()},
+    )

@@ -77,6 +77,10 @@ class PathTracker:
         turned = points @ np.array([[cosine, sine], [-sine, cosine]])
         return turned + np.array([x, y]), headings + yaw
 
+    def reference(self) -> Array:
+        """Points of the path in the odom frame, shape (n, 2), m."""
+        return self.to_odom(self.path.points, self.path.headings)[0]
+
     def observe(self, observation: Observation) -> Tracking:
         """Measure where the robot is, and what its last step cost; NaN from a state that is not finite."""
         if not np.isfinite(observation.state).all():

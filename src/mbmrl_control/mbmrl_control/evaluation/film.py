@@ -1,0 +1,85 @@
+"""Films of recorded runs: the robot on its path, the way it came, and where and when the fault was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import imageio_ffmpeg
+import numpy as np
+from PIL import Image, ImageDraw
+from rich.console import Console
+from rich.progress import track
+
+from mbmrl_control.evaluation.record import Record
+from mbmrl_sim.render import Line, Scene
+from mbmrl_sim.state import Array
+
+FRAME_RATE: Final = 10.0
+"""Pictures per second."""
+WIDTH: Final = 480
+HEIGHT: Final = 352
+"""Size, pixels; encoders want multiples of 16."""
+SUFFIXES: Final = (".mp4", ".gif")
+_REFERENCE_COLOUR: Final = (70, 110, 200)
+_TRACE_COLOUR: Final = (240, 150, 60)
+_FAULT_COLOUR: Final = (200, 30, 30)
+_TEXT_COLOUR: Final = (40, 40, 40)
+_CROSS: Final = 0.02
+"""Half the length of the strokes of the cross where the fault was, m."""
+
+
+def _cross(place: Array) -> list[Line]:
+    strokes = (np.array([[-1, -1], [1, 1]]), np.array([[-1, 1], [1, -1]]))
+    return [Line(place + _CROSS * stroke, _FAULT_COLOUR, 0.006) for stroke in strokes]
+
+
+def frames(record: Record, reference: Array) -> Iterator[Image.Image]:
+    """Pictures of a run, FRAME_RATE of them per second of it.
+
+    Args:
+        record: The run.
+        reference: Points of the path, shape (n, 2), m, odom.
+    """
+    every = max(1, round(record.rate / FRAME_RATE))
+    time, states = record.time, record.states
+    with Scene(WIDTH, HEIGHT) as scene:
+        for index in range(0, len(time), every):
+            tick = record.ticks[index]
+            lines = [Line(reference, _REFERENCE_COLOUR), Line(states[: index + 1, :2], _TRACE_COLOUR, 0.003)]
+            caption = f"{time[index]:4.1f} s"
+            failed = record.fault_time is not None and time[index] >= record.fault_time
+            if failed:
+                place = int(np.searchsorted(time, record.fault_time or 0.0))
+                lines += _cross(states[place, :2])
+                lost = "".join(f"  leg {leg} lost" for leg in sorted(tick.lost_legs))
+                caption += f"{lost or '  ' + str(record.fault)}  since {record.fault_time:.1f} s"
+            image = Image.fromarray(scene.draw(tick.observation.state, tick.lost_legs, lines))
+            ImageDraw.Draw(image).text((8, 6), caption, fill=_FAULT_COLOUR if failed else _TEXT_COLOUR)
+            yield image
+
+
+def film(record: Record, reference: Array, file: Path, console: Console) -> None:
+    """Write a film of a run, MP4 or GIF by the file's suffix.
+
+    Args:
+        record: The run.
+        reference: Points of the path, shape (n, 2), m, odom.
+        file: File to write.
+        console: Where to show progress.
+    """
+    every = max(1, round(record.rate / FRAME_RATE))
+    count = len(range(0, len(record.ticks), every))
+    shown = track(frames(record, reference), "rendering", total=count, console=console)
+    if file.suffix == ".gif":
+        first, *others = (image.quantize(64) for image in shown)
+        first.save(file, save_all=True, append_images=others, duration=round(1e3 * every / record.rate), loop=0)
+        return
+    writer = imageio_ffmpeg.write_frames(
+        str(file), (WIDTH, HEIGHT), fps=record.rate / every, codec="libx264", quality=7
+    )
+    writer.send(None)
+    for image in shown:
+        writer.send(np.ascontiguousarray(image))
+    writer.close()
