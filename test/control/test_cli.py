@@ -91,6 +91,7 @@ OTHERS = [
     (["collect", "--rate", "0"], "a control rate of 0 Hz is not reachable"),
     (["collect", "--prior", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
     (["collect", "--prior", "{files}/fast.safetensors"], "the prior predicts at 50 Hz, not at 20 Hz"),
+    (["sim", "--gui"], "there is no screen for a window: DISPLAY names none that can be opened"),
     (["train", "--learner", "maml"], "unknown learner 'maml': allowed is grbal, mb"),
 ]
 REFUSED = [
@@ -123,6 +124,7 @@ def test_impossible_request_is_refused_with_one_sentence(
         raise AssertionError("a process was started")
 
     monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.delenv("DISPLAY", raising=False)
     result = mbmrl(*(argument.format(files=files) for argument in arguments))
     assert_refused(result, sentence.format(files=files))
     assert list(folder.iterdir()) == []
