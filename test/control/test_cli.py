@@ -156,6 +156,19 @@ def test_nothing_is_started_beside_another_robot(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("display", [None, "", ":9999"])
+def test_nothing_is_started_without_a_screen_for_its_window(
+    mbmrl: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, display: str | None
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", None)
+    if display is None:
+        monkeypatch.delenv("DISPLAY", raising=False)
+    else:
+        monkeypatch.setenv("DISPLAY", display)
+    assert_refused(mbmrl("sim", "--gui"), "there is no screen for a window")
+    assert list(folder.iterdir()) == []
+
+
 def test_folder_that_cannot_be_made_is_refused(
     mbmrl: Run, folder: Path, domain: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

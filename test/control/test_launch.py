@@ -135,10 +135,10 @@ def test_only_what_is_given_overrides_the_file() -> None:
 
 @needs_launch
 def test_arguments_are_values_of_their_types() -> None:
-    given = {"seed": "7", "rate": "20", "learner": "mb", "checkpoint": "8", "use_sim_time": "false"}
+    given = {"seed": "7", "rate": "20", "gui": "true", "learner": "mb", "checkpoint": "8", "use_sim_time": "false"}
     adaptation = {"learner": "mb", "checkpoint": "8", "use_sim_time": False}
     assert launched(**given) == {
-        "simulator_node": {"seed": 7, "rate": 20.0},
+        "simulator_node": {"seed": 7, "rate": 20.0, "gui": True},
         "adaptation_node": adaptation,
         "mpc_node": adaptation | {"seed": 7, "rate": 20.0},
     }

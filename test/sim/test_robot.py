@@ -100,6 +100,30 @@ def test_lowest_foot_moves_back_when_the_phase_grows(leg: int) -> None:
     assert (foot(leg, lowest + 0.1) - foot(leg, lowest))[0] < 0
 
 
+def test_looks_are_primitives_and_no_part_of_the_physics() -> None:
+    """Displays draw them without any file, and the robot touches with what it always did."""
+    robot = description()
+    visuals = robot.findall("link/visual")
+    assert {shape.tag for visual in visuals for shape in visual.findall("geometry/*")} == {"box", "cylinder", "sphere"}
+    assert len(visuals) > 30
+    base = robot.find("link[@name='base_link']")
+    assert base is not None
+    (body,) = base.findall("collision/geometry/box")
+    assert body.attrib["size"] == "0.12 0.06 0.02"
+    assert [len(robot.findall(f"link[@name='{name}_leg']/collision")) for name in LEG_NAMES] == [1] * 6
+
+
+def test_sides_have_colours_of_their_own() -> None:
+    robot = description()
+    colours = [
+        {colour.attrib["rgba"] for colour in robot.iterfind(f"link[@name='{name}_leg']/visual/material/color")}
+        for name in LEG_NAMES
+    ]
+    assert colours[0] == colours[1] == colours[2]
+    assert colours[3] == colours[4] == colours[5]
+    assert colours[0] != colours[3]
+
+
 def test_sensor_frames_weigh_nothing() -> None:
     robot = description(sensors=True)
     assert robot.find("link[@name='imu_link']/inertial") is None

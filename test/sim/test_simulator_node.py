@@ -312,6 +312,11 @@ def test_reset_starts_a_new_episode_of_an_intact_robot(start_simulator: StartSim
 # Start and end
 
 
+def test_window_without_a_screen_is_refused(start_simulator: StartSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", "")
+    start_simulator(gui=True).assert_refused("there is no screen for a window")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_it_in_order(start_simulator: StartSimulator, peer: Peer, number: signal.Signals) -> None:
     states = peer.record(RobotState, "robot_state", EVERY_STATE)

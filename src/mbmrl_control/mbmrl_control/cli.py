@@ -45,12 +45,15 @@ def _refuse(error: Exception | str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _check_run(learner: str, checkpoint: Path | None, path: str, rate: float, terrain: str, sensors: str) -> None:
+def _check_run(
+    learner: str, checkpoint: Path | None, path: str, rate: float, terrain: str, sensors: str, gui: bool = False
+) -> None:
     """Refuse what the nodes would refuse, before any is started."""
     from pydantic import ValidationError
 
     from mbmrl_control.settings import PlannerSettings
     from mbmrl_control.tasks.paths import make_path
+    from mbmrl_sim.render import check_screen
     from mbmrl_sim.sensors import make_sensors
     from mbmrl_sim.settings import refusal
     from mbmrl_sim.terrain import check_terrain
@@ -61,6 +64,8 @@ def _check_run(learner: str, checkpoint: Path | None, path: str, rate: float, te
         check_terrain(terrain)
         make_sensors(sensors)
         substeps(rate)
+        if gui:
+            check_screen()
         given = PlannerSettings(learner=learner, checkpoint=str(checkpoint or ""), path=path, rate=rate)
         given.load_prior().check_rate(rate)
     except ValidationError as error:
@@ -165,11 +170,12 @@ def sim(
     real_time_factor: Annotated[float, typer.Option(help="Simulated seconds per second.", min=0.01, max=10.0)] = 1.0,
     terrain: Terrain = "carpet",
     sensors: Sensors = "ideal",
+    gui: Annotated[bool, typer.Option("--gui", help="Show the robot in a window.")] = False,
 ) -> None:
     """Run simulator, adaptation and planning until Ctrl-C."""
     import time
 
-    _check_run(learner, checkpoint, path, rate, terrain, sensors)
+    _check_run(learner, checkpoint, path, rate, terrain, sensors, gui)
     _check_domain()
     from mbmrl_control.graph import SIM
     from mbmrl_control.processes import NodeEndedError, Processes
@@ -183,6 +189,7 @@ def sim(
         "real_time_factor": real_time_factor,
         "terrain": terrain,
         "sensors": sensors,
+        "gui": gui,
     }
     with Processes(SIM, values, use_sim_time=True) as nodes:
         try:

@@ -29,7 +29,10 @@ class NodeSpec:
 
 
 _SIMULATOR: Final = NodeSpec(
-    "mbmrl_sim", "simulator_node", ("seed", "rate", "real_time_factor", "terrain", "sensors"), uses_sim_time=False
+    "mbmrl_sim",
+    "simulator_node",
+    ("seed", "rate", "real_time_factor", "terrain", "sensors", "gui"),
+    uses_sim_time=False,
 )
 _BRIDGE: Final = NodeSpec("mbmrl_control", "serial_bridge_node", ("port",), uses_sim_time=False)
 _ADAPTATION: Final = NodeSpec("mbmrl_control", "adaptation_node", ("learner", "checkpoint"))
@@ -46,6 +49,7 @@ ARGUMENTS: Final[dict[str, tuple[type, str]]] = {
     "real_time_factor": (float, "Simulated seconds per second"),
     "terrain": (str, "Ground: carpet, styrofoam, turf or gravel"),
     "sensors": (str, "Imperfections of the sensors: ideal, or real; exceptions follow it, as in real,delay=0"),
+    "gui": (bool, "Whether to show the robot in a window"),
     "learner": (str, "Learner: grbal adapts, mb does not"),
     "checkpoint": (str, "File of the prior, *.safetensors, in place of the shipped one"),
     "path": (str, "Path to follow: straight, left, right, zigzag or figure_eight"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Iterable, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ FIELD_OF_VIEW: Final = 40.0
 """Angle between the lower and the upper edge of a picture, degrees."""
 _DISTANCE: Final = 0.42
 """From the camera to the robot, m."""
+_WINDOW_DISTANCE: Final = 0.2
+"""The same in a window at its start, where the field of view is wider, m."""
 _VIEW: Final = {"yaw": 40.0, "pitch": -32.0, "roll": 0.0, "upAxisIndex": 2}
 _TARGET_HEIGHT: Final = 0.015
 _NEAR, _FAR = 0.02, 5.0
@@ -234,23 +237,32 @@ class Scene:
         return picture
 
 
-def has_screen() -> bool:
-    """Whether there is a screen for a window: where there is none, PyBullet ends the process."""
-    try:
+def check_screen() -> None:
+    """See whether a window can be opened: where it cannot, PyBullet ends the process.
+
+    Raises:
+        ValueError: If there is no screen.
+    """
+    display = None
+    with suppress(OSError):  # there is not even the library
         x11 = ctypes.CDLL("libX11.so.6")
-    except OSError:
-        return False
-    x11.XOpenDisplay.restype = ctypes.c_void_p
-    display = x11.XOpenDisplay(None)
-    if display:
-        x11.XCloseDisplay(ctypes.c_void_p(display))
-    return bool(display)
+        x11.XOpenDisplay.restype = ctypes.c_void_p
+        display = x11.XOpenDisplay(None)
+    if not display:
+        raise ValueError("there is no screen for a window: DISPLAY names none that can be opened")
+    x11.XCloseDisplay(ctypes.c_void_p(display))
 
 
 def look_at_robot(client: Any) -> None:
     """Let a window show the robot at the origin, from near, and nothing beside it."""
     client.configureDebugVisualizer(pybullet.COV_ENABLE_GUI, 0)
-    client.resetDebugVisualizerCamera(_DISTANCE, _VIEW["yaw"], _VIEW["pitch"], [0.0, 0.0, _TARGET_HEIGHT])
+    client.resetDebugVisualizerCamera(_WINDOW_DISTANCE, _VIEW["yaw"], _VIEW["pitch"], [0.0, 0.0, _TARGET_HEIGHT])
+
+
+def follow_robot(client: Any, state: Array) -> None:
+    """Let a window show the robot in a state, shape (24,), from where the user has turned the view to."""
+    *_, yaw, pitch, distance, _ = client.getDebugVisualizerCamera()
+    client.resetDebugVisualizerCamera(distance, yaw, pitch, [*state[:2].tolist(), _TARGET_HEIGHT])
 
 
 def colour_legs(client: Any, robot: int, lost_legs: Set[int]) -> None:

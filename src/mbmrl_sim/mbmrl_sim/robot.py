@@ -167,18 +167,8 @@ def _body_visuals(parameters: RobotParameters) -> str:
         '<cylinder radius="{:.9g}" length="{:.9g}"/>',
         '<sphere radius="{:.9g}"/>',
     )
-    low = -0.15 * height
-    parts = [_visual(box.format(_numbers((0.92 * length, 0.8 * width, 0.7 * height))), dark, (0.0, 0.0, low))]
-    for ring, scale in enumerate((0.84, 0.96, 1.0, 0.94, 0.80)):
-        x = (2 - ring) * 0.172 * length
-        shell = _material(f"shell_{ring % 2}", SHELL_COLOURS[ring % 2])
-        edges = np.linspace(0.0, math.pi, 10)
-        y, z = 0.5 * width * scale * np.cos(edges), 1.15 * height * scale * np.sin(edges)
-        for plate in range(len(edges) - 1):
-            dy, dz = y[plate] - y[plate + 1], z[plate] - z[plate + 1]
-            size = (0.19 * length * (0.9 + 0.1 * scale), 1.08 * math.hypot(dy, dz), 0.08 * height)
-            middle = (x, float(y[plate] + y[plate + 1]) / 2, float(z[plate] + z[plate + 1]) / 2)
-            parts.append(_visual(box.format(_numbers(size)), shell, middle, (math.atan2(dz, dy), 0.0, 0.0)))
+    chassis = box.format(_numbers((0.92 * length, 0.8 * width, 0.7 * height)))
+    parts = [_visual(chassis, dark, (0.0, 0.0, -0.15 * height))]
     front = 0.46 * length
     parts.append(
         _visual(cylinder.format(0.42 * height, 0.52 * width), dark, (front, 0.0, 0.1 * height), (math.pi / 2, 0.0, 0.0))
@@ -189,6 +179,17 @@ def _body_visuals(parameters: RobotParameters) -> str:
     for x in parameters.hip_x:
         axle = cylinder.format(0.2 * height, 2 * parameters.hip_y)
         parts.append(_visual(axle, dark, (x, 0.0, 0.0), (math.pi / 2, 0.0, 0.0)))
+    # The shell last: a window of PyBullet's shows a whole link in the colour of its last part.
+    for ring, scale in enumerate((0.84, 0.96, 1.0, 0.94, 0.80)):
+        x = (2 - ring) * 0.172 * length
+        shell = _material(f"shell_{ring % 2}", SHELL_COLOURS[ring % 2])
+        edges = np.linspace(0.0, math.pi, 10)
+        y, z = 0.5 * width * scale * np.cos(edges), 1.15 * height * scale * np.sin(edges)
+        for plate in range(len(edges) - 1):
+            dy, dz = y[plate] - y[plate + 1], z[plate] - z[plate + 1]
+            size = (0.19 * length * (0.9 + 0.1 * scale), 1.08 * math.hypot(dy, dz), 0.08 * height)
+            middle = (x, float(y[plate] + y[plate + 1]) / 2, float(z[plate] + z[plate + 1]) / 2)
+            parts.append(_visual(box.format(_numbers(size)), shell, middle, (math.atan2(dz, dy), 0.0, 0.0)))
     return "\n    ".join(parts)
 
 

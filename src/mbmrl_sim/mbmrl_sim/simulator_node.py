@@ -25,9 +25,11 @@ from std_srvs.srv import Trigger
 from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim import conversions, qos
+from mbmrl_sim.bullet import quiet
 from mbmrl_sim.exclusive import hold
 from mbmrl_sim.faults import LEG_LOSS, FaultError
 from mbmrl_sim.parameters import declare, on_change
+from mbmrl_sim.render import check_screen, colour_legs, follow_robot, look_at_robot
 from mbmrl_sim.robot import urdf
 from mbmrl_sim.sensors import make_sensors
 from mbmrl_sim.settings import NodeSettings, runtime_field
@@ -57,6 +59,7 @@ class SimulatorSettings(NodeSettings):
     sensors: str = Field(
         "ideal", description="Imperfections: ideal, or real; exceptions follow it, as in real,delay=0,frozen=0"
     )
+    gui: bool = Field(False, description="Whether to show the robot in a window")
     real_time_factor: float = runtime_field(1.0, 0.01, 10.0, "Simulated seconds per second")
     command_timeout: float = Field(
         0.1, ge=0.01, le=1.0, description="Time after which a command is no longer in force, s"
@@ -74,6 +77,8 @@ class SimulatorNode(Node):
         """
         super().__init__("simulator_node", automatically_declare_parameters_from_overrides=True)
         self._settings = declare(self, SimulatorSettings)
+        if self._settings.gui:
+            check_screen()
         on_change(self, self._settings, self._set)
         slope = math.radians(self._settings.slope), math.radians(self._settings.slope_direction)
         self._world = World(
@@ -82,7 +87,10 @@ class SimulatorNode(Node):
             terrain=self._settings.terrain,
             slope=slope,
             sensors=make_sensors(self._settings.sensors),
+            gui=self._settings.gui,
         )
+        if self._settings.gui:
+            look_at_robot(self._world.physics.client)
         # Discovery finds robots of other machines, where it is quick enough; on this one the name is sure.
         topic = self.resolve_topic_name("robot_state")
         held = hold(f"{topic}@{self.context.get_domain_id()}")
@@ -118,7 +126,8 @@ class SimulatorNode(Node):
             self._stop.set()
             self.worker.join()
             self._held.close()
-            self._world.close()
+            with quiet():  # it says how its window ends
+                self._world.close()
 
     def _set(self, settings: SimulatorSettings) -> None:
         self._settings = settings
@@ -170,6 +179,8 @@ class SimulatorNode(Node):
                 observation = self._world.finish_interval(exact and self._world.episode == episode)
                 episode = observation.episode
                 angles = self._world.physics.leg_angles
+                if self._settings.gui:
+                    follow_robot(self._world.physics.client, observation.state)
             self._publish(observation, angles, command.sequence if command else 0)
 
     def _publish(self, observation: Observation, angles: np.ndarray, command_sequence: int) -> None:
@@ -181,6 +192,8 @@ class SimulatorNode(Node):
         self._battery.publish(conversions.to_battery_state(observation))
 
     def _publish_faults(self) -> None:
+        if self._settings.gui:
+            colour_legs(self._world.physics.client, self._world.physics.robot, self._world.lost_legs)
         self._faults.publish(conversions.to_fault_array(self._world.faults, self._world.time))
 
     def _inject(self, request: InjectFault.Request, response: InjectFault.Response) -> InjectFault.Response:
