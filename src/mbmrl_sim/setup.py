@@ -21,6 +21,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
+            "camera_node = mbmrl_sim.entry:camera_node",
             "simulator_node = mbmrl_sim.entry:simulator_node",
         ],
     },

@@ -87,6 +87,11 @@ OTHERS = [
     (["collect", "--legs", "0,9"], "there is no leg 9"),
     (["collect", "--terrains", "carpet,ice"], "unknown terrain 'ice'"),
     (["collect", "--sensors", "bad"], "unknown sensors 'bad'"),
+    (["sim", "--camera-rate", "0.01"], "parameter 'rate' is 0.01: input should be greater than or equal to 0.1"),
+    (["sim", "--camera-rate", "-1"], "parameter 'rate' is -1.0: input should be greater than or equal to 0.1"),
+    (["render", "{files}"], "{files} holds no run: there is no run.json"),
+    (["render", "{files}/none"], "{files}/none holds no run: there is no run.json"),
+    (["render", "{files}", "--out", "walk.avi"], "a film ends in .mp4 or .gif, not 'walk.avi'"),
     (["bench", "--only", "planning"], "unknown part 'planning': allowed is simulator"),
     (["collect", "--rate", "0"], "a control rate of 0 Hz is not reachable"),
     (["collect", "--prior", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
@@ -184,7 +189,7 @@ def test_process_ends_with_one_sentence(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["demo", "sim", "fault", "clear", "collect", "train"])
+@pytest.mark.parametrize("command", ["demo", "sim", "render", "fault", "clear", "collect", "train"])
 def test_command_describes_itself(mbmrl: Run, command: str) -> None:
     code, output, errors = mbmrl(command, "--help")
     assert (code, errors) == (0, "")

@@ -18,6 +18,7 @@ from ament_index_python.packages import get_package_share_directory
 from mbmrl_control.graph import ARGUMENTS, HARDWARE, SIM, NodeSpec
 from mbmrl_control.serial_bridge_node import BridgeSettings
 from mbmrl_control.settings import AdaptationSettings, PlannerSettings
+from mbmrl_sim.camera_node import CameraSettings
 from mbmrl_sim.settings import NodeSettings
 from mbmrl_sim.simulator_node import SimulatorSettings
 
@@ -26,6 +27,7 @@ FILES = ("sim.launch.py", "hardware.launch.py")
 NODES = tuple(dict.fromkeys(SIM + HARDWARE))
 SETTINGS: dict[str, type[NodeSettings]] = {
     "simulator_node": SimulatorSettings,
+    "camera_node": CameraSettings,
     "adaptation_node": AdaptationSettings,
     "mpc_node": PlannerSettings,
     "serial_bridge_node": BridgeSettings,
@@ -39,9 +41,9 @@ needs_launch = pytest.mark.skipif(not GENUINE, reason="needs launch_ros: it runs
 # The graph
 
 
-def test_graphs_differ_in_the_robot_alone() -> None:
-    assert SIM[1:] == HARDWARE[1:]
-    assert [spec.executable for spec in SIM] == ["simulator_node", "adaptation_node", "mpc_node"]
+def test_graphs_differ_in_the_robot_and_its_pictures_alone() -> None:
+    assert SIM[1:3] == HARDWARE[1:]
+    assert [spec.executable for spec in SIM] == ["simulator_node", "adaptation_node", "mpc_node", "camera_node"]
     assert [spec.executable for spec in HARDWARE] == ["serial_bridge_node", "adaptation_node", "mpc_node"]
 
 
@@ -55,8 +57,8 @@ def test_node_has_a_main_and_an_executable(spec: NodeSpec) -> None:
 @pytest.mark.parametrize("spec", NODES, ids=lambda spec: spec.executable)
 def test_arguments_are_parameters_of_their_types(spec: NodeSpec) -> None:
     fields = SETTINGS[spec.executable].model_fields
-    for name in spec.parameters:
-        kind, text = ARGUMENTS[name]
+    for argument, name in spec.arguments.items():
+        kind, text = ARGUMENTS[argument]
         assert fields[name].annotation is kind
         assert text
 
@@ -93,7 +95,7 @@ def load(name: str) -> Any:
 @pytest.mark.parametrize(("name", "graph"), zip(FILES, (SIM, HARDWARE), strict=True), ids=FILES)
 def test_arguments_are_described(name: str, graph: tuple[NodeSpec, ...]) -> None:
     arguments = {argument.name: argument for argument in load(name).get_launch_arguments()}
-    assert set(arguments) == COMMON | {parameter for spec in graph for parameter in spec.parameters}
+    assert set(arguments) == COMMON | {argument for spec in graph for argument in spec.arguments}
     assert all(len(argument.description) > 5 for argument in arguments.values())
     without_default = {name for name, argument in arguments.items() if argument.default_value is None}
     assert without_default == ({"port"} if graph is HARDWARE else set())
@@ -145,8 +147,21 @@ def test_arguments_are_values_of_their_types() -> None:
 
 
 @needs_launch
+def test_camera_is_started_where_its_rate_is_given() -> None:
+    assert launched(camera_rate="5")["camera_node"] == {"rate": 5.0}
+    assert "camera_node" not in launched(camera_rate="0")
+
+
+@needs_launch
 @pytest.mark.parametrize(
-    ("name", "value"), [("seed", "many"), ("rate", "fast"), ("use_sim_time", "perhaps"), ("params_file", "none.yaml")]
+    ("name", "value"),
+    [
+        ("seed", "many"),
+        ("camera_rate", "often"),
+        ("rate", "fast"),
+        ("use_sim_time", "perhaps"),
+        ("params_file", "none.yaml"),
+    ],
 )
 def test_impossible_argument_is_refused_with_a_sentence(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"^the argument {name} is '{value}': "):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,22 @@ def parameters(command: list[str]) -> dict[str, object]:
 
 
 def test_each_node_gets_its_own_values_alone() -> None:
-    simulator, adaptation, planner = (parameters(command_line(spec, ALL, use_sim_time=True)) for spec in SIM)
+    simulator, adaptation, planner = (parameters(command_line(spec, ALL, use_sim_time=True)) for spec in SIM[:3])
     assert simulator == {"seed": 3, "rate": 20.0, "real_time_factor": 1.0}
     assert adaptation == {"learner": "mb", "checkpoint": "8", "use_sim_time": True}
     assert planner == adaptation | {"path": "zigzag", "rate": 20.0, "seed": 3}
+
+
+def test_rate_of_the_camera_is_an_argument_of_its_own() -> None:
+    assert parameters(command_line(SIM[3], ALL | {"camera_rate": 5.0}, use_sim_time=True)) == {"rate": 5.0}
+
+
+@pytest.mark.parametrize("values", [{}, {"camera_rate": 0.0}, {"camera_rate": 5.0}], ids=str)
+def test_optional_node_is_started_where_its_rate_is_given(package: Path, values: dict[str, float]) -> None:
+    always, optional = write_node(package, "first"), write_node(package, "second")
+    with Processes([replace(optional, optional_rate="camera_rate"), always], values, False, log_folder=package):
+        wait_until(package / "first")
+    assert (package / "second.log").exists() == bool(values.get("camera_rate"))
 
 
 def test_what_is_not_given_is_left_to_the_file() -> None:

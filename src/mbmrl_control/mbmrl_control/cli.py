@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Callable
 from datetime import datetime
@@ -45,45 +44,6 @@ def _refuse(error: Exception | str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _check_run(
-    learner: str, checkpoint: Path | None, path: str, rate: float, terrain: str, sensors: str, gui: bool = False
-) -> None:
-    """Refuse what the nodes would refuse, before any is started."""
-    from pydantic import ValidationError
-
-    from mbmrl_control.settings import PlannerSettings
-    from mbmrl_control.tasks.paths import make_path
-    from mbmrl_sim.render import check_screen
-    from mbmrl_sim.sensors import make_sensors
-    from mbmrl_sim.settings import refusal
-    from mbmrl_sim.terrain import check_terrain
-    from mbmrl_sim.world import substeps
-
-    try:
-        make_path(path)
-        check_terrain(terrain)
-        make_sensors(sensors)
-        substeps(rate)
-        if gui:
-            check_screen()
-        given = PlannerSettings(learner=learner, checkpoint=str(checkpoint or ""), path=path, rate=rate)
-        given.load_prior().check_rate(rate)
-    except ValidationError as error:
-        _refuse(refusal(error))
-    except ValueError as error:
-        _refuse(error)
-
-
-def _check_domain() -> None:
-    """Refuse to start where another robot runs: until a second simulator gave up, two planners would drive it."""
-    from mbmrl_sim.exclusive import hold
-
-    held = hold(f"/robot_state@{os.environ.get('ROS_DOMAIN_ID') or 0}")
-    if held is None:
-        _refuse("another robot publishes robot_state on this ROS domain: stop it, or set another ROS_DOMAIN_ID")
-    held.close()
-
-
 @app.command()
 def demo(
     duration: Annotated[float, typer.Option(help="Length of the run, s.", min=1.0)] = 30.0,
@@ -115,8 +75,12 @@ def demo(
             _refuse(error)
         if plan.time >= duration:
             _refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s")
-    _check_run(learner, checkpoint, path, rate, terrain, sensors)
-    _check_domain()
+    from mbmrl_control.checks import check_run
+
+    try:
+        check_run(learner, checkpoint, path, rate, terrain, sensors)
+    except ValueError as error:
+        _refuse(error)
     from mbmrl_control.demo import DemoSettings, run_demo
     from mbmrl_control.processes import NodeEndedError
 
@@ -139,24 +103,15 @@ def render(
     out: Annotated[Path | None, typer.Option(help="File, .mp4 or .gif; RUN/robot.mp4 where not given.")] = None,
 ) -> None:
     """Render the robot as it walked in a recorded run."""
-    from mbmrl_control.evaluation.film import SUFFIXES, film
-    from mbmrl_control.evaluation.record import Record
-    from mbmrl_control.planning.follower import PathTracker
-    from mbmrl_control.tasks.cost import PathCost
-    from mbmrl_control.tasks.paths import make_path
+    from mbmrl_control.evaluation.film import render_run
 
-    file = out or run / "robot.mp4"
-    if file.suffix not in SUFFIXES:
-        _refuse(f"a film ends in {' or '.join(SUFFIXES)}, not {file.name!r}")
     try:
-        record = Record.read(run)
-        tracker = PathTracker(make_path(record.path), PathCost())
+        file = render_run(run, out, console)
     except ValueError as error:
         _refuse(error)
-    if not file.absolute().parent.is_dir():
-        _refuse(f"there is no folder {file.parent}")
-    record.track(tracker)
-    film(record, tracker.reference(), file, console)
+    except KeyboardInterrupt:
+        console.print("stopped: nothing was written")
+        raise typer.Exit(130) from None
     console.print(f"written: {file}")
 
 
@@ -171,12 +126,18 @@ def sim(
     terrain: Terrain = "carpet",
     sensors: Sensors = "ideal",
     gui: Annotated[bool, typer.Option("--gui", help="Show the robot in a window.")] = False,
+    camera_rate: Annotated[float, typer.Option(help="Images per second on camera/image_raw, Hz; 0: none.")] = 0.0,
 ) -> None:
     """Run simulator, adaptation and planning until Ctrl-C."""
     import time
 
-    _check_run(learner, checkpoint, path, rate, terrain, sensors, gui)
-    _check_domain()
+    from mbmrl_control.checks import check_run, check_seeing
+
+    try:
+        check_seeing(gui, camera_rate)
+        check_run(learner, checkpoint, path, rate, terrain, sensors)
+    except ValueError as error:
+        _refuse(error)
     from mbmrl_control.graph import SIM
     from mbmrl_control.processes import NodeEndedError, Processes
 
@@ -190,6 +151,7 @@ def sim(
         "terrain": terrain,
         "sensors": sensors,
         "gui": gui,
+        "camera_rate": camera_rate,
     }
     with Processes(SIM, values, use_sim_time=True) as nodes:
         try:

@@ -13,14 +13,23 @@ class NodeSpec:
     Attributes:
         package: Name of the package.
         executable: Name of the executable, and of the Python module and the node.
-        parameters: Parameters that launch arguments of the same name set.
+        parameters: Its parameters that launch arguments of the same name set.
         uses_sim_time: Whether the node follows /clock where there is one.
+        optional_rate: Argument that sets the node's rate, Hz; where it is 0, its default, the node is not
+            started. Empty: the node is always started.
     """
 
     package: str
     executable: str
     parameters: tuple[str, ...]
     uses_sim_time: bool = True
+    optional_rate: str = ""
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """Arguments of a launch that the node takes, and the parameter that each sets."""
+        names = {name: name for name in self.parameters}
+        return names | {self.optional_rate: "rate"} if self.optional_rate else names
 
     @property
     def module(self) -> str:
@@ -37,9 +46,10 @@ _SIMULATOR: Final = NodeSpec(
 _BRIDGE: Final = NodeSpec("mbmrl_control", "serial_bridge_node", ("port",), uses_sim_time=False)
 _ADAPTATION: Final = NodeSpec("mbmrl_control", "adaptation_node", ("learner", "checkpoint"))
 _PLANNER: Final = NodeSpec("mbmrl_control", "mpc_node", ("learner", "checkpoint", "path", "rate", "seed"))
+_CAMERA: Final = NodeSpec("mbmrl_sim", "camera_node", (), uses_sim_time=False, optional_rate="camera_rate")
 
-SIM: Final = (_SIMULATOR, _ADAPTATION, _PLANNER)
-"""Simulated robot, adaptation, planning."""
+SIM: Final = (_SIMULATOR, _ADAPTATION, _PLANNER, _CAMERA)
+"""Simulated robot, adaptation, planning, and pictures of the robot where they are wanted."""
 HARDWARE: Final = (_BRIDGE, _ADAPTATION, _PLANNER)
 """Robot on a serial port, adaptation, planning."""
 
@@ -50,9 +60,10 @@ ARGUMENTS: Final[dict[str, tuple[type, str]]] = {
     "terrain": (str, "Ground: carpet, styrofoam, turf or gravel"),
     "sensors": (str, "Imperfections of the sensors: ideal, or real; exceptions follow it, as in real,delay=0"),
     "gui": (bool, "Whether to show the robot in a window"),
+    "camera_rate": (float, "Images of the robot per second, Hz; 0: none"),
     "learner": (str, "Learner: grbal adapts, mb does not"),
     "checkpoint": (str, "File of the prior, *.safetensors, in place of the shipped one"),
     "path": (str, "Path to follow: straight, left, right, zigzag or figure_eight"),
     "port": (str, "Serial port of the robot, such as /dev/ttyUSB0"),
 }
-"""Launch arguments that set parameters of the same name: type and description."""
+"""Launch arguments that set parameters of nodes: type and description."""

@@ -23,7 +23,8 @@ def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[st
         use_sim_time: Default of the argument of that name.
         required: Arguments that have no default.
     """
-    names = [name for name in ARGUMENTS if any(name in node.parameters for node in nodes)]
+    names = [name for name in ARGUMENTS if any(name in node.arguments for node in nodes)]
+    optional = {node.optional_rate for node in nodes}
     params_file = PathJoinSubstitution([FindPackageShare("mbmrl_control"), "config", "mbmrl.yaml"])
     declarations = [
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes"),
@@ -40,12 +41,11 @@ def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[st
     ]
     for name in names:
         text = ARGUMENTS[name][1]
+        default, hint = ("0", "") if name in optional else ("", " (empty: as in params_file)")
         if name in required:
             declarations.append(DeclareLaunchArgument(name, description=text))
         else:
-            declarations.append(
-                DeclareLaunchArgument(name, default_value="", description=f"{text} (empty: as in params_file)")
-            )
+            declarations.append(DeclareLaunchArgument(name, default_value=default, description=text + hint))
     # What a node prints is shown when it is printed.
     unbuffered = SetEnvironmentVariable("PYTHONUNBUFFERED", "1")
     return LaunchDescription([*declarations, unbuffered, OpaqueFunction(function=_start, args=[nodes])])
@@ -73,14 +73,18 @@ def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Node]:
     # Only what was given overrides the file of parameters.
     given = {
         name: _argument(context, name, ARGUMENTS[name][0])
-        for name in dict.fromkeys(name for node in nodes for name in node.parameters)
+        for name in dict.fromkeys(name for node in nodes for name in node.arguments)
         if LaunchConfiguration(name).perform(context)
     }
-    return [_action(node, given, use_sim_time) for node in nodes]
+    return [_action(node, given, use_sim_time) for node in nodes if _is_wanted(context, node)]
+
+
+def _is_wanted(context: LaunchContext, node: NodeSpec) -> bool:
+    return not node.optional_rate or float(LaunchConfiguration(node.optional_rate).perform(context) or 0) != 0
 
 
 def _action(node: NodeSpec, given: dict[str, ParameterValue], use_sim_time: ParameterValue) -> Node:
-    overrides = {name: given[name] for name in node.parameters if name in given}
+    overrides = {name: given[argument] for argument, name in node.arguments.items() if argument in given}
     if node.uses_sim_time:
         overrides["use_sim_time"] = use_sim_time
     return Node(

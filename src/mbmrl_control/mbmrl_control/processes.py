@@ -37,7 +37,9 @@ class _Running:
 
 def command_line(spec: NodeSpec, values: Mapping[str, Any], use_sim_time: bool) -> list[str]:
     """Command that runs a node with those values that are parameters of it; None: as in the file."""
-    parameters = {name: values[name] for name in spec.parameters if values.get(name) is not None}
+    parameters = {
+        name: values[argument] for argument, name in spec.arguments.items() if values.get(argument) is not None
+    }
     if spec.uses_sim_time:
         parameters["use_sim_time"] = use_sim_time
     params_file = Path(get_package_share_directory("mbmrl_control")) / "config" / "mbmrl.yaml"
@@ -63,6 +65,8 @@ class Processes:
         self._handled: list[int] = []
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         for spec in nodes:
+            if spec.optional_rate and not values.get(spec.optional_rate):
+                continue
             log = None if log_folder is None else log_folder / f"{spec.executable}.log"
             output = None if log is None else log.open("wb")
             process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import math
 from collections.abc import Iterable
 
@@ -9,7 +10,8 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import BatteryState, Imu, JointState
+from numpy.typing import NDArray
+from sensor_msgs.msg import BatteryState, CameraInfo, Image, Imu, JointState
 from std_msgs.msg import Header
 
 from mbmrl_msgs.msg import Fault as FaultMessage
@@ -22,6 +24,7 @@ from mbmrl_sim.state import Array, Observation, angle, pack_state
 ODOM_FRAME = "odom"
 BASE_FRAME = "base_link"
 IMU_FRAME = "imu_link"
+CAMERA_FRAME = "camera_optical_frame"
 JOINT_NAMES = ("left_crank_joint", "right_crank_joint", *(f"{leg}_hip" for leg in layout.LEG_NAMES))
 
 
@@ -197,6 +200,35 @@ def to_battery_state(observation: Observation) -> BatteryState:
         power_supply_status=BatteryState.POWER_SUPPLY_STATUS_DISCHARGING,
         power_supply_technology=BatteryState.POWER_SUPPLY_TECHNOLOGY_LIPO,
         present=True,
+    )
+
+
+def to_image(picture: NDArray[np.uint8], stamp: Time) -> Image:
+    """Image of a picture, shape (height, width, 3), red, green and blue."""
+    height, width, _ = picture.shape
+    return Image(
+        header=Header(stamp=stamp, frame_id=CAMERA_FRAME),
+        height=height,
+        width=width,
+        encoding="rgb8",
+        step=3 * width,
+        data=array.array("B", picture.tobytes()),
+    )
+
+
+def to_camera_info(width: int, height: int, field_of_view: float, stamp: Time) -> CameraInfo:
+    """What a pinhole camera is: its picture's size in pixels, and the angle that the height spans, rad."""
+    focal_length = height / 2 / math.tan(field_of_view / 2)
+    x, y = width / 2, height / 2
+    return CameraInfo(
+        header=Header(stamp=stamp, frame_id=CAMERA_FRAME),
+        height=height,
+        width=width,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=[focal_length, 0.0, x, 0.0, focal_length, y, 0.0, 0.0, 1.0],
+        r=np.eye(3).ravel(),
+        p=[focal_length, 0.0, x, 0.0, 0.0, focal_length, y, 0.0, 0.0, 0.0, 1.0, 0.0],
     )
 
 

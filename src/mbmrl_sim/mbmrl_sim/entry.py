@@ -15,4 +15,5 @@ def start(module: str) -> None:
     importlib.import_module(module).main()
 
 
+camera_node = partial(start, "mbmrl_sim.camera_node")
 simulator_node = partial(start, "mbmrl_sim.simulator_node")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,9 @@ from rich.console import Console
 from rich.progress import track
 
 from mbmrl_control.evaluation.record import Record
+from mbmrl_control.planning.follower import PathTracker
+from mbmrl_control.tasks.cost import PathCost
+from mbmrl_control.tasks.paths import make_path
 from mbmrl_sim.render import Line, Scene
 from mbmrl_sim.state import Array
 
@@ -26,6 +30,7 @@ _REFERENCE_COLOUR: Final = (70, 110, 200)
 _TRACE_COLOUR: Final = (240, 150, 60)
 _FAULT_COLOUR: Final = (200, 30, 30)
 _TEXT_COLOUR: Final = (40, 40, 40)
+_TEXT_SIZE: Final = 17
 _CROSS: Final = 0.02
 """Half the length of the strokes of the cross where the fault was, m."""
 
@@ -53,15 +58,17 @@ def frames(record: Record, reference: Array) -> Iterator[Image.Image]:
             if failed:
                 place = int(np.searchsorted(time, record.fault_time or 0.0))
                 lines += _cross(states[place, :2])
-                lost = "".join(f"  leg {leg} lost" for leg in sorted(tick.lost_legs))
-                caption += f"{lost or '  ' + str(record.fault)}  since {record.fault_time:.1f} s"
+                legs = ", ".join(f"leg {leg} lost" for leg in sorted(tick.lost_legs))
+                fault, _, _ = str(record.fault).rpartition("@")
+                caption += f"  {legs or fault} since {record.fault_time:.1f} s"
             image = Image.fromarray(scene.draw(tick.observation.state, tick.lost_legs, lines))
-            ImageDraw.Draw(image).text((8, 6), caption, fill=_FAULT_COLOUR if failed else _TEXT_COLOUR)
+            colour = _FAULT_COLOUR if failed else _TEXT_COLOUR
+            ImageDraw.Draw(image).text((10, 8), caption, fill=colour, font_size=_TEXT_SIZE)
             yield image
 
 
 def film(record: Record, reference: Array, file: Path, console: Console) -> None:
-    """Write a film of a run, MP4 or GIF by the file's suffix.
+    """Write a film of a run, MP4 or GIF by the file's suffix; no file where it is broken off.
 
     Args:
         record: The run.
@@ -72,14 +79,52 @@ def film(record: Record, reference: Array, file: Path, console: Console) -> None
     every = max(1, round(record.rate / FRAME_RATE))
     count = len(range(0, len(record.ticks), every))
     shown = track(frames(record, reference), "rendering", total=count, console=console)
-    if file.suffix == ".gif":
-        first, *others = (image.quantize(64) for image in shown)
-        first.save(file, save_all=True, append_images=others, duration=round(1e3 * every / record.rate), loop=0)
-        return
-    writer = imageio_ffmpeg.write_frames(
-        str(file), (WIDTH, HEIGHT), fps=record.rate / every, codec="libx264", quality=7
-    )
-    writer.send(None)
-    for image in shown:
-        writer.send(np.ascontiguousarray(image))
-    writer.close()
+    part = file.with_stem(f".{file.stem}-part")
+    part.touch()  # where it cannot be written, that is told at once
+    try:
+        (_write_gif if file.suffix == ".gif" else _write_mp4)(shown, part, record.rate / every)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_gif(shown: Iterable[Image.Image], file: Path, rate: float) -> None:
+    first, *others = (image.quantize(64) for image in shown)
+    first.save(file, save_all=True, append_images=others, duration=round(1e3 / rate), loop=0)
+
+
+def _write_mp4(shown: Iterable[Image.Image], file: Path, rate: float) -> None:
+    writer = imageio_ffmpeg.write_frames(str(file), (WIDTH, HEIGHT), fps=rate, codec="libx264", quality=7)
+    with closing(writer):
+        writer.send(None)
+        for image in shown:
+            writer.send(np.ascontiguousarray(image))
+
+
+def render_run(run: Path, out: Path | None, console: Console) -> Path:
+    """Write a film of a recorded run.
+
+    Args:
+        run: Folder of the run.
+        out: File to write; robot.mp4 in the run's folder where None.
+        console: Where to show progress.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: If the folder holds no run, or there can be no such film.
+    """
+    file = out or run / "robot.mp4"
+    if file.suffix not in SUFFIXES:
+        raise ValueError(f"a film ends in {' or '.join(SUFFIXES)}, not {file.name!r}")
+    record = Record.read(run)
+    tracker = PathTracker(make_path(record.path), PathCost())
+    record.track(tracker)
+    if not file.absolute().parent.is_dir():
+        raise ValueError(f"there is no folder {file.parent}")
+    try:
+        film(record, tracker.reference(), file, console)
+    except OSError as error:
+        raise ValueError(f"{file} cannot be written: {error.strerror or error}") from None
+    return file

@@ -144,6 +144,8 @@ class Record:
 def _tick(row: dict[str, str], sequence: int) -> Tick:
     """Tick of a row of ticks.csv."""
     state = np.array([float(row[name]) for name in STATE_NAMES])
+    if not np.isfinite(state).all():
+        raise ValueError(f"the state of row {sequence + 1} is not finite")
     action = np.array([float(row["left_action_rad_s"]), float(row["right_action_rad_s"])])
     observation = Observation(state, action, float(row["time_s"]), sequence, 1, float(row["interval_s"]))
     return Tick(
