@@ -16,6 +16,8 @@ from mbmrl_control.cli import app
 from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE, model_inputs, model_targets
 from mbmrl_control.dynamics.network import Normalizer, initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
+from mbmrl_control.learners import LEARNER_TYPES, LearnerSettings
+from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.collect import CollectSettings, collect_episode
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.state import Observation, pack_state
@@ -69,7 +71,9 @@ def make_prior(normalizer: Normalizer) -> MakePrior:
         sizes = (INPUT_SIZE, *hidden, OUTPUT_SIZE)
         layers = initial_layers(sizes, torch.Generator().manual_seed(seed))
         layers[-1][1].fill_(1.0)
-        extras = {"psi": torch.full((inner_steps, len(layers)), psi)} if learner == "grbal" else {}
+        options = LearnerSettings(inner_steps=inner_steps, initial_psi=psi, context=8)
+        extras = LEARNER_TYPES.get(learner, ModelBased).initial(layers, options, torch.Generator().manual_seed(seed))
+        extras |= {"rate": torch.tensor([psi])} if learner == "mb_de" else {}
         return Prior(layers, normalizer, PriorSettings(learner, window, rate, {"note": "of a test"}), extras)
 
     return make

@@ -47,7 +47,10 @@ def assert_refused(result: tuple[int, str, str], sentence: str, usage: bool = Fa
 
 RUNS = [
     (["--path", "spiral"], "unknown path 'spiral': allowed is straight, left, right, zigzag, figure_eight"),
-    (["--learner", "maml"], "unknown learner 'maml': allowed is grbal, mb"),
+    (
+        ["--learner", "maml"],
+        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, mb_de, mb",
+    ),
     (["--rate", "0"], "a control rate of 0 Hz is not reachable"),
     (["--rate", "-5"], "a control rate of -5 Hz is not reachable"),
     (["--rate", "7"], "a control rate of 7 Hz is not reachable"),
@@ -97,7 +100,10 @@ OTHERS = [
     (["collect", "--prior", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
     (["collect", "--prior", "{files}/fast.safetensors"], "the prior predicts at 50 Hz, not at 20 Hz"),
     (["sim", "--gui"], "there is no screen for a window: DISPLAY names none that can be opened"),
-    (["train", "--learner", "maml"], "unknown learner 'maml': allowed is grbal, mb"),
+    (
+        ["train", "--learner", "maml"],
+        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, mb_de, mb",
+    ),
 ]
 REFUSED = [
     *((["demo", *arguments], sentence) for arguments, sentence in RUNS + FAULTS),
@@ -116,7 +122,7 @@ USAGE = [
     (["fault", "--leg", "four"], "Invalid value for '--leg'"),
     (["collect", "--episodes", "0"], "Invalid value for '--episodes'"),
     (["collect", "--workers", "0"], "Invalid value for '--workers'"),
-    (["train", "--steps", "0"], "Invalid value for '--steps'"),
+    (["train", "--steps", "-1"], "Invalid value for '--steps'"),
     (["walk"], "No such command 'walk'"),
 ]
 

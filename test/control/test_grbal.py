@@ -83,7 +83,7 @@ def relative_error(left: Tensor, right: Tensor) -> float:
 def test_update_is_the_gradient_step_of_autograd(generator: torch.Generator, steps: int) -> None:
     layers, psi = draw_layers(generator), draw_psi(generator, steps)
     inputs, targets = draw_data(generator, M)
-    learner = Grbal(layers, psi)
+    learner = Grbal(layers, {"psi": psi})
     adapted = learner.adapted_layers(learner.adapt(inputs, targets))
     for (weight, bias), (expected_weight, expected_bias), (prior_weight, _) in zip(
         adapted, plainly_adapted(layers, psi, inputs, targets), layers, strict=True
@@ -98,7 +98,7 @@ def test_batch_of_tasks_is_adapted_as_each_of_them(generator: torch.Generator, s
     layers, psi = draw_layers(generator), draw_psi(generator, steps)
     support, query = draw_data(generator, TASKS, M), draw_data(generator, TASKS, K)
     predicted = adapted_prediction(gradient_steps(layers, psi, *support), query[0])
-    learner = Grbal(layers, psi)
+    learner = Grbal(layers, {"psi": psi})
     for task in range(TASKS):
         adapted = learner.adapted_layers(learner.adapt(support[0][task], support[1][task]))
         assert (predicted[task] - predict(adapted, query[0][task])).abs().max() < 1e-10
@@ -112,7 +112,7 @@ def test_small_steps_go_down_on_the_window(generator: torch.Generator, steps: in
         before = window_loss(layers, inputs, targets)
         previous = before
         for size in (1e-4, 1e-3):  # the larger of two small steps leads further down
-            learner = Grbal(layers, torch.full((steps, len(layers)), size).double())
+            learner = Grbal(layers, {"psi": torch.full((steps, len(layers)), size).double()})
             after = window_loss(learner.adapted_layers(learner.adapt(inputs, targets)), inputs, targets)
             assert after < previous
             previous = after
@@ -125,7 +125,7 @@ def test_fall_is_the_one_that_the_gradient_foretells(generator: torch.Generator)
     loss = window_loss(leaves, inputs, targets)
     gradients = torch.autograd.grad(loss, [tensor for layer in leaves for tensor in layer])
     size = 1e-7
-    learner = Grbal(layers, torch.full((1, len(layers)), size).double())
+    learner = Grbal(layers, {"psi": torch.full((1, len(layers)), size).double()})
     change = window_loss(learner.adapted_layers(learner.adapt(inputs, targets)), inputs, targets) - loss.detach()
     foretold = -size * sum(gradient.square().sum() for gradient in gradients)
     assert float(change / foretold) == pytest.approx(1.0, abs=1e-3)
@@ -133,7 +133,7 @@ def test_fall_is_the_one_that_the_gradient_foretells(generator: torch.Generator)
 
 def test_psi_0_changes_nothing(generator: torch.Generator) -> None:
     layers = draw_layers(generator)
-    learner = Grbal(layers, torch.zeros(2, len(layers)).double())
+    learner = Grbal(layers, {"psi": torch.zeros(2, len(layers)).double()})
     adapted = learner.adapted_layers(learner.adapt(*draw_data(generator, M)))
     for (weight, bias), (prior_weight, prior_bias) in zip(adapted, layers, strict=True):
         assert torch.equal(weight, prior_weight)
@@ -143,14 +143,14 @@ def test_psi_0_changes_nothing(generator: torch.Generator) -> None:
 def test_prior_is_not_modified(generator: torch.Generator) -> None:
     layers, psi = draw_layers(generator), draw_psi(generator, 3)
     copies = [tensor.clone() for layer in layers for tensor in layer]
-    learner = Grbal(layers, psi)
+    learner = Grbal(layers, {"psi": psi})
     learner.adapted_layers(learner.adapt(*draw_data(generator, M)))
     assert all(torch.equal(a, b) for a, b in zip(copies, [t for layer in layers for t in layer], strict=True))
 
 
 def test_empty_update_means_the_prior(generator: torch.Generator) -> None:
     layers = draw_layers(generator)
-    assert Grbal(layers, draw_psi(generator, 1)).adapted_layers({}) is layers
+    assert Grbal(layers, {"psi": draw_psi(generator, 1)}).adapted_layers({}) is layers
 
 
 # The meta-gradient
@@ -235,7 +235,7 @@ FOREIGN: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN)
 @pytest.mark.parametrize("name", ["layers.1.weight", "layers.1.bias"])
 def test_foreign_update_is_refused(generator: torch.Generator, name: str, change: Callable[[Tensor], Tensor]) -> None:
-    learner = Grbal(draw_layers(generator), draw_psi(generator, 1))
+    learner = Grbal(draw_layers(generator), {"psi": draw_psi(generator, 1)})
     update = learner.adapt(*draw_data(generator, M))
     with pytest.raises(ValueError, match="update of layer 1 does not fit"):
         learner.adapted_layers(update | {name: change(update[name])})
@@ -243,7 +243,7 @@ def test_foreign_update_is_refused(generator: torch.Generator, name: str, change
 
 @pytest.mark.parametrize("missing", ["layers.2.weight", "layers.2.bias"])
 def test_incomplete_update_is_refused(generator: torch.Generator, missing: str) -> None:
-    learner = Grbal(draw_layers(generator), draw_psi(generator, 1))
+    learner = Grbal(draw_layers(generator), {"psi": draw_psi(generator, 1)})
     update = learner.adapt(*draw_data(generator, M))
     del update[missing]
     with pytest.raises(ValueError, match="update of layer 2 does not fit"):
@@ -252,7 +252,9 @@ def test_incomplete_update_is_refused(generator: torch.Generator, missing: str) 
 
 def test_update_of_another_learner_is_refused(generator: torch.Generator) -> None:
     with pytest.raises(ValueError, match="update of layer 0 does not fit"):
-        Grbal(draw_layers(generator), draw_psi(generator, 1)).adapted_layers({"precision": torch.eye(3).double()})
+        Grbal(draw_layers(generator), {"psi": draw_psi(generator, 1)}).adapted_layers(
+            {"precision": torch.eye(3).double()}
+        )
 
 
 def test_mb_adapts_nothing(make_prior: Callable[..., Prior]) -> None:
@@ -276,5 +278,7 @@ def test_prior_without_fitting_step_sizes_is_refused(make_prior: Callable[..., P
 
 
 def test_unknown_learner_is_refused(make_prior: Callable[..., Prior]) -> None:
-    with pytest.raises(PriorError, match="'maml': allowed is grbal, mb"):
+    with pytest.raises(
+        PriorError, match="'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, mb_de, mb"
+    ):
         make_learner(make_prior("maml"))

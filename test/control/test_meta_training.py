@@ -14,13 +14,22 @@ import torch
 from mbmrl_control.dynamics.features import model_inputs, model_targets
 from mbmrl_control.dynamics.network import one_step_error
 from mbmrl_control.dynamics.prior import Prior, load_prior
-from mbmrl_control.learners import make_learner
+from mbmrl_control.learners import LEARNERS, LearnerSettings, make_learner
 from mbmrl_control.training import meta_training
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.meta_training import MetaTrainer, Progress, TrainingSettings, Transitions
 from mbmrl_sim.state import mirror
 
-SMALL = TrainingSettings(seed=2, steps=40, hidden=(16,), window=8, future=4, inner_steps=2, tasks=8, learning_rate=3e-3)
+SMALL = TrainingSettings(
+    seed=2,
+    steps=40,
+    hidden=(16,),
+    window=8,
+    future=4,
+    tasks=8,
+    learning_rate=3e-3,
+    options=LearnerSettings(inner_steps=2, context=8),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +55,7 @@ def psi_of(prior: Prior) -> torch.Tensor:
     return prior.extras["psi"]
 
 
-@pytest.mark.parametrize("learner", ["grbal", "mb"])
+@pytest.mark.parametrize("learner", LEARNERS)
 def test_errors_on_held_out_faults_fall(episodes: list[Episode], learner: str) -> None:
     run = trainer(episodes, replace(SMALL, learner=learner, steps=100))
     _, before = run.check()
@@ -86,7 +95,7 @@ def test_step_sizes_are_learned_and_stay_positive(trained: tuple[MetaTrainer, li
     psi = psi_of(trained[0].prior())
     assert psi.shape == (2, 2)
     assert (psi > 0).all()
-    assert (psi - SMALL.initial_psi).abs().min() > 1e-5
+    assert (psi - SMALL.options.initial_psi).abs().min() > 1e-5
 
 
 def test_prior_says_what_it_was_made_with(trained: tuple[MetaTrainer, list[Progress]], tmp_path: Path) -> None:
@@ -127,7 +136,7 @@ def test_training_that_is_over_is_not_done_again(episodes: list[Episode], tmp_pa
 
 
 def test_steps_whose_adaptation_runs_away_leave_the_weights_alone(episodes: list[Episode]) -> None:
-    run = trainer(episodes, replace(SMALL, initial_psi=1e12, steps=10))
+    run = trainer(episodes, replace(SMALL, options=LearnerSettings(initial_psi=1e12), steps=10))
     before = run.prior()
     (progress,) = run.run()
     assert not np.isfinite(progress.loss)

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.learners import LearnerSettings
 from mbmrl_control.training import meta_training, pipeline
 from mbmrl_control.training.collect import HELD_OUT_LEGS
 from mbmrl_control.training.episodes import Episode
@@ -17,8 +18,11 @@ from mbmrl_control.training.meta_training import TrainingSettings
 from mbmrl_control.training.pipeline import PipelineSettings, make_prior
 
 SETTINGS = PipelineSettings(
-    TrainingSettings(seed=1, steps=8, hidden=(16,), window=6, future=4, inner_steps=1, tasks=4),
+    TrainingSettings(
+        seed=1, steps=8, hidden=(16,), window=6, future=4, options=LearnerSettings(inner_steps=1), tasks=4
+    ),
     random_episodes=3,
+    iterations=2,
     controlled_episodes=1,
     held_out_episodes=2,
     first_steps=4,
@@ -44,7 +48,7 @@ def make(work: Path, settings: PipelineSettings = SETTINGS) -> tuple[Prior, str]
 def test_prior_follows_from_the_seed(tmp_path: Path) -> None:
     prior, shown = make(tmp_path / "first")
     assert make(tmp_path / "second")[0].to_bytes() == prior.to_bytes()
-    assert prior.settings.training["episodes"] == 4
+    assert prior.settings.training["episodes"] == 5
     assert "held-out error" in shown
 
 
@@ -52,13 +56,14 @@ def test_held_out_faults_are_not_trained_on(tmp_path: Path) -> None:
     make(tmp_path)
     episodes = [Episode.load(file) for file in sorted((tmp_path / "episodes").glob("*.npz"))]
     lost = [bool(episode.lost_legs[:, list(HELD_OUT_LEGS)].any()) for episode in episodes]
-    assert len(lost) == 6
-    assert any(lost[:2])
-    assert not any(lost[2:])
-    assert [episode.metadata["policy"] for episode in episodes] == ["random"] * 5 + ["mpc"]
+    assert len(lost) == 9
+    held_out = (0, 1, 6, 7)
+    assert any(lost[index] for index in held_out)
+    assert not any(lost[index] for index in range(9) if index not in held_out)
+    assert [episode.metadata["policy"] for episode in episodes] == ["random"] * 5 + ["mpc"] * 4
 
 
-@pytest.mark.parametrize("stage", ["random actions", "first prior", "its controller", "final grbal"])
+@pytest.mark.parametrize("stage", ["random actions", "prior 1", "controller 2", "final grbal"])
 def test_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     """Ctrl-C in any stage, and the same command again: the same prior."""
     expected, _ = make(tmp_path / "whole")

@@ -28,7 +28,7 @@ app = typer.Typer(
 console = Console(stderr=True)
 
 Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0, max=2**31 - 1)]
-Learner = Annotated[str, typer.Option(help="grbal adapts each tick, mb does not.")]
+Learner = Annotated[str, typer.Option(help=f"How the model adapts: {', '.join(LEARNERS)}.")]
 Checkpoint = Annotated[
     Path | None, typer.Option(help="File of the prior, *.safetensors; the shipped one where not given.")
 ]
@@ -341,31 +341,26 @@ def bench(
 
 @app.command()
 def train(
-    learner: Annotated[str, typer.Option(help="grbal, or mb for a plain model of the same data.")] = "grbal",
+    learner: Annotated[str, typer.Option(help="Learner to train a prior for.")] = "grbal",
+    preset: Annotated[str, typer.Option(help="full, or quick: less data and fewer steps.")] = "full",
     seed: Seed = 0,
     workers: Workers = 2,
     work: Annotated[Path, typer.Option(help="Folder for episodes and what is needed to go on.")] = Path("runs/train"),
     out: Annotated[Path | None, typer.Option(help="File of the prior; LEARNER.safetensors where not given.")] = None,
-    steps: Annotated[int, typer.Option(help="Steps of the final training.", min=1)] = 6000,
-    random_episodes: Annotated[int, typer.Option(help="Episodes of random actions.", min=1)] = 300,
-    controlled_episodes: Annotated[int, typer.Option(help="Episodes of the first prior's controller.", min=1)] = 260,
-    held_out_episodes: Annotated[int, typer.Option(help="Episodes with faults not trained on.", min=1)] = 40,
-    first_steps: Annotated[int, typer.Option(help="Steps of the first training.", min=1)] = 1500,
+    steps: Annotated[int, typer.Option(help="Steps of the final training; 0: those of the preset.", min=0)] = 0,
 ) -> None:
     """Train a prior from nothing; Ctrl-C stops, the same command goes on."""
     from mbmrl_control.learners import LEARNERS
     from mbmrl_control.training.meta_training import TrainingSettings
-    from mbmrl_control.training.pipeline import PipelineSettings, make_prior
+    from mbmrl_control.training.pipeline import make_prior
+    from mbmrl_control.training.pipeline import preset as settings_of
 
     if learner not in LEARNERS:
         _refuse(f"unknown learner {learner!r}: allowed is {', '.join(LEARNERS)}")
-    settings = PipelineSettings(
-        TrainingSettings(learner=learner, seed=seed, steps=steps),
-        random_episodes,
-        controlled_episodes,
-        held_out_episodes,
-        first_steps,
-    )
+    try:
+        settings = settings_of(preset, TrainingSettings(learner=learner, seed=seed, steps=steps))
+    except ValueError as error:
+        _refuse(error)
     file = out or Path(f"{learner}.safetensors")
     work.mkdir(parents=True, exist_ok=True)
     try:
@@ -375,6 +370,9 @@ def train(
         raise typer.Exit(130) from None
     except ValueError as error:
         _refuse(error)
+    prior.settings.training["command"] = f"mbmrl train --learner {learner} --preset {preset} --seed {seed}" + (
+        f" --steps {steps}" if steps else ""
+    )
     prior.save(file)
     console.print(f"written: {file}, {file.stat().st_size / 1e6:.2f} MB, hash {prior.hash[:12]}")
 

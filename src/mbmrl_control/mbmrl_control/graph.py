@@ -61,7 +61,7 @@ ARGUMENTS: Final[dict[str, tuple[type, str]]] = {
     "sensors": (str, "Imperfections of the sensors: ideal, or real; exceptions follow it, as in real,delay=0"),
     "gui": (bool, "Whether to show the robot in a window"),
     "camera_rate": (float, "Images of the robot per second, Hz; 0: none"),
-    "learner": (str, "Learner: grbal adapts, mb does not"),
+    "learner": (str, "Learner, how the model adapts each tick; mb does not"),
     "checkpoint": (str, "File of the prior, *.safetensors, in place of the shipped one"),
     "path": (str, "Path to follow: straight, left, right, zigzag or figure_eight"),
     "port": (str, "Serial port of the robot, such as /dev/ttyUSB0"),

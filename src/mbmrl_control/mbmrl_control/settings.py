@@ -41,6 +41,8 @@ class ModelSettings(NodeSettings):
             ValueError: If the learner is unknown, or the file holds no prior for it.
         """
         shipped = shipped_prior(self.learner)
+        if not self.checkpoint and not shipped.is_file():
+            raise PriorError(f"no prior is shipped for {self.learner}: train one, and give its file as the checkpoint")
         path = Path(self.checkpoint).expanduser() if self.checkpoint else shipped
         prior = load_prior(path)
         if prior.settings.learner != self.learner:

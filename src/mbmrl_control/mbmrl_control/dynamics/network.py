@@ -14,6 +14,7 @@ from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 Layers = list[tuple[Tensor, Tensor]]
 """Weight, shape (outputs, inputs), and bias, shape (outputs,), of each layer; ReLU between them."""
@@ -35,12 +36,19 @@ def initial_layers(sizes: Sequence[int], generator: torch.Generator) -> Layers:
 
 
 def predict(layers: Layers, inputs: Tensor) -> Tensor:
-    """Output of the network, shape (n, inputs) -> (n, outputs)."""
+    """Output of the network, shape (..., n, inputs) -> (..., n, outputs).
+
+    Weights and biases may have the tasks as leading dimension, as inputs of shape (tasks, n, inputs) have.
+    """
     value = inputs
-    for weight, bias in layers[:-1]:
-        value = torch.addmm(bias, value, weight.T).relu_()
-    weight, bias = layers[-1]
-    return torch.addmm(bias, value, weight.T)
+    for index, (weight, bias) in enumerate(layers):
+        if weight.dim() == 3:
+            value = torch.baddbmm(bias.unsqueeze(-2), value, weight.mT)
+        else:
+            value = linear(value, weight, bias) if bias.dim() == 1 else linear(value, weight) + bias.unsqueeze(-2)
+        if index < len(layers) - 1:
+            value = value.relu()
+    return value
 
 
 @dataclass(frozen=True)
@@ -85,5 +93,4 @@ class Normalizer:
 
 def one_step_error(layers: Layers, inputs: Tensor, targets: Tensor) -> Tensor:
     """Mean squared error of normalised predictions, shapes (..., inputs) and (..., outputs), a scalar."""
-    predicted = predict(layers, inputs.reshape(-1, inputs.shape[-1]))
-    return (predicted - targets.reshape(predicted.shape)).square().mean()
+    return (predict(layers, inputs) - targets).square().mean()

@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 from mbmrl_control.dynamics.prior import Prior, PriorError
-from mbmrl_control.learners.base import Learner, Update
+from mbmrl_control.learners.base import Learner, LearnerSettings, Update
+from mbmrl_control.learners.bayes import BayesLastLayer
+from mbmrl_control.learners.context import Attention, Rebal
 from mbmrl_control.learners.grbal import Grbal
-from mbmrl_control.learners.mb import ModelBased
+from mbmrl_control.learners.hybrid import Hybrid
+from mbmrl_control.learners.mb import DynamicEvaluation, ModelBased
 
-LEARNERS: Final = (Grbal.name, ModelBased.name)
+LEARNER_TYPES: Final[dict[str, type[Learner]]] = {
+    learner.name: learner
+    for learner in (Grbal, Rebal, Attention, Hybrid, BayesLastLayer, DynamicEvaluation, ModelBased)
+}
+LEARNERS: Final = tuple(LEARNER_TYPES)
 
-__all__ = ["LEARNERS", "Learner", "Update", "make_learner"]
+__all__ = ["LEARNERS", "LEARNER_TYPES", "Learner", "LearnerSettings", "Update", "make_learner"]
 
 
 def make_learner(prior: Prior) -> Learner:
@@ -20,12 +27,10 @@ def make_learner(prior: Prior) -> Learner:
     Raises:
         PriorError: If the prior's learner is unknown or its tensors are missing.
     """
-    name = prior.settings.learner
-    if name == ModelBased.name:
-        return ModelBased(prior.layers)
-    if name != Grbal.name:
-        raise PriorError(f"the prior is for the learner {name!r}: allowed is {', '.join(LEARNERS)}")
-    psi = prior.extras.get("psi")
-    if psi is None or psi.ndim != 2 or psi.shape[1] != len(prior.layers):
-        raise PriorError(f"a prior of grbal needs step sizes psi for {len(prior.layers)} layers")
-    return Grbal(prior.layers, psi)
+    learner = LEARNER_TYPES.get(prior.settings.learner)
+    if learner is None:
+        raise PriorError(f"the prior is for the learner {prior.settings.learner!r}: allowed is {', '.join(LEARNERS)}")
+    try:
+        return learner(prior.layers, prior.extras)
+    except ValueError as error:
+        raise PriorError(str(error)) from None

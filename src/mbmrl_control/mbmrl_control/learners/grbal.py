@@ -11,12 +11,14 @@ cheap in control, and the meta-gradient passes through them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
 from mbmrl_control.dynamics.network import Layers
-from mbmrl_control.learners.base import Learner, Update
+from mbmrl_control.learners.base import Learner, LearnerSettings, Update, replaced_layers, to_update
 
 
 def _activations(layers: Layers, inputs: Tensor) -> list[Tensor]:
@@ -24,7 +26,7 @@ def _activations(layers: Layers, inputs: Tensor) -> list[Tensor]:
     values = [inputs]
     for index, (weight, bias) in enumerate(layers):
         if weight.dim() == 2:
-            value = linear(values[-1], weight, bias)
+            value = linear(values[-1], weight) + (bias if bias.dim() == 1 else bias.unsqueeze(-2))
         else:
             value = torch.baddbmm(bias.unsqueeze(-2), values[-1], weight.mT)
         values.append(torch.relu_(value) if index < len(layers) - 1 else value)
@@ -81,34 +83,34 @@ class Grbal(Learner):
     """Gradient-based adaptive learner."""
 
     name = "grbal"
+    positive = ("psi",)
 
-    def __init__(self, layers: Layers, psi: Tensor) -> None:
-        """Start from a prior and its step sizes, shape (steps, layers)."""
-        super().__init__(layers)
+    def __init__(self, layers: Layers, extras: Mapping[str, Tensor]) -> None:
+        """Start from a prior and its step sizes ``psi``, shape (steps, layers)."""
+        super().__init__(layers, extras)
+        psi = extras.get("psi")
+        if psi is None or psi.ndim != 2 or psi.shape[1] != len(layers):
+            raise ValueError(f"a prior of grbal needs step sizes psi for {len(layers)} layers")
         self.psi = psi
+
+    @classmethod
+    def initial(cls, layers: Layers, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
+        """The same step size for all layers."""
+        return {"psi": torch.full((settings.inner_steps, len(layers)), settings.initial_psi)}
+
+    def adapted(self, inputs: Tensor, targets: Tensor) -> Layers:
+        """Layers after the gradient steps."""
+        return gradient_steps(self.layers, self.psi, inputs, targets)
+
+    def predict(self, support: tuple[Tensor, Tensor], inputs: Tensor) -> Tensor:
+        """Predictions after adaptation."""
+        return adapted_prediction(self.adapted(*support), inputs)
 
     @torch.inference_mode()
     def adapt(self, inputs: Tensor, targets: Tensor) -> Update:
         """The adapted weights and biases, named by layer."""
-        adapted = gradient_steps(self.layers, self.psi, inputs, targets)
-        return {
-            f"layers.{index}.{name}": tensor
-            for index, layer in enumerate(adapted)
-            for name, tensor in zip(("weight", "bias"), layer, strict=True)
-        }
+        return to_update(self.adapted(inputs, targets))
 
     def adapted_layers(self, update: Update) -> Layers:
         """The layers of an update."""
-        if not update:
-            return self.layers
-        adapted = []
-        for index, (weight, bias) in enumerate(self.layers):
-            new_weight, new_bias = update.get(f"layers.{index}.weight"), update.get(f"layers.{index}.bias")
-            if new_weight is None or new_bias is None or not (_alike(new_weight, weight) and _alike(new_bias, bias)):
-                raise ValueError(f"an update of layer {index} does not fit a prior of shape {tuple(weight.shape)}")
-            adapted.append((new_weight, new_bias))
-        return adapted
-
-
-def _alike(left: Tensor, right: Tensor) -> bool:
-    return left.shape == right.shape and left.dtype == right.dtype
+        return replaced_layers(self.layers, update)

@@ -1,17 +1,35 @@
-"""MB: the model without adaptation, the baseline of the paper."""
+"""The plain model: MB, without adaptation, and MB+DE, with dynamic evaluation; the baselines of the paper."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
+import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.network import Layers
-from mbmrl_control.learners.base import Learner, Update
+from mbmrl_control.dynamics.network import Layers, predict
+from mbmrl_control.learners.base import Learner, LearnerSettings, Update, replaced_layers, to_update
+from mbmrl_control.learners.grbal import gradient_steps
+
+RECENT: Final = 16
+"""Transitions that a step of dynamic evaluation looks at."""
 
 
 class ModelBased(Learner):
     """Plans with the prior as it is."""
 
     name = "mb"
+    adapts = False
+
+    @classmethod
+    def initial(cls, layers: Layers, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
+        """Nothing beside the layers."""
+        return {}
+
+    def adapted(self, inputs: Tensor, targets: Tensor) -> Layers:
+        """The prior's layers."""
+        return self.layers
 
     def adapt(self, inputs: Tensor, targets: Tensor) -> Update:
         """No update."""
@@ -22,3 +40,55 @@ class ModelBased(Learner):
         if update:
             raise ValueError("the learner mb takes no update")
         return self.layers
+
+    def loss(self, inputs: Tensor, targets: Tensor, window: int, generator: torch.Generator) -> Tensor:
+        """The error of the plain model on all transitions."""
+        return (predict(self.layers, inputs) - targets).square().mean()
+
+
+class DynamicEvaluation(ModelBased):
+    """The plain model, which takes a gradient step each tick and carries its weights forward."""
+
+    name = "mb_de"
+    adapts = True
+    carries = True
+
+    def __init__(self, layers: Layers, extras: Mapping[str, Tensor]) -> None:
+        """Start from a plain model and the rate of the steps, a scalar."""
+        super().__init__(layers, extras)
+        rate = extras.get("rate")
+        if rate is None or rate.numel() != 1:
+            raise ValueError("a prior of mb_de needs one rate")
+        self._psi = rate.reshape(1, 1).expand(1, len(layers))
+        self.reset()
+
+    @classmethod
+    def initial(cls, layers: Layers, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
+        """No step: the rate is not learned with the weights but tuned after them."""
+        return {"rate": torch.zeros(1)}
+
+    def reset(self) -> None:
+        """Return to the prior."""
+        self._carried = self.layers
+
+    def step(self, layers: Layers, inputs: Tensor, targets: Tensor) -> Layers:
+        """Layers after a gradient step on windows."""
+        return gradient_steps(layers, self._psi, inputs, targets)
+
+    def adapted(self, inputs: Tensor, targets: Tensor) -> Layers:
+        """Layers after a step for each transition, each on the RECENT ones up to it."""
+        layers = self.layers
+        for end in range(1, inputs.shape[-2] + 1):
+            recent = slice(max(0, end - RECENT), end)
+            layers = self.step(layers, inputs[..., recent, :], targets[..., recent, :])
+        return layers
+
+    @torch.inference_mode()
+    def adapt(self, inputs: Tensor, targets: Tensor) -> Update:
+        """One step from the weights carried forward."""
+        self._carried = self.step(self._carried, inputs[-RECENT:], targets[-RECENT:])
+        return to_update(self._carried)
+
+    def adapted_layers(self, update: Update) -> Layers:
+        """The layers of an update."""
+        return replaced_layers(self.layers, update)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import deque
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE, model_input
 from mbmrl_control.dynamics.network import one_step_error
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners import Update, make_learner
+from mbmrl_control.learners.change import RECENT, ChangeDetector
 from mbmrl_sim.state import Observation
 
 JUDGED: Final = 8
@@ -44,8 +46,10 @@ class Adaptation:
 
 
 class OnlineAdapter:
-    """Keeps the last M transitions, adapts from the prior on them, and checks what comes out.
+    """Keeps the last M transitions, adapts the prior to them, and checks what comes out.
 
+    A learner that carries what it has learned from tick to tick returns to the prior where its own one-step
+    error tells of a change, and starts anew with the last few transitions.
     An update that is not finite, or whose predecessors predicted worse than the prior over the last
     JUDGED transitions, is withheld: the prior takes its place.
     """
@@ -64,6 +68,7 @@ class OnlineAdapter:
     def reset(self) -> None:
         """Forget all transitions."""
         self.learner.reset()
+        self._change = ChangeDetector()
         self._inputs, self._targets = torch.empty(0, INPUT_SIZE), torch.empty(0, OUTPUT_SIZE)
         self._errors: deque[tuple[float, float]] = deque(maxlen=JUDGED)
         self._candidate: Update = {}
@@ -92,7 +97,7 @@ class OnlineAdapter:
     def warm_up(self) -> None:
         """Adapt to the window as it is, and drop what comes out."""
         if len(self._inputs):
-            self.learner.adapt(self._inputs, self._targets)
+            copy.copy(self.learner).adapt(self._inputs, self._targets)
 
     def _learn(self, last: Observation, observation: Observation) -> tuple[float, float]:
         state = torch.from_numpy(last.state)
@@ -110,9 +115,16 @@ class OnlineAdapter:
         self._inputs = self._appended(self._inputs, inputs)
         self._targets = self._appended(self._targets, targets)
         if not self.frozen:
-            self._candidate = self.learner.adapt(self._inputs, self._targets)
+            self._candidate = self._adapt(errors[1])
             self._update = self._checked(self._candidate)
         return errors
+
+    def _adapt(self, error: float) -> Update:
+        if self.learner.carries and self._change.update(error):
+            self.learner.reset()
+            for end in range(max(1, len(self._inputs) - RECENT + 1), len(self._inputs)):
+                self.learner.adapt(self._inputs[:end][-RECENT:], self._targets[:end][-RECENT:])
+        return self.learner.adapt(self._inputs, self._targets)
 
     def _appended(self, window: Tensor, newest: Tensor) -> Tensor:
         return torch.cat([window, newest.unsqueeze(0)])[-self.capacity :]
@@ -125,5 +137,6 @@ class OnlineAdapter:
             return update
         self._rejected += bool(update)
         if not finite:
+            self.learner.reset()
             self._candidate = {}
         return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +15,11 @@ from torch import Tensor
 from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE, model_inputs, model_targets
 from mbmrl_control.dynamics.network import Layers, Normalizer, initial_layers, one_step_error
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
-from mbmrl_control.learners.grbal import Grbal, adapted_prediction, gradient_steps, meta_loss
-from mbmrl_control.learners.mb import ModelBased
+from mbmrl_control.learners import LEARNER_TYPES, Learner, LearnerSettings
+from mbmrl_control.learners.grbal import Grbal
+from mbmrl_control.learners.mb import DynamicEvaluation, ModelBased
 from mbmrl_control.training.episodes import Episode
+from mbmrl_control.training.tuning import tuned_rate
 from mbmrl_sim.state import mirror
 
 CHECK_EVERY: Final = 250
@@ -31,14 +33,14 @@ class TrainingSettings:
     """Settings of the training.
 
     Attributes:
-        learner: ``grbal``, or ``mb`` for a plain model of the same network on the same data.
+        learner: Name of the learner.
         seed: Seed of weights and samples.
         steps: Steps of Adam.
         hidden: Sizes of the hidden layers.
         window: M, transitions to adapt on.
         future: K, transitions after them that are to be predicted.
-        inner_steps: Gradient steps of the adaptation.
-        initial_psi: Step size of the adaptation before it is learned.
+        patience: Checks without a lower error after adaptation, after which the training ends early.
+        options: Settings of the learner.
         tasks: Segments in each step.
         learning_rate: Rate of Adam at the start; it falls to 0 along a cosine.
         augmented: Share of the tasks whose targets get a random affine map of the inputs added: what no
@@ -52,8 +54,8 @@ class TrainingSettings:
     hidden: tuple[int, ...] = (192, 192)
     window: int = 48
     future: int = 16
-    inner_steps: int = 3
-    initial_psi: float = 0.01
+    patience: int = 8
+    options: LearnerSettings = field(default_factory=LearnerSettings)
     tasks: int = 32
     learning_rate: float = 1e-3
     augmented: float = 0.5
@@ -120,18 +122,33 @@ class MetaTrainer:
         sizes = (INPUT_SIZE, *settings.hidden, OUTPUT_SIZE)
         layers = initial_layers(sizes, torch.Generator().manual_seed(settings.seed))
         self._layers: Layers = [(weight.requires_grad_(), bias.requires_grad_()) for weight, bias in layers]
-        # Its logarithm is what is learned: a step size is positive.
-        self._log_psi = torch.full((settings.inner_steps, len(layers)), math.log(settings.initial_psi))
-        self._log_psi.requires_grad_()
+        kind = LEARNER_TYPES[settings.learner]
+        # The plain model of dynamic evaluation is trained as such; its rate is tuned in the end.
+        self._kind = ModelBased if kind is DynamicEvaluation else kind
+        drawn = self._kind.initial(self._layers, settings.options, torch.Generator().manual_seed(settings.seed + 1))
+        self._extras = {
+            name: (tensor.log() if self._is_positive(name) else tensor).requires_grad_()
+            for name, tensor in drawn.items()
+        }
         weights = [tensor for layer in self._layers for tensor in layer]
-        self._parameters = [*weights, self._log_psi]
-        groups = [{"params": weights, "scale": 1.0}, {"params": [self._log_psi], "scale": 3.0}]
+        self._parameters = [*weights, *self._extras.values()]
+        groups = [{"params": [tensor], "scale": 1.0} for tensor in weights] + [
+            {"params": [tensor], "scale": 3.0 if self._is_positive(name) else 1.0}
+            for name, tensor in self._extras.items()
+        ]
         self._optimizer = torch.optim.Adam(groups, lr=settings.learning_rate)
         self._step = 0
+        self._best: list[Tensor] = []
+        self._best_error, self._worse = math.inf, 0
 
-    @property
-    def _adapts(self) -> bool:
-        return self.settings.learner != ModelBased.name
+    def _is_positive(self, name: str) -> bool:
+        """Whether the logarithm of a tensor is what is learned."""
+        return name.startswith(self._kind.positive) if self._kind.positive else False
+
+    def learner(self) -> Learner:
+        """The learner with the tensors as they are now."""
+        extras = {name: tensor.exp() if self._is_positive(name) else tensor for name, tensor in self._extras.items()}
+        return self._kind(self._layers, extras)
 
     def run(self, state_file: Path | None = None) -> Iterator[Progress]:
         """Train to the end.
@@ -144,25 +161,30 @@ class MetaTrainer:
         """
         if state_file is not None and state_file.exists():
             self._load(state_file)
-        while self._step < self.settings.steps:
+        settings = self.settings
+        while self._step < settings.steps and self._worse < settings.patience:
             loss = self._train_step()
-            if self._step % CHECK_EVERY == 0 or self._step == self.settings.steps:
+            if self._step % CHECK_EVERY == 0 or self._step == settings.steps:
+                before, after = self.check()
+                self._keep_best(after)
                 if state_file is not None:
                     self._save(state_file)
-                yield Progress(self._step, loss, *self.check())
+                yield Progress(self._step, loss, before, after)
+
+    def _keep_best(self, error: float) -> None:
+        self._worse += 1
+        if error < self._best_error:
+            self._best_error, self._worse = error, 0
+            self._best = [parameter.detach().clone() for parameter in self._parameters]
 
     def _train_step(self) -> float:
         settings = self.settings
         # A generator for each step: an interrupted training draws the same samples when it goes on.
         generator = torch.Generator().manual_seed(settings.seed * 10_000_019 + self._step)
         inputs, targets = self._data.segments(settings.tasks, settings.window + settings.future, generator)
-        if self._adapts:
+        if self._kind.adapts:
             targets = targets + self._augmentation(inputs, generator)
-            support = inputs[:, : settings.window], targets[:, : settings.window]
-            query = inputs[:, settings.window :], targets[:, settings.window :]
-            loss = meta_loss(self._layers, self._log_psi.exp(), support, query)
-        else:
-            loss = one_step_error(self._layers, inputs, targets)
+        loss = self.learner().loss(inputs, targets, settings.window, generator)
         for group in self._optimizer.param_groups:
             annealed = 0.5 * (1 + math.cos(math.pi * self._step / settings.steps))
             group["lr"] = settings.learning_rate * group["scale"] * annealed
@@ -184,23 +206,32 @@ class MetaTrainer:
         return chosen * (offset + inputs @ slope)
 
     @torch.no_grad()
-    def check(self) -> tuple[float, float]:
-        """One-step error on held-out faults, before and after adaptation, over the K next transitions."""
+    def check(self, learner: Learner | None = None) -> tuple[float, float]:
+        """One-step error on held-out faults, before and after adaptation, over the K next transitions.
+
+        It is that of the learner as it is now where none is given.
+        """
+        learner = learner or self.learner()
         window = self.settings.window
         generator = torch.Generator().manual_seed(1)
         inputs, targets = self._held_out.segments(CHECKED_TASKS, window + self.settings.future, generator)
-        before = float(one_step_error(self._layers, inputs[:, window:], targets[:, window:]))
-        if not self._adapts:
+        support, query = (inputs[:, :window], targets[:, :window]), inputs[:, window:]
+        before = float(one_step_error(learner.layers, query, targets[:, window:]))
+        if not learner.adapts:
             return before, before
-        adapted = gradient_steps(self._layers, self._log_psi.exp(), inputs[:, :window], targets[:, :window])
-        predicted = adapted_prediction(adapted, inputs[:, window:])
-        return before, float((predicted - targets[:, window:]).square().mean())
+        return before, float((learner.predict(support, query) - targets[:, window:]).square().mean())
 
     def prior(self) -> Prior:
-        """The prior as it is now."""
+        """The prior that was best at a check."""
+        with torch.no_grad():
+            for parameter, best in zip(self._parameters, self._best, strict=False):
+                parameter.copy_(best)
+        learner = self.learner()
         layers = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in self._layers]
-        extras = {"psi": self._log_psi.detach().exp()} if self._adapts else {}
-        pre, post = self.check()
+        extras = {name: tensor.detach().clone() for name, tensor in learner.extras.items()}
+        if self.settings.learner == DynamicEvaluation.name:
+            extras = {"rate": tuned_rate(layers, self._data.inputs, self._data.targets)}
+        pre, post = self.check(LEARNER_TYPES[self.settings.learner](layers, extras))
         training = asdict(self.settings) | {
             "episodes": len(self._data.inputs) // 2,
             "held_out_pre_error": round(pre, 4),
@@ -214,9 +245,14 @@ class MetaTrainer:
         )
 
     def _save(self, file: Path) -> None:
-        tensors = {"step": torch.tensor(self._step)}
+        tensors = {
+            "step": torch.tensor(self._step),
+            "worse": torch.tensor(self._worse),
+            "best_error": torch.tensor(self._best_error, dtype=torch.float64),
+        }
         for index, parameter in enumerate(self._parameters):
             tensors[f"{index}"] = parameter.detach().clone()
+            tensors[f"best.{index}"] = self._best[index]
             for name, value in self._optimizer.state[parameter].items():
                 tensors[f"{index}.{name}"] = value.clone()
         partial = file.with_suffix(".partial")
@@ -225,7 +261,9 @@ class MetaTrainer:
 
     def _load(self, file: Path) -> None:
         tensors = safetensors.torch.load_file(file)
-        self._step = int(tensors.pop("step"))
+        self._step, self._worse = int(tensors.pop("step")), int(tensors.pop("worse"))
+        self._best_error = float(tensors.pop("best_error"))
+        self._best = [tensors.pop(f"best.{index}") for index in range(len(self._parameters))]
         with torch.no_grad():
             for index, parameter in enumerate(self._parameters):
                 parameter.copy_(tensors.pop(f"{index}"))

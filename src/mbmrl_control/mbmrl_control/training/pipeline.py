@@ -1,13 +1,16 @@
-"""From nothing to a prior: random episodes, a first prior, episodes of its controller, the final prior.
+"""From nothing to a prior: random episodes, then priors and episodes of their controllers, then the final prior.
 
-These are two iterations of Algorithm 1 of the paper. Each stage keeps what it has done in the work folder,
-so that a stopped run goes on where it was.
+This is Algorithm 1 of the paper: one data set, to which each iteration adds. Each stage keeps what
+it has done in the work folder, so that a stopped run goes on where it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -16,25 +19,61 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.learners.bayes import BayesLastLayer
+from mbmrl_control.learners.context import Rebal
 from mbmrl_control.training.collect import HELD_OUT_LEGS, CollectSettings, collect
 from mbmrl_control.training.episodes import Episodes
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
+from mbmrl_sim.faults import FAULT_KINDS, LEG_LOSS
 
+COLLECTOR: Final = BayesLastLayer.name
+"""Learner whose controller collects: the one that is trained quickest."""
+WINDOWS: Final = {Rebal.name: 112}
+"""M of learners that need another one than the default."""
 SEEDS_PER_STAGE: Final = 1_000_000
 """Distance between the first seeds of the stages, so that no two episodes share one."""
 
 
 @dataclass(frozen=True)
 class PipelineSettings:
-    """How to train, and how much of everything: episodes, and steps of the first training."""
+    """How to train, and how much of everything.
+
+    Attributes:
+        training: Settings of the final training.
+        random_episodes: Episodes of random actions.
+        iterations: How often a prior is trained and its controller collects.
+        controlled_episodes: Episodes of the controller in each iteration.
+        held_out_episodes: Episodes with faults not trained on, of random actions, and as many of the controller.
+        first_steps: Steps of the trainings before the final one.
+        rate: Control rate, Hz.
+        duration: Length of an episode, s.
+    """
 
     training: TrainingSettings
-    random_episodes: int = 300
-    controlled_episodes: int = 260
-    held_out_episodes: int = 40
+    random_episodes: int = 200
+    iterations: int = 2
+    controlled_episodes: int = 200
+    held_out_episodes: int = 30
     first_steps: int = 1500
     rate: float = 20.0
-    duration: float = 10.0
+    duration: float = 15.0
+
+
+def preset(name: str, training: TrainingSettings) -> PipelineSettings:
+    """Settings of a preset, with its number of steps where 0 are given.
+
+    Raises:
+        ValueError: If there is no such preset.
+    """
+    presets = {
+        "full": (6000, PipelineSettings(training)),
+        "quick": (1500, PipelineSettings(training, 60, 1, 60, 10, 500, duration=10.0)),
+    }
+    if name not in presets:
+        raise ValueError(f"unknown preset {name!r}: allowed is {', '.join(presets)}")
+    steps, settings = presets[name]
+    window = WINDOWS.get(training.learner, training.window)
+    return replace(settings, training=replace(training, steps=training.steps or steps, window=window))
 
 
 def _bar(console: Console) -> Progress:
@@ -54,13 +93,34 @@ def collect_with_bar(
 
 
 def train_with_bar(trainer: MetaTrainer, state_file: Path, title: str, console: Console) -> Prior:
-    """Train under a progress bar; it tells the errors on held-out faults before and after adaptation."""
-    with _bar(console) as bar:
+    """Train under a progress bar; it tells the errors on held-out faults before and after adaptation.
+
+    The same numbers go to TensorBoard, in a folder beside the file of the state.
+    """
+    from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
+
+    logs = state_file.parent / "tensorboard" / state_file.stem.removesuffix("-state")
+    with _bar(console) as bar, closing(SummaryWriter(str(logs))) as writer:
         task = bar.add_task(title, total=trainer.settings.steps, note="")
         for progress in trainer.run(state_file):
             note = f"held-out error {progress.pre_error:.3f} -> {progress.post_error:.3f}"
             bar.update(task, completed=progress.step, note=note)
+            numbers = {
+                "loss": progress.loss,
+                "held_out/before": progress.pre_error,
+                "held_out/after": progress.post_error,
+            }
+            for name, number in numbers.items():
+                writer.add_scalar(name, number, progress.step)
     return trainer.prior()
+
+
+def data_hash(files: Iterable[Path]) -> str:
+    """SHA-256 of the content of files, in hexadecimal."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Console) -> Prior:
@@ -68,31 +128,37 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
 
     Args:
         settings: How much of everything.
-        work: Folder for episodes and states of trainings; what it holds of an earlier run is used. Plain and
-            adaptive priors that share it are trained on the same episodes.
+        work: Folder for episodes and states of trainings; what it holds of an earlier run is used. Priors of
+            several learners that share it are trained on the same episodes.
         workers: Processes that collect.
         console: Where to show progress.
     """
-    data = work / "episodes"
-    seed = settings.training.seed * 10 * SEEDS_PER_STAGE
     # One thread: as quick for layers of this size, and the same result on every machine.
     torch.set_num_threads(1)
+    first_seed = settings.training.seed * 100 * SEEDS_PER_STAGE
+    stages = count()
 
-    def gather(stage: int, count: int, title: str, what: CollectSettings) -> Episodes:
-        first = seed + stage * SEEDS_PER_STAGE
-        return Episodes(collect_with_bar(what, range(first, first + count), data, workers, title, console))
+    def gather(number: int, title: str, what: CollectSettings) -> tuple[Path, ...]:
+        first = first_seed + next(stages) * SEEDS_PER_STAGE
+        seeds = range(first, first + number)
+        return tuple(collect_with_bar(what, seeds, work / "episodes", workers, title, console))
 
-    common = CollectSettings(duration=settings.duration, rate=settings.rate)
-    unseen = replace(common, legs=HELD_OUT_LEGS, faults=(0.1, 0.9, 0.0), varied=0.0)
-    held_out = gather(0, settings.held_out_episodes, "held-out faults", unseen)
-    episodes = gather(1, settings.random_episodes, "random actions", common)
-    first_prior = work / "first.safetensors"
-    if not first_prior.exists():
-        training = replace(settings.training, learner="grbal", steps=settings.first_steps)
-        trainer = MetaTrainer(training, settings.rate, episodes, held_out)
-        train_with_bar(trainer, work / "first-state.safetensors", "first prior", console).save(first_prior)
-    controlled = replace(common, prior=first_prior)
-    episodes = Episodes((*episodes.files, *gather(2, settings.controlled_episodes, "its controller", controlled).files))
-    trainer = MetaTrainer(settings.training, settings.rate, episodes, held_out)
-    state_file = work / f"{settings.training.learner}-state.safetensors"
-    return train_with_bar(trainer, state_file, f"final {settings.training.learner}", console)
+    def train(training: TrainingSettings, name: str, title: str) -> Prior:
+        trainer = MetaTrainer(training, settings.rate, Episodes(files), Episodes(held_out))
+        return train_with_bar(trainer, work / f"{name}-state.safetensors", title, console)
+
+    common = CollectSettings(kinds=tuple(FAULT_KINDS), duration=settings.duration, rate=settings.rate)
+    unseen = replace(common, kinds=(LEG_LOSS,), legs=HELD_OUT_LEGS, faults=(0.1, 0.9, 0.0), varied=0.0)
+    held_out = gather(settings.held_out_episodes, "held-out faults", unseen)
+    files = gather(settings.random_episodes, "random actions", common)
+    for iteration in range(1, settings.iterations + 1):
+        prior = work / f"iteration-{iteration}.safetensors"
+        if not prior.exists():
+            training = replace(settings.training, learner=COLLECTOR, steps=settings.first_steps)
+            train(training, prior.stem, f"prior {iteration}").save(prior)
+        files += gather(settings.controlled_episodes, f"controller {iteration}", replace(common, prior=prior))
+        if iteration == 1:
+            held_out += gather(settings.held_out_episodes, "held-out faults", replace(unseen, prior=prior))
+    final = train(settings.training, settings.training.learner, f"final {settings.training.learner}")
+    final.settings.training["data"] = data_hash((*files, *held_out))
+    return final
