@@ -6,7 +6,7 @@ from typing import Final
 
 from mbmrl_control.dynamics.prior import Prior, PriorError
 from mbmrl_control.learners.base import Learner, Update
-from mbmrl_control.learners.grbal import Grbal
+from mbmrl_control.learners.grbal import Grbal, psi_of
 from mbmrl_control.learners.mb import ModelBased
 
 LEARNERS: Final = (Grbal.name, ModelBased.name)
@@ -25,7 +25,7 @@ def make_learner(prior: Prior) -> Learner:
         return ModelBased(prior.layers)
     if name != Grbal.name:
         raise PriorError(f"the prior is for the learner {name!r}: allowed is {', '.join(LEARNERS)}")
-    psi = prior.extras.get("psi")
-    if psi is None or psi.ndim != 2 or psi.shape[1] != len(prior.layers):
-        raise PriorError(f"a prior of grbal needs step sizes psi for {len(prior.layers)} layers")
-    return Grbal(prior.layers, psi)
+    try:
+        return Grbal(prior.layers, psi_of(prior.extras, prior.layers))
+    except ValueError as error:
+        raise PriorError(str(error)) from None

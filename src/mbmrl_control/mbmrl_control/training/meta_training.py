@@ -15,7 +15,8 @@ from torch import Tensor
 from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE, model_inputs, model_targets
 from mbmrl_control.dynamics.network import Layers, Normalizer, initial_layers, one_step_error
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
-from mbmrl_control.learners.grbal import Grbal, adapted_prediction, gradient_steps, meta_loss
+from mbmrl_control.learners.gradient_steps import Psi
+from mbmrl_control.learners.grbal import Grbal, adapted_prediction, gradient_steps, initial_psi, meta_loss, psi_of
 from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.state import mirror
@@ -38,6 +39,7 @@ class TrainingSettings:
         window: M, transitions to adapt on.
         future: K, transitions after them that are to be predicted.
         inner_steps: Gradient steps of the adaptation.
+        psi: Form of the step sizes: ``scalar``, ``per_layer`` or ``per_parameter``.
         initial_psi: Step size of the adaptation before it is learned.
         tasks: Segments in each step.
         learning_rate: Rate of Adam at the start; it falls to 0 along a cosine.
@@ -53,6 +55,7 @@ class TrainingSettings:
     window: int = 48
     future: int = 16
     inner_steps: int = 3
+    psi: str = "per_layer"
     initial_psi: float = 0.01
     tasks: int = 32
     learning_rate: float = 1e-3
@@ -121,17 +124,20 @@ class MetaTrainer:
         layers = initial_layers(sizes, torch.Generator().manual_seed(settings.seed))
         self._layers: Layers = [(weight.requires_grad_(), bias.requires_grad_()) for weight, bias in layers]
         # Its logarithm is what is learned: a step size is positive.
-        self._log_psi = torch.full((settings.inner_steps, len(layers)), math.log(settings.initial_psi))
-        self._log_psi.requires_grad_()
+        psi = initial_psi(settings.psi, layers, settings.inner_steps, settings.initial_psi)
+        self._log_psi = {name: sizes.log().requires_grad_() for name, sizes in psi.items()}
         weights = [tensor for layer in self._layers for tensor in layer]
-        self._parameters = [*weights, self._log_psi]
-        groups = [{"params": weights, "scale": 1.0}, {"params": [self._log_psi], "scale": 3.0}]
+        self._parameters = [*weights, *self._log_psi.values()]
+        groups = [{"params": weights, "scale": 1.0}, {"params": list(self._log_psi.values()), "scale": 3.0}]
         self._optimizer = torch.optim.Adam(groups, lr=settings.learning_rate)
         self._step = 0
 
     @property
     def _adapts(self) -> bool:
         return self.settings.learner != ModelBased.name
+
+    def _psi(self) -> Psi:
+        return psi_of({name: log.exp() for name, log in self._log_psi.items()}, self._layers)
 
     def run(self, state_file: Path | None = None) -> Iterator[Progress]:
         """Train to the end.
@@ -160,7 +166,7 @@ class MetaTrainer:
             targets = targets + self._augmentation(inputs, generator)
             support = inputs[:, : settings.window], targets[:, : settings.window]
             query = inputs[:, settings.window :], targets[:, settings.window :]
-            loss = meta_loss(self._layers, self._log_psi.exp(), support, query)
+            loss = meta_loss(self._layers, self._psi(), support, query)
         else:
             loss = one_step_error(self._layers, inputs, targets)
         for group in self._optimizer.param_groups:
@@ -192,14 +198,14 @@ class MetaTrainer:
         before = float(one_step_error(self._layers, inputs[:, window:], targets[:, window:]))
         if not self._adapts:
             return before, before
-        adapted = gradient_steps(self._layers, self._log_psi.exp(), inputs[:, :window], targets[:, :window])
+        adapted = gradient_steps(self._layers, self._psi(), inputs[:, :window], targets[:, :window])
         predicted = adapted_prediction(adapted, inputs[:, window:])
         return before, float((predicted - targets[:, window:]).square().mean())
 
     def prior(self) -> Prior:
         """The prior as it is now."""
         layers = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in self._layers]
-        extras = {"psi": self._log_psi.detach().exp()} if self._adapts else {}
+        extras = {name: log.detach().exp() for name, log in self._log_psi.items()} if self._adapts else {}
         pre, post = self.check()
         training = asdict(self.settings) | {
             "episodes": len(self._data.inputs) // 2,
