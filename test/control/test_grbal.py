@@ -12,7 +12,7 @@ from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.dynamics.network import Layers, initial_layers, predict
 from mbmrl_control.dynamics.prior import Prior, PriorError
 from mbmrl_control.learners import make_learner
-from mbmrl_control.learners.grbal import Grbal, adapted_prediction, gradient_steps, meta_loss
+from mbmrl_control.learners.grbal import Grbal, adapted_prediction, dense, gradient_steps, meta_loss
 
 SIZES = (INPUT_SIZE, 14, 10, OUTPUT_SIZE)
 TASKS, M, K = 5, 8, 6
@@ -209,7 +209,7 @@ def test_meta_gradient_is_of_second_order(generator: torch.Generator) -> None:
 
     def first_order(layers: Layers, psi: Tensor, support: Data, query: Data) -> Tensor:
         fixed = [(weight.detach(), bias.detach()) for weight, bias in layers]
-        steps = gradient_steps(fixed, psi, *support)
+        steps = dense(gradient_steps(fixed, psi, *support))
         change = [(w - w_fixed, b - b_fixed) for (w, b), (w_fixed, b_fixed) in zip(steps, fixed, strict=True)]
         adapted = [(w + dw, b + db) for (w, b), (dw, db) in zip(layers, change, strict=True)]
         return (adapted_prediction(adapted, query[0]) - query[1]).square().mean()

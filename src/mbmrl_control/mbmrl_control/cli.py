@@ -28,7 +28,7 @@ app = typer.Typer(
 console = Console(stderr=True)
 
 Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0, max=2**31 - 1)]
-Learner = Annotated[str, typer.Option(help=f"How the model adapts: {', '.join(LEARNERS)}.")]
+Learner = Annotated[str, typer.Option(help="Learner, how the model adapts each tick; mb does not.")]
 Checkpoint = Annotated[
     Path | None, typer.Option(help="File of the prior, *.safetensors; the shipped one where not given.")
 ]

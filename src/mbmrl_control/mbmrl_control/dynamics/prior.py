@@ -51,7 +51,7 @@ class Prior:
     normalizer: Normalizer
     settings: PriorSettings
     extras: dict[str, Tensor] = field(default_factory=dict)
-    """Tensors of the learner, such as GrBAL's step sizes ``psi``, shape (layers,)."""
+    """Tensors of the learner, such as GrBAL's step sizes ``psi``, shape (steps, layers)."""
 
     def to_bytes(self) -> bytes:
         """The file's content; equal priors give equal bytes."""

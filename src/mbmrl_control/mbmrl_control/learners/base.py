@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,12 +22,14 @@ class LearnerSettings:
 
     Attributes:
         inner_steps: Gradient steps of an adaptation.
-        initial_psi: Step size of those steps before it is learned.
+        psi: Form of their step sizes: ``scalar``, ``per_layer`` or ``per_parameter``.
+        initial_psi: Step size before it is learned.
         context: Numbers in the context of learners that encode one.
         cell: Recurrent cell, ``gru`` or ``lstm``.
     """
 
     inner_steps: int = 3
+    psi: str = "per_layer"
     initial_psi: float = 0.01
     context: int = 64
     cell: str = "gru"
@@ -105,18 +107,12 @@ class Learner(ABC):
         predicted = self.predict((inputs[:, :window], targets[:, :window]), inputs[:, window:])
         return (predicted - targets[:, window:]).square().mean()
 
-    def fresh(self) -> Self:
-        """The same learner with nothing carried over."""
-        learner = type(self)(self.layers, self.extras)
-        learner.reset()
-        return learner
 
-
-def to_update(layers: Layers) -> Update:
-    """Update that replaces whole layers."""
+def to_update(layers: Layers, first: int = 0) -> Update:
+    """Update that replaces whole layers, from the given one on."""
     return {
         f"layers.{index}.{name}": tensor
-        for index, layer in enumerate(layers)
+        for index, layer in enumerate(layers, first)
         for name, tensor in zip(("weight", "bias"), layer, strict=True)
     }
 

@@ -1,82 +1,65 @@
 """GrBAL: gradient steps from the meta-learned prior on the last M transitions.
 
-Nagabandi, Clavera et al., ICLR 2019, section 4.1:
-``theta' = theta* - psi grad_theta mean_M ||(s_m - s_(m-1)) - f_theta(s_(m-1), a_(m-1))||^2``
-with a learned step size psi for each inner step and layer.
-
-The same steps serve one window (control) and a batch of tasks (training): the weights of adapted models
-have the tasks as leading dimensions. They are written out, forward and back, rather than left to autograd:
-cheap in control, and the meta-gradient passes through them.
+Nagabandi, Clavera et al., ICLR 2019, section 4.1, with learned step sizes psi: of each inner step one for all
+layers (``scalar``), one for each layer (``per_layer``), or one for each weight and bias (``per_parameter``, as
+in Meta-SGD, Li et al., 2017).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from mbmrl_control.dynamics.network import Layers
-from mbmrl_control.learners.base import Learner, LearnerSettings, Update, replaced_layers, to_update
+from mbmrl_control.learners.base import Learner, LearnerSettings, Update, alike, to_update
+from mbmrl_control.learners.gradient_steps import (
+    LowRank,
+    Psi,
+    adapted_prediction,
+    dense,
+    dense_layer,
+    gradient_steps,
+    meta_loss,
+)
+
+__all__ = ["PSI_FORMS", "Grbal", "adapted_prediction", "dense", "gradient_steps", "initial_psi", "meta_loss", "psi_of"]
+
+PSI_FORMS: Final = ("scalar", "per_layer", "per_parameter")
 
 
-def _activations(layers: Layers, inputs: Tensor) -> list[Tensor]:
-    """Input of each layer and, last, the output of the network, shapes ([tasks,] n, size)."""
-    values = [inputs]
-    for index, (weight, bias) in enumerate(layers):
-        if weight.dim() == 2:
-            value = linear(values[-1], weight) + (bias if bias.dim() == 1 else bias.unsqueeze(-2))
-        else:
-            value = torch.baddbmm(bias.unsqueeze(-2), values[-1], weight.mT)
-        values.append(torch.relu_(value) if index < len(layers) - 1 else value)
-    return values
+def initial_psi(form: str, layers: Layers, steps: int, size: float) -> dict[str, Tensor]:
+    """Equal step sizes in one of PSI_FORMS, named as a prior stores them.
 
-
-def gradient_steps(layers: Layers, psi: Tensor, inputs: Tensor, targets: Tensor) -> Layers:
-    """Layers after gradient steps on windows of transitions.
-
-    Args:
-        layers: The prior.
-        psi: Step sizes, shape (steps, layers).
-        inputs: Normalised inputs, shape ([tasks,] M, 22).
-        targets: Normalised targets, shape ([tasks,] M, 21).
-
-    Returns:
-        One set of layers for each window: weights of shape ([tasks,] outputs, inputs), biases ([tasks,] outputs).
+    ``psi`` has shape (steps, 1) or (steps, layers); ``psi.{layer}.weight`` and ``psi.{layer}.bias`` have shapes
+    (steps, outputs, inputs) and (steps, outputs).
     """
-    add_product = torch.addmm if inputs.dim() == 2 else torch.baddbmm
-    for sizes in psi:
-        values = _activations(layers, inputs)
-        gradient = 2.0 / inputs.shape[-2] * (values[-1] - targets)
-        stepped = []
-        for (weight, bias), value, size in reversed(list(zip(layers, values, sizes, strict=False))):
-            scaled = size * gradient
-            stepped.append((add_product(weight, scaled.mT, value, alpha=-1.0), bias - scaled.sum(-2)))
-            gradient = (gradient @ weight).mul_(value > 0)
-        layers = stepped[::-1]
-    return layers
+    if form != "per_parameter":
+        return {"psi": torch.full((steps, 1 if form == "scalar" else len(layers)), size)}
+    return {
+        name.replace("layers", "psi"): torch.full((steps, *tensor.shape), size)
+        for name, tensor in to_update(layers).items()
+    }
 
 
-def adapted_prediction(layers: Layers, inputs: Tensor) -> Tensor:
-    """Predictions of adapted models, shape ([tasks,] n, 22) -> ([tasks,] n, 21)."""
-    return _activations(layers, inputs)[-1]
+def psi_of(tensors: Mapping[str, Tensor], layers: Layers, learner: str) -> Psi:
+    """Step sizes from the tensors that `initial_psi` names.
 
-
-def meta_loss(layers: Layers, psi: Tensor, support: tuple[Tensor, Tensor], query: tuple[Tensor, Tensor]) -> Tensor:
-    """Loss of the adapted models on the K transitions after each window (equation 1 of the paper).
-
-    Args:
-        layers: The prior.
-        psi: Step sizes, shape (steps, layers).
-        support: Inputs and targets of windows, shapes (tasks, M, 22) and (tasks, M, 21).
-        query: Inputs and targets that follow, shapes (tasks, K, 22) and (tasks, K, 21).
-
-    Returns:
-        Mean squared error over tasks, transitions and dimensions; its gradient is of second order.
+    Raises:
+        ValueError: If they are missing or do not fit the layers.
     """
-    adapted = gradient_steps(layers, psi, *support)
-    return (adapted_prediction(adapted, query[0]) - query[1]).square().mean()
+    psi = tensors.get("psi")
+    if psi is not None and psi.ndim == 2 and len(psi) > 0 and psi.shape[1] in (1, len(layers)):
+        return psi
+    elementwise = [(tensors.get(f"psi.{i}.weight"), tensors.get(f"psi.{i}.bias")) for i in range(len(layers))]
+    sizes = [(weight, bias) for weight, bias in elementwise if weight is not None and bias is not None]
+    steps = len(sizes[0][0]) if sizes and sizes[0][0].ndim else 0
+    wanted = [((steps, *weight.shape), (steps, *bias.shape)) for weight, bias in layers]
+    if steps == 0 or [(weight.shape, bias.shape) for weight, bias in sizes] != wanted:
+        raise ValueError(f"a prior of {learner} needs step sizes psi for {len(layers)} layers")
+    return sizes
 
 
 class Grbal(Learner):
@@ -86,31 +69,59 @@ class Grbal(Learner):
     positive = ("psi",)
 
     def __init__(self, layers: Layers, extras: Mapping[str, Tensor]) -> None:
-        """Start from a prior and its step sizes ``psi``, shape (steps, layers)."""
+        """Start from a prior and its step sizes."""
         super().__init__(layers, extras)
-        psi = extras.get("psi")
-        if psi is None or psi.ndim != 2 or psi.shape[1] != len(layers):
-            raise ValueError(f"a prior of grbal needs step sizes psi for {len(layers)} layers")
-        self.psi = psi
+        self.psi = psi_of(extras, layers, self.name)
 
     @classmethod
     def initial(cls, layers: Layers, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
         """The same step size for all layers."""
-        return {"psi": torch.full((settings.inner_steps, len(layers)), settings.initial_psi)}
+        return initial_psi(settings.psi, layers, settings.inner_steps, settings.initial_psi)
 
     def adapted(self, inputs: Tensor, targets: Tensor) -> Layers:
         """Layers after the gradient steps."""
-        return gradient_steps(self.layers, self.psi, inputs, targets)
+        return dense(gradient_steps(self.layers, self.psi, inputs, targets))
 
     def predict(self, support: tuple[Tensor, Tensor], inputs: Tensor) -> Tensor:
         """Predictions after adaptation."""
-        return adapted_prediction(self.adapted(*support), inputs)
+        return adapted_prediction(gradient_steps(self.layers, self.psi, *support), inputs)
 
     @torch.inference_mode()
     def adapt(self, inputs: Tensor, targets: Tensor) -> Update:
-        """The adapted weights and biases, named by layer."""
-        return to_update(self.adapted(inputs, targets))
+        """The adapted layers, by name: weight and bias, or their factors where these are fewer numbers.
+
+        A layer's ``rows`` and ``columns``, shapes (r, inputs) and (r, outputs), are those of all steps.
+        """
+        adapted = gradient_steps(self.layers, self.psi, inputs, targets)
+        if not isinstance(adapted, LowRank):
+            return to_update(adapted)
+        update: Update = {}
+        for index, (layer, pairs) in enumerate(zip(self.layers, adapted.factors, strict=True)):
+            rows, columns = pairs[0] if len(pairs) == 1 else map(torch.cat, zip(*pairs, strict=True))
+            if rows.numel() + columns.numel() < layer[0].numel() + layer[1].numel():
+                update |= {f"layers.{index}.rows": rows, f"layers.{index}.columns": columns}
+            else:
+                update |= to_update([dense_layer(layer, pairs)], index)
+        return update
 
     def adapted_layers(self, update: Update) -> Layers:
         """The layers of an update."""
-        return replaced_layers(self.layers, update)
+        if not update:
+            return self.layers
+        adapted = []
+        for index, (weight, bias) in enumerate(self.layers):
+            rows, columns, new_weight, new_bias = (
+                update.get(f"layers.{index}.{name}") for name in ("rows", "columns", "weight", "bias")
+            )
+            if new_weight is not None and new_bias is not None and alike(new_weight, weight) and alike(new_bias, bias):
+                adapted.append((new_weight, new_bias))
+            elif rows is not None and columns is not None and _fit(rows, columns, weight):
+                adapted.append(dense_layer((weight, bias), [(rows, columns)]))
+            else:
+                raise ValueError(f"an update of layer {index} does not fit a prior of shape {tuple(weight.shape)}")
+        return adapted
+
+
+def _fit(rows: Tensor, columns: Tensor, weight: Tensor) -> bool:
+    shapes = [(len(rows), weight.shape[1]), (len(rows), weight.shape[0])] if rows.ndim else []
+    return [rows.shape, columns.shape] == shapes and rows.dtype == columns.dtype == weight.dtype

@@ -10,7 +10,7 @@ from torch import Tensor
 from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.learners.base import Learner, LearnerSettings, Update, replaced_layers, to_update
 from mbmrl_control.learners.context import Attention
-from mbmrl_control.learners.grbal import adapted_prediction, gradient_steps
+from mbmrl_control.learners.grbal import adapted_prediction, dense, gradient_steps, initial_psi, psi_of
 
 
 class Hybrid(Attention):
@@ -20,22 +20,19 @@ class Hybrid(Attention):
     positive = ("psi",)
 
     def __init__(self, layers: Layers, extras: Mapping[str, Tensor]) -> None:
-        """Start from a prior, the weights of the transformer, and step sizes psi, shape (steps, layers)."""
+        """Start from a prior, the weights of the transformer, and step sizes."""
         super().__init__(layers, extras)
-        psi = extras.get("psi")
-        if psi is None or psi.ndim != 2 or psi.shape[1] != len(layers):
-            raise ValueError(f"a prior of hybrid needs step sizes psi for {len(layers)} layers")
-        self._psi = psi
+        self._psi = psi_of(extras, layers, self.name)
 
     @classmethod
     def initial(cls, layers: Layers, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
         """A transformer, and the same step size for all layers."""
-        psi = torch.full((settings.inner_steps, len(layers)), settings.initial_psi)
-        return super().initial(layers, settings, generator) | {"psi": psi}
+        psi = initial_psi(settings.psi, layers, settings.inner_steps, settings.initial_psi)
+        return super().initial(layers, settings, generator) | psi
 
     def adapted(self, inputs: Tensor, targets: Tensor) -> Layers:
         """Gradient steps from the layers in the window's context."""
-        return gradient_steps(super().adapted(inputs, targets), self._psi, inputs, targets)
+        return dense(gradient_steps(super().adapted(inputs, targets), self._psi, inputs, targets))
 
     def loss(self, inputs: Tensor, targets: Tensor, window: int, generator: torch.Generator) -> Tensor:
         """Errors after the gradient steps, and of the contexts alone."""
@@ -45,7 +42,7 @@ class Hybrid(Attention):
 
     def predict(self, support: tuple[Tensor, Tensor], inputs: Tensor) -> Tensor:
         """Predictions after adaptation."""
-        return adapted_prediction(self.adapted(*support), inputs)
+        return adapted_prediction(gradient_steps(super().adapted(*support), self._psi, *support), inputs)
 
     @torch.inference_mode()
     def adapt(self, inputs: Tensor, targets: Tensor) -> Update:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mbmrl_control.dynamics.network import Layers, predict
 from mbmrl_control.learners.base import Learner, LearnerSettings, Update, replaced_layers, to_update
-from mbmrl_control.learners.grbal import gradient_steps
+from mbmrl_control.learners.grbal import dense, gradient_steps
 
 RECENT: Final = 16
 """Transitions that a step of dynamic evaluation looks at."""
@@ -73,7 +73,7 @@ class DynamicEvaluation(ModelBased):
 
     def step(self, layers: Layers, inputs: Tensor, targets: Tensor) -> Layers:
         """Layers after a gradient step on windows."""
-        return gradient_steps(layers, self._psi, inputs, targets)
+        return dense(gradient_steps(layers, self._psi, inputs, targets))
 
     def adapted(self, inputs: Tensor, targets: Tensor) -> Layers:
         """Layers after a step for each transition, each on the RECENT ones up to it."""

@@ -130,8 +130,10 @@ class OnlineAdapter:
         return torch.cat([window, newest.unsqueeze(0)])[-self.capacity :]
 
     def _checked(self, update: Update) -> Update:
-        # A sum is finite only if each number is, and is had at a tenth of the time.
-        finite = all(math.isfinite(tensor.sum()) for tensor in update.values())
+        # Of the layers, since finite factors may have a product that is not. A sum is finite only if each number
+        # is, and is had at a tenth of the time.
+        layers = self.learner.adapted_layers(update)
+        finite = all(math.isfinite(tensor.sum()) for layer in layers for tensor in layer)
         prior, adapted = (sum(column) for column in zip(*self._errors, strict=True))
         if finite and adapted <= prior:
             return update
