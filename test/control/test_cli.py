@@ -65,7 +65,7 @@ RUNS = [
     (["--checkpoint", "{files}"], "there is no checkpoint {files}"),
     (["--checkpoint", "{files}/cut.safetensors"], "{files}/cut.safetensors is cut or no safetensors file"),
     (["--checkpoint", "{files}/text.safetensors"], "{files}/text.safetensors is cut or no safetensors file"),
-    (["--checkpoint", "{files}/plain.safetensors"], "is a prior of mb, wanted is one of grbal"),
+    (["--checkpoint", "{files}/plain.safetensors", "--learner", "grbal"], "is a prior of mb, wanted is one of grbal"),
     (["--checkpoint", "{files}/fast.safetensors"], "the prior predicts at 50 Hz, not at 20 Hz"),
 ]
 FAULTS = [
@@ -95,15 +95,30 @@ OTHERS = [
     (["render", "{files}"], "{files} holds no run: there is no run.json"),
     (["render", "{files}/none"], "{files}/none holds no run: there is no run.json"),
     (["render", "{files}", "--out", "walk.avi"], "a film ends in .mp4 or .gif, not 'walk.avi'"),
-    (["bench", "--only", "planning"], "unknown part 'planning': allowed is simulator"),
+    (["bench", "--only", "lunch"], "unknown part 'lunch': allowed is simulator, adaptation, outer_step, or all"),
     (["collect", "--rate", "0"], "a control rate of 0 Hz is not reachable"),
     (["collect", "--prior", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
     (["collect", "--prior", "{files}/fast.safetensors"], "the prior predicts at 50 Hz, not at 20 Hz"),
     (["sim", "--gui"], "there is no screen for a window: DISPLAY names none that can be opened"),
-    (
-        ["train", "--learner", "maml"],
-        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, mb_de, mb",
-    ),
+    (["train", "--learner", "maml"], "unknown learner 'maml': allowed is grbal, rebal"),
+    (["evaluate", "--learners", "default,maml"], "unknown learner 'maml': allowed is grbal, rebal"),
+    (["evaluate", "--learners", "mb,mb"], "the learner mb is given twice"),
+    (["evaluate", "--learners", "mb,"], "'' is no name of a learner: it has letters, digits and _ only"),
+    (["evaluate", "--learners", "new={files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
+    (["evaluate", "--learners", "new={files}/cut.safetensors"], "{files}/cut.safetensors is cut or no safetensors"),
+    (["evaluate", "--scenarios", "leg_loss,rust"], "unknown scenario 'rust': allowed is none, leg_loss, motor_weak"),
+    (["evaluate", "--scenarios", "none,none"], "the scenario none is given twice"),
+    (["evaluate", "--paths", "spiral"], "unknown path 'spiral': allowed is straight, left, right, zigzag"),
+    (["evaluate", "--planner", "lqr"], "unknown planner 'lqr': allowed is mppi, cem, random_shooting, or all"),
+    (["evaluate", "--fault-time", "29"], "the fault at 29 s leaves too little of a run of 30 s: allowed is 4 s to"),
+    (["evaluate", "--duration", "5"], "the fault at 10 s leaves too little of a run of 5 s"),
+    (["evaluate", "--fault-time", "nan"], "the fault at nan s leaves too little of a run of 30 s"),
+    (["evaluate", "--work", "{files}/text.safetensors"], "File exists: '{files}/text.safetensors'"),
+    (["train", "--out", "none/p.safetensors"], "there is no folder none for the prior"),
+    (["train", "--data", "{files}/none"], "there is no folder {files}/none"),
+    (["train", "--data", "{files}"], "{files} holds no episodes: no file there ends in .npz"),
+    (["model-error", "--checkpoint", "{files}/text.safetensors", "--data", "{files}"], "is cut or no safetensors file"),
+    (["model-error", "--checkpoint", "{files}/fast.safetensors", "--data", "{files}"], "future, the number of steps"),
 ]
 REFUSED = [
     *((["demo", *arguments], sentence) for arguments, sentence in RUNS + FAULTS),
@@ -122,7 +137,10 @@ USAGE = [
     (["fault", "--leg", "four"], "Invalid value for '--leg'"),
     (["collect", "--episodes", "0"], "Invalid value for '--episodes'"),
     (["collect", "--workers", "0"], "Invalid value for '--workers'"),
-    (["train", "--steps", "-1"], "Invalid value for '--steps'"),
+    (["train", "--steps", "0"], "Invalid value for '--steps'"),
+    (["evaluate", "--seeds", "0"], "Invalid value for '--seeds'"),
+    (["train", "--window", "0"], "Invalid value for '--window'"),
+    (["model-error", "--data", "x"], "Missing option '--checkpoint'"),
     (["walk"], "No such command 'walk'"),
 ]
 
@@ -195,7 +213,9 @@ def test_process_ends_with_one_sentence(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["demo", "sim", "render", "fault", "clear", "collect", "train"])
+@pytest.mark.parametrize(
+    "command", ["demo", "sim", "render", "fault", "clear", "collect", "train", "evaluate", "model-error"]
+)
 def test_command_describes_itself(mbmrl: Run, command: str) -> None:
     code, output, errors = mbmrl(command, "--help")
     assert (code, errors) == (0, "")

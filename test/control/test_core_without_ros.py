@@ -45,4 +45,5 @@ def test_core_can_be_imported_without_ros() -> None:
 def test_help_is_quick() -> None:
     result = subprocess.run([sys.executable, "-c", HELP, "--help"], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
-    assert all(command in result.stdout for command in ("demo", "sim", "fault", "clear", "collect", "train"))
+    commands = ("demo", "sim", "fault", "clear", "collect", "train", "evaluate")
+    assert all(command in result.stdout for command in commands)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mbmrl_control.evaluation.figures import RECOVERY_WINDOW, recovery_time, summarise
+from mbmrl_control.evaluation.figures import RECOVERY_WINDOW, before_and_after, recovery_time, summarise
 from mbmrl_control.evaluation.record import STATE_NAMES, Record, RecordError, Tick
 from mbmrl_control.planning.follower import PathTracker
 from mbmrl_control.tasks.cost import PathCost
@@ -145,6 +145,36 @@ def test_ticks_count_from_the_first_command_on() -> None:
 def test_run_without_any_command_has_no_rate() -> None:
     figures = summary(record(still=len(TIME)))
     assert (figures["ticks"], figures["missed_ticks"], figures["command_rate_hz"]) == (0, 0, None)
+
+
+# Both sides of a moment
+
+
+def test_both_sides_of_the_fault_are_told() -> None:
+    run = record()
+    for tick in run.ticks:
+        after = tick.observation.time >= 5.0 + FAULT_TIME
+        tick.model_error, tick.open_loop_error = (0.4, 0.05) if after else (0.1, 0.02)
+    # Predictions across the fault are on neither side.
+    run.ticks[round((FAULT_TIME + 0.5) * 20)].open_loop_error = 9.0
+    told = before_and_after(run, run.track(PathTracker(make_path(run.path), PathCost())), FAULT_TIME)
+    assert (told["cross_track_before_m"], told["cross_track_after_m"]) == pytest.approx((0.0, 0.025), abs=1e-4)
+    assert (told["model_error_before"], told["model_error_after"]) == pytest.approx((0.1, 0.4))
+    assert (told["open_loop_error_before_m"], told["open_loop_error_after_m"]) == pytest.approx((0.02, 0.05))
+    assert (told["speed_before_m_s"], told["speed_kept"]) == pytest.approx((0.2, 1.0), rel=1e-3)
+    assert (told["adaptation_ms"], told["planning_ms"]) == pytest.approx((2.0, 10.0))
+    assert told["recovery_s"] is None
+    assert told["cost_before"] is not None
+    assert told["cost_after"] == pytest.approx(
+        told["cost_before"] + 50 * 0.05 * np.tanh(0.025 / 0.05) + 4 * np.arctan(0.25), rel=0.02
+    )
+
+
+def test_recovery_is_from_the_cost() -> None:
+    costs = distance((8.0, 0.1), (10.0, 0.0108))
+    recovered = recovery_time(TIME, costs, FAULT_TIME, 1.1)
+    assert recovered == pytest.approx(2.0, abs=0.06)
+    assert recovery_time(TIME, distance((8.0, 0.1), (10.0, 0.0112)), FAULT_TIME, 1.1) is None
 
 
 # The table of ticks

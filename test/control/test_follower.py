@@ -13,15 +13,16 @@ from torch import Tensor
 
 from mbmrl_control.dynamics.features import body_state
 from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.planning import Plan, SamplingSettings
 from mbmrl_control.planning.follower import PathFollower, PathTracker
-from mbmrl_control.planning.mppi import Mppi, MppiSettings, Plan
+from mbmrl_control.planning.mppi import Mppi
 from mbmrl_control.planning.rollout import roll_out
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import make_path
 from mbmrl_sim.state import Array, Observation, pack_state
 
 MakePrior = Callable[..., Prior]
-SETTINGS = MppiSettings(candidates=60, horizon=6, deviation=6.0, correlation=0.6, temperature=0.15)
+SETTINGS = SamplingSettings(candidates=60, horizon=6, deviation=6.0, correlation=0.6, temperature=0.15)
 POSES = [(0.0, 0.0, 0.0), (3.0, -2.0, 1.0), (-1.0, 0.5, 3.0), (0.2, 5.0, -2.0)]
 
 

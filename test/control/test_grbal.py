@@ -1,4 +1,4 @@
-"""GrBAL against plain autograd on full weights, in double precision."""
+"""GrBAL against plain autograd and differences, in double precision; see test_meta_gradient too."""
 
 from __future__ import annotations
 
@@ -62,14 +62,6 @@ def plainly_adapted(layers: Layers, psi: Tensor, inputs: Tensor, targets: Tensor
             for index, ((weight, bias), size) in enumerate(zip(current, sizes, strict=True))
         ]
     return layers
-
-
-def plain_meta_loss(layers: Layers, psi: Tensor, support: Data, query: Data) -> Tensor:
-    losses = []
-    for inputs, targets, query_inputs, query_targets in zip(*support, *query, strict=True):
-        adapted = plainly_adapted(layers, psi, inputs, targets)
-        losses.append((predict(adapted, query_inputs) - query_targets).square().mean())
-    return torch.stack(losses).mean()
 
 
 def relative_error(left: Tensor, right: Tensor) -> float:
@@ -165,17 +157,6 @@ def meta_gradients(
     value = loss(list(zip(leaves[::2], leaves[1::2], strict=True)), sizes, support, query)
     *weights, by_psi = torch.autograd.grad(value, [*leaves, sizes])
     return torch.cat([gradient.flatten() for gradient in weights]), by_psi.flatten()
-
-
-@pytest.mark.parametrize("steps", [1, 3])
-def test_meta_gradient_is_that_of_autograd_through_full_weights(generator: torch.Generator, steps: int) -> None:
-    layers, psi = draw_layers(generator), draw_psi(generator, steps)
-    support, query = draw_data(generator, TASKS, M), draw_data(generator, TASKS, K)
-    of_weights, of_psi = meta_gradients(meta_loss, layers, psi, support, query)
-    expected_weights, expected_psi = meta_gradients(plain_meta_loss, layers, psi, support, query)
-    errors = relative_error(of_weights, expected_weights), relative_error(of_psi, expected_psi)
-    print(f"{steps} inner steps, meta-gradient against autograd: weights {errors[0]:.1e}, psi {errors[1]:.1e}")
-    assert max(errors) < 1e-10
 
 
 @pytest.mark.parametrize("steps", [1, 3])

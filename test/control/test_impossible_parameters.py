@@ -63,13 +63,13 @@ MODEL = [
     ("checkpoint:={files}/none.safetensors", "there is no checkpoint {files}/none.safetensors"),
     ("checkpoint:={files}/cut.safetensors", "{files}/cut.safetensors is cut or no safetensors file"),
     ("checkpoint:={files}/text.safetensors", "{files}/text.safetensors is cut or no safetensors file"),
-    ("checkpoint:={files}/plain.safetensors", "{files}/plain.safetensors is a prior of mb, wanted is one of grbal"),
-    ("checkpoint:={files}/unknown.safetensors", "{files}/unknown.safetensors is a prior of maml, wanted is"),
+    ("checkpoint:={files}/unknown.safetensors", "the prior is for the learner 'maml': allowed is grbal, rebal"),
     ("colour:=red", "unknown parameter 'colour': allowed is learner, checkpoint, threads"),
     ("threads:=0", "parameter 'threads' is 0: input should be greater than or equal to 1"),
 ]
 PLANNER = [
     ("path:=spiral", "unknown path 'spiral': allowed is straight, left, right, zigzag, figure_eight"),
+    ("planner:=lqr", "unknown planner 'lqr': allowed is mppi, cem, random_shooting"),
     ("rate:=10.0", "the prior predicts at 20 Hz, not at 10 Hz"),
     ("rate:=0.0", "parameter 'rate' is 0.0: input should be greater than or equal to 5"),
     ("rate:=-20.0", "parameter 'rate' is -20.0: input should be greater than or equal to 5"),
@@ -109,6 +109,13 @@ def test_impossible_parameter_file_is_refused(
     file = tmp_path / "parameters.yaml"
     file.write_text(text)
     assert refusal(node, "--params-file", str(file)).startswith(sentence)
+
+
+@pytest.mark.parametrize("node", [AdaptationNode, MpcNode])
+def test_prior_of_another_learner_than_asked_for_is_refused(refusal: Refusal, files: Path, node: type[Node]) -> None:
+    file = files / "plain.safetensors"
+    sentence = refusal(node, "-p", "learner:=grbal", "-p", f"checkpoint:={file}")
+    assert sentence == f"{file} is a prior of mb, wanted is one of grbal"
 
 
 def test_bridge_says_that_it_is_not_there_yet(refusal: Refusal) -> None:

@@ -17,7 +17,8 @@ from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.learners import LEARNERS, LearnerSettings, make_learner
 from mbmrl_control.training import meta_training
 from mbmrl_control.training.episodes import Episode
-from mbmrl_control.training.meta_training import MetaTrainer, Progress, TrainingSettings, Transitions
+from mbmrl_control.training.meta_training import MetaTrainer, Progress, TrainingSettings
+from mbmrl_control.training.transitions import Transitions
 from mbmrl_sim.state import mirror
 
 SMALL = TrainingSettings(
@@ -73,7 +74,8 @@ def test_progress_is_reported_at_each_check(trained: tuple[MetaTrainer, list[Pro
 def test_errors_are_those_before_and_after_adaptation(episodes: list[Episode]) -> None:
     """A held-out episode of just one segment, so that the errors can be told from outside."""
     length = SMALL.window + SMALL.future
-    one = replace(episodes[4], state=episodes[4].state[: length + 1], action=episodes[4].action[:length])
+    whole = episodes[4]
+    one = replace(whole, state=whole.state[: length + 1], action=whole.action[:length], time=whole.time[: length + 1])
     run = MetaTrainer(replace(SMALL, steps=10), 20.0, episodes[:4], [one])
     (progress,) = run.run()
     prior = run.prior()
@@ -160,12 +162,12 @@ def test_statistics_are_those_of_the_training_episodes(episodes: list[Episode]) 
 
 def test_mirror_image_is_what_the_mirrored_robot_would_have_done(episodes: list[Episode]) -> None:
     """Twice mirrored is the same; a turn to the left becomes one to the right at the same speed."""
-    both = Transitions.of(episodes[:2], mirrored=True)
+    both = Transitions.of(episodes[:2], 20.0, mirrored=True)
     count = len(both.inputs) // 2
-    assert torch.equal(both.inputs[:count], Transitions.of(episodes[:2]).inputs)
+    assert torch.equal(both.inputs[:count], Transitions.of(episodes[:2], 20.0).inputs)
     image = [replace(e, state=mirror(e.state), action=e.action[:, ::-1].copy()) for e in episodes[:2]]
-    assert torch.equal(both.inputs[count:], Transitions.of(image).inputs)
-    assert torch.equal(Transitions.of(image, mirrored=True).targets[count:], both.targets[:count])
+    assert torch.equal(both.inputs[count:], Transitions.of(image, 20.0).inputs)
+    assert torch.equal(Transitions.of(image, 20.0, mirrored=True).targets[count:], both.targets[:count])
     yaw, ahead, aside = 6, 19, 20
     for output, sign in ((yaw, -1), (ahead, 1), (aside, -1)):
-        assert torch.allclose(both.targets[count:, :, output], sign * both.targets[:count, :, output], atol=1e-6)
+        assert torch.allclose(both.targets[count:, output], sign * both.targets[:count, output], atol=1e-6)

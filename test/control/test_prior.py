@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from mbmrl_control.dynamics.feature_sets import NamedFeatures
+from mbmrl_control.dynamics.network import Normalizer, initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import LEARNERS
+from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.settings import ModelSettings, shipped_prior
 
 MakePrior = Callable[..., Prior]
@@ -142,9 +146,12 @@ def test_foreign_safetensors_are_refused(make_prior: MakePrior, file: Path) -> N
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": "mbmrl-prior-1"}, "has format 'mbmrl-prior-1': allowed is 'mbmrl-prior-2'"),
-        ({"state_size": 30}, "is for a robot of 30 states and 2 actions: this robot has 24 and 2"),
-        ({"action_size": 6}, "is for a robot of 24 states and 6 actions: this robot has 24 and 2"),
+        ({"format": "mbmrl-prior-2"}, "has format 'mbmrl-prior-2': allowed is 'mbmrl-prior-3'"),
+        ({"features": {"robot": "dog"}}, "has no header of an mbmrl prior: state_names is None"),
+        ({"features": {"state_names": "x"}}, "has no header of an mbmrl prior: state_names is 'x'"),
+        ({"features": {"state_names": ["x"], "angles": ["y"]}}, "has no header of an mbmrl prior: angles has 'y'"),
+        ({"features": ["x"]}, "has no header of an mbmrl prior"),
+        ({"features": {"state_names": ["x"]}}, "layer 0 is missing or does not take 1 inputs"),
         ({"window": "many"}, "has no header of an mbmrl prior"),
         ({"window": 0}, "has no header of an mbmrl prior"),
         ({"window": None}, "has no header of an mbmrl prior"),
@@ -163,7 +170,7 @@ def test_header_that_does_not_fit_is_refused(
     assert words in refusal(file)
 
 
-@pytest.mark.parametrize("missing", ["format", "state_size", "learner", "window", "rate", "training"])
+@pytest.mark.parametrize("missing", ["format", "features", "learner", "window", "rate", "training"])
 def test_incomplete_header_is_refused(make_prior: MakePrior, file: Path, missing: str) -> None:
     tensors, header = tensors_and_header(make_prior())
     del header[missing]
@@ -171,7 +178,7 @@ def test_incomplete_header_is_refused(make_prior: MakePrior, file: Path, missing
     assert f"has no header of an mbmrl prior: '{missing}'" in refusal(file)
 
 
-@pytest.mark.parametrize("header", [[], 3, None, "mbmrl-prior-2"])
+@pytest.mark.parametrize("header", [[], 3, None, "mbmrl-prior-3"])
 def test_header_that_is_no_object_is_refused(make_prior: MakePrior, file: Path, header: Any) -> None:
     tensors, _ = tensors_and_header(make_prior())
     write(file, tensors, header)
@@ -231,6 +238,31 @@ def test_prior_of_another_learner_than_asked_for_is_refused(make_prior: MakePrio
     make_prior("mb").save(file)
     with pytest.raises(PriorError, match="is a prior of mb, wanted is one of grbal"):
         ModelSettings(learner="grbal", checkpoint=str(file)).load_prior()
+
+
+def of_other_robot(prior: Prior, *names: str) -> Prior:
+    """A prior of as many states and two actions."""
+    features = NamedFeatures(names, ("left", "right"))
+    sizes = (features.input_size, 16, features.output_size)
+    layers = initial_layers(sizes, torch.Generator().manual_seed(0))
+    statistics = (torch.zeros(sizes[0]), torch.ones(sizes[0]), torch.zeros(sizes[2]), torch.ones(sizes[2]))
+    return Prior(layers, Normalizer(*statistics), prior.settings, {"psi": torch.ones(1, 2)}, features)
+
+
+@pytest.mark.parametrize("count", [3, 24, 30])
+def test_robot_refuses_the_prior_of_another(make_prior: MakePrior, file: Path, count: int) -> None:
+    """Even where the numbers of states and actions are the same; it can be loaded nevertheless."""
+    other = of_other_robot(make_prior(), *(f"s{index}" for index in range(count)))
+    other.save(file)
+    loaded = load_prior(file)
+    assert (loaded.features, loaded.hash) == (other.features, other.hash)
+    sentence = (
+        f"is for a robot of {count} states and 2 actions: this robot has 24 and 2, each with a meaning of its own"
+    )
+    with pytest.raises(PriorError, match=f"^{re.escape(str(file))} {sentence}"):
+        ModelSettings(checkpoint=str(file)).load_prior()
+    with pytest.raises(PriorError, match=f"^the prior {sentence}"):
+        OnlineAdapter(other)
 
 
 def test_unknown_learner_is_refused() -> None:

@@ -16,8 +16,11 @@ from mbmrl_sim.terrain import check_terrain
 from mbmrl_sim.world import substeps
 
 
-def check_run(learner: str, checkpoint: Path | None, path: str, rate: float, terrain: str, sensors: str) -> None:
+def check_run(learner: str | None, checkpoint: Path | None, path: str, rate: float, terrain: str, sensors: str) -> str:
     """Check what is to run, and that no other robot does.
+
+    Returns:
+        The learner that is meant, where None is given that of the checkpoint.
 
     Raises:
         ValueError: If a value is not possible, or another robot runs: until a second simulator gave up, two
@@ -28,16 +31,18 @@ def check_run(learner: str, checkpoint: Path | None, path: str, rate: float, ter
     make_sensors(sensors)
     substeps(rate)
     try:
-        given = PlannerSettings(learner=learner, checkpoint=str(checkpoint or ""), path=path, rate=rate)
+        given = PlannerSettings(learner=learner or "", checkpoint=str(checkpoint or ""), path=path, rate=rate)
     except ValidationError as error:
         raise ValueError(refusal(error)) from None
-    given.load_prior().check_rate(rate)
+    prior = given.load_prior()
+    prior.check_rate(rate)
     held = hold(f"/robot_state@{os.environ.get('ROS_DOMAIN_ID') or 0}")
     if held is None:
         raise ValueError(
             "another robot publishes robot_state on this ROS domain: stop it, or set another ROS_DOMAIN_ID"
         )
     held.close()
+    return prior.settings.learner
 
 
 def check_seeing(gui: bool, camera_rate: float) -> None:

@@ -7,10 +7,23 @@ import signal
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from mbmrl_control import cli_bench, cli_learning
+from mbmrl_control.cli_options import (
+    Checkpoint,
+    Learner,
+    PathName,
+    Rate,
+    Seed,
+    Sensors,
+    Terrain,
+    Workers,
+    console,
+    refuse,
+)
 
 if TYPE_CHECKING:
     from rclpy.task import Future
@@ -25,23 +38,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-console = Console(stderr=True)
-
-Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0, max=2**31 - 1)]
-Learner = Annotated[str, typer.Option(help="Learner, how the model adapts each tick; mb does not.")]
-Checkpoint = Annotated[
-    Path | None, typer.Option(help="File of the prior, *.safetensors; the shipped one where not given.")
-]
-PathName = Annotated[str, typer.Option("--path", help="straight, left, right, zigzag or figure_eight.")]
-Terrain = Annotated[str, typer.Option(help="Ground: carpet, styrofoam, turf or gravel.")]
-Sensors = Annotated[str, typer.Option(help="Imperfections of the sensors: ideal, or real; or as in real,delay=0.")]
-Rate = Annotated[float, typer.Option(help="Control rate, Hz.")]
-
-
-def _refuse(error: Exception | str) -> NoReturn:
-    """End with one sentence and the exit code of a usage error."""
-    console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(2)
+app.add_typer(cli_learning.app)
+app.add_typer(cli_bench.app)
 
 
 @app.command()
@@ -54,7 +52,7 @@ def demo(
         ),
     ] = "leg_loss:4@10",
     path: PathName = "figure_eight",
-    learner: Learner = "grbal",
+    learner: Learner = None,
     checkpoint: Checkpoint = None,
     seed: Seed = 0,
     rate: Rate = 20.0,
@@ -72,15 +70,15 @@ def demo(
         try:
             plan = parse_fault_plan(fault)
         except FaultError as error:
-            _refuse(error)
+            refuse(error)
         if plan.time >= duration:
-            _refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s")
+            refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s")
     from mbmrl_control.checks import check_run
 
     try:
-        check_run(learner, checkpoint, path, rate, terrain, sensors)
+        learner = check_run(learner, checkpoint, path, rate, terrain, sensors)
     except ValueError as error:
-        _refuse(error)
+        refuse(error)
     from mbmrl_control.demo import DemoSettings, run_demo
     from mbmrl_control.processes import NodeEndedError
 
@@ -89,7 +87,7 @@ def demo(
     try:
         summary = run_demo(settings, folder, console)
     except (NodeEndedError, FileExistsError, NotADirectoryError, PermissionError) as error:
-        _refuse(error)
+        refuse(error)
     except KeyboardInterrupt:
         console.print("stopped: the robot stands still, nothing was written but the logs")
         raise typer.Exit(130) from None
@@ -108,7 +106,7 @@ def render(
     try:
         file = render_run(run, out, console)
     except ValueError as error:
-        _refuse(error)
+        refuse(error)
     except KeyboardInterrupt:
         console.print("stopped: nothing was written")
         raise typer.Exit(130) from None
@@ -118,7 +116,7 @@ def render(
 @app.command()
 def sim(
     path: PathName = "figure_eight",
-    learner: Learner = "grbal",
+    learner: Learner = None,
     checkpoint: Checkpoint = None,
     seed: Seed = 0,
     rate: Rate = 20.0,
@@ -135,9 +133,9 @@ def sim(
 
     try:
         check_seeing(gui, camera_rate)
-        check_run(learner, checkpoint, path, rate, terrain, sensors)
+        learner = check_run(learner, checkpoint, path, rate, terrain, sensors)
     except ValueError as error:
-        _refuse(error)
+        refuse(error)
     from mbmrl_control.graph import SIM
     from mbmrl_control.processes import NodeEndedError, Processes
 
@@ -159,7 +157,7 @@ def sim(
                 nodes.check()
                 time.sleep(0.2)
         except NodeEndedError as error:
-            _refuse(error)
+            refuse(error)
         except KeyboardInterrupt:
             pass
 
@@ -170,12 +168,12 @@ def _call(ask: Callable[[MonitorNode], Future], timeout: float = 5.0) -> None:
 
     with monitoring() as monitor:
         if not monitor.wait_for_robot(timeout):
-            _refuse(f"no robot answers within {timeout:g} s: start one with `mbmrl sim`, on this ROS_DOMAIN_ID")
+            refuse(f"no robot answers within {timeout:g} s: start one with `mbmrl sim`, on this ROS_DOMAIN_ID")
         response = monitor.answer(ask(monitor), timeout)
     if response is None:
-        _refuse(f"the robot did not answer within {timeout:g} s")
+        refuse(f"the robot did not answer within {timeout:g} s")
     if not response.success:
-        _refuse(response.message)
+        refuse(response.message)
     print(response.message)
 
 
@@ -213,7 +211,7 @@ def fault(
     try:
         choose_fault(request)
     except FaultError as error:
-        _refuse(error)
+        refuse(error)
     _call(lambda monitor: monitor.inject(request))
 
 
@@ -221,60 +219,6 @@ def fault(
 def clear() -> None:
     """Undo all faults of the running robot."""
     _call(lambda monitor: monitor.clear())
-
-
-Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
-
-
-@app.command()
-def collect(
-    episodes: Annotated[int, typer.Option(help="Number of episodes.", min=1)] = 100,
-    seed: Seed = 0,
-    workers: Workers = 2,
-    out: Annotated[Path, typer.Option(help="Folder of the episodes, one .npz file each.")] = Path("runs/episodes"),
-    duration: Annotated[float, typer.Option(help="Length of an episode, s.", min=1.0)] = 10.0,
-    rate: Rate = 20.0,
-    prior: Annotated[
-        Path | None, typer.Option(help="Prior of the controller that walks; random actions where not given.")
-    ] = None,
-    faults: Annotated[
-        str, typer.Option(help="Kinds of faults that may come, with commas between; 'none'.")
-    ] = "leg_loss",
-    legs: Annotated[str, typer.Option(help="Legs that may be lost, with commas between.")] = "0,2,3,5",
-    terrains: Annotated[str, typer.Option(help="Grounds to choose from, with commas between.")] = "carpet",
-    sensors: Sensors = "ideal",
-    varied: Annotated[
-        float, typer.Option(help="Share of episodes with another robot, on a slope.", min=0.0, max=1.0)
-    ] = 0.8,
-) -> None:
-    """Collect episodes in the simulator, with faults on the way."""
-    from mbmrl_control.dynamics.prior import load_prior
-    from mbmrl_control.training.collect import CollectSettings
-    from mbmrl_control.training.pipeline import collect_with_bar
-    from mbmrl_sim.faults import Fault, choose_fault
-    from mbmrl_sim.sensors import make_sensors
-    from mbmrl_sim.terrain import check_terrain
-    from mbmrl_sim.world import substeps
-
-    try:
-        substeps(rate)
-        if prior is not None:
-            load_prior(prior).check_rate(rate)
-        kinds = () if faults == "none" else tuple(choose_fault(Fault(kind)).kind for kind in faults.split(","))
-        may_be_lost = tuple(choose_fault(Fault(leg=int(leg))).leg for leg in legs.split(","))
-        grounds = tuple(map(check_terrain, terrains.split(",")))
-        make_sensors(sensors)
-    except ValueError as error:
-        _refuse(error)
-    chances = CollectSettings.faults if kinds else (1.0, 0.0, 0.0)
-    settings = CollectSettings(may_be_lost, kinds, chances, grounds, duration, rate, varied, sensors, prior)
-    seeds = range(seed * 1_000_000, seed * 1_000_000 + episodes)
-    try:
-        collect_with_bar(settings, seeds, out, workers, "episodes", console)
-    except KeyboardInterrupt:
-        console.print(f"stopped: what is done is in {out}, the same command goes on")
-        raise typer.Exit(130) from None
-    console.print(f"written: {episodes} episodes in {out}")
 
 
 @app.command()
@@ -313,68 +257,6 @@ def calibrate(
     if check and missed:
         console.print(f"off by more than {calibration.TOLERANCE:.0%}: {', '.join(missed)}")
         raise typer.Exit(1)
-
-
-@app.command()
-def bench(
-    only: Annotated[str, typer.Option(help="What to measure: simulator.")] = "simulator",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
-) -> None:
-    """Measure speeds on this machine."""
-    from mbmrl_sim.benchmark import measure_simulator
-
-    if only != "simulator":
-        _refuse(f"unknown part {only!r}: allowed is simulator")
-    with console.status("simulating"):
-        told = measure_simulator()
-    console.print(
-        f"simulator: {told['steps_per_s']:.0f} physics steps/s on one core,"
-        f" {told['real_time_factor']:.1f} times real time\n"
-        f"  PyBullet's stepSimulation alone does {told['bare_steps_per_s']:.0f} steps/s: it takes"
-        f" {told['ratio']:.0%} of the time, motors, battery, speed control and measurements take the rest\n"
-        f"  two workers do {told['two_workers']:.2f} times the work of one",
-        highlight=False,
-    )
-    if as_json:
-        print(json.dumps({"simulator": told}))
-
-
-@app.command()
-def train(
-    learner: Annotated[str, typer.Option(help="Learner to train a prior for.")] = "grbal",
-    preset: Annotated[str, typer.Option(help="full, or quick: less data and fewer steps.")] = "full",
-    seed: Seed = 0,
-    workers: Workers = 2,
-    work: Annotated[Path, typer.Option(help="Folder for episodes and what is needed to go on.")] = Path("runs/train"),
-    out: Annotated[Path | None, typer.Option(help="File of the prior; LEARNER.safetensors where not given.")] = None,
-    steps: Annotated[int, typer.Option(help="Steps of the final training; 0: those of the preset.", min=0)] = 0,
-) -> None:
-    """Train a prior from nothing; Ctrl-C stops, the same command goes on."""
-    from mbmrl_control.learners import LEARNERS
-    from mbmrl_control.training.meta_training import TrainingSettings
-    from mbmrl_control.training.pipeline import make_prior
-    from mbmrl_control.training.pipeline import preset as settings_of
-
-    if learner not in LEARNERS:
-        _refuse(f"unknown learner {learner!r}: allowed is {', '.join(LEARNERS)}")
-    try:
-        settings = settings_of(preset, TrainingSettings(learner=learner, seed=seed, steps=steps))
-    except ValueError as error:
-        _refuse(error)
-    file = out or Path(f"{learner}.safetensors")
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        prior = make_prior(settings, work, workers, console)
-    except KeyboardInterrupt:
-        console.print(f"stopped: what is done is in {work}, the same command goes on")
-        raise typer.Exit(130) from None
-    except ValueError as error:
-        _refuse(error)
-    prior.settings.training["command"] = f"mbmrl train --learner {learner} --preset {preset} --seed {seed}" + (
-        f" --steps {steps}" if steps else ""
-    )
-    prior.save(file)
-    console.print(f"written: {file}, {file.stat().st_size / 1e6:.2f} MB, hash {prior.hash[:12]}")
 
 
 def main() -> None:

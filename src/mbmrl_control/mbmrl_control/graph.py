@@ -53,6 +53,9 @@ SIM: Final = (_SIMULATOR, _ADAPTATION, _PLANNER, _CAMERA)
 HARDWARE: Final = (_BRIDGE, _ADAPTATION, _PLANNER)
 """Robot on a serial port, adaptation, planning."""
 
+DEFAULT_LEARNER: Final = "bayes_last_layer"
+"""The one that follows paths best after a fault: see docs/results."""
+
 ARGUMENTS: Final[dict[str, tuple[type, str]]] = {
     "seed": (int, "Seed of leg phases, random faults and the planner's samples"),
     "rate": (float, "Control rate, Hz"),

@@ -17,8 +17,8 @@ from std_srvs.srv import SetBool
 from mbmrl_control import conversions
 from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.learners import make_learner
+from mbmrl_control.planning import Plan, make_planner
 from mbmrl_control.planning.follower import PathFollower, PathTracker
-from mbmrl_control.planning.mppi import Mppi, Plan
 from mbmrl_control.process import prepare
 from mbmrl_control.settings import PlannerSettings
 from mbmrl_control.tasks.paths import make_path
@@ -54,7 +54,10 @@ class MpcNode(Node):
         self._layers: tuple[int, Layers] = (0, prior.layers)
         period = 1.0 / self._settings.rate
         self._tracker = PathTracker(make_path(self._settings.path), self._settings.cost)
-        self._planner = Mppi(self._settings.mppi, self._settings.cost, period, self._settings.seed)
+        roll_outs = self._settings.roll_outs
+        self._planner = make_planner(
+            self._settings.planner, self._settings.sampling, self._settings.cost, period, self._settings.seed, roll_outs
+        )
         self._follower = PathFollower(self._tracker, self._planner, prior.normalizer)
         self._newest_state: tuple[RobotState, float] | None = None
         self._newest_model: AdaptedModel | None = None
@@ -70,10 +73,11 @@ class MpcNode(Node):
         self.create_subscription(AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
         self.create_service(SetBool, "stop", self._latch_stop)
         self._follower.warm_up(prior.layers)
-        prepare(self._settings.threads)
+        prepare(1)
         self._ticker = Ticker(period)
         self.worker = Worker(self._control, "planning")
-        self.get_logger().info(f"planning at {self._settings.rate:g} Hz, prior {self._hash[:12]}")
+        how = f"{roll_outs.threads} threads, {str(roll_outs.precision).removeprefix('torch.')}"
+        self.get_logger().info(f"planning at {self._settings.rate:g} Hz, {how}, prior {self._hash[:12]}")
 
     def close(self) -> None:
         """Stop the worker and, last, the robot."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from importlib import resources
 from pathlib import Path
 
 from pydantic import Field
 
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
+from mbmrl_control.graph import DEFAULT_LEARNER
 from mbmrl_control.learners import LEARNERS, make_learner
-from mbmrl_control.planning.mppi import MppiSettings
+from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_sim.settings import NodeSettings, runtime_field
 
@@ -28,7 +30,9 @@ def shipped_prior(learner: str) -> Path:
 class ModelSettings(NodeSettings):
     """Parameters of a node that has the dynamics model."""
 
-    learner: str = Field("grbal", description=f"Learner: {', '.join(LEARNERS)}")
+    learner: str = Field(
+        "", description=f"Learner: {', '.join(LEARNERS)}; empty: that of the checkpoint, else {DEFAULT_LEARNER}"
+    )
     checkpoint: str = Field(
         "", description="File of the prior, *.safetensors; empty: the one that is shipped for the learner"
     )
@@ -40,12 +44,14 @@ class ModelSettings(NodeSettings):
         Raises:
             ValueError: If the learner is unknown, or the file holds no prior for it.
         """
-        shipped = shipped_prior(self.learner)
+        learner = self.learner or DEFAULT_LEARNER
+        shipped = shipped_prior(learner)
         if not self.checkpoint and not shipped.is_file():
-            raise PriorError(f"no prior is shipped for {self.learner}: train one, and give its file as the checkpoint")
+            raise PriorError(f"no prior is shipped for {learner}: train one, and give its file as the checkpoint")
         path = Path(self.checkpoint).expanduser() if self.checkpoint else shipped
         prior = load_prior(path)
-        if prior.settings.learner != self.learner:
+        prior.check_robot(str(path))
+        if self.learner and prior.settings.learner != self.learner:
             raise PriorError(f"{path} is a prior of {prior.settings.learner}, wanted is one of {self.learner}")
         make_learner(prior)
         return prior
@@ -61,6 +67,9 @@ class PlannerSettings(ModelSettings):
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
     path: str = Field("figure_eight", description="Path to follow")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the planner's samples")
+    planner: str = Field("mppi", description=f"Planner: {', '.join(PLANNERS)}")
+    threads: int = Field(2, ge=1, le=64, description="Threads of the roll-outs")
+    precision: str = Field("auto", description=f"Precision of the hidden layers in roll-outs: {', '.join(PRECISIONS)}")
     state_timeout: float = Field(0.1, ge=0.01, le=1.0, description="Age from which a state is too old to plan from, s")
     state_lead: float = Field(
         0.1,
@@ -68,19 +77,23 @@ class PlannerSettings(ModelSettings):
         le=0.9,
         description="Time from a state's arrival to the tick that plans from it, share of the period",
     )
-    candidates: int = Field(MppiSettings.candidates, ge=2, le=100_000, description="Action sequences per plan")
-    horizon: int = Field(MppiSettings.horizon, ge=1, le=200, description="Steps of an action sequence")
+    candidates: int = Field(SamplingSettings.candidates, ge=2, le=100_000, description="Action sequences per plan")
+    horizon: int = Field(SamplingSettings.horizon, ge=1, le=200, description="Steps of an action sequence")
     deviation: float = Field(
-        MppiSettings.deviation, ge=0.0, le=60.0, description="Deviation of the noise on leg speeds, rad/s"
+        SamplingSettings.deviation, ge=0.0, le=60.0, description="Deviation of the noise on leg speeds, rad/s"
     )
     correlation: float = Field(
-        MppiSettings.correlation, ge=0.0, le=0.99, description="Correlation of the noise from step to step"
+        SamplingSettings.correlation, ge=0.0, le=0.99, description="Correlation of the noise from step to step"
     )
     temperature: float = Field(
-        MppiSettings.temperature, ge=1e-3, le=10.0, description="Temperature, share of the costs' deviation"
+        SamplingSettings.temperature, ge=1e-3, le=10.0, description="Temperature of mppi, share of the costs' deviation"
     )
     constant: float = Field(
-        MppiSettings.constant, ge=0.0, le=1.0, description="Share of the sequences that hold one random action"
+        SamplingSettings.constant, ge=0.0, le=1.0, description="Share of the sequences that hold one random action"
+    )
+    iterations: int = Field(SamplingSettings.iterations, ge=1, le=100, description="Iterations of cem")
+    elites: float = Field(
+        SamplingSettings.elites, gt=0.0, le=1.0, description="Share of the sequences that cem fits the next ones to"
     )
     speed: float = runtime_field(PathCost.speed, 0.0, 1.0, "Wanted speed along the path, m/s")
     distance_weight: float = runtime_field(PathCost.distance, 0.0, 1e4, "Cost of distance from the path, 1/m")
@@ -93,8 +106,15 @@ class PlannerSettings(ModelSettings):
         return PathCost(self.distance_weight, self.progress_weight, self.heading_weight, self.speed)
 
     @property
-    def mppi(self) -> MppiSettings:
+    def roll_outs(self) -> RollOuts:
+        """What rolls out, with threads of its own.
+
+        Raises:
+            ValueError: If there is no such precision.
+        """
+        return RollOuts(self.precision, self.threads)
+
+    @property
+    def sampling(self) -> SamplingSettings:
         """The planner's settings."""
-        return MppiSettings(
-            self.candidates, self.horizon, self.deviation, self.correlation, self.temperature, self.constant
-        )
+        return SamplingSettings(**{entry.name: getattr(self, entry.name) for entry in fields(SamplingSettings)})

@@ -27,6 +27,14 @@ BACK_EMF: Final = slice(21, 23)  # V, left and right
 BATTERY: Final = slice(23, 24)  # V
 STATE_SIZE: Final = 24
 ACTION_SIZE: Final = 2
+STATE_NAMES: Final = (
+    *("x_m", "y_m", "z_m", "vx_m_s", "vy_m_s", "vz_m_s"),
+    *("cos_roll", "sin_roll", "cos_pitch", "sin_pitch", "cos_yaw", "sin_yaw"),
+    *("wx_rad_s", "wy_rad_s", "wz_rad_s"),
+    *("cos_left_phase", "sin_left_phase", "cos_right_phase", "sin_right_phase"),
+    *("left_speed_rad_s", "right_speed_rad_s", "left_back_emf_v", "right_back_emf_v", "battery_v"),
+)
+"""Names of the states, with their units, in order."""
 
 MIN_LEG_SPEED: Final = 2 * 2 * np.pi
 """Slowest leg speed that is planned, rad/s (2 leg revolutions per second)."""

@@ -59,6 +59,22 @@ def planar_pose(states: Tensor) -> Tensor:
     return torch.cat([states[..., :2], torch.atan2(sine, cosine).unsqueeze(-1)], dim=-1)
 
 
+def whole_state(body: Tensor, pose: Tensor) -> Tensor:
+    """States of body states and planar poses, shapes (..., 20) and (..., 3) -> (..., 24)."""
+    cosine, sine = torch.cos(pose[..., 2]), torch.sin(pose[..., 2])
+    return torch.cat(
+        [
+            pose[..., :2],
+            body[..., :1],
+            rotate(body[..., _VELOCITY], cosine, sine),
+            body[..., _ROLL.start : _PITCH.stop],
+            torch.stack([cosine, sine], dim=-1),
+            body[..., _REST],
+        ],
+        dim=-1,
+    )
+
+
 def model_inputs(states: Tensor, actions: Tensor) -> Tensor:
     """Inputs of the model, shapes (..., 24) and (..., 2) -> (..., 22)."""
     return torch.cat([body_state(states), actions], dim=-1)

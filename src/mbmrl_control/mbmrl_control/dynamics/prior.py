@@ -1,4 +1,4 @@
-"""A prior on disk: one safetensors file with its normaliser, learner, dimensions and settings."""
+"""A prior on disk: one safetensors file with its normaliser, learner, features and settings."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
+from mbmrl_control.dynamics.feature_sets import MILLIROBOT, Features, features_of
 from mbmrl_control.dynamics.network import Layers, Normalizer
-from mbmrl_sim.state import ACTION_SIZE, STATE_SIZE
 
-FORMAT: Final = "mbmrl-prior-2"
+FORMAT: Final = "mbmrl-prior-3"
 _NORMALIZER: Final = ("input_mean", "input_deviation", "output_mean", "output_deviation")
 
 
 class PriorError(ValueError):
-    """A file that holds no prior for this robot; its text says why."""
+    """A file that holds no prior, or none for this robot; its text says why."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class Prior:
     settings: PriorSettings
     extras: dict[str, Tensor] = field(default_factory=dict)
     """Tensors of the learner, such as GrBAL's step sizes ``psi``, shape (steps, layers)."""
+    features: Features = MILLIROBOT
+    """What the model sees and predicts."""
 
     def to_bytes(self) -> bytes:
         """The file's content; equal priors give equal bytes."""
@@ -61,8 +62,7 @@ class Prior:
         tensors |= {f"learner.{name}": tensor for name, tensor in self.extras.items()}
         header = {
             "format": FORMAT,
-            "state_size": STATE_SIZE,
-            "action_size": ACTION_SIZE,
+            "features": self.features.description(),
             "learner": self.settings.learner,
             "window": self.settings.window,
             "rate": self.settings.rate,
@@ -90,6 +90,21 @@ class Prior:
                 f" data of that rate, or use {self.settings.rate:g} Hz"
             )
 
+    def check_robot(self, name: str = "the prior") -> None:
+        """Refuse a prior that is not for the millirobot; ``name`` is what the sentence calls it.
+
+        Raises:
+            PriorError: If the prior is for another robot.
+        """
+        if self.features != MILLIROBOT:
+            (states, actions), (own_states, own_actions) = (
+                (len(features.state_names), len(features.action_names)) for features in (self.features, MILLIROBOT)
+            )
+            raise PriorError(
+                f"{name} is for a robot of {states} states and {actions} actions: this robot has"
+                f" {own_states} and {own_actions}, each with a meaning of its own"
+            )
+
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
         partial = path.with_suffix(".partial")
@@ -101,7 +116,7 @@ def load_prior(path: Path) -> Prior:
     """Read a prior.
 
     Raises:
-        PriorError: If there is no such file, or it holds no prior for this robot.
+        PriorError: If there is no such file, or it holds no prior.
     """
     if not path.is_file():
         raise PriorError(f"there is no checkpoint {path}")
@@ -113,7 +128,9 @@ def load_prior(path: Path) -> Prior:
         raise PriorError(f"{path} is cut or no safetensors file: {error}") from None
     try:
         header = json.loads(metadata["mbmrl"])
-        _check_header(path, header)
+        if header["format"] != FORMAT:
+            raise PriorError(f"{path} has format {header['format']!r}: allowed is {FORMAT!r}")
+        features = features_of(header["features"])
         settings = PriorSettings(
             str(header["learner"]), int(header["window"]), float(header["rate"]), dict(header["training"])
         )
@@ -121,31 +138,21 @@ def load_prior(path: Path) -> Prior:
             raise ValueError("window and rate must be positive")
     except PriorError:
         raise
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise PriorError(f"{path} has no header of an mbmrl prior: {error}") from None
     if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
         raise PriorError(f"{path}: the tensors are not all of type float32")
     extras = {name.removeprefix("learner."): tensor for name, tensor in tensors.items() if name.startswith("learner.")}
     if not all(torch.isfinite(tensor).all() for tensor in extras.values()):
         raise PriorError(f"{path}: the learner's tensors are not finite")
-    return Prior(_layers(path, tensors), _normalizer(path, tensors), settings, extras)
+    layers, normalizer = _layers(path, tensors, features), _normalizer(path, tensors, features)
+    return Prior(layers, normalizer, settings, extras, features)
 
 
-def _check_header(path: Path, header: dict[str, Any]) -> None:
-    if header["format"] != FORMAT:
-        raise PriorError(f"{path} has format {header['format']!r}: allowed is {FORMAT!r}")
-    sizes = (header["state_size"], header["action_size"])
-    if sizes != (STATE_SIZE, ACTION_SIZE):
-        raise PriorError(
-            f"{path} is for a robot of {sizes[0]} states and {sizes[1]} actions: this robot has"
-            f" {STATE_SIZE} and {ACTION_SIZE}"
-        )
-
-
-def _layers(path: Path, tensors: dict[str, Tensor]) -> Layers:
+def _layers(path: Path, tensors: dict[str, Tensor], features: Features) -> Layers:
     count = sum(name.startswith("layers.") and name.endswith(".weight") for name in tensors)
     layers: Layers = []
-    size = INPUT_SIZE
+    size = features.input_size
     for index in range(count):
         weight = tensors.get(f"layers.{index}.weight")
         bias = tensors.get(f"layers.{index}.bias")
@@ -153,18 +160,19 @@ def _layers(path: Path, tensors: dict[str, Tensor]) -> Layers:
             raise PriorError(f"{path}: layer {index} is missing or does not take {size} inputs")
         layers.append((weight, bias))
         size = len(bias)
-    if not layers or size != OUTPUT_SIZE:
-        raise PriorError(f"{path}: the network has {size if layers else 0} outputs, wanted are {OUTPUT_SIZE}")
+    if not layers or size != features.output_size:
+        outputs = size if layers else 0
+        raise PriorError(f"{path}: the network has {outputs} outputs, wanted are {features.output_size}")
     if not all(torch.isfinite(tensor).all() for layer in layers for tensor in layer):
         raise PriorError(f"{path}: the weights are not finite")
     return layers
 
 
-def _normalizer(path: Path, tensors: dict[str, Tensor]) -> Normalizer:
+def _normalizer(path: Path, tensors: dict[str, Tensor], features: Features) -> Normalizer:
     statistics = []
     for name in _NORMALIZER:
         tensor = tensors.get(f"normalizer.{name}")
-        size = INPUT_SIZE if name.startswith("input") else OUTPUT_SIZE
+        size = features.input_size if name.startswith("input") else features.output_size
         if tensor is None or tensor.shape != (size,) or not torch.isfinite(tensor).all():
             raise PriorError(f"{path}: normalizer.{name} is missing or has not {size} finite numbers")
         statistics.append(tensor)

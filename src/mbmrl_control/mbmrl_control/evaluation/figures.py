@@ -15,6 +15,10 @@ RECOVERY_WINDOW: Final = 2.0
 """Time over which the distance from the path is averaged to tell whether the robot has recovered, s."""
 RECOVERY_LEVEL: Final = 1.5
 """Share of the distance before the fault that counts as recovered."""
+COST_RECOVERY_LEVEL: Final = 1.1
+"""The same of the tracking cost."""
+OPEN_LOOP_STEPS: Final = 16
+"""Steps, K, that the model predicts ahead where its open-loop error is measured."""
 
 
 def _mean(values: Array) -> float | None:
@@ -30,29 +34,30 @@ def _percentiles(seconds: Array) -> dict[str, float | None]:
     }
 
 
-def recovery_time(time: Array, distance: Array, fault_time: float) -> float | None:
-    """Time from the fault until the robot is back at its path, s.
+def recovery_time(time: Array, values: Array, fault_time: float, level: float = RECOVERY_LEVEL) -> float | None:
+    """Time from the fault until the robot does as well as before, s.
 
-    It is the first time from which on the mean distance from the path, both over the next RECOVERY_WINDOW
-    and over the rest of the run, is at most RECOVERY_LEVEL times the mean before the fault.
+    It is the first time from which on the mean, both over the next RECOVERY_WINDOW and over the rest of the
+    run, is at most a multiple of the mean before the fault.
 
     Args:
         time: Time of each tick, shape (n,), s.
-        distance: Distance from the path, shape (n,), m.
+        values: What is to be small, such as the distance from the path, shape (n,).
         fault_time: Time of the fault, s.
+        level: The multiple.
 
     Returns:
         The time, or None where the robot does not recover.
     """
-    before = distance[(time >= START_UP) & (time < fault_time)]
+    before = values[(time >= START_UP) & (time < fault_time)]
     if not len(before):
         return None
-    level = RECOVERY_LEVEL * before.mean()
+    highest = level * before.mean()
     for start in np.flatnonzero(time >= fault_time):
         if time[-1] - time[start] < RECOVERY_WINDOW:
             break
-        window = distance[start:][time[start:] < time[start] + RECOVERY_WINDOW]
-        if window.mean() <= level and distance[start:].mean() <= level:
+        window = values[start:][time[start:] < time[start] + RECOVERY_WINDOW]
+        if window.mean() <= highest and values[start:].mean() <= highest:
             return float(time[start] - fault_time)
     return None
 
@@ -94,3 +99,32 @@ def summarise(record: Record, tracking: dict[str, Array], duration: float) -> di
             "adapted_after": _mean(record.array("adapted_error")[after]),
         },
     }
+
+
+def before_and_after(record: Record, tracking: dict[str, Array], split: float) -> dict[str, float | None]:
+    """Means of a run on both sides of a moment; None stands for what was not measured.
+
+    Costs are per step, one-step errors of the model in use, dimensionless; open-loop errors over
+    OPEN_LOOP_STEPS that lie on one side; recovery is that of the tracking cost; computing times are medians.
+
+    Args:
+        record: The run.
+        tracking: What `Record.track` tells of it.
+        split: Time of the fault, or of where it would be, s.
+    """
+    time, progress = record.time, tracking["progress"]
+    told: dict[str, float | None] = {}
+    for side, ticks in (("before", (time >= START_UP) & (time < split)), ("after", time >= split)):
+        foreseen = ticks & ((time < split) | (time >= split + OPEN_LOOP_STEPS / record.rate))
+        told[f"cost_{side}"] = _mean(tracking["cost"][ticks])
+        told[f"cross_track_{side}_m"] = _mean(np.abs(tracking["cross_track"][ticks]))
+        elapsed = float(np.ptp(time[ticks])) if ticks.any() else 0.0
+        told[f"speed_{side}_m_s"] = float(np.diff(progress[ticks][[0, -1]])[0]) / elapsed if elapsed else None
+        told[f"model_error_{side}"] = _mean(record.array("model_error")[ticks])
+        told[f"open_loop_error_{side}_m"] = _mean(record.array("open_loop_error")[foreseen])
+    speed_before, speed_after = told["speed_before_m_s"], told["speed_after_m_s"]
+    told["speed_kept"] = speed_after / speed_before if speed_before and speed_after is not None else None
+    told["recovery_s"] = recovery_time(time, tracking["cost"], split, COST_RECOVERY_LEVEL)
+    told["adaptation_ms"] = _percentiles(record.array("adaptation_time"))["p50"]
+    told["planning_ms"] = _percentiles(record.array("planning_time"))["p50"]
+    return told

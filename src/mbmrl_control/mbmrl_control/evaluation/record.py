@@ -11,16 +11,7 @@ from typing import Final
 import numpy as np
 
 from mbmrl_control.planning.follower import PathTracker
-from mbmrl_sim.state import STATE_SIZE, Array, Observation
-
-STATE_NAMES: Final = (
-    *("x_m", "y_m", "z_m", "vx_m_s", "vy_m_s", "vz_m_s"),
-    *("cos_roll", "sin_roll", "cos_pitch", "sin_pitch", "cos_yaw", "sin_yaw"),
-    *("wx_rad_s", "wy_rad_s", "wz_rad_s"),
-    *("cos_left_phase", "sin_left_phase", "cos_right_phase", "sin_right_phase"),
-    *("left_speed_rad_s", "right_speed_rad_s", "left_back_emf_v", "right_back_emf_v", "battery_v"),
-)
-
+from mbmrl_sim.state import STATE_NAMES, STATE_SIZE, Array, Observation
 
 COLUMNS: Final = (
     *("time_s", "interval_s", "commanded", "left_action_rad_s", "right_action_rad_s"),
@@ -46,7 +37,7 @@ class RecordError(ValueError):
 
 @dataclass
 class Tick:
-    """One control tick; errors are dimensionless, times in s, NaN where unmeasured."""
+    """One control tick; one-step errors are dimensionless, times in s, NaN where unmeasured."""
 
     observation: Observation
     commanded: bool
@@ -56,6 +47,10 @@ class Tick:
     adapted_error: float = np.nan
     adaptation_time: float = np.nan
     planning_time: float = np.nan
+    model_error: float = np.nan
+    """One-step error of the model that was planned with: the prior where an update was withheld."""
+    open_loop_error: float = np.nan
+    """Distance of where the robot is from where it was predicted some steps ago, m."""
 
 
 @dataclass

@@ -119,8 +119,21 @@ _relu_backward: Final = torch.ops.aten.threshold_backward
 """Several times faster than a product with a mask, and differentiable."""
 
 
-def _minus_product(value: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    return (torch.addmm if left.dim() == 2 else torch.baddbmm)(value, left, right, alpha=-1.0)
+def _through_relu(gradient: Tensor, value: Tensor) -> Tensor:
+    """Gradient by what enters a ReLU; where it need not be differentiated again, in the place of that given."""
+    if torch.is_grad_enabled():
+        passed: Tensor = _relu_backward(gradient, value, 0)
+    else:
+        passed = _relu_backward.grad_input(gradient, value, 0, grad_input=gradient)
+    return passed
+
+
+def _minus_product(value: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
+    """``value - left right``; None stands for 0."""
+    product = torch.addmm if left.dim() == 2 else torch.baddbmm
+    if value is None:
+        return product(left.new_empty(1), left, right, beta=0.0, alpha=-1.0)
+    return product(value, left, right, alpha=-1.0)
 
 
 def _product(
@@ -172,7 +185,7 @@ def _step(layers: Layers, factors: Sequence[Factors], inputs: Tensor, targets: T
     back: list[Taps] = []
     for index in range(len(layers) - 1, 0, -1):
         gradient, taps = _back(gradients[-1], layers[index][0], factors[index])
-        gradients.append(_relu_backward(gradient, values[index], 0))
+        gradients.append(_through_relu(gradient, values[index]))
         back.append(taps)
     return _Step(values, gradients[::-1], ahead, [[], *back[::-1]])
 
@@ -207,44 +220,52 @@ def _steps(layers: Layers, psi: Tensor, inputs: Tensor, targets: Tensor) -> tupl
 
 
 class _Adjoint:
-    """Gradients by the layers and by their factors, summed over the places where they are used."""
+    """Gradients by the layers and by their factors, summed over the places where they are used; None is 0."""
 
-    def __init__(self, layers: Layers, factors: list[Factors], by_factors: list[Factors]) -> None:
+    def __init__(self, layers: Layers, factors: list[Factors], by_factors: Sequence[Sequence[Sequence[Any]]]) -> None:
         self._given, self._factors = layers, factors
-        self.layers = [(torch.zeros_like(weight), torch.zeros_like(bias)) for weight, bias in layers]
+        self.weights: list[Tensor | None] = [None] * len(layers)
+        self.biases = [torch.zeros_like(bias) for _, bias in layers]
         self.factors = [[list(pair) for pair in pairs] for pairs in by_factors]
 
     def _add(self, index: int, gradient: Tensor, values: Tensor, columns_taps: Taps, rows_taps: Taps) -> None:
-        self.layers[index][0].addmm_(gradient.flatten(0, -2).T, values.flatten(0, -2))
+        by_weight, left, right = self.weights[index], gradient.flatten(0, -2).T, values.flatten(0, -2)
+        self.weights[index] = left @ right if by_weight is None else by_weight.addmm_(left, right)
         for pair, tap in zip(self.factors[index], columns_taps, strict=False):
             pair[1] = _minus_product(pair[1], tap.mT, gradient)
         for pair, tap in zip(self.factors[index], rows_taps, strict=False):
             pair[0] = _minus_product(pair[0], tap.mT, values)
 
-    def ahead(self, values: list[Tensor], ahead: list[Taps], by_values: Sequence[Tensor], gradient: Tensor) -> Tensor:
+    def ahead(
+        self, values: list[Tensor], ahead: list[Taps], by_values: Sequence[Tensor], gradient: Tensor, to_inputs: bool
+    ) -> Tensor | None:
         """Through predictions, given the gradients by what they were and by what entered each layer.
 
         Returns:
-            The gradient by the inputs.
+            The gradient by the inputs; None where it is not asked for, nor are then those by the first rows.
         """
         for index in range(len(values) - 1, -1, -1):
-            weight, by_bias = self._given[index][0], self.layers[index][1]
+            weight, by_bias = self._given[index][0], self.biases[index]
             by_bias += gradient.flatten(0, -2).sum(0) if by_bias.dim() == 1 else gradient.sum(-2)
+            if index == 0 and not to_inputs:
+                self._add(index, gradient, values[index], ahead[index], [])
+                return None
             onward, taps = _back(gradient, weight, self._factors[index][: len(ahead[index])])
             self._add(index, gradient, values[index], ahead[index], taps)
             if by_values:
                 onward += by_values[index]
-            gradient = _relu_backward(onward, values[index], 0) if index else onward
+            gradient = _through_relu(onward, values[index]) if index else onward
         return gradient
 
-    def back(self, step: _Step, by_gradients: list[Tensor]) -> Tensor:
+    def back(self, step: _Step, sizes: Sequence[float], by_columns: Sequence[Tensor]) -> Tensor:
         """Through the gradients of a step; returns the gradient by those of the network's output."""
-        for index in range(1, len(by_gradients)):
-            entering = _relu_backward(by_gradients[index - 1], step.values[index], 0)
-            made, taps = _product(entering, self._given[index][0], self._factors[index][: len(step.ahead[index])])
+        gradient = sizes[0] * by_columns[0]
+        for index in range(1, len(by_columns)):
+            entering = _through_relu(gradient, step.values[index])
+            gradient, taps = _product(entering, self._given[index][0], self._factors[index][: len(step.ahead[index])])
             self._add(index, step.gradients[index], entering, taps, step.back[index])
-            by_gradients[index] = by_gradients[index] + made
-        return by_gradients[-1]
+            gradient.add_(by_columns[index], alpha=sizes[index])
+        return gradient
 
 
 def _of_steps(first: Tensor, flat: Sequence[Tensor], count: int) -> list[Factors]:
@@ -276,19 +297,22 @@ class _Steps(Function):
         count = psi.shape[1]
         layers = list(zip(saved[:count], saved[count : 2 * count], strict=True))
         factors = _of_steps(inputs, saved[2 * count :], count)
+        to_inputs = ctx.needs_input_grad[1]
         adjoint = _Adjoint(layers, factors, _of_steps(torch.zeros_like(inputs), by_outputs, count))
-        by_psi, by_inputs, by_targets = torch.zeros_like(psi), torch.zeros_like(inputs), 0.0
+        by_psi, by_inputs = torch.zeros_like(psi), torch.zeros_like(inputs)
+        by_targets = torch.zeros_like(by_outputs[-1])
         for index in range(len(psi) - 1, -1, -1):
             values = [pairs[index][0] for pairs in factors]
             by_values, by_columns = zip(*(pairs[index] for pairs in adjoint.factors), strict=True)
             step = _Step(values, ctx.steps[index].gradients, ctx.steps[index].ahead, ctx.steps[index].back)
-            by_psi[index] = torch.stack([(a * b).sum() for a, b in zip(by_columns, step.gradients, strict=True)])
-            by_gradients = [size * by for size, by in zip(psi[index].unbind(), by_columns, strict=True)]
-            by_error = adjoint.back(step, by_gradients) * (2.0 / inputs.shape[-2])
-            by_inputs += adjoint.ahead(values, step.ahead, by_values, by_error)
-            by_targets = by_targets - by_error
-        weights, biases = zip(*adjoint.layers, strict=True)
-        return by_psi, by_inputs, by_targets, *weights, *biases
+            products = zip(by_columns, step.gradients, strict=True)
+            by_psi[index] = torch.stack([torch.dot(a.flatten(), b.flatten()) for a, b in products])
+            by_error = adjoint.back(step, psi[index].tolist(), by_columns) * (2.0 / inputs.shape[-2])
+            onward = adjoint.ahead(values, step.ahead, by_values, by_error, to_inputs)
+            if onward is not None:
+                by_inputs += onward
+            by_targets -= by_error
+        return by_psi, by_inputs if to_inputs else None, by_targets, *adjoint.weights, *adjoint.biases
 
 
 class _Prediction(Function):
@@ -308,12 +332,12 @@ class _Prediction(Function):
     def backward(ctx: Any, by_output: Tensor) -> tuple[Tensor | None, ...]:
         inputs, *tensors = ctx.saved_tensors
         layers, factors = _unpacked(tensors, ctx.count)
-        zeros = [[(torch.zeros_like(rows), torch.zeros_like(columns)) for rows, columns in p] for p in factors]
-        adjoint = _Adjoint(layers, factors, zeros)
-        by_inputs = adjoint.ahead([inputs, *ctx.hidden], ctx.ahead, [], by_output)
-        weights, biases = zip(*adjoint.layers, strict=True)
+        adjoint = _Adjoint(layers, factors, [[(None, None)] * len(pairs) for pairs in factors])
+        # The first rows are the inputs of the window.
+        to_inputs = ctx.needs_input_grad[0] or any(ctx.needs_input_grad[2 + 2 * ctx.count :][:1])
+        by_inputs = adjoint.ahead([inputs, *ctx.hidden], ctx.ahead, [], by_output, to_inputs)
         flat = [tensor for pairs in adjoint.factors for pair in pairs for tensor in pair]
-        return by_inputs, None, *weights, *biases, *flat
+        return by_inputs, None, *adjoint.weights, *adjoint.biases, *flat
 
 
 def _unpacked(tensors: Sequence[Tensor], count: int) -> tuple[Layers, list[Factors]]:

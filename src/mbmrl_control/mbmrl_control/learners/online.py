@@ -55,7 +55,12 @@ class OnlineAdapter:
     """
 
     def __init__(self, prior: Prior) -> None:
-        """Adapt a prior by the learner that it was made for."""
+        """Adapt a prior by the learner that it was made for.
+
+        Raises:
+            PriorError: If the prior is not for the millirobot, or not for a known learner.
+        """
+        prior.check_robot()
         self.learner = make_learner(prior)
         self.capacity = prior.settings.window
         self.frozen = False

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mbmrl_control.dynamics.features import body_state, planar_pose
 from mbmrl_control.dynamics.network import Layers, Normalizer
-from mbmrl_control.planning.mppi import Mppi, Plan
+from mbmrl_control.planning.planner import Plan, Planner
 from mbmrl_control.planning.rollout import roll_out
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import ReferencePath
@@ -105,7 +105,7 @@ class PathTracker:
 class PathFollower:
     """Plans the next action; accounts for the actions that are still to come into force."""
 
-    def __init__(self, tracker: PathTracker, planner: Mppi, normalizer: Normalizer) -> None:
+    def __init__(self, tracker: PathTracker, planner: Planner, normalizer: Normalizer) -> None:
         """Plan with a planner along the tracker's path."""
         self.tracker = tracker
         self.planner = planner

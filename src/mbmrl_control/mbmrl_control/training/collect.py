@@ -15,7 +15,7 @@ import torch
 
 from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.evaluation.closed_loop import walk
-from mbmrl_control.planning.mppi import MppiSettings
+from mbmrl_control.planning import SamplingSettings
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import PATH_NAMES
 from mbmrl_control.training.episodes import Episode
@@ -38,7 +38,7 @@ STANDING: Final = 0.1
 """Share of the random actions that are zero: the robot stands before it walks, and after a stop."""
 STEEPEST: Final = math.radians(8.0)
 """Steepest slope of the ground, rad: one down which no robot slides on its belly for ever."""
-COLLECTING: Final = MppiSettings(candidates=120, horizon=16)
+COLLECTING: Final = SamplingSettings(candidates=120, horizon=16)
 """Planner of on-policy episodes: coarser than when the robot is driven, and so more varied."""
 
 

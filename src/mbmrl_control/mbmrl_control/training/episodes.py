@@ -1,14 +1,16 @@
-"""Episodes on disk: one ``.npz`` file each.
+"""Episodes on disk: one ``.npz`` file each, of the millirobot or of any other robot (docs/data.md).
 
 | array | shape | |
 |---|---|---|
-| ``state`` | (T + 1, 24) | state vectors, float64 |
-| ``action`` | (T, 2) | leg speed set-points in force between two states, as applied, rad/s |
+| ``state`` | (T + 1, n) | states; a row that is NaN throughout is a missing sample |
+| ``action`` | (T, m) | actions in force between two states, as applied |
 | ``time`` | (T + 1,) | time of measurement, s |
-| ``lost_legs`` | (T + 1, 6) | whether a leg is lost, bool |
-| ``metadata`` | () | JSON: seed, rate (Hz), policy, robot, terrain, slope (rad), sensors, faults, versions |
+| ``lost_legs`` | (T + 1, 6) | whether a leg is lost, bool; of the millirobot only |
+| ``metadata`` | () | JSON |
 
+The millirobot's metadata: seed, rate (Hz), policy, robot, terrain, slope (rad), sensors, faults, versions.
 ``faults`` lists what was injected: the step, the kind, and its values (see `mbmrl_sim.faults.Fault`).
+Another robot's: state_names, and where there are any action_names, angles and unseen.
 """
 
 from __future__ import annotations
@@ -17,16 +19,22 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mbmrl_sim.state import ACTION_SIZE, LEG_NAMES, STATE_SIZE, Array
+from mbmrl_control.dynamics.feature_sets import MILLIROBOT, Features, features_of
+from mbmrl_sim.state import LEG_NAMES, Array
+
+LARGEST: Final = 1e15
+"""Largest magnitude of a number: its square is finite in single precision."""
+SHORTEST: Final = 1e-6
+"""Shortest time from one state to the next, s."""
 
 
 class EpisodeError(ValueError):
-    """A file that is no episode; its text names the file and the field that is wrong."""
+    """Data that cannot be used; its text names the file, the field and the rule."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +44,28 @@ class Episode:
     state: Array
     action: Array
     time: Array
-    lost_legs: NDArray[np.bool_]
+    lost_legs: NDArray[np.bool_] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def features(self) -> Features:
+        """What a model of this robot sees and predicts.
+
+        Raises:
+            ValueError: If the metadata do not say it; the text begins with the name of the field.
+        """
+        if "state_names" not in self.metadata:
+            return MILLIROBOT
+        return features_of(self.metadata, self.action.shape[1])
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
+        arrays: dict[str, NDArray[Any]] = {"state": self.state, "action": self.action, "time": self.time}
+        if self.lost_legs is not None:
+            arrays["lost_legs"] = self.lost_legs
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
-            np.savez(
-                file,
-                state=self.state,
-                action=self.action,
-                time=self.time,
-                lost_legs=self.lost_legs,
-                metadata=np.array(json.dumps(self.metadata)),
-            )
+            np.savez(file, **arrays, metadata=np.array(json.dumps(self.metadata)))
         partial.rename(path)
 
     @staticmethod
@@ -64,27 +79,75 @@ class Episode:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in names if name in file}
-            metadata = dict(json.loads(str(arrays.get("metadata", "{}"))))
         except Exception as error:  # a damaged archive fails in as many ways as zipfile, zlib and numpy know
             raise EpisodeError(f"{path} is no episode file: {error}") from None
-        for name in names:
+        for name in ("action", "state", "time", "metadata"):
             if name not in arrays:
                 raise EpisodeError(f"{path}: the array {name!r} is missing")
-        length = len(np.atleast_1d(arrays["action"]))
-        wanted = {
-            "action": ((length, ACTION_SIZE), np.float64),
-            "state": ((length + 1, STATE_SIZE), np.float64),
-            "time": ((length + 1,), np.float64),
-            "lost_legs": ((length + 1, len(LEG_NAMES)), np.bool_),
-        }
-        for name, (shape, kind) in wanted.items():
-            array = arrays[name]
-            if array.shape != shape or array.dtype != kind:
-                raise EpisodeError(
-                    f"{path}: {name} has shape {array.shape} and type {array.dtype},"
-                    f" wanted is {shape} and {np.dtype(kind)}"
-                )
-        return Episode(**{name: arrays[name] for name in wanted}, metadata=metadata)
+        try:
+            metadata = json.loads(str(arrays.pop("metadata")))
+        except (ValueError, RecursionError) as error:
+            raise EpisodeError(f"{path}: metadata is no JSON: {error}") from None
+        if not isinstance(metadata, dict):
+            raise EpisodeError(f"{path}: metadata is no JSON object: it has to name the state_names")
+        return Episode(**_checked(path, arrays, metadata), metadata=metadata)
+
+
+def missing_samples(state: Array) -> NDArray[np.bool_]:
+    """Which rows are missing samples, shape (T + 1, n) -> (T + 1,)."""
+    missing: NDArray[np.bool_] = np.isnan(state).all(axis=1)
+    return missing
+
+
+def _checked(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """The arrays, as numbers of double precision; EpisodeError where one is not what its field is for."""
+    named = "state_names" in metadata
+    if not named and "lost_legs" not in arrays:
+        raise EpisodeError(
+            f"{path}: the array 'lost_legs' is missing, or state_names in the metadata: without the names it has"
+            " to be an episode of the millirobot"
+        )
+    action = arrays["action"]
+    length, actions = action.shape if action.ndim == 2 else (len(np.atleast_1d(action)), 1)
+    try:
+        features = features_of(metadata, actions) if named else MILLIROBOT
+    except ValueError as error:
+        raise EpisodeError(f"{path}: metadata: {error}") from None
+    wanted = {
+        "action": ((length, len(features.action_names)), "fiu"),
+        "state": ((length + 1, len(features.state_names)), "fiu"),
+        "time": ((length + 1,), "f"),
+    }
+    if not named:
+        wanted["lost_legs"] = ((length + 1, len(LEG_NAMES)), "b")
+    kinds = {"fiu": "numbers", "f": "floating-point numbers", "b": "bool"}
+    for name, (shape, kind) in wanted.items():
+        array = arrays[name]
+        if array.shape != shape or array.dtype.kind not in kind:
+            raise EpisodeError(
+                f"{path}: {name} has shape {array.shape} and type {array.dtype}, wanted is {shape} and {kinds[kind]}"
+            )
+    numbers = {name: arrays[name].astype(np.float64) for name in ("state", "action", "time")}
+    missing = missing_samples(numbers["state"])
+    unused = {"state": missing, "action": missing[1:] | missing[:-1], "time": np.zeros_like(missing)}
+    for name, array in numbers.items():
+        bad = ~(np.abs(array) <= LARGEST)
+        bad[unused[name]] = False
+        if bad.any():
+            row, *column = np.argwhere(bad)[0]
+            where = {"state": features.state_names, "action": features.action_names}.get(name)
+            what = f"{name} {where[column[0]]!r}" if where else name
+            raise EpisodeError(
+                f"{path}: {what} is {array[(row, *column)]} in row {row}: all must be finite, at most {LARGEST:g}"
+                " in magnitude; a missing sample is a row of state that is NaN throughout"
+            )
+    late = np.flatnonzero(np.diff(numbers["time"]) < SHORTEST)
+    if len(late):
+        before, after = numbers["time"][late[0] : late[0] + 2]
+        raise EpisodeError(
+            f"{path}: time goes from {before} to {after} s at row {late[0] + 1}: it must increase from row to row"
+        )
+    return numbers if named else numbers | {"lost_legs": arrays["lost_legs"]}
 
 
 class Episodes(Sequence[Episode]):

@@ -12,15 +12,15 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE, model_inputs, model_targets
+from mbmrl_control.dynamics.feature_sets import MILLIROBOT
 from mbmrl_control.dynamics.network import Layers, Normalizer, initial_layers, one_step_error
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
 from mbmrl_control.learners import LEARNER_TYPES, Learner, LearnerSettings
 from mbmrl_control.learners.grbal import Grbal
 from mbmrl_control.learners.mb import DynamicEvaluation, ModelBased
 from mbmrl_control.training.episodes import Episode
+from mbmrl_control.training.transitions import Transitions
 from mbmrl_control.training.tuning import tuned_rate
-from mbmrl_sim.state import mirror
 
 CHECK_EVERY: Final = 250
 """Steps between two checks on held-out data, each of which saves the state of the training."""
@@ -63,36 +63,6 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
-class Transitions:
-    """Transitions of episodes of equal length: inputs (episodes, T, 22), targets (episodes, T, 21)."""
-
-    inputs: Tensor
-    targets: Tensor
-
-    @staticmethod
-    def of(episodes: Sequence[Episode], mirrored: bool = False) -> Transitions:
-        """Transitions of episodes, and of their mirror images; differences are taken in double precision."""
-        pairs = [(episode.state, episode.action) for episode in episodes]
-        if mirrored:
-            pairs += [(mirror(state), action[:, ::-1].copy()) for state, action in pairs]
-        states, actions = (torch.stack(list(map(torch.from_numpy, arrays))) for arrays in zip(*pairs, strict=True))
-        inputs = model_inputs(states[:, :-1], actions)
-        return Transitions(inputs.float(), model_targets(states[:, :-1], states[:, 1:]).float())
-
-    def normalised(self, normalizer: Normalizer) -> Transitions:
-        """The same in the normaliser's units."""
-        return Transitions(normalizer.inputs(self.inputs), normalizer.targets(self.targets))
-
-    def segments(self, count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Random segments: inputs (count, length, 22) and targets (count, length, 21)."""
-        episodes, duration = self.inputs.shape[:2]
-        episode = torch.randint(episodes, (count, 1), generator=generator)
-        start = torch.randint(duration - length + 1, (count, 1), generator=generator)
-        index = start + torch.arange(length)
-        return self.inputs[episode, index], self.targets[episode, index]
-
-
-@dataclass(frozen=True)
 class Progress:
     """Where the training is; errors are on held-out faults, dimensionless, before and after adaptation."""
 
@@ -110,16 +80,17 @@ class MetaTrainer:
     ) -> None:
         """Take the data: episodes to train on and episodes with faults that are not among them.
 
-        The robot is as good as symmetric, so the mirror image of each episode is trained on too.
+        The millirobot is as good as symmetric, so the mirror image of each of its episodes is trained on too.
         """
         self.settings = settings
         self._rate = rate
-        raw = Transitions.of(training, mirrored=True)
+        self._features = training[0].features
+        raw = Transitions.of(training, rate, mirrored=self._features == MILLIROBOT)
         # Over the whole data set: statistics of the newest batch only would change under the weights.
-        self._normalizer = Normalizer.fit(raw.inputs.flatten(0, 1), raw.targets.flatten(0, 1))
+        self._normalizer = Normalizer.fit(raw.inputs, raw.targets)
         self._data = raw.normalised(self._normalizer)
-        self._held_out = Transitions.of(held_out).normalised(self._normalizer)
-        sizes = (INPUT_SIZE, *settings.hidden, OUTPUT_SIZE)
+        self._held_out = Transitions.of(held_out, rate).normalised(self._normalizer)
+        sizes = (self._features.input_size, *settings.hidden, self._features.output_size)
         layers = initial_layers(sizes, torch.Generator().manual_seed(settings.seed))
         self._layers: Layers = [(weight.requires_grad_(), bias.requires_grad_()) for weight, bias in layers]
         kind = LEARNER_TYPES[settings.learner]
@@ -140,6 +111,12 @@ class MetaTrainer:
         self._step = 0
         self._best: list[Tensor] = []
         self._best_error, self._worse = math.inf, 0
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What is in the data trained on and held out, see `Transitions.counted`."""
+        length = self.settings.window + self.settings.future
+        return {name: data.counted(length) for name, data in (("trained", self._data), ("held_out", self._held_out))}
 
     def _is_positive(self, name: str) -> bool:
         """Whether the logarithm of a tensor is what is learned."""
@@ -200,8 +177,9 @@ class MetaTrainer:
 
     def _augmentation(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
         tasks, size = len(inputs), self.settings.augmentation
-        offset = size * torch.randn(tasks, 1, OUTPUT_SIZE, generator=generator)
-        slope = size / math.sqrt(INPUT_SIZE) * torch.randn(tasks, INPUT_SIZE, OUTPUT_SIZE, generator=generator)
+        seen, predicted = self._features.input_size, self._features.output_size
+        offset = size * torch.randn(tasks, 1, predicted, generator=generator)
+        slope = size / math.sqrt(seen) * torch.randn(tasks, seen, predicted, generator=generator)
         chosen = torch.rand(tasks, 1, 1, generator=generator) < self.settings.augmented
         return chosen * (offset + inputs @ slope)
 
@@ -230,10 +208,12 @@ class MetaTrainer:
         layers = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in self._layers]
         extras = {name: tensor.detach().clone() for name, tensor in learner.extras.items()}
         if self.settings.learner == DynamicEvaluation.name:
-            extras = {"rate": tuned_rate(layers, self._data.inputs, self._data.targets)}
+            extras = {"rate": tuned_rate(layers, self._data)}
         pre, post = self.check(LEARNER_TYPES[self.settings.learner](layers, extras))
         training = asdict(self.settings) | {
-            "episodes": len(self._data.inputs) // 2,
+            "episodes": self._data.counts["episodes"],
+            "counts": self.counts,
+            "spread": self._data.spread.tolist(),
             "held_out_pre_error": round(pre, 4),
             "held_out_post_error": round(post, 4),
         }
@@ -242,6 +222,7 @@ class MetaTrainer:
             self._normalizer,
             PriorSettings(self.settings.learner, self.settings.window, self._rate, training),
             extras,
+            self._features,
         )
 
     def _save(self, file: Path) -> None:

@@ -60,7 +60,7 @@ class PipelineSettings:
 
 
 def preset(name: str, training: TrainingSettings) -> PipelineSettings:
-    """Settings of a preset, with its number of steps where 0 are given.
+    """Settings of a preset, with its number of steps, and the window that suits the learner, where 0 are given.
 
     Raises:
         ValueError: If there is no such preset.
@@ -72,7 +72,7 @@ def preset(name: str, training: TrainingSettings) -> PipelineSettings:
     if name not in presets:
         raise ValueError(f"unknown preset {name!r}: allowed is {', '.join(presets)}")
     steps, settings = presets[name]
-    window = WINDOWS.get(training.learner, training.window)
+    window = training.window or WINDOWS.get(training.learner, TrainingSettings.window)
     return replace(settings, training=replace(training, steps=training.steps or steps, window=window))
 
 

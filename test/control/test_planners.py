@@ -1,4 +1,4 @@
-"""The planner on a model whose best plan is known."""
+"""The planners on a model whose best plan is known."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import torch
 from torch import Tensor
 
 from mbmrl_control.dynamics.features import BODY_SIZE, INPUT_SIZE, OUTPUT_SIZE
-from mbmrl_control.dynamics.network import Layers
-from mbmrl_control.planning import mppi
-from mbmrl_control.planning.mppi import Mppi, MppiSettings, Plan
-from mbmrl_control.planning.rollout import roll_out
+from mbmrl_control.dynamics.network import Layers, initial_layers
+from mbmrl_control.planning import PLANNERS, Plan, Planner, SamplingSettings, make_planner, rollout
+from mbmrl_control.planning.rollout import BLOCK, RollOuts, roll_out
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import make_path
 from mbmrl_sim.state import MAX_LEG_SPEED, MIN_LEG_SPEED
 
 INTERVAL = 0.05
-SETTINGS = MppiSettings(candidates=200, horizon=8, deviation=6.0, correlation=0.6, temperature=0.15)
+SETTINGS = SamplingSettings(candidates=200, horizon=8, deviation=6.0, correlation=0.6, temperature=0.15)
 COST = PathCost(speed=0.25)
 AHEAD_PER_RADIAN = 0.3 * INTERVAL / MAX_LEG_SPEED  # 0.3 m/s at full speed
 TURN_PER_RADIAN = 0.002
@@ -27,6 +26,7 @@ BESIDE = torch.tensor([0.2, 0.03, 0.2])
 """A pose beside the straight path that looks away from it."""
 ASKEW = torch.tensor([0.2, 0.0, 0.3])
 """A pose on the path that looks away from it."""
+every_planner = pytest.mark.parametrize("name", PLANNERS)
 
 
 @pytest.fixture
@@ -40,11 +40,11 @@ def model() -> Layers:
     return [(weight, torch.zeros(OUTPUT_SIZE))]
 
 
-def planner(seed: int = 0, settings: MppiSettings = SETTINGS) -> Mppi:
-    return Mppi(settings, COST, INTERVAL, seed)
+def planner(name: str = "mppi", seed: int = 0, settings: SamplingSettings = SETTINGS) -> Planner:
+    return make_planner(name, settings, COST, INTERVAL, seed)
 
 
-def plan(planner: Mppi, model: Layers, pose: Tensor = BESIDE) -> Plan | None:
+def plan(planner: Planner, model: Layers, pose: Tensor = BESIDE) -> Plan | None:
     return planner.plan(model, BODY, pose, make_path("straight").window(0.0, 1.5))
 
 
@@ -52,6 +52,18 @@ def cost_of(model: Layers, actions: Tensor, pose: Tensor) -> float:
     """Cost of one action sequence."""
     poses, _ = roll_out(model, BODY, pose, actions.unsqueeze(0))
     return float(COST.steps(make_path("straight").window(0.0, 1.5), poses, INTERVAL).mean())
+
+
+def record(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """What is rolled out from now on."""
+    tried: list[Tensor] = []
+
+    def recorded(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor, _: object) -> tuple[Tensor, Tensor]:
+        tried.append(actions.clone())
+        return roll_out(layers, body, pose, actions)
+
+    monkeypatch.setattr(rollout, "roll_out", recorded)
+    return tried
 
 
 # The model
@@ -72,7 +84,7 @@ def test_roll_out_is_step_by_step(model: Layers) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_cost_falls_over_the_iterations(model: Layers, seed: int) -> None:
-    search = planner(seed)
+    search = planner("mppi", seed)
     middle = torch.full((SETTINGS.horizon, 2), (MIN_LEG_SPEED + MAX_LEG_SPEED) / 2)
     costs = [cost_of(model, middle, ASKEW)]
     for _ in range(12):
@@ -83,16 +95,18 @@ def test_cost_falls_over_the_iterations(model: Layers, seed: int) -> None:
     assert costs[-1] < 0.75 * costs[0]
 
 
-def test_plan_turns_towards_the_path(model: Layers) -> None:
-    left_of_it, right_of_it = (plan(planner(), model, torch.tensor([0.2, y, 0.0])) for y in (0.1, -0.1))
+@every_planner
+def test_plan_turns_towards_the_path(model: Layers, name: str) -> None:
+    left_of_it, right_of_it = (plan(planner(name), model, torch.tensor([0.2, y, 0.0])) for y in (0.1, -0.1))
     assert left_of_it is not None
     assert right_of_it is not None
     turns = [float((found.actions[:4, 1] - found.actions[:4, 0]).mean()) for found in (left_of_it, right_of_it)]
     assert turns[0] < -1.0 < 1.0 < turns[1]
 
 
-def test_plan_tells_the_best_candidates_poses_and_cost(model: Layers) -> None:
-    found = plan(planner(), model)
+@every_planner
+def test_plan_tells_the_best_candidates_poses_and_cost(model: Layers, name: str) -> None:
+    found = plan(planner(name), model)
     assert found is not None
     assert found.actions.shape == (SETTINGS.horizon, 2)
     assert found.poses.shape == (SETTINGS.horizon + 1, 3)
@@ -100,8 +114,9 @@ def test_plan_tells_the_best_candidates_poses_and_cost(model: Layers) -> None:
     assert found.cost == pytest.approx(float(COST.steps(window, found.poses, INTERVAL).mean()), rel=1e-5)
 
 
-def test_same_seed_same_plans(model: Layers) -> None:
-    searches = planner(5), planner(5), planner(6)
+@every_planner
+def test_same_seed_same_plans(model: Layers, name: str) -> None:
+    searches = planner(name, 5), planner(name, 5), planner(name, 6)
     for _ in range(3):
         first, second, other = (plan(search, model) for search in searches)
         assert first is not None
@@ -112,10 +127,12 @@ def test_same_seed_same_plans(model: Layers) -> None:
         assert not torch.equal(first.actions, other.actions)
 
 
+@every_planner
 @pytest.mark.parametrize("deviation", [6.0, 60.0])
-def test_actions_are_within_bounds(model: Layers, deviation: float) -> None:
+def test_actions_are_within_bounds(model: Layers, monkeypatch: pytest.MonkeyPatch, name: str, deviation: float) -> None:
     """Far behind the wanted speed, with the path ahead: the plan would leave the bounds if it could."""
-    search = planner(0, replace(SETTINGS, deviation=deviation))
+    tried = record(monkeypatch)
+    search = planner(name, 0, replace(SETTINGS, deviation=deviation))
     search.cost = PathCost(heading=0.0, speed=5.0)
     fastest = 0.0
     for _ in range(8):
@@ -125,16 +142,12 @@ def test_actions_are_within_bounds(model: Layers, deviation: float) -> None:
         assert found.actions.max() <= MAX_LEG_SPEED + 1e-4
         fastest = max(fastest, float(found.actions.max()))
     assert fastest > 0.9 * MAX_LEG_SPEED
+    # What is judged is what the robot can do.
+    assert all(actions.min() >= MIN_LEG_SPEED and actions.max() <= MAX_LEG_SPEED for actions in tried)
 
 
 def test_next_plan_starts_from_the_last_one_shifted(model: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[Tensor] = []
-
-    def recorded(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        tried.append(actions.clone())
-        return roll_out(layers, body, pose, actions)
-
-    monkeypatch.setattr(mppi, "roll_out", recorded)
+    tried = record(monkeypatch)
     search = planner()
     first, second = plan(search, model), plan(search, model)
     assert first is not None
@@ -144,6 +157,63 @@ def test_next_plan_starts_from_the_last_one_shifted(model: Layers, monkeypatch: 
     torch.testing.assert_close(tried[1][0], torch.cat([first.actions[1:], first.actions[-1:]]))
 
 
+@every_planner
+@pytest.mark.parametrize("candidates", [2, 3, 50, 203])
+def test_as_many_candidates_are_tried_as_wanted(
+    model: Layers, monkeypatch: pytest.MonkeyPatch, name: str, candidates: int
+) -> None:
+    tried = record(monkeypatch)
+    assert plan(planner(name, settings=replace(SETTINGS, candidates=candidates)), model) is not None
+    assert sum(map(len, tried)) == candidates
+
+
+def test_plan_is_the_best_that_was_tried(model: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = record(monkeypatch)
+    for name in ("cem", "random_shooting"):
+        tried.clear()
+        found = plan(planner(name), model)
+        assert found is not None
+        costs = [cost_of(model, actions, BESIDE) for actions in torch.cat(tried)]
+        assert found.cost == pytest.approx(min(costs), rel=1e-5)
+        assert cost_of(model, found.actions, BESIDE) == pytest.approx(found.cost, rel=1e-5)
+
+
+def test_iterations_narrow_the_search(model: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = record(monkeypatch)
+    plan(planner("cem"), model)
+    assert len(tried) == SETTINGS.iterations
+    costs = [sum(cost_of(model, actions, BESIDE) for actions in batch) / len(batch) for batch in tried]
+    assert costs == sorted(costs, reverse=True)
+    assert tried[-1].std(0).mean() < 0.5 * tried[0].std(0).mean()
+
+
+def test_unknown_planner_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown planner 'lqr': allowed is mppi, cem, random_shooting"):
+        planner("lqr")
+
+
+@pytest.mark.parametrize("count", [1, BLOCK, 2 * BLOCK + 7])
+def test_blocks_and_threads_change_nothing(count: int) -> None:
+    layers = initial_layers((INPUT_SIZE, 32, 32, OUTPUT_SIZE), torch.Generator().manual_seed(0))
+    actions = torch.rand(count, 5, 2, generator=torch.Generator().manual_seed(1))
+    whole, _ = roll_out(layers, BODY, BESIDE, actions)
+    one = RollOuts(threads=1).poses(layers, BODY, BESIDE, actions)
+    torch.testing.assert_close(one, whole)
+    assert torch.equal(RollOuts(threads=3).poses(layers, BODY, BESIDE, actions), one)
+
+
+def test_half_precision_of_the_hidden_layers_hardly_changes_where_candidates_lead() -> None:
+    """Against what adapting changes: outputs of the last layer are not rounded."""
+    layers = initial_layers((INPUT_SIZE, 64, 64, OUTPUT_SIZE), torch.Generator().manual_seed(0))
+    actions = torch.rand(200, 8, 2, generator=torch.Generator().manual_seed(1))
+    exact, rounded = (RollOuts(kind).poses(layers, BODY, BESIDE, actions) for kind in ("float32", "bfloat16"))
+    assert not torch.equal(rounded, exact)
+    assert (rounded - exact).abs().max() < 0.03 * (exact - BESIDE).abs().max()
+    assert RollOuts("auto").precision in (torch.float32, torch.bfloat16)
+    with pytest.raises(ValueError, match="unknown precision 'half': allowed is auto, float32, bfloat16"):
+        RollOuts("half")
+
+
 # What is not finite
 
 
@@ -151,7 +221,7 @@ def corrupt(monkeypatch: pytest.MonkeyPatch, value: float, entry: tuple[int, int
     """Let the model predict a value that is no number for fast candidates; returns the costs of the others."""
     kept: list[Tensor] = []
 
-    def corrupted(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def corrupted(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor, _: object) -> tuple[Tensor, Tensor]:
         poses, bodies = roll_out(layers, body, pose, actions)
         fast = actions.mean((1, 2)) > actions.mean()
         window = make_path("straight").window(0.0, 1.5)
@@ -159,48 +229,52 @@ def corrupt(monkeypatch: pytest.MonkeyPatch, value: float, entry: tuple[int, int
         poses[fast, entry[0], entry[1]] = value
         return poses, bodies
 
-    monkeypatch.setattr(mppi, "roll_out", corrupted)
+    monkeypatch.setattr(rollout, "roll_out", corrupted)
     return kept
 
 
+@every_planner
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("entry", [(1, 0), (8, 1), (4, 2)], ids=["first x", "last y", "middle yaw"])
 def test_candidates_that_are_not_finite_never_win(
-    model: Layers, monkeypatch: pytest.MonkeyPatch, value: float, entry: tuple[int, int]
+    model: Layers, monkeypatch: pytest.MonkeyPatch, name: str, value: float, entry: tuple[int, int]
 ) -> None:
     kept = corrupt(monkeypatch, value, entry)
-    search = planner()
+    search = planner(name)
     for _ in range(3):
+        kept.clear()
         found = plan(search, model)
         assert found is not None
         assert torch.isfinite(found.actions).all()
         assert torch.isfinite(found.poses).all()
-        assert found.cost == pytest.approx(float(kept[-1].min()), rel=1e-5)
+        assert found.cost == pytest.approx(float(torch.cat(kept).min()), rel=1e-5)
 
 
+@every_planner
 @pytest.mark.parametrize("distance", [1e10, 1e20, 1e35])
 def test_model_that_diverges_gives_finite_actions(
-    model: Layers, monkeypatch: pytest.MonkeyPatch, distance: float
+    model: Layers, monkeypatch: pytest.MonkeyPatch, name: str, distance: float
 ) -> None:
     """Costs near the limit of single precision, some beyond it: their squares are far beyond it."""
 
-    def diverging(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def diverging(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor, _: object) -> tuple[Tensor, Tensor]:
         poses, bodies = roll_out(layers, body, pose, actions)
         poses[:, -1, 1] = distance * actions.mean((1, 2))
         poses[::3, -1, 1] = torch.inf
         return poses, bodies
 
-    monkeypatch.setattr(mppi, "roll_out", diverging)
-    search = planner()
+    monkeypatch.setattr(rollout, "roll_out", diverging)
+    search = planner(name)
     for _ in range(3):
         found = plan(search, model)
         assert found is not None
         assert torch.isfinite(found.actions).all()
 
 
-def test_nothing_finite_gives_no_plan_and_forgets_the_last_one(model: Layers) -> None:
+@every_planner
+def test_nothing_finite_gives_no_plan_and_forgets_the_last_one(model: Layers, name: str) -> None:
     broken = [(torch.full_like(model[0][0], torch.nan), model[0][1])]
-    walked, fresh = planner(3), planner(3)
+    walked, fresh = planner(name, 3), planner(name, 3)
     assert plan(walked, model) is not None
     assert plan(walked, broken) is None
     # The other one has drawn as many samples, and has nothing to forget.

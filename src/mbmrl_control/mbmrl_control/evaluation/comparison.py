@@ -1,0 +1,131 @@
+"""``mbmrl evaluate``: who is compared on what, the runs under a progress bar, and what is written of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
+from mbmrl_control.evaluation.figures import RECOVERY_WINDOW, START_UP
+from mbmrl_control.evaluation.runs import Job, make_runs, read_run
+from mbmrl_control.evaluation.statistics import Row
+from mbmrl_control.evaluation.tables import markdown, write_csv
+from mbmrl_control.graph import DEFAULT_LEARNER
+from mbmrl_control.learners import LEARNERS, make_learner
+from mbmrl_control.settings import shipped_prior
+from mbmrl_sim.world import substeps
+
+DEFAULT: Final = "default"
+"""Stands for the learner that the nodes have where none is given."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What to run; times in s."""
+
+    learners: dict[str, Prior]
+    """Priors by the names under which they are told of."""
+    planners: tuple[str, ...]
+    paths: tuple[str, ...]
+    scenarios: tuple[str, ...]
+    seeds: range
+    duration: float = 30.0
+    fault_time: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Check the times; ValueError where a side of the fault is too short to tell anything."""
+        earliest, latest = START_UP + RECOVERY_WINDOW, self.duration - RECOVERY_WINDOW
+        if not earliest <= self.fault_time < latest:
+            raise ValueError(
+                f"the fault at {self.fault_time:g} s leaves too little of a run of {self.duration:g} s:"
+                f" allowed is {earliest:g} s to below {latest:g} s"
+            )
+
+    def jobs(self) -> Iterable[tuple[str, str, Job]]:
+        """Name of the contender, name of its learner, and the job, of each run."""
+        several = len(self.planners) > 1
+        names = product(self.learners.items(), self.planners, self.paths, self.scenarios, self.seeds)
+        for (name, prior), planner, path, scenario, seed in names:
+            contender = f"{name}/{planner}" if several else name
+            yield contender, name, Job(prior, planner, path, scenario, seed, self.duration, self.fault_time)
+
+
+def choose(what: str, given: str, allowed: Sequence[str]) -> tuple[str, ...]:
+    """Names with commas between, or ``all``.
+
+    Raises:
+        ValueError: If a name is unknown or comes twice.
+    """
+    names = tuple(allowed) if given == "all" else tuple(given.split(","))
+    for name in names:
+        if name not in allowed:
+            raise ValueError(f"unknown {what} {name!r}: allowed is {', '.join(allowed)}, or all")
+        if names.count(name) > 1:
+            raise ValueError(f"the {what} {name} is given twice")
+    return names
+
+
+def choose_learners(given: str) -> dict[str, Prior]:
+    """Priors of names with commas between: ``default``, a learner with a shipped prior, or NAME=FILE; or of ``all``.
+
+    Raises:
+        ValueError: If a name is unknown or comes twice, or there is no prior for it.
+    """
+    chosen: dict[str, Prior] = {}
+    for entry in LEARNERS if given == "all" else given.split(","):
+        name, _, text = entry.partition("=")
+        if not re.fullmatch(r"\w+", name) or name == "paired":
+            raise ValueError(f"{name!r} is no name of a learner: it has letters, digits and _ only")
+        if name in chosen:
+            raise ValueError(f"the learner {name} is given twice")
+        file = Path(text).expanduser()
+        if not text:
+            learner = DEFAULT_LEARNER if name == DEFAULT else name
+            file = shipped_prior(learner)
+            if not file.is_file():
+                raise PriorError(f"no prior of {learner} is shipped: train one, and give it as {learner}=FILE")
+        chosen[name] = load_prior(file)
+        make_learner(chosen[name])
+        substeps(chosen[name].settings.rate)
+    return chosen
+
+
+def run_with_bar(comparison: Comparison, work: Path, workers: int, console: Console) -> list[Row]:
+    """Make the runs under a progress bar; those that the work folder holds are kept."""
+    planned = list(comparison.jobs())
+    columns = (TextColumn("{task.description}"), BarColumn(16), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        jobs = {job.file_name: job for _, _, job in planned}
+        task = bar.add_task("runs", total=len(jobs))
+        for done in make_runs(jobs.values(), work, workers):
+            bar.update(task, completed=done)
+    rows = []
+    for contender, learner, job in planned:
+        told = read_run(job, work)
+        names = {"contender": contender, "learner": learner, "planner": job.planner, "path": job.path}
+        rows.append(
+            names
+            | {"scenario": job.scenario, "seed": job.seed, "faults": told["faults"]}
+            | told["figures"]
+            | {"cost_trace": told["cost_trace"]}
+        )
+    return rows
+
+
+def write_results(rows: Sequence[Row], fault_time: float, folder: Path) -> list[Path]:
+    """Write runs.csv, tables.md and charts into a folder; returns the files."""
+    from mbmrl_control.evaluation import charts  # matplotlib takes its time
+
+    files = [folder / name for name in ("runs.csv", "tables.md", "cost_after.png", "cost_over_time.png")]
+    write_csv(rows, files[0])
+    files[1].write_text(markdown(rows))
+    charts.cost_after(rows, files[2])
+    charts.cost_over_time(rows, fault_time, files[3])
+    return files

@@ -1,0 +1,158 @@
+"""Error of a model over K steps in open loop, before and after adaptation, on recorded episodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from mbmrl_control.dynamics.network import Layers, predict
+from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
+from mbmrl_control.learners import make_learner
+from mbmrl_control.training.episodes import EpisodeError
+from mbmrl_control.training.folder import read_folder
+from mbmrl_control.training.transitions import Piece, pieces_of
+
+MOST_WINDOWS: Final = 1000
+"""Windows that are looked at; of more, as many as that at equal distances."""
+
+
+@dataclass(frozen=True)
+class _Window:
+    """M transitions to adapt on and the K that follow."""
+
+    past: Piece
+    future: Piece
+
+
+def _part(piece: Piece, start: int, end: int) -> Piece:
+    return Piece(piece.states[start : end + 1], piece.actions[start:end], piece.intervals[start:end])
+
+
+def windows_of(pieces: Sequence[Piece], window: int, future: int) -> list[_Window]:
+    """Windows of M and K transitions, K transitions apart, at most MOST_WINDOWS."""
+    found = [
+        _Window(_part(piece, start - window, start), _part(piece, start, start + future))
+        for piece in pieces
+        for start in range(window, len(piece.actions) - future + 1, future)
+    ]
+    every = max(1.0, len(found) / MOST_WINDOWS)
+    return [found[int(index * every)] for index in range(min(len(found), MOST_WINDOWS))]
+
+
+def open_loop(prior: Prior, layers: Layers, start: Tensor, actions: Tensor, intervals: Tensor) -> Tensor:
+    """States that a model predicts from a state on, with given actions.
+
+    Args:
+        prior: Features and normaliser of the model.
+        layers: Its layers.
+        start: States at the start, shape (w, n).
+        actions: Actions, shape (w, K, m).
+        intervals: Lengths of the steps, as shares of the control interval, shape (w, K).
+
+    Returns:
+        States after each step, shape (w, K, n).
+    """
+    states, features, normalizer = [start], prior.features, prior.normalizer
+    for action, interval in zip(actions.unbind(1), intervals.unbind(1), strict=True):
+        inputs = normalizer.inputs(features.inputs(states[-1], action).float())
+        change = predict(layers, inputs) * normalizer.output_deviation + normalizer.output_mean
+        states.append(features.advance(states[-1], change.double() * interval.unsqueeze(1)))
+    return torch.stack(states[1:], dim=1)
+
+
+@torch.no_grad()
+def errors(prior: Prior, windows: Sequence[_Window]) -> tuple[Tensor, Tensor]:
+    """Errors of the prior and of the adapted models at each step, states less real ones, shapes (w, K, n)."""
+    learner, features, normalizer = make_learner(prior), prior.features, prior.normalizer
+    future = [window.future for window in windows]
+    start = torch.stack([piece.states[0] for piece in future])
+    actions = torch.stack([piece.actions for piece in future])
+    intervals = torch.stack([piece.intervals for piece in future])
+    real = torch.stack([piece.states[1:] for piece in future])
+    before = open_loop(prior, prior.layers, start, actions, intervals)
+    after = before.clone()
+    for index, window in enumerate(windows):
+        states, past = window.past.states, window.past
+        targets = features.targets(states[:-1], states[1:]) / past.intervals.unsqueeze(1)
+        layers = learner.adapted(
+            normalizer.inputs(features.inputs(states[:-1], past.actions).float()), normalizer.targets(targets.float())
+        )
+        # As on the robot, an update that is not finite is withheld.
+        if all(tensor.isfinite().all() for layer in layers for tensor in layer):
+            one = slice(index, index + 1)
+            after[one] = open_loop(prior, layers, start[one], actions[one], intervals[one])
+    return features.difference(before, real), features.difference(after, real)
+
+
+def _figures(error: Tensor, spread: Tensor, names: Sequence[str]) -> dict[str, Any]:
+    relative = error.square().mean((0, 1)).sqrt() / spread
+    # A model that runs away has no error that JSON could tell.
+    overall, *per_state = (
+        value if math.isfinite(value) else None
+        for value in [float(relative.square().mean().sqrt()), *relative.tolist()]
+    )
+    return {"overall": overall, "per_state": dict(zip(names, per_state, strict=True))}
+
+
+def model_error(checkpoint: Path, data: Path) -> dict[str, Any]:
+    """Error over K steps from real states with real actions, before and after adaptation on the M transitions before.
+
+    It is the root mean square over windows and steps of each state's error, relative to the spread of that state in
+    the training data; ``overall`` is the root mean square over the states.
+
+    Returns:
+        ``before`` and ``after`` with ``overall`` and ``per_state``, and the number of ``windows``; None where the
+        predictions are not finite.
+
+    Raises:
+        PriorError: If the checkpoint cannot be used, or not on these data.
+        EpisodeError: If the data cannot be used.
+    """
+    prior = load_prior(checkpoint)
+    features, settings = prior.features, prior.settings
+    future, spread = settings.training.get("future"), settings.training.get("spread")
+    if not isinstance(future, int) or future < 1:
+        raise PriorError(f"{checkpoint}: future, the number of steps K to predict, is missing in its training settings")
+    try:
+        deviations = torch.tensor(spread, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        deviations = torch.empty(0)
+    if deviations.shape != (len(features.state_names),) or not ((deviations > 0) & deviations.isfinite()).all():
+        raise PriorError(f"{checkpoint}: spread, the deviation of each state, is missing in its training settings")
+    folder = read_folder(data)
+    if folder.features != features:
+        found, wanted = (
+            ", ".join(f"{field} {value}" for field, value in described.description().items())
+            for described in (folder.features, features)
+        )
+        raise EpisodeError(f"{folder.files[0]}: metadata tell of {found}, and {checkpoint} is for {wanted}")
+    # One thread: quicker for layers of this size.
+    torch.set_num_threads(1)
+    pieces = [piece for episode in folder.episodes for piece in pieces_of(episode, settings.rate)]
+    windows = windows_of(pieces, settings.window, future)
+    if not windows:
+        longest = max((len(piece.actions) for piece in pieces), default=0)
+        raise EpisodeError(
+            f"{data}: state and action have at most {longest} transitions at {settings.rate:g} Hz without a gap:"
+            f" M + K = {settings.window} + {future} = {settings.window + future} are needed"
+        )
+    before, after = (_figures(error, deviations, features.state_names) for error in errors(prior, windows))
+    return {"before": before, "after": after, "windows": len(windows)}
+
+
+def table(told: Mapping[str, Any]) -> str:
+    """The figures of `model_error` as lines of text."""
+    rows = {"overall": (told["before"]["overall"], told["after"]["overall"])}
+    rows |= {name: (value, told["after"]["per_state"][name]) for name, value in told["before"]["per_state"].items()}
+    width = max(map(len, rows))
+    lines = [f"{'':{width}}  {'before':>9}  {'after':>9}   over {told['windows']} windows"]
+    for name, row in rows.items():
+        cells = ["not finite" if value is None else f"{value:9.4f}" for value in row]
+        lines.append(f"{name:{width}}  {'  '.join(cells)}")
+    return "\n".join(lines)

@@ -1,0 +1,140 @@
+"""Evaluated runs: learners x planners x paths x scenarios x seeds, in lock-step, in parallel, each kept in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import joblib
+import numpy as np
+import torch
+
+from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.evaluation.closed_loop import walk
+from mbmrl_control.evaluation.figures import OPEN_LOOP_STEPS, before_and_after
+from mbmrl_control.evaluation.record import Record
+from mbmrl_control.evaluation.scenarios import schedule
+from mbmrl_control.planning import SamplingSettings
+from mbmrl_control.planning.follower import PathTracker
+from mbmrl_control.tasks.cost import PathCost
+from mbmrl_control.tasks.paths import make_path
+from mbmrl_sim.world import World
+
+TRACE_STEP: Final = 0.5
+"""Time over which the cost is averaged where it is kept over time, s."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A run to be made: a prior, names of planner, path and scenario, seed, and times in s."""
+
+    prior: Prior
+    planner: str
+    path: str
+    scenario: str
+    seed: int
+    duration: float
+    fault_time: float
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """All that the run depends on."""
+        return {
+            "prior": self.prior.hash,
+            **{name: getattr(self, name) for name in ("planner", "path", "scenario", "seed", "duration", "fault_time")},
+            "sampling": asdict(SamplingSettings()),
+            "cost": asdict(PathCost()),
+            "versions": {name: version(name) for name in ("mbmrl_control", "mbmrl_sim", "numpy", "pybullet", "torch")},
+        }
+
+    @property
+    def file_name(self) -> str:
+        """Name of the run's file; another run has another name."""
+        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()
+        return "-".join(
+            [self.prior.settings.learner, self.planner, self.path, self.scenario, str(self.seed), f"{digest[:12]}.json"]
+        )
+
+
+def make_run(job: Job) -> dict[str, Any]:
+    """Make a run.
+
+    Returns:
+        ``figures`` (see `before_and_after`), ``faults`` as they came, and ``cost_trace``: mean cost per step over
+        each TRACE_STEP of the run, None where it was not measured.
+    """
+    torch.set_num_threads(1)
+    world = World(job.seed, job.prior.settings.rate)
+    events = schedule(job.scenario, job.seed, job.fault_time, job.duration)
+    record = Record(job.prior.settings.learner, job.path, job.seed, world.rate, None, job.fault_time)
+    came: list[str] = []
+    ticks = walk(world, job.prior, job.path, job.seed, planner=job.planner, open_loop=OPEN_LOOP_STEPS)
+    for step, tick in enumerate(ticks):
+        record.ticks.append(tick)
+        if step >= round(job.duration * world.rate):
+            break
+        while events and step >= round(events[0].time * world.rate):
+            fault = events.pop(0).fault
+            if fault is None:
+                world.clear_faults()
+            came.append(f"{'cleared' if fault is None else world.inject(fault)}@{step / world.rate:g}")
+    world.close()
+    tracking = record.track(PathTracker(make_path(job.path), PathCost()))
+    # The cost of the first tick is that of no step.
+    per_bin = round(TRACE_STEP * world.rate)
+    bins = [tracking["cost"][start + 1 : start + 1 + per_bin] for start in range(0, len(record.ticks) - 1, per_bin)]
+    trace = [float(costs.mean()) if np.isfinite(costs).all() else None for costs in bins]
+    return {
+        "figures": before_and_after(record, tracking, job.fault_time),
+        "faults": came,
+        "cost_trace": trace,
+    }
+
+
+def _read(job: Job, work: Path) -> dict[str, Any] | None:
+    """What the file of a run tells; None where there is none, or it is damaged or of another run."""
+    try:
+        told = json.loads((work / job.file_name).read_text())
+        return dict(told["result"]) if told["key"] == job.key else None
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _make_into(job: Job, work: Path) -> None:
+    file = work / job.file_name
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps({"key": job.key, "result": make_run(job)}))
+    partial.rename(file)
+
+
+def make_runs(jobs: Iterable[Job], work: Path, workers: int) -> Iterator[int]:
+    """Make runs in parallel; those that are in the work folder already are kept.
+
+    Yields:
+        How many are done.
+    """
+    wanted = {job.file_name: job for job in jobs}
+    missing = [job for job in wanted.values() if _read(job, work) is None]
+    done = len(wanted) - len(missing)
+    yield done
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
+    for count, _ in enumerate(parallel(joblib.delayed(_make_into)(job, work) for job in missing), start=1):
+        yield done + count
+
+
+def read_run(job: Job, work: Path) -> dict[str, Any]:
+    """What `make_run` told of a run that was made.
+
+    Raises:
+        ValueError: If its file is gone.
+    """
+    told = _read(job, work)
+    if told is None:
+        raise ValueError(f"{work / job.file_name} is gone or damaged")
+    return told

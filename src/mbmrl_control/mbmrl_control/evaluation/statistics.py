@@ -1,0 +1,104 @@
+"""Means and medians over runs with bootstrap intervals (Efron and Tibshirani, 1993), and paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from mbmrl_control.evaluation.scenarios import NONE
+from mbmrl_sim.state import Array
+
+RESAMPLES: Final = 2000
+BASELINES: Final = ("mb_de", "mb")
+"""Learners to which the others are compared, where they take part."""
+DEFAULT_PLANNER: Final = "mppi"
+POOLED: Final = ("cost_before", "cost_after", "cross_track_after_m", "model_error_after")
+
+Row = dict[str, Any]
+"""A run: contender, learner, planner, path, scenario, seed, figures (see `before_and_after`)."""
+Interval = list[float | None]
+
+
+def bootstrap(values: Array, statistic: Callable[..., Any]) -> Array:
+    """95 % percentile interval of a statistic over runs, seeded.
+
+    Args:
+        values: Shape (n, ...); infinite ones are allowed for statistics that allow them.
+        statistic: Of an axis, such as numpy.mean.
+
+    Returns:
+        Bounds, shape (2, ...).
+    """
+    drawn = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
+    # Without interpolation, which between infinite numbers is none.
+    return np.asarray(np.percentile(statistic(values[drawn], axis=1), (2.5, 97.5), axis=0, method="inverted_cdf"))
+
+
+def _told(value: Any) -> float | None:
+    """A number for JSON."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _estimate(values: Array, statistic: Callable[..., Any]) -> tuple[float | None, Interval]:
+    if not len(values):
+        return None, [None, None]
+    return _told(statistic(values)), [_told(bound) for bound in bootstrap(values, statistic)]
+
+
+def mean(values: Iterable[float | None]) -> dict[str, Any]:
+    """``mean`` and ``ci95`` of what was measured."""
+    middle, bounds = _estimate(np.array([value for value in values if value is not None]), np.mean)
+    return {"mean": middle, "ci95": bounds}
+
+
+def recovery(rows: Iterable[Row]) -> dict[str, Any]:
+    """``median`` and ``ci95`` of the recovery time, s, of runs with a fault; None where it is never."""
+    times = [row["recovery_s"] for row in rows if row["scenario"] != NONE]
+    middle, bounds = _estimate(np.array([math.inf if time is None else time for time in times]), np.median)
+    return {"median": middle, "ci95": bounds}
+
+
+def differences(rows: Iterable[Row], first: str, second: str, what: str = "cost_after") -> dict[str, Any]:
+    """``mean`` and ``ci95`` of one contender's figure minus another's, over runs with the same fault and seed."""
+
+    def by_run(contender: str) -> dict[tuple[Any, ...], float]:
+        return {
+            (row["path"], row["scenario"], row["seed"]): row[what]
+            for row in rows
+            if row["contender"] == contender and row[what] is not None
+        }
+
+    rows = list(rows)
+    left, right = by_run(first), by_run(second)
+    return mean(left[run] - right[run] for run in sorted(left.keys() & right.keys()))
+
+
+def pairs(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Which contenders to compare: each with the baselines of its planner, and with its learner's own MPPI."""
+    kinds = {row["contender"]: (row["learner"], row["planner"]) for row in rows}
+    return [
+        (first, second)
+        for second, (base_learner, base_planner) in sorted(
+            kinds.items(), key=lambda kind: BASELINES.index(kind[1][0]) if kind[1][0] in BASELINES else len(BASELINES)
+        )
+        for first, (learner, planner) in kinds.items()
+        if first != second
+        and (
+            (base_learner in BASELINES and planner == base_planner)
+            or (learner == base_learner and base_planner == DEFAULT_PLANNER)
+        )
+    ]
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, Any]:
+    """The object that ``mbmrl evaluate --json`` prints: all paths and scenarios pooled."""
+    told: dict[str, Any] = {}
+    for contender in dict.fromkeys(row["contender"] for row in rows):
+        own = [row for row in rows if row["contender"] == contender]
+        told[contender] = {name: mean(row[name] for row in own) for name in POOLED}
+        told[contender]["recovery_s"] = recovery(own)
+    told["paired"] = {f"{first}-{second}": differences(rows, first, second) for first, second in pairs(rows)}
+    return told

@@ -1,0 +1,89 @@
+"""Evaluated runs as CSV and as Markdown."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from mbmrl_control.evaluation.statistics import Row, differences, mean, pairs, recovery
+
+_COLUMNS: Final = {
+    "cost before": ("cost_before", 1.0, 2),
+    "cost after": ("cost_after", 1.0, 2),
+    "from path before, mm": ("cross_track_before_m", 1e3, 1),
+    "from path after, mm": ("cross_track_after_m", 1e3, 1),
+    "speed kept": ("speed_kept", 1.0, 2),
+    "one-step error before": ("model_error_before", 1.0, 3),
+    "one-step error after": ("model_error_after", 1.0, 3),
+    "open-loop error after, mm": ("open_loop_error_after_m", 1e3, 1),
+    "adaptation, ms": ("adaptation_ms", 1.0, 2),
+    "planning, ms": ("planning_ms", 1.0, 2),
+}
+"""Title of a column, its figure, factor and digits."""
+_FAR_OFF: Final = 1e4
+
+
+def write_csv(rows: Sequence[Row], file: Path) -> None:
+    """Write a row for each run, with units in the names of the columns."""
+    with file.open("w", newline="") as opened:
+        writer = csv.writer(opened)
+        names = [name for name in rows[0] if name != "cost_trace"]
+        writer.writerow(names)
+        for row in rows:
+            values = [" ".join(value) if isinstance(value, list) else value for value in map(row.__getitem__, names)]
+            writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in values])
+
+
+def _cell(estimate: dict[str, Any], factor: float = 1.0, digits: int = 2, sign: str = "") -> str:
+    """A mean or median, and its interval."""
+
+    def number(value: float | None, absent: str) -> str:
+        # Errors of a model that has diverged are beyond all columns.
+        form = f"{digits}f" if value is None or abs(value) < _FAR_OFF else "0e"
+        return absent if value is None else f"{value * factor:{sign}.{form}}"
+
+    low, high = estimate["ci95"]
+    if "median" in estimate:
+        return f"{number(estimate['median'], 'never')} ({number(low, 'never')} to {number(high, 'never')})"
+    return f"{number(estimate['mean'], '-')} ({number(low, '-')} to {number(high, '-')})" if low is not None else "-"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(map(_line, [titles, ["---"] * len(titles), *lines]))
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Tables of each path and scenario: means (recovery: median) with 95 % bootstrap intervals, and differences."""
+    parts = []
+    groups = dict.fromkeys((row["path"], row["scenario"]) for row in rows)
+    for path, scenario in groups:
+        own = [row for row in rows if (row["path"], row["scenario"]) == (path, scenario)]
+        contenders = list(dict.fromkeys(row["contender"] for row in own))
+        parts.append(f"## {scenario} on {path}, {len({row['seed'] for row in own})} seeds")
+        lines = []
+        for contender in contenders:
+            runs = [row for row in own if row["contender"] == contender]
+            cells = [
+                _cell(mean(run[name] for run in runs), factor, digits) for name, factor, digits in _COLUMNS.values()
+            ]
+            told = recovery(runs)
+            came_back = sum(run["recovery_s"] is not None for run in runs)
+            again = "-" if scenario == "none" else f"{_cell(told)}; {came_back} of {len(runs)}"
+            lines.append([contender, *cells[:4], again, *cells[4:]])
+        titles = list(_COLUMNS)
+        parts.append(_table(["learner", *titles[:4], "recovery, s; recovered", *titles[4:]], lines))
+        compared = pairs(own)
+        if compared:
+            parts.append(
+                _table(
+                    ["same seeds", "difference of the cost after"],
+                    [[f"{a} - {b}", _cell(differences(own, a, b), sign="+")] for a, b in compared],
+                )
+            )
+    return "\n\n".join(parts) + "\n"
