@@ -5,14 +5,15 @@ PYTHON ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test bench lint clean
 
 help:
 	@echo "make setup            environment, pinned packages and colcon build in this folder; only what is missing"
 	@echo "make demo [ARGS=...]  the robot walks a path, loses a leg, adapts and walks on (ARGS=--help lists options)"
 	@echo "make test [ARGS=...]  all tests (ARGS go to pytest)"
+	@echo "make bench [ARGS=...] speeds, against other packages, which it installs in .venv-bench (ARGS=--help lists options)"
 	@echo "make lint             ruff and mypy"
-	@echo "make clean            removes .venv, build, install, log and the caches of tools"
+	@echo "make clean            removes .venv, .venv-bench, build, install, log and the caches of tools"
 	@echo "With PYTHON=... the environment is made of that interpreter."
 
 # The environment's own interpreter starts faster than a python3 that a version manager stands for.
@@ -27,10 +28,14 @@ demo: setup
 test: setup
 	@.venv/bin/ros-env python -m pytest $(ARGS)
 
+bench: setup
+	@.venv/bin/python tools/setup_bench.py
+	@.venv/bin/mbmrl bench $(ARGS)
+
 lint: setup
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/python -m mypy
 
 clean:
-	rm -rf .venv build install log .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench build install log .mypy_cache .pytest_cache .ruff_cache .hypothesis

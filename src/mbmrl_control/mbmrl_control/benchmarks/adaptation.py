@@ -1,0 +1,66 @@
+"""Adaptation of one window: GrBAL's update against the ways in which others take a gradient step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mbmrl_control.benchmarks.gradients import Data, adaptations
+from mbmrl_control.benchmarks.timing import OURS, compared, flops, gemm_rate, interleaved
+from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
+from mbmrl_control.dynamics.network import Layers, initial_layers
+from mbmrl_control.learners.grbal import Grbal
+
+PSI = 0.01
+
+
+def task(width: int, *rows: int) -> tuple[Layers, Data]:
+    """A network with two hidden layers, and random transitions of a shape."""
+    generator = torch.Generator().manual_seed(0)
+    layers = initial_layers((INPUT_SIZE, width, width, OUTPUT_SIZE), generator)
+    inputs = torch.randn(*rows, INPUT_SIZE, generator=generator)
+    return layers, (inputs, torch.randn(*rows, OUTPUT_SIZE, generator=generator))
+
+
+def relative_error(ours: list[Tensor], theirs: list[Tensor]) -> float:
+    """Distance of tensors from those that are expected, over the length of these."""
+    squares = sum(float((a - b).double().square().sum()) for a, b in zip(ours, theirs, strict=True))
+    return float((squares / sum(float(b.double().square().sum()) for b in theirs)) ** 0.5)
+
+
+def _dense(learner: Grbal, support: Data) -> Layers:
+    return learner.adapted_layers(learner.adapt(*support))
+
+
+def measure(
+    widths: tuple[int, ...] = (512,), windows: tuple[int, ...] = (16, 32), rounds: int = 400
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Adapt to windows of M transitions, with one step of one size.
+
+    Yields:
+        Name of the case, M x units, and its figures: `compared`; ``change_error``, how far the change of all
+        weights is from that of autograd; ``gemm_fraction``, of the machine's rate at the products that an
+        adaptation has, those ahead and those back to all layers but the first.
+    """
+    for width, window in product(widths, windows):
+        layers, support = task(width, window)
+        learner = Grbal(layers, {"psi": torch.full((1, 1), PSI)})
+        ways = adaptations(layers, PSI, support)
+        before = [tensor for layer in layers for tensor in layer]
+        adapted = [tensor for layer in learner.adapted_layers(learner.adapt(*support)) for tensor in layer]
+        changes = [
+            [new - old for new, old in zip(after, before, strict=True)] for after in (adapted, ways["autograd"]())
+        ]
+        ours = partial(learner.adapt, *support)
+        # With the weights formed, which a user of the update may want, as the planner does.
+        dense = partial(_dense, learner, support)
+        told = compared(interleaved({OURS: ours, "mbmrl_dense": dense, **ways}, rounds, warm_up=20))
+        work = flops(window, (INPUT_SIZE, width, width, OUTPUT_SIZE)) + flops(window, (OUTPUT_SIZE, width, width))
+        rate = gemm_rate(window, (INPUT_SIZE, width, width, OUTPUT_SIZE), rounds=rounds)
+        told["gemm_fraction"] = work / (told["ms"]["p50"] * 1e-3) / rate
+        yield f"{window}x{width}", told | {"change_error": relative_error(*changes)}

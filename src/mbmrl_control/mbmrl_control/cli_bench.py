@@ -1,0 +1,94 @@
+"""The ``mbmrl bench`` command: speeds on this machine, against what users would pick instead."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final
+
+import typer
+
+from mbmrl_control.cli_options import console, refuse
+
+app = typer.Typer()
+
+PARTS: Final = ("simulator", "adaptation", "outer_step")
+
+
+@app.command()
+def bench(
+    only: Annotated[str, typer.Option(help=f"What to measure, with commas between: {', '.join(PARTS)}; or all.")] = (
+        "all"
+    ),
+    threads: Annotated[int, typer.Option(help="Threads of torch.", min=1, max=64)] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
+) -> None:
+    """Measure speeds on this machine; `make bench` installs what they are compared with."""
+    parts = PARTS if only == "all" else tuple(only.split(","))
+    for part in parts:
+        if part not in PARTS:
+            refuse(f"unknown part {part!r}: allowed is {', '.join(PARTS)}, or all")
+    measures = {"simulator": _simulator, "adaptation": _adaptation, "outer_step": _outer_step}
+    told = {}
+    for part in parts:
+        with console.status(f"measuring: {part}"):
+            told[part] = measures[part](threads)
+    if as_json:
+        print(json.dumps(told))
+
+
+def _simulator(threads: int) -> dict[str, Any]:
+    del threads
+    from mbmrl_sim.benchmark import measure_simulator
+
+    told = measure_simulator()
+    console.print(
+        f"simulator: {told['steps_per_s']:.0f} physics steps/s on one core,"
+        f" {told['real_time_factor']:.1f} times real time\n"
+        f"  PyBullet's stepSimulation alone does {told['bare_steps_per_s']:.0f} steps/s: it takes"
+        f" {told['ratio']:.0%} of the time, motors, battery, speed control and measurements take the rest\n"
+        f"  two workers do {told['two_workers']:.2f} times the work of one",
+        highlight=False,
+    )
+    return told
+
+
+def _adaptation(threads: int) -> dict[str, Any]:
+    from mbmrl_control.benchmarks import adaptation
+
+    _prepare(threads)
+    told = dict(adaptation.measure())
+    _show("adaptation of one window, M x units", told)
+    return told
+
+
+def _outer_step(threads: int) -> dict[str, Any]:
+    from mbmrl_control.benchmarks import outer_step, peers
+
+    _prepare(threads)
+    peers.enable()
+    if absent := peers.missing(("learn2learn", "higher", "torchopt")):
+        console.print(absent, markup=False, highlight=False, soft_wrap=True)
+    told = dict(outer_step.measure())
+    _show("outer step of meta-training, tasks x M x units", told)
+    return told
+
+
+def _prepare(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _show(title: str, told: dict[str, dict[str, Any]]) -> None:
+    """A table of cases: the time of each contender, and its multiple of ours."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in ("", "mbmrl, ms", "p99", *next(iter(told.values()))["peers_ms"]):
+        table.add_column(column, justify="right")
+    for case, figures in told.items():
+        others = [
+            f"{figures['peers_ms'][name]['p50']:.2f} ({1.0 / ratio:.1f}x)" for name, ratio in figures["ratio"].items()
+        ]
+        table.add_row(case, *(f"{figures['ms'][name]:.2f}" for name in ("p50", "p99")), *others)
+    console.print(table)
