@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 Side = Literal["host", "robot"]
+
+FAULTS: Final = (
+    *("dead_man", "low_battery", "over_current", "over_temperature", "encoder", "imu", "motor_driver", "stall"),
+    *(f"fault_{bit}" for bit in range(8, 16)),
+)
+"""Names of the faults that `Telemetry` may carry; `fault_8` to `fault_15` are the firmware's own."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ class Telemetry:
         temperature: Of the motors, left and right, degrees Celsius.
         enabled: Whether the motors may move.
         emergency_stop: Whether the emergency stop is latched.
-        faults: Codes of what is wrong, by name; empty where nothing is.
+        faults: What is wrong, by names of `FAULTS`; empty where nothing is.
     """
 
     sequence: int
