@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from mbmrl_control.hardware.codec import Codec, Side
 from mbmrl_control.hardware.mbmrl_codec import MbmrlCodec
+from mbmrl_control.hardware.velociroach_codec import VelociroachCodec
 
-CODEC_TYPES: Final[dict[str, type[Codec]]] = {codec.name: codec for codec in (MbmrlCodec,)}
+CODEC_TYPES: Final[dict[str, type[Codec]]] = {codec.name: codec for codec in (MbmrlCodec, VelociroachCodec)}
 
 
 def make_codec(protocol: str, side: Side, **options: Any) -> Codec:

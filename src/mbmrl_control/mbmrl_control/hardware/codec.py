@@ -45,6 +45,8 @@ class Capabilities:
         rate: Highest rate of telemetry, Hz.
         dead_man: Time without a command after which the robot stops its motors by itself, s; 0: it does not.
         max_speed: Highest leg speed that it takes, rad/s.
+        polled: Whether telemetry only comes as the answer to a `Command`: the host then sends one for each frame
+            that it wants, zero where nothing is to move, also before `Enable`.
     """
 
     version: int
@@ -55,6 +57,7 @@ class Capabilities:
     rate: float
     dead_man: float
     max_speed: float
+    polled: bool = False
 
 
 @dataclass(frozen=True)

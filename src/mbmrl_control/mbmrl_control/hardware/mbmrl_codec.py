@@ -90,6 +90,8 @@ def unpack_hello(data: bytes, session: int) -> Hello:
 def pack_capabilities(message: Capabilities) -> bytes:
     """Payload of `Capabilities`."""
     finite(message.rate, message.dead_man, message.max_speed)
+    if message.polled:
+        raise ValueError("telemetry is not polled")
     numbers = (message.version, message.motors, message.legs, message.rate, message.dead_man, message.max_speed)
     return CAPABILITIES.pack(*numbers) + pack_text(message.firmware)
 

@@ -1,0 +1,394 @@
+"""The protocol of the VelociRoACH's own firmware, over the radio or the wired line.
+
+What it has not, the codec makes up from what it has, or says that it is missing:
+
+- telemetry comes as the answer to a command only, so `Capabilities.polled` is true;
+- `Acknowledge` of gains compares what the robot reads back; that of `Enable` and `EmergencyStop` is the first
+  telemetry that answers the zero command sent after them;
+- `Ping` asks for the leg positions;
+- a dead-man is had by a timed run that each command starts anew, where the profile and the mode know one;
+- leg speeds are differences of positions, and the command in force is that of the host's book;
+- sessions do not exist: a robot whose clock jumped back has started again and is not listened to until `Hello`.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+from mbmrl_control.hardware.codec import (
+    Acknowledge,
+    Capabilities,
+    Codec,
+    CodecError,
+    Command,
+    Configure,
+    EmergencyStop,
+    Enable,
+    Hello,
+    Message,
+    Ping,
+    Pong,
+    Side,
+    Telemetry,
+)
+from mbmrl_control.hardware.velociroach_profiles import PROFILES
+from mbmrl_control.hardware.xbee import FRAMINGS, MAX_PACKET
+
+PER_COUNT: Final = 2 * math.pi / 65536
+"""rad of the leg cycle."""
+SPEED_PER_COUNT: Final = 1000 * PER_COUNT
+"""rad/s of one count per ms."""
+GYRO_PER_COUNT: Final = math.radians(1 / 16.384)
+"""rad/s."""
+ACCELERATION_PER_COUNT: Final = 9.80665 / 4096
+"""m/s^2."""
+EMF_PER_COUNT: Final = 3.3 / 1024 / (15 / 47)
+"""V."""
+BATTERY_PER_COUNT: Final = 3.7 / 2.7 * 3.3 / 1023
+"""V."""
+FULL_DUTY: Final = 4000
+MAX_DUTY: Final = 3800
+"""What the firmware limits the duty to: beyond, there is no time to measure the back-EMF."""
+RUN_TIME: Final = 0.2
+"""Length of the timed run that each command starts, s."""
+MAX_GAP: Final = 5_000_000
+"""Time between two frames of telemetry beyond which they are not the same run of the robot, us."""
+MAX_COUNTS_PER_MS: Final = 1200
+"""Twice the highest leg speed: positions that ran faster are damaged."""
+ADC: Final = 1024
+FIRST_GAINS: Final = ((0,) * 5, (0,) * 5)
+"""Gains of a robot that was just switched on."""
+
+
+def signed(value: int) -> int:
+    """A difference of 32-bit counters as a signed number."""
+    return (value + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+class VelociroachCodec(Codec):
+    """Codec of the robot's own protocol."""
+
+    name: ClassVar[str] = "velociroach"
+    version: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        side: Side,
+        *,
+        profile: str = "millirobot",
+        framing: str = "xbee",
+        address: int = 0x2052,
+        mode: str = "velocity",
+        timed_run: bool = True,
+        full_speed: float = 80.0,
+        max_speed: float = 18 * math.pi,
+    ) -> None:
+        """Speak for one side.
+
+        Args:
+            side: Whose bytes are made.
+            profile: Which firmware, a name of `PROFILES`.
+            framing: ``xbee`` or ``wired``.
+            address: The robot's address on the radio; 0xFFFF: any robot.
+            mode: ``velocity``, or ``pwm`` without a speed controller.
+            timed_run: Whether each command starts a timed run, where there is one.
+            full_speed: Leg speed that full duty stands for in the mode pwm, rad/s.
+            max_speed: Highest leg speed to report, rad/s.
+
+        Raises:
+            ValueError: If there is no such profile, framing or mode, or the firmware does not know the mode.
+        """
+        for what, name, known in (("profile", profile, PROFILES), ("framing", framing, FRAMINGS)):
+            if name not in known:
+                raise ValueError(f"unknown {what} {name!r}: allowed is {', '.join(known)}")
+        if mode not in ("velocity", "pwm"):
+            raise ValueError(f"unknown mode {mode!r}: allowed is velocity, pwm")
+        super().__init__(side)
+        self.profile = PROFILES[profile]
+        self.mode = mode
+        self.max_speed = max_speed
+        self._drive = self.profile.velocity if mode == "velocity" else self.profile.pwm
+        if not self._drive:
+            raise ValueError(f"the firmware {profile!r} has no mode {mode!r}")
+        self._per_speed = 1 / SPEED_PER_COUNT if mode == "velocity" else FULL_DUTY / full_speed
+        self._most = 32767 if mode == "velocity" else MAX_DUTY
+        self._framing = FRAMINGS[framing](side, address)
+        self._rate = 10.0 if framing == "xbee" else 50.0
+        # A timed run and a start set the speed controllers to work, so they would end a PWM command.
+        self._timed_run = self.profile.timed_run if timed_run and mode == "velocity" else 0
+        self._start = self.profile.start if mode == "velocity" else 0
+        self._expires = bool(self._timed_run or (self.profile.run_time and mode == "pwm"))
+        self._lengths = self._data_lengths()
+        self._session = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget an incomplete frame, and all that belongs to the session."""
+        self._buffer = bytearray()
+        self._listening = self.side == "robot"
+        self._enabled = self._stopped = False
+        self._gains: tuple[tuple[int, ...], tuple[int, ...]] = FIRST_GAINS
+        self._run_time = 0.0
+        self._token = 0
+        self._sequence = self._command_sequence = 0
+        self._commands: deque[tuple[int, tuple[float, float]]] = deque(2 * [(0, (0.0, 0.0))], maxlen=2)
+        self._unanswered: deque[Acknowledge | None] = deque(maxlen=3)
+        self._polled = 0
+        self._last: dict[str, int] = {}
+        self._time = 0
+        self._positions = (0, 0)
+
+    def encode(self, message: Message) -> bytes:
+        """The bytes of a message; empty where the firmware has none for it.
+
+        Raises:
+            CodecError: If the message is not one of this side, or its values do not fit.
+        """
+        makers: dict[type, Callable[[Any], list[bytes]]] = (
+            {
+                Hello: self._hello,
+                Configure: self._configure,
+                Enable: self._enable,
+                EmergencyStop: self._emergency_stop,
+                Command: self._command,
+                Ping: self._ping,
+            }
+            if self.side == "host"
+            else {
+                Capabilities: lambda m: self._some(self.profile.version, m.firmware.encode()[: MAX_PACKET - 2]),
+                Acknowledge: self._acknowledge,
+                Pong: lambda m: self._some(self.profile.positions, struct.pack("<2l", *self._positions)),
+                Telemetry: self._telemetry,
+            }
+        )
+        if type(message) not in makers:
+            raise CodecError(f"{type(message).__name__} is not sent by a {self.side}")
+        try:
+            return b"".join(map(self._framing.wrap, makers[type(message)](message)))
+        except (ValueError, OverflowError, struct.error) as error:
+            raise CodecError(f"{type(message).__name__} does not fit the protocol velociroach: {error}") from error
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Messages that are complete with these bytes, of the other side; never raises."""
+        self._buffer += data
+        messages: list[Message] = []
+        for packet in self._framing.split(self._buffer, self._fits, self.counts):
+            take = self._of_robot if self.side == "host" else self._of_host
+            taken = take(packet[1], packet[2:])
+            self.counts.good += taken is not None
+            messages += taken or []
+        return messages
+
+    def _data_lengths(self) -> dict[int, range]:
+        """Lengths of the data of each type that this side may get."""
+        p = self.profile
+        if self.side == "host":
+            lengths = {p.version: (0, MAX_PACKET - 2), p.gains: (20, 20), p.telemetry: (p.packet.size,) * 2}
+            lengths |= {p.positions: (8, 8)}
+        else:
+            lengths = {p.version: (0, MAX_PACKET - 2), p.gains: (20, 20), p.start: (0, 8), p.stop: (0, 8)}
+            lengths |= {p.velocity: (4, 4), p.pwm: (6 if p.run_time else 4,) * 2, p.timed_run: (2, 2)}
+            lengths |= {p.positions: (0, 8), p.poll: (2, 2)}
+        return {kind: range(low, high + 1) for kind, (low, high) in lengths.items() if kind}
+
+    def _fits(self, kind: int, size: int) -> bool:
+        return size in self._lengths.get(kind, ())
+
+    @staticmethod
+    def _some(kind: int, data: bytes = b"") -> list[bytes]:
+        """A packet, where the firmware knows its type."""
+        return [bytes([0, kind]) + data] if kind else []
+
+    # The host's side
+
+    def _hello(self, message: Hello) -> list[bytes]:
+        self.reset()
+        self._session = message.session
+        self._listening = True
+        return self._off() + self._some(self.profile.version)
+
+    def _configure(self, message: Configure) -> list[bytes]:
+        if [len(side) for side in message.gains] != [5, 5]:
+            raise ValueError("gains are 5 for each of 2 sides")
+        packets = self._some(self.profile.gains, struct.pack("<10h", *message.gains[0], *message.gains[1]))
+        self._gains = message.gains
+        return packets
+
+    def _enable(self, message: Enable) -> list[bytes]:
+        refused = message.enabled and self._stopped
+        self._enabled = message.enabled and not refused
+        reason = "the emergency stop is latched until a new session" if refused else ""
+        packets = self._some(self._start) + self._set(0.0, 0.0) if self._enabled else self._off()
+        return self._ask(Acknowledge("Enable", not refused, reason), packets)
+
+    def _emergency_stop(self, message: EmergencyStop) -> list[bytes]:
+        self._enabled, self._stopped = False, True
+        return self._ask(Acknowledge("EmergencyStop", True), self._off())
+
+    def _command(self, message: Command) -> list[bytes]:
+        left, right = message.left * self._enabled, message.right * self._enabled
+        run = self._some(self._timed_run, struct.pack("<H", round(RUN_TIME * 1000))) if self._enabled else []
+        return self._ask(None, run + self._set(left, right, message.sequence))
+
+    def _ping(self, message: Ping) -> list[bytes]:
+        self._token = message.token
+        return self._some(self.profile.positions)
+
+    def _ask(self, answer: Acknowledge | None, packets: list[bytes]) -> list[bytes]:
+        """Packets to which telemetry is the answer, and what it acknowledges."""
+        self._unanswered.append(answer)
+        return packets + self._some(self.profile.poll, bytes(2))
+
+    def _off(self) -> list[bytes]:
+        return self._some(self.profile.stop) + self._set(0.0, 0.0)
+
+    def _set(self, left: float, right: float, sequence: int = 0) -> list[bytes]:
+        """The packet of a drive command, and an entry in the book of what it really asks for."""
+        counts = [self._counts(speed) for speed in (left, right)]
+        end = struct.pack("<h", self.profile.run_time) if self.profile.run_time and self.mode == "pwm" else b""
+        self._commands.append((sequence, (counts[0] / self._per_speed, counts[1] / self._per_speed)))
+        return self._some(self._drive, struct.pack("<2h", *counts) + end)
+
+    def _counts(self, speed: float) -> int:
+        if not math.isfinite(speed):
+            raise ValueError("a value is not finite")
+        return round(min(max(speed * self._per_speed, -self._most), self._most))
+
+    def _of_robot(self, kind: int, data: bytes) -> list[Message] | None:
+        """Messages of a packet of the robot; None where it is refused."""
+        p = self.profile
+        if not self._listening:
+            self.counts.stale += 1
+            return None
+        if kind == p.version:
+            text = "".join(chr(byte) if 32 <= byte <= 126 else "?" for byte in data.split(b"\0")[0]).strip()
+            dead_man = RUN_TIME if self._expires else 0.0
+            return [Capabilities(1, self._session, text, 2, 6, self._rate, dead_man, self.max_speed, polled=True)]
+        if kind == p.gains:
+            sent, got = [*self._gains[0], *self._gains[1]], [*struct.unpack("<10h", data)]
+            reason = "" if sent == got else f"the gains read back are {got}"
+            return [Acknowledge("Configure", not reason, reason)]
+        if kind == p.positions:
+            return [Pong(self._token)]
+        return self._measured(dict(zip(p.fields, p.packet.unpack(data), strict=True)))
+
+    def _measured(self, now: dict[str, int]) -> list[Message] | None:
+        """Telemetry, after the acknowledgement that it is; None where its values are impossible."""
+        last = self._last or now
+        elapsed = signed(now["time"] - last["time"])
+        steps = [signed(now[side] - last[side]) for side in ("left", "right")]
+        if self._last and not 0 < elapsed <= MAX_GAP:
+            self.counts.stale += 1
+            return None
+        fastest = MAX_COUNTS_PER_MS * (elapsed / 1000 + 5)
+        if any(abs(step) > fastest for step in steps) or not self._within_range(now):
+            self.counts.bad += 1
+            return None
+        self._time += elapsed if self._last else now["time"]
+        start = self._positions if self._last else (now["left"], now["right"])
+        self._positions = (start[0] + steps[0], start[1] + steps[1])
+        self._last = now
+        answer = self._unanswered.popleft() if self._unanswered else None
+        return [*([answer] if answer else []), self._as_telemetry(now, steps, elapsed)]
+
+    @staticmethod
+    def _within_range(now: dict[str, int]) -> bool:
+        duties = (now.get(name, 0) for name in ("duty_left", "duty_right"))
+        volts = (now.get(name, 0) for name in ("emf_left", "emf_right"))
+        return (
+            all(abs(duty) <= FULL_DUTY for duty in duties)
+            and all(abs(volt) < ADC for volt in volts)
+            and 0 <= now.get("battery", 0) < ADC
+        )
+
+    def _as_telemetry(self, now: dict[str, int], steps: list[int], elapsed: int) -> Telemetry:
+        """Telemetry in SI units."""
+
+        def scaled(scale: float, *names: str) -> tuple[Any, ...]:
+            return tuple(now[name] * scale if name in now else math.nan for name in names)
+
+        self._sequence = max(self._sequence + 1, self._commands[-1][0])
+        sequence, applied = self._commands[0]
+        speeds = [step * PER_COUNT / (elapsed / 1e6) if elapsed else math.nan for step in steps]
+        return Telemetry(
+            sequence=self._sequence,
+            time=self._time / 1e6,
+            command_sequence=sequence,
+            applied=applied,
+            phases=(self._positions[0] * PER_COUNT, self._positions[1] * PER_COUNT),
+            speeds=(speeds[0], speeds[1]),
+            gyro=scaled(GYRO_PER_COUNT, "gyro_x", "gyro_y", "gyro_z"),
+            acceleration=scaled(ACCELERATION_PER_COUNT, "accel_x", "accel_y", "accel_z"),
+            back_emf=scaled(EMF_PER_COUNT, "emf_left", "emf_right"),
+            battery=now["battery"] * BATTERY_PER_COUNT if "battery" in now else math.nan,
+            current=(math.nan, math.nan),
+            temperature=(math.nan, math.nan),
+            enabled=self._enabled,
+            emergency_stop=self._stopped,
+        )
+
+    # The robot's side
+
+    def _of_host(self, kind: int, data: bytes) -> list[Message] | None:
+        """Messages of a packet of the host."""
+        p = self.profile
+        if kind == p.version:
+            self._session += 1
+            self._command_sequence = 0
+            return [Hello(self.version, self._session)]
+        if kind == p.gains:
+            gains = struct.unpack("<10h", data)
+            self._gains = (gains[:5], gains[5:])
+            return [self._settings()]
+        if kind == p.poll:
+            self._polled += 1
+            return []
+        if kind == p.positions:
+            return [Ping(0)]
+        if kind in (p.start, p.stop):
+            return [Enable(kind == p.start)]
+        if kind == p.timed_run:
+            changed = self._run_time != (run_time := int.from_bytes(data, "little") / 1000)
+            self._run_time = run_time
+            return [self._settings()] if changed else []
+        if kind != self._drive:
+            return []
+        self._polled += not p.poll
+        left, right, *_ = struct.unpack(f"<{len(data) // 2}h", data)
+        self._command_sequence += 1
+        return [Command(self._command_sequence, left / self._per_speed, right / self._per_speed)]
+
+    def _settings(self) -> Configure:
+        return Configure(self._rate, self._gains, self.max_speed, self._run_time)
+
+    def _acknowledge(self, message: Acknowledge) -> list[bytes]:
+        if message.request != "Configure":
+            return []
+        return self._some(self.profile.gains, struct.pack("<10h", *self._gains[0], *self._gains[1]))
+
+    def _telemetry(self, message: Telemetry) -> list[bytes]:
+        """A packet for a request; none where none came since the last one."""
+        m = message
+        counts = [round(phase / PER_COUNT) for phase in m.phases]
+        self._positions = (signed(counts[0]), signed(counts[1]))
+        if not self._polled:
+            return []
+        self._polled -= 1
+        names = (
+            *(("gyro_x", "gyro_y", "gyro_z"), m.gyro, GYRO_PER_COUNT),
+            *(("accel_x", "accel_y", "accel_z"), m.acceleration, ACCELERATION_PER_COUNT),
+            *(("emf_left", "emf_right"), m.back_emf, EMF_PER_COUNT),
+            *(("battery",), (m.battery,), BATTERY_PER_COUNT),
+        )
+        values = dict.fromkeys(self.profile.fields, 0)
+        for keys, measured, scale in zip(names[::3], names[1::3], names[2::3], strict=True):
+            for key, value in zip(keys, measured, strict=True):
+                if key in values and math.isfinite(value):
+                    values[key] = min(max(round(value / scale), -32768), 32767)
+        values |= {"index": m.sequence % 2**32, "time": round(m.time * 1e6) % 2**32}
+        values |= {"left": self._positions[0], "right": self._positions[1]}
+        return self._some(self.profile.telemetry, self.profile.packet.pack(*values.values()))
