@@ -15,8 +15,9 @@ import pytest
 import yaml
 from ament_index_python.packages import get_package_share_directory
 
-from mbmrl_control.graph import ARGUMENTS, HARDWARE, SIM, NodeSpec
-from mbmrl_control.serial_bridge_node import BridgeSettings
+from mbmrl_control.emulator_node import EmulatorSettings
+from mbmrl_control.graph import ARGUMENTS, EMULATOR, HARDWARE, SIM, NodeSpec
+from mbmrl_control.hardware.settings import BridgeSettings
 from mbmrl_control.settings import AdaptationSettings, PlannerSettings
 from mbmrl_sim.camera_node import CameraSettings
 from mbmrl_sim.settings import NodeSettings
@@ -24,13 +25,14 @@ from mbmrl_sim.simulator_node import SimulatorSettings
 
 SHARE = Path(get_package_share_directory("mbmrl_control"))
 FILES = ("sim.launch.py", "hardware.launch.py")
-NODES = tuple(dict.fromkeys(SIM + HARDWARE))
+NODES = tuple(dict.fromkeys(SIM + HARDWARE + EMULATOR))
 SETTINGS: dict[str, type[NodeSettings]] = {
     "simulator_node": SimulatorSettings,
     "camera_node": CameraSettings,
     "adaptation_node": AdaptationSettings,
     "mpc_node": PlannerSettings,
     "serial_bridge_node": BridgeSettings,
+    "emulator_node": EmulatorSettings,
 }
 COMMON = {"namespace", "params_file", "use_sim_time", "log_level"}
 # The folder launch/ of this workspace is no package, but would be found as one.
@@ -95,7 +97,8 @@ def load(name: str) -> Any:
 @pytest.mark.parametrize(("name", "graph"), zip(FILES, (SIM, HARDWARE), strict=True), ids=FILES)
 def test_arguments_are_described(name: str, graph: tuple[NodeSpec, ...]) -> None:
     arguments = {argument.name: argument for argument in load(name).get_launch_arguments()}
-    assert set(arguments) == COMMON | {argument for spec in graph for argument in spec.arguments}
+    topics = {argument for spec in graph for argument, _ in spec.topics}
+    assert set(arguments) == COMMON | topics | {argument for spec in graph for argument in spec.arguments}
     assert all(len(argument.description) > 5 for argument in arguments.values())
     without_default = {name for name, argument in arguments.items() if argument.default_value is None}
     assert without_default == ({"port"} if graph is HARDWARE else set())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,11 +14,18 @@ from mbmrl_control.tasks.paths import make_path
 from mbmrl_sim.exclusive import hold
 from mbmrl_sim.sensors import make_sensors
 from mbmrl_sim.settings import refusal
-from mbmrl_sim.terrain import check_terrain
+from mbmrl_sim.terrain import DEFAULT_TERRAIN, check_terrain
 from mbmrl_sim.world import substeps
 
 
-def check_run(learner: str | None, checkpoint: Path | None, path: str, rate: float, terrain: str, sensors: str) -> str:
+def check_run(
+    learner: str | None,
+    checkpoint: Path | None,
+    path: str,
+    rate: float,
+    terrain: str = DEFAULT_TERRAIN,
+    sensors: str = "ideal",
+) -> str:
     """Check what is to run, and that no other robot does.
 
     Returns:
@@ -62,3 +71,34 @@ def check_seeing(gui: bool, camera_rate: float) -> None:
             CameraSettings(rate=camera_rate)
         except ValidationError as error:
             raise ValueError(refusal(error)) from None
+
+
+def check_bridge(values: Mapping[str, Any]) -> None:
+    """Check parameters of the serial bridge; those that are None are not given.
+
+    Raises:
+        ValueError: If one is not possible.
+    """
+    from mbmrl_control.hardware.settings import BridgeSettings
+
+    try:
+        settings = BridgeSettings(**{name: value for name, value in values.items() if value is not None})
+    except ValidationError as error:
+        raise ValueError(refusal(error)) from None
+    settings.codec.reset()
+
+
+def check_emulator(values: Mapping[str, Any]) -> None:
+    """Check parameters of the emulated robot.
+
+    Raises:
+        ValueError: If one is not possible.
+    """
+    from mbmrl_control.hardware.settings import codec_of
+
+    codec_of(values["protocol"], "robot", values["profile"], values["framing"])
+    check_terrain(values["terrain"])
+    make_sensors(values["sensors"])
+    tty = Path(values["tty"])
+    if not os.access(tty.parent, os.W_OK) or (tty.exists() and not tty.is_symlink()):
+        raise ValueError(f"{tty} cannot be made: it is there, or its folder may not be written")

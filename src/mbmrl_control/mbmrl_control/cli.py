@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbmrl_control import cli_bench, cli_learning
+from mbmrl_control import cli_bench, cli_hardware, cli_learning
 from mbmrl_control.cli_options import (
     Checkpoint,
     Learner,
@@ -38,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
+app.add_typer(cli_hardware.app)
 app.add_typer(cli_learning.app)
 app.add_typer(cli_bench.app)
 

@@ -23,6 +23,7 @@ Checkpoint = Annotated[
 PathName = Annotated[str, typer.Option("--path", help="straight, left, right, zigzag or figure_eight.")]
 Terrain = Annotated[str, typer.Option(help="Ground: carpet, styrofoam, turf or gravel.")]
 Sensors = Annotated[str, typer.Option(help="Imperfections of the sensors: ideal, or real; or as in real,delay=0.")]
+Protocol = Annotated[str, typer.Option(help="Protocol on the serial line: mbmrl or velociroach.")]
 Rate = Annotated[float, typer.Option(help="Control rate, Hz.")]
 Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
 

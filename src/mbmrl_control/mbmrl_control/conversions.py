@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import array
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import safetensors
 import safetensors.torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
+from sensor_msgs.msg import BatteryState, Imu
 
+from mbmrl_control.hardware.codec import Telemetry
+from mbmrl_control.hardware.health import Part
+from mbmrl_control.hardware.pose import Pose
 from mbmrl_control.learners import Update
 from mbmrl_control.learners.online import Adaptation
 from mbmrl_control.planning.follower import Tracking
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, PlannerStatus
-from mbmrl_sim.conversions import ODOM_FRAME, to_header, to_quaternion, to_roll_pitch_yaw
-from mbmrl_sim.state import Array
+from mbmrl_sim.conversions import (
+    ODOM_FRAME,
+    to_battery_state,
+    to_header,
+    to_imu,
+    to_quaternion,
+    to_roll_pitch_yaw,
+)
+from mbmrl_sim.state import Array, Observation
 
 
 def to_adapted_model(adaptation: Adaptation, seconds: float, prior_hash: str, learner: str) -> AdaptedModel:
@@ -88,3 +103,70 @@ def path_start(message: PathMessage) -> Array:
     """x, y (m) and yaw (rad) of a path's first pose."""
     pose = message.poses[0].pose
     return np.array([pose.position.x, pose.position.y, to_roll_pitch_yaw(pose.orientation)[2]])
+
+
+def at_time(observation: Observation, seconds: float) -> Observation:
+    """The same observation on another clock, s."""
+    return replace(observation, time=seconds)
+
+
+def joint_angles(left: float, right: float) -> Array:
+    """Angles of all joints, shape (8,), rad, of the leg cycles: the legs of a side are geared to its crank."""
+    return np.array([left, right, left, left, left, right, right, right])
+
+
+def to_measured_imu(observation: Observation, telemetry: Telemetry) -> Imu:
+    """IMU message (REP 145) of a real robot, with acceleration where it is measured."""
+    message = to_imu(observation)
+    if np.isfinite(telemetry.acceleration).all():
+        acceleration = message.linear_acceleration
+        acceleration.x, acceleration.y, acceleration.z = telemetry.acceleration
+        message.linear_acceleration_covariance[0] = 0.0  # measured, accuracy unknown
+    return message
+
+
+def to_measured_battery(observation: Observation, telemetry: Telemetry) -> BatteryState:
+    """Battery state of a real robot, with the motors' current where it is measured."""
+    message = to_battery_state(observation)
+    message.current = -float(sum(telemetry.current))  # negative when discharging
+    return message
+
+
+def to_pose_stamped(time: float, position: Array, angles: Array) -> PoseStamped:
+    """Pose in the odom frame at a time in s: position, m, and roll, pitch and yaw, rad."""
+    message = PoseStamped(header=to_header(time, ODOM_FRAME))
+    place = message.pose.position
+    place.x, place.y, place.z = position.tolist()
+    message.pose.orientation = to_quaternion(*angles.tolist())
+    return message
+
+
+def from_pose(message: PoseStamped | Odometry, time: float) -> Pose:
+    """Frame of motion capture of a message, at a time in s; with velocity where it is an Odometry."""
+    if isinstance(message, PoseStamped):
+        pose, velocity = message.pose, None
+    else:
+        pose, linear = message.pose.pose, message.twist.twist.linear
+        w, *xyz = (getattr(pose.orientation, name) for name in "wxyz")
+        v, axis = np.array([linear.x, linear.y, linear.z]), np.array(xyz)
+        # The twist is in the child frame: turned by the orientation, it is in that of the pose.
+        velocity = v + 2 * np.cross(axis, np.cross(axis, v) + w * v)
+    place = np.array([pose.position.x, pose.position.y, pose.position.z])
+    return Pose(time, place, np.array(to_roll_pitch_yaw(pose.orientation)), velocity)
+
+
+def to_diagnostics(parts: Iterable[Part], name: str, hardware: str, seconds: float) -> DiagnosticArray:
+    """Diagnostics of a node's parts."""
+    message = DiagnosticArray(header=to_header(seconds, ""))
+    for part in parts:
+        values = [KeyValue(key=key, value=str(value)) for key, value in part.values.items()]
+        message.status.append(
+            DiagnosticStatus(
+                level=bytes([part.level]),
+                name=f"{name}: {part.name}",
+                message=part.message,
+                hardware_id=hardware,
+                values=values,
+            )
+        )
+    return message

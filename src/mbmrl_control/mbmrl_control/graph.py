@@ -17,6 +17,7 @@ class NodeSpec:
         uses_sim_time: Whether the node follows /clock where there is one.
         optional_rate: Argument that sets the node's rate, Hz; where it is 0, its default, the node is not
             started. Empty: the node is always started.
+        topics: Arguments that rename topics, and those topics.
     """
 
     package: str
@@ -24,10 +25,11 @@ class NodeSpec:
     parameters: tuple[str, ...]
     uses_sim_time: bool = True
     optional_rate: str = ""
+    topics: tuple[tuple[str, str], ...] = ()
 
     @property
     def arguments(self) -> dict[str, str]:
-        """Arguments of a launch that the node takes, and the parameter that each sets."""
+        """Arguments of a launch that set parameters of the node, and the parameter that each sets."""
         names = {name: name for name in self.parameters}
         return names | {self.optional_rate: "rate"} if self.optional_rate else names
 
@@ -43,7 +45,22 @@ _SIMULATOR: Final = NodeSpec(
     ("seed", "rate", "real_time_factor", "terrain", "sensors", "gui"),
     uses_sim_time=False,
 )
-_BRIDGE: Final = NodeSpec("mbmrl_control", "serial_bridge_node", ("port",), uses_sim_time=False)
+_BRIDGE: Final = NodeSpec(
+    "mbmrl_control",
+    "serial_bridge_node",
+    ("port", "protocol", "baud", "profile", "framing", "rate", "autostart", "reactivate"),
+    uses_sim_time=False,
+    topics=(("pose_topic", "motion_capture/pose"), ("odometry_topic", "motion_capture/odom")),
+)
+_EMULATOR: Final = NodeSpec(
+    "mbmrl_control",
+    "emulator_node",
+    (
+        *("tty", "protocol", "profile", "framing", "seed", "terrain", "sensors"),
+        *("noise", "loss", "delay", "disconnects", "reboots"),
+    ),
+    uses_sim_time=False,
+)
 _ADAPTATION: Final = NodeSpec("mbmrl_control", "adaptation_node", ("learner", "checkpoint"))
 _PLANNER: Final = NodeSpec("mbmrl_control", "mpc_node", ("learner", "checkpoint", "path", "rate", "seed"))
 _CAMERA: Final = NodeSpec("mbmrl_sim", "camera_node", (), uses_sim_time=False, optional_rate="camera_rate")
@@ -52,6 +69,8 @@ SIM: Final = (_SIMULATOR, _ADAPTATION, _PLANNER, _CAMERA)
 """Simulated robot, adaptation, planning, and pictures of the robot where they are wanted."""
 HARDWARE: Final = (_BRIDGE, _ADAPTATION, _PLANNER)
 """Robot on a serial port, adaptation, planning."""
+EMULATOR: Final = (_EMULATOR,)
+"""A robot to be at the other end of the line."""
 
 DEFAULT_LEARNER: Final = "bayes_last_layer"
 """The one that follows paths best after a fault: see docs/results."""
@@ -68,5 +87,19 @@ ARGUMENTS: Final[dict[str, tuple[type, str]]] = {
     "checkpoint": (str, "File of the prior, *.safetensors, in place of the shipped one"),
     "path": (str, "Path to follow: straight, left, right, zigzag or figure_eight"),
     "port": (str, "Serial port of the robot, such as /dev/ttyUSB0"),
+    "protocol": (str, "Protocol on the line: mbmrl or velociroach"),
+    "baud": (int, "Speed of the port, bit/s"),
+    "profile": (str, "Firmware that speaks velociroach: millirobot or turner"),
+    "framing": (str, "Frames of velociroach: wired or xbee"),
+    "autostart": (bool, "Whether to enable the motors at the start"),
+    "reactivate": (bool, "Whether to enable the motors again when a lost link is there again"),
+    "tty": (str, "Link to the pseudo-terminal, to be made"),
+    "noise": (float, "Share of the bytes that are changed on the line"),
+    "loss": (float, "Share of the bytes that are lost on the line"),
+    "delay": (float, "Time that bytes take in each direction, s"),
+    "disconnects": (float, "Cables pulled per minute"),
+    "reboots": (float, "Resets of the board per minute"),
+    "pose_topic": (str, "Topic of poses by motion capture, geometry_msgs/PoseStamped"),
+    "odometry_topic": (str, "Topic of poses with velocity by motion capture, nav_msgs/Odometry"),
 }
-"""Launch arguments that set parameters of nodes: type and description."""
+"""Launch arguments that set parameters of nodes, or rename topics: type and description."""

@@ -24,6 +24,7 @@ def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[st
         required: Arguments that have no default.
     """
     names = [name for name in ARGUMENTS if any(name in node.arguments for node in nodes)]
+    topics = [pair for node in nodes for pair in node.topics]
     optional = {node.optional_rate for node in nodes}
     params_file = PathJoinSubstitution([FindPackageShare("mbmrl_control"), "config", "mbmrl.yaml"])
     declarations = [
@@ -46,6 +47,8 @@ def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[st
             declarations.append(DeclareLaunchArgument(name, description=text))
         else:
             declarations.append(DeclareLaunchArgument(name, default_value=default, description=text + hint))
+    for name, topic in topics:
+        declarations.append(DeclareLaunchArgument(name, default_value=topic, description=ARGUMENTS[name][1]))
     # What a node prints is shown when it is printed.
     unbuffered = SetEnvironmentVariable("PYTHONUNBUFFERED", "1")
     return LaunchDescription([*declarations, unbuffered, OpaqueFunction(function=_start, args=[nodes])])
@@ -93,6 +96,7 @@ def _action(node: NodeSpec, given: dict[str, ParameterValue], use_sim_time: Para
         name=node.executable,
         namespace=LaunchConfiguration("namespace"),
         parameters=[LaunchConfiguration("params_file"), overrides],
+        remappings=[(topic, LaunchConfiguration(name)) for name, topic in node.topics],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
         on_exit=Shutdown(reason=f"{node.executable} has ended"),

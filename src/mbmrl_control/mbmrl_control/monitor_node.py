@@ -20,6 +20,8 @@ from mbmrl_sim.conversions import from_fault, from_robot_state, to_fault_request
 from mbmrl_sim.faults import LEG_LOSS, Fault
 from mbmrl_sim.state import Array
 
+SIMULATED = ("simulator_node", "emulator_node")
+"""Nodes of robots that take faults."""
 ANSWER_TIME = 0.5
 """Time after which a question is asked again, s."""
 
@@ -49,7 +51,7 @@ class MonitorNode(Node):
         self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
         self._inject = self.create_client(InjectFault, "inject_fault")
         self._clear = self.create_client(ClearFaults, "clear_faults")
-        self._parameters_of_robot = self.create_client(GetParameters, "simulator_node/get_parameters")
+        self._robots = [self.create_client(GetParameters, f"{name}/get_parameters") for name in SIMULATED]
 
     @property
     def lost_legs(self) -> frozenset[int]:
@@ -105,8 +107,9 @@ class MonitorNode(Node):
         """
         end = time.monotonic() + timeout
         while (left := end - time.monotonic()) > 0:
-            if self._parameters_of_robot.wait_for_service(min(left, ANSWER_TIME)):
-                question = self._parameters_of_robot.call_async(GetParameters.Request())
-                if self.answer(question, ANSWER_TIME) is not None:
-                    return True
+            for robot in self._robots:
+                if robot.wait_for_service(min(left, ANSWER_TIME / len(self._robots))):
+                    question = robot.call_async(GetParameters.Request())
+                    if self.answer(question, ANSWER_TIME) is not None:
+                        return True
         return False

@@ -47,6 +47,9 @@ def command_line(spec: NodeSpec, values: Mapping[str, Any], use_sim_time: bool) 
     for name, value in parameters.items():
         # JSON is YAML, which ROS arguments are read as: quotes keep strings strings.
         command += ["-p", f"{name}:={json.dumps(value)}"]
+    for argument, topic in spec.topics:
+        if values.get(argument):
+            command += ["-r", f"{topic}:={values[argument]}"]
     return command
 
 

@@ -1,35 +1,265 @@
-"""The bridge to a robot on a serial port; this version has none yet and says so."""
+"""The robot on a serial port as a lifecycle node: the same topics and state as the simulator's.
+
+Configured it has opened the port and shaken hands; active its motors are enabled. Where they are switched off
+though nobody asked for it, since the link was lost or the robot did so, the node is inactive again: to activate it
+is what lets the robot move.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
+import threading
+import time
 
-from pydantic import Field
-from rclpy.node import Node
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
+from lifecycle_msgs.msg import State
+from nav_msgs.msg import Odometry
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from sensor_msgs.msg import BatteryState, Imu, JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
 
+from mbmrl_control import conversions
+from mbmrl_control.hardware.health import Health
+from mbmrl_control.hardware.link import Link, Sample
+from mbmrl_control.hardware.port import LinkError
+from mbmrl_control.hardware.pose import DeadReckoning, PoseFilter
+from mbmrl_control.hardware.settings import BridgeSettings
+from mbmrl_control.hardware.state import Reading, StateBuilder
+from mbmrl_msgs.msg import MotorCommand, RobotState
+from mbmrl_sim import qos
+from mbmrl_sim.conversions import (
+    from_motor_command,
+    to_joint_state,
+    to_odometry,
+    to_robot_state,
+    to_seconds,
+)
+from mbmrl_sim.exclusive import hold
 from mbmrl_sim.parameters import declare
-from mbmrl_sim.settings import NodeSettings
+from mbmrl_sim.robot import RobotParameters, urdf
 from mbmrl_sim.spin import run
+from mbmrl_sim.worker import Worker
+
+DIAGNOSTICS_PERIOD = 1.0
+"""s (REP 107)."""
+REACTIVATION_PERIOD = 0.1
+"""Time between two looks whether a lost link is there again, s."""
+RECKONED_VARIANCE = 1e3
+"""Variance of a position, m^2, and of a yaw angle, rad^2, that are not measured."""
+LONGEST_POSE_AGE = 1.0
+"""Age from which a stamp is of another clock, s."""
 
 
-class BridgeSettings(NodeSettings):
-    """Parameters of the serial bridge."""
-
-    port: str = Field("", description="Serial port of the robot, such as /dev/ttyUSB0")
-
-
-class SerialBridgeNode(Node):
-    """Refuses to start."""
+class SerialBridgeNode(LifecycleNode):
+    """Callbacks hand commands and poses to the link's thread, which publishes each state when it is there."""
 
     def __init__(self) -> None:
-        """Say that there is no bridge yet.
+        """Declare parameters and topics, and bring the robot up where that is wanted.
 
         Raises:
-            ValueError: Always.
+            ValueError: If a parameter is refused, or the robot cannot be brought up.
         """
         super().__init__("serial_bridge_node", automatically_declare_parameters_from_overrides=True)
-        port = declare(self, BridgeSettings).port
-        raise ValueError(f"the serial bridge is not there yet: the robot at {port or 'no port'} is not driven")
+        self._settings = declare(self, BridgeSettings)
+        self._codec = self._settings.codec
+        self._held = hold(f"{self.resolve_topic_name('robot_state')}@{self.context.get_domain_id()}")
+        if self._held is None:
+            raise ValueError(
+                "another robot publishes robot_state on this ROS domain: stop it, or set another ROS_DOMAIN_ID"
+            )
+        self.worker = Worker(lambda: None, "link")
+        self._link: Link | None = None
+        self._health: Health | None = None
+        self._source = ""
+        self._reason = ""
+        self._fell = threading.Event()
+        self._comes_back = False
+        self._poses = PoseFilter(self._settings.pose_window, self._settings.pose_timeout)
+        self._states = self.create_publisher(RobotState, "robot_state", qos.STATE)
+        self._odometry = self.create_publisher(Odometry, "odom", qos.SENSOR)
+        self._joints = self.create_publisher(JointState, "joint_states", qos.SENSOR)
+        self._imu = self.create_publisher(Imu, "imu/data", qos.SENSOR)
+        self._battery = self.create_publisher(BatteryState, "battery_state", qos.SENSOR)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
+        self._description.publish(String(data=urdf(RobotParameters(), sensors=True)))
+        self.create_subscription(MotorCommand, "motor_command", self._take_command, qos.LATEST)
+        self.create_subscription(PoseStamped, "motion_capture/pose", self._take_pose, qos.SENSOR)
+        self.create_subscription(Odometry, "motion_capture/odom", self._take_pose, qos.SENSOR)
+        self.create_service(Trigger, "emergency_stop", self._stop_at_once)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._diagnose)
+        self.create_timer(REACTIVATION_PERIOD, self._look)
+        if self._settings.autostart:
+            self._bring_up()
+
+    def _bring_up(self) -> None:
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if trigger() != TransitionCallbackReturn.SUCCESS:
+                self.close()
+                raise ValueError(self._reason)
+
+    def close(self) -> None:
+        """Stop the robot and close the port."""
+        if self._link is not None:
+            self._link.close()
+            self.worker.join()
+            self._link = None
+        if self._held is not None:
+            self._held.close()
+
+    # The lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the port and shake hands."""
+        settings = self._settings
+        self._builder = StateBuilder(settings.rate, self._poses, DeadReckoning(settings.path_per_turn))
+        link = Link(settings.link, self._codec, self._take_sample, self._fall)
+        worker = Worker(link.run, "link")
+        try:
+            robot = link.wait_open()
+        except LinkError as error:
+            link.close()
+            worker.join()
+            return self._refuse(error)
+        self._link, self.worker, self._health = link, worker, Health(link, self._poses)
+        self.get_logger().info(
+            f"{robot.firmware} on {settings.port}, telemetry at {link.telemetry_rate:g} Hz,"
+            f" {f'dead-man of {settings.dead_man:g} s' if robot.dead_man else 'no dead-man on board'}"
+        )
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Enable the motors."""
+        assert self._link is not None
+        self._fell.clear()
+        self._comes_back = False
+        try:
+            self._link.enable()
+        except LinkError as error:
+            return self._refuse(error)
+        self._builder.begin_episode()
+        self.get_logger().info("the motors are enabled")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop the motors; without a link the robot has done so by itself."""
+        if self._link is not None and self._link.status.state == "enabled":
+            try:
+                self._link.disable()
+            except LinkError as error:
+                self.get_logger().warning(f"the motors stop by the robot's dead-man: {error}")
+        self.get_logger().info("the motors are off")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop the motors and close the port."""
+        if self._link is not None:
+            self._link.close()
+            self.worker.join()
+            self._link = self._health = None
+        self._comes_back = False
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As `on_cleanup`."""
+        return self.on_cleanup(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to the state before `on_configure`: motors off, port closed."""
+        return self.on_cleanup(state)
+
+    def _refuse(self, error: LinkError) -> TransitionCallbackReturn:
+        self._reason = str(error)
+        if not self._settings.autostart:
+            self.get_logger().error(self._reason)
+        return TransitionCallbackReturn.FAILURE
+
+    @property
+    def _is_active(self) -> bool:
+        return bool(self._state_machine.current_state[0] == State.PRIMARY_STATE_ACTIVE)
+
+    def _fall(self, reason: str) -> None:
+        """The motors are off though nobody asked for it; called in the link's thread."""
+        self._reason = reason
+        self._fell.set()
+
+    def _look(self) -> None:
+        """Let the lifecycle follow what became of the link."""
+        if self._fell.is_set() and self._is_active:
+            self.get_logger().error(f"the motors are off: {self._reason}", throttle_duration_sec=1.0)
+            self.trigger_deactivate()
+            self._comes_back = self._settings.reactivate
+        self._fell.clear()
+        if self._comes_back and self._link is not None and self._link.status.state == "ready":
+            self.trigger_activate()
+
+    # The robot's state; in the link's thread
+
+    def _take_sample(self, sample: Sample) -> None:
+        reading = self._builder.take(sample)
+        if reading is not None:
+            self._publish(reading)
+
+    def _publish(self, reading: Reading) -> None:
+        observation, telemetry = reading.observation, reading.telemetry
+        observation = conversions.at_time(observation, observation.time + self._clock_offset())
+        self._source = reading.source
+        self._states.publish(to_robot_state(observation, reading.command))
+        odometry = to_odometry(observation)
+        if reading.source != "motion capture":
+            odometry.pose.covariance[0] = odometry.pose.covariance[7] = RECKONED_VARIANCE
+            odometry.pose.covariance[35] = RECKONED_VARIANCE
+        self._odometry.publish(odometry)
+        left, right = (math.remainder(phase, 2 * math.pi) for phase in telemetry.phases)
+        self._joints.publish(to_joint_state(observation, conversions.joint_angles(left, right)))
+        self._imu.publish(conversions.to_measured_imu(observation, telemetry))
+        self._battery.publish(conversions.to_measured_battery(observation, telemetry))
+
+    def _clock_offset(self) -> float:
+        """ROS time less the monotonic clock's, s."""
+        return float(self.get_clock().now().nanoseconds * 1e-9 - time.monotonic())
+
+    # What arrives
+
+    def _take_command(self, message: MotorCommand) -> None:
+        left, right = from_motor_command(message).tolist()
+        if not (math.isfinite(left) and math.isfinite(right)):
+            self.get_logger().warning("a command that is not finite is refused", throttle_duration_sec=5.0)
+        elif self._link is not None and self._is_active:
+            self._link.command(left, right, message.sequence)
+
+    def _take_pose(self, message: PoseStamped | Odometry) -> None:
+        now = time.monotonic()
+        taken = to_seconds(message.header.stamp) - self._clock_offset()
+        if abs(now - taken) > LONGEST_POSE_AGE:
+            self.get_logger().warning(
+                f"motion capture's stamps are {now - taken:.1f} s off this machine's clock: the time of arrival counts",
+                once=True,
+            )
+            taken = now
+        self._poses.add(conversions.from_pose(message, taken))
+
+    def _stop_at_once(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._link is None:
+            response.message = "there is no link"
+            return response
+        try:
+            self._link.emergency_stop()
+            response.success, response.message = True, "stopped: activate the bridge to let the robot move again"
+        except LinkError as error:
+            response.message = str(error)
+        if self._is_active:
+            self.trigger_deactivate()
+        return response
+
+    def _diagnose(self) -> None:
+        if self._health is not None:
+            parts = self._health.look(self._source, self._is_active)
+            now = self.get_clock().now().nanoseconds * 1e-9
+            self._diagnostics.publish(conversions.to_diagnostics(parts, self.get_name(), self._settings.port, now))
 
 
 def main() -> None:

@@ -290,6 +290,10 @@ class World:
             self._battery.voltage,
         )
 
+    def measure(self, sensors: Sensors) -> Array:
+        """State vector that sensors other than the robot's own measure now, shape (24,)."""
+        return sensors.measure(self._true_state(), self._effects.value(POSE_MISCALIBRATION, self.time))
+
     def _measure(self) -> Observation:
         """Measure now, and tell which action was in force since the last measurement."""
         shift = self._effects.value(POSE_MISCALIBRATION, self.time)

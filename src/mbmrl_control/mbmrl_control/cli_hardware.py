@@ -1,0 +1,138 @@
+"""Commands of the real robot, and of the emulated one that stands in for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mbmrl_control.cli_options import (
+    Checkpoint,
+    Learner,
+    PathName,
+    Protocol,
+    Rate,
+    Seed,
+    Sensors,
+    Terrain,
+    refuse,
+)
+
+if TYPE_CHECKING:
+    from mbmrl_control.graph import NodeSpec
+
+app = typer.Typer()
+
+Profile = Annotated[str, typer.Option(help="Firmware that speaks velociroach: millirobot or turner.")]
+Framing = Annotated[str, typer.Option(help="Frames of velociroach: wired or xbee.")]
+
+
+def _run(nodes: tuple[NodeSpec, ...], values: Mapping[str, Any]) -> None:
+    """Run nodes until Ctrl-C."""
+    from mbmrl_control.processes import NodeEndedError, Processes
+
+    with Processes(nodes, values, use_sim_time=False) as running:
+        try:
+            while True:
+                running.check()
+                time.sleep(0.2)
+        except NodeEndedError as error:
+            refuse(error)
+        except KeyboardInterrupt:
+            pass
+
+
+@app.command()
+def hardware(
+    port: Annotated[str, typer.Option(help="Serial port of the robot, such as /dev/ttyUSB0.")],
+    protocol: Protocol = "mbmrl",
+    baud: Annotated[int | None, typer.Option(help="Speed of the port, bit/s; 1000000 where not given.")] = None,
+    profile: Profile = "millirobot",
+    framing: Framing = "wired",
+    path: PathName = "figure_eight",
+    learner: Learner = None,
+    checkpoint: Checkpoint = None,
+    seed: Seed = 0,
+    rate: Rate = 20.0,
+    autostart: Annotated[bool, typer.Option(help="Enable the motors at the start.")] = True,
+    reactivate: Annotated[
+        bool, typer.Option("--reactivate", help="Enable the motors again when a lost link is there again.")
+    ] = False,
+    pose_topic: Annotated[str | None, typer.Option(help="Topic of poses; motion_capture/pose where not given.")] = None,
+    odometry_topic: Annotated[
+        str | None, typer.Option(help="Topic of poses with velocity; motion_capture/odom where not given.")
+    ] = None,
+) -> None:
+    """Drive the robot on a serial port until Ctrl-C."""
+    from mbmrl_control.checks import check_bridge, check_run
+
+    values = {
+        "port": port,
+        "protocol": protocol,
+        "baud": baud,
+        "profile": profile,
+        "framing": framing,
+        "rate": rate,
+        "autostart": autostart,
+        "reactivate": reactivate,
+    }
+    try:
+        check_bridge(values)
+        learner = check_run(learner, checkpoint, path, rate)
+    except ValueError as error:
+        refuse(error)
+    values |= {
+        "path": path,
+        "learner": learner,
+        "checkpoint": str(checkpoint.resolve()) if checkpoint else None,
+        "seed": seed,
+        "pose_topic": pose_topic,
+        "odometry_topic": odometry_topic,
+    }
+    from mbmrl_control.graph import HARDWARE
+
+    _run(HARDWARE, values)
+
+
+@app.command()
+def emulate(
+    protocol: Protocol = "mbmrl",
+    tty: Annotated[Path, typer.Option(help="Link to the pseudo-terminal, to be made.")] = Path("/tmp/mbmrl-tty"),
+    profile: Profile = "millirobot",
+    framing: Framing = "wired",
+    terrain: Terrain = "carpet",
+    sensors: Sensors = "ideal",
+    seed: Seed = 0,
+    noise: Annotated[float, typer.Option(help="Share of the bytes that are changed.", min=0, max=1)] = 0.0,
+    loss: Annotated[float, typer.Option(help="Share of the bytes that are lost.", min=0, max=1)] = 0.0,
+    delay: Annotated[float, typer.Option(help="Time that bytes take each way, s.", min=0, max=1)] = 0.0,
+    disconnects: Annotated[float, typer.Option(help="Cables pulled per minute.", min=0, max=60)] = 0.0,
+    reboots: Annotated[float, typer.Option(help="Resets of the board per minute.", min=0, max=60)] = 0.0,
+) -> None:
+    """Put the simulated robot behind a pseudo-terminal, with motion capture beside it, until Ctrl-C."""
+    from mbmrl_control.checks import check_emulator
+    from mbmrl_control.graph import EMULATOR
+
+    values = {
+        "protocol": protocol,
+        "tty": str(tty.absolute()),
+        "profile": profile,
+        "framing": framing,
+        "terrain": terrain,
+        "sensors": sensors,
+        "seed": seed,
+        "noise": noise,
+        "loss": loss,
+        "delay": delay,
+        "disconnects": disconnects,
+        "reboots": reboots,
+    }
+    try:
+        check_emulator(values)
+    except ValueError as error:
+        refuse(error)
+    print(tty.absolute(), flush=True)
+    _run(EMULATOR, values)

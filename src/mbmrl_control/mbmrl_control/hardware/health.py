@@ -1,0 +1,165 @@
+"""How a robot and its link are, in parts, with levels as in REP 107; for /diagnostics."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Any, Final
+
+from mbmrl_control.hardware.codec import FrameCounts, Telemetry
+from mbmrl_control.hardware.link import Link, LinkCounts
+from mbmrl_control.hardware.pose import CAPTURED, PoseFilter
+
+LOW_BATTERY: Final = (3.6, 3.4)
+"""Voltages of a LiPo cell below which there is a warning, and an error, V."""
+HOT: Final = (60.0, 80.0)
+"""Temperatures of a motor from which there is a warning, and an error, degrees Celsius."""
+SLOW_ROUND_TRIP: Final = 0.02
+"""s."""
+LEAST_RATE: Final = 0.9
+"""Share of the wanted rate of telemetry below which there is a warning."""
+
+
+class Level(IntEnum):
+    """As in diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+    STALE = 3
+
+
+@dataclass
+class Part:
+    """One part's health: the worst level that was raised, with its reasons."""
+
+    name: str
+    level: Level = Level.OK
+    reasons: list[str] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def check(self, wrong: bool, level: Level, reason: str) -> None:
+        """Raise a level where something is wrong."""
+        if wrong:
+            self.level = max(self.level, level)
+            self.reasons.append(reason)
+
+    @property
+    def message(self) -> str:
+        """One line."""
+        return "; ".join(self.reasons) or "in order"
+
+
+class Health:
+    """Looks at a link once a second; what was counted since the last look is what is judged."""
+
+    def __init__(self, link: Link, poses: PoseFilter) -> None:
+        """Take what to look at."""
+        self._link, self._poses = link, poses
+        self._frames, self._counts = replace(link.codec.counts), replace(link.counts)
+        self._taken = 0
+
+    def look(self, source: str, active: bool) -> list[Part]:
+        """Health of all parts.
+
+        Args:
+            source: Where the pose of the last state was known from.
+            active: Whether the motors are meant to be enabled.
+        """
+        newest = self._link.status.newest
+        fresh = bool(self._link.status.arrivals) and time.monotonic() - self._link.status.arrivals[-1] < 1.0
+        parts = [self._line(active), self._traffic(fresh), self._pose(source, fresh)]
+        parts += [self._battery(newest, fresh), self._motors(newest, fresh)]
+        return parts
+
+    def _line(self, active: bool) -> Part:
+        status, settings = self._link.status, self._link.settings
+        part = Part("link")
+        part.check(status.state == "connecting", Level.ERROR, f"no link: {status.reason or 'connecting'}")
+        part.check(status.state == "closed", Level.STALE, "closed")
+        part.check(status.state == "ready", Level.WARN, f"motors off{': ' + status.reason if status.reason else ''}")
+        part.check(active and status.state == "ready", Level.ERROR, "though they should be on")
+        part.check(status.round_trip > SLOW_ROUND_TRIP, Level.WARN, f"round trip of {status.round_trip * 1e3:.0f} ms")
+        robot = status.capabilities
+        part.values = {
+            "state": status.state,
+            "port": settings.port,
+            "protocol": self._link.codec.name,
+            "firmware": robot.firmware if robot else "",
+            "round trip (ms)": _rounded(status.round_trip * 1e3, 2),
+            "sessions": self._link.counts.sessions,
+            "links lost": self._link.counts.losses,
+            "requests sent again": self._link.counts.repeated_requests,
+        }
+        return part
+
+    def _traffic(self, fresh: bool) -> Part:
+        frames, counts, status = self._link.codec.counts, self._link.counts, self._link.status
+        lately, since = _difference(frames, self._frames), _difference(counts, self._counts)
+        self._frames, self._counts = replace(frames), replace(counts)
+        part = Part("frames")
+        part.check(not fresh, Level.STALE, "no telemetry")
+        wanted = self._link.telemetry_rate
+        slow = fresh and status.state in ("ready", "enabled") and status.rate < LEAST_RATE * wanted
+        part.check(slow, Level.WARN, f"telemetry at {status.rate:.0f} Hz, wanted is {wanted:g} Hz")
+        for name, count in (lately | {k: since[k] for k in ("dropped", "reordered")}).items():
+            part.check(name != "good" and count > 0, Level.WARN, f"{count} {name} in the last second")
+        part.check(since["expired"] > 0, Level.WARN, f"commands stayed away {since['expired']} times")
+        part.check(since["stalls"] > 0, Level.WARN, f"telemetry stayed away {since['stalls']} times")
+        part.values = {"telemetry (Hz)": _rounded(status.rate, 1)}
+        part.values |= {f"frames or bytes {name}": value for name, value in vars(frames).items()}
+        part.values |= {
+            "telemetry taken": counts.samples,
+            "telemetry dropped": counts.dropped,
+            "telemetry reordered": counts.reordered,
+            "telemetry stayed away": counts.stalls,
+            "commands sent": counts.commands,
+            "commands clipped": counts.clipped,
+            "commands expired": counts.expired,
+        }
+        return part
+
+    def _pose(self, source: str, fresh: bool) -> Part:
+        part = Part("pose")
+        counts = self._poses.counts
+        part.check(not fresh, Level.STALE, "no state")
+        part.check(fresh and source != CAPTURED, Level.WARN, f"{source}: no fresh frames of motion capture")
+        rate, self._taken = counts.taken - self._taken, counts.taken
+        part.values = {"source": source, "frames in the last second": rate, "frames refused": counts.refused}
+        return part
+
+    def _battery(self, newest: Telemetry | None, fresh: bool) -> Part:
+        part = Part("battery")
+        voltage = newest.battery if newest else math.nan
+        part.check(not fresh, Level.STALE, "not measured lately")
+        warn, error = LOW_BATTERY
+        part.check(fresh and voltage < warn, Level.ERROR if voltage < error else Level.WARN, f"{voltage:.2f} V")
+        part.values = {"voltage (V)": _rounded(voltage, 3)}
+        return part
+
+    def _motors(self, newest: Telemetry | None, fresh: bool) -> Part:
+        part = Part("motors")
+        part.check(not fresh, Level.STALE, "not measured lately")
+        if newest is None:
+            return part
+        part.check(newest.emergency_stop, Level.ERROR, "emergency stop")
+        for fault in newest.faults:
+            part.check(True, Level.WARN if fault == "dead_man" else Level.ERROR, f"fault {fault}")
+        hottest = max((t for t in newest.temperature if math.isfinite(t)), default=math.nan)
+        warn, error = HOT
+        part.check(hottest >= warn, Level.ERROR if hottest >= error else Level.WARN, f"{hottest:.0f} degrees Celsius")
+        part.values = {"enabled": newest.enabled, "emergency stop": newest.emergency_stop}
+        for side, current, temperature in zip(("left", "right"), newest.current, newest.temperature, strict=True):
+            part.values[f"{side} current (A)"] = _rounded(current, 3)
+            part.values[f"{side} temperature (degrees Celsius)"] = _rounded(temperature, 1)
+        return part
+
+
+def _rounded(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "unknown"
+
+
+def _difference(now: FrameCounts | LinkCounts, before: FrameCounts | LinkCounts) -> dict[str, int]:
+    return {name: value - getattr(before, name) for name, value in vars(now).items()}

@@ -1,0 +1,83 @@
+"""Opens a serial port for one program alone, and says in one sentence why it cannot be opened."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import grp
+import os
+import stat
+import termios
+from pathlib import Path
+from typing import Final
+
+import serial
+from serial.tools import list_ports
+
+WRITE_TIME: Final = 0.05
+"""Longest time in which a port takes what is written, s."""
+
+
+class LinkError(RuntimeError):
+    """A link that cannot be made, or was lost; its text says why."""
+
+
+class LinkLostError(LinkError):
+    """A link that was lost."""
+
+
+def open_port(port: str, baud: int) -> serial.Serial:
+    """Open a port: raw, without flow control, and locked against other programs.
+
+    Raises:
+        LinkError: If it cannot be opened.
+    """
+    if not port:
+        raise LinkError(f"no serial port is given: {_ports()}")
+    if not Path(port).exists():
+        raise LinkError(f"there is no port {port}: {_ports()}")
+    if not os.access(port, os.R_OK | os.W_OK):
+        raise LinkError(f"{port} may not be opened by this user: {_remedy(port)}")
+    if not stat.S_ISCHR(os.stat(port).st_mode):
+        raise LinkError(f"{port} is no serial port")
+    try:
+        opened = serial.Serial(port, baud, timeout=0, write_timeout=WRITE_TIME, exclusive=True)
+        # The lock holds off programs that ask for it, this one all that have no right to override it.
+        fcntl.ioctl(opened.fileno(), termios.TIOCEXCL)
+    except serial.SerialException as error:
+        if error.errno in (errno.EBUSY, errno.EAGAIN) or "lock" in str(error):
+            raise LinkError(f"{port} is in use by another program") from None
+        if error.errno == errno.EACCES:
+            raise LinkError(f"{port} may not be opened by this user: {_remedy(port)}") from None
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise LinkError(f"{port} cannot be opened as a serial port: {why}") from None
+    except (ValueError, OSError, termios.error) as error:
+        raise LinkError(f"{port} cannot be set to {baud} baud: {error}") from None
+    return opened
+
+
+def close_port(opened: serial.Serial) -> None:
+    """Close a port, also one whose other end is gone."""
+    try:
+        fcntl.ioctl(opened.fileno(), termios.TIOCNXCL)
+        opened.close()
+    except (OSError, termios.error, serial.SerialException):
+        # What is left to close is the file; its device is gone.
+        if opened.fd is not None:
+            os.close(opened.fd)
+
+
+def _ports() -> str:
+    there = sorted(entry.device for entry in list_ports.comports())
+    return f"there are {', '.join(there)}" if there else "no serial port is there"
+
+
+def _remedy(port: str) -> str:
+    number = os.stat(port).st_gid
+    try:
+        group = grp.getgrgid(number).gr_name
+    except KeyError:
+        group = str(number)
+    if group == "root" or number in os.getgroups():
+        return "its owner has not allowed it"
+    return f"it is for the group {group}; `sudo usermod -a -G {group} $USER`, and a new log-in, add this user"

@@ -1,0 +1,93 @@
+"""Parameters of the serial bridge."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field
+
+from mbmrl_control.hardware import CODEC_TYPES, make_codec
+from mbmrl_control.hardware.codec import Codec, Side
+from mbmrl_control.hardware.link import LinkSettings
+from mbmrl_sim.settings import NodeSettings
+
+MAX_SPEED: Final = 9 * 2 * math.pi
+
+
+def _as_list(value: Any) -> Any:
+    """ROS has arrays, whose type is none of pydantic's."""
+    return list(value) if hasattr(value, "typecode") else value
+
+
+def codec_of(protocol: str, side: Side, profile: str, framing: str) -> Codec:
+    """A codec of a protocol; profile and framing are of velociroach alone.
+
+    Raises:
+        ValueError: If there is none of these names.
+    """
+    if protocol == "velociroach":
+        return make_codec(protocol, side, profile=profile, framing=framing)
+    return make_codec(protocol, side)
+
+
+class BridgeSettings(NodeSettings):
+    """Parameters of the serial bridge."""
+
+    port: str = Field("", description="Serial port of the robot, such as /dev/ttyUSB0")
+    protocol: str = Field("mbmrl", description=f"Protocol on the line: {', '.join(CODEC_TYPES)}")
+    profile: str = Field("millirobot", description="Firmware that speaks velociroach")
+    framing: str = Field("wired", description="Frames of velociroach: wired or xbee")
+    baud: int = Field(1_000_000, ge=1200, le=4_000_000, description="Speed of the port, bit/s")
+    rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
+    telemetry_rate: float = Field(
+        100.0, ge=5.0, le=1000.0, description="Wanted rate of telemetry, Hz; a whole number of frames per interval"
+    )
+    autostart: bool = Field(True, description="Whether to open the port and enable the motors at the start")
+    reactivate: bool = Field(
+        False, description="Whether to enable the motors again when a lost link is there again, without being asked"
+    )
+    command_timeout: float = Field(0.1, ge=0.01, le=0.1, description="Age from which a command is in force no more, s")
+    dead_man: float = Field(0.1, ge=0.02, le=0.2, description="Time without a command after which the robot stops, s")
+    stale_time: float = Field(
+        0.1, ge=0.02, le=0.1, description="Time without telemetry after which the legs are stopped, s"
+    )
+    lost_time: float = Field(0.5, ge=0.1, le=5.0, description="Time without telemetry after which the link is lost, s")
+    max_speed: float = Field(MAX_SPEED, gt=0.0, le=MAX_SPEED + 1e-9, description="Highest leg speed, rad/s")
+    gains: Annotated[list[int], BeforeValidator(_as_list)] = Field(
+        [1800, 200, 100, 0, 0],
+        min_length=5,
+        max_length=5,
+        description="Gains of both speed controllers: Kp, Ki, Kd, anti-windup, feed-forward, in the firmware's units",
+    )
+    pose_window: float = Field(0.06, ge=0.01, le=0.5, description="Time of the frames that the pose is fitted to, s")
+    pose_timeout: float = Field(
+        0.1, ge=0.01, le=1.0, description="Age from which the pose is reckoned from legs and gyro, s"
+    )
+    path_per_turn: float = Field(0.052, ge=0.0, le=1.0, description="Path in a leg cycle, for dead reckoning, m")
+
+    @property
+    def codec(self) -> Codec:
+        """The host's side of the protocol.
+
+        Raises:
+            ValueError: If there is none of that name, or of that profile or framing.
+        """
+        return codec_of(self.protocol, "host", self.profile, self.framing)
+
+    @property
+    def link(self) -> LinkSettings:
+        """What is wanted of the link."""
+        gains = tuple(self.gains)
+        return LinkSettings(
+            port=self.port,
+            baud=self.baud,
+            rate=self.rate,
+            telemetry_rate=self.telemetry_rate,
+            gains=(gains, gains),
+            max_speed=self.max_speed,
+            command_timeout=self.command_timeout,
+            dead_man=self.dead_man,
+            stale=self.stale_time,
+            lost=self.lost_time,
+        )
