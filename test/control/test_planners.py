@@ -11,7 +11,7 @@ from torch import Tensor
 from mbmrl_control.dynamics.features import BODY_SIZE, INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.dynamics.network import Layers, initial_layers
 from mbmrl_control.planning import PLANNERS, Plan, Planner, SamplingSettings, make_planner, rollout
-from mbmrl_control.planning.rollout import BLOCK, RollOuts, roll_out
+from mbmrl_control.planning.rollout import BLOCK, Packed, RollOuts, roll_out
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import make_path
 from mbmrl_sim.state import MAX_LEG_SPEED, MIN_LEG_SPEED
@@ -58,9 +58,9 @@ def record(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """What is rolled out from now on."""
     tried: list[Tensor] = []
 
-    def recorded(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor, _: object) -> tuple[Tensor, Tensor]:
+    def recorded(packed: Packed, body: Tensor, pose: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         tried.append(actions.clone())
-        return roll_out(layers, body, pose, actions)
+        return roll_out(packed, body, pose, actions)
 
     monkeypatch.setattr(rollout, "roll_out", recorded)
     return tried
@@ -192,21 +192,28 @@ def test_unknown_planner_is_refused() -> None:
         planner("lqr")
 
 
-@pytest.mark.parametrize("count", [1, BLOCK, 2 * BLOCK + 7])
+def poses_of(roll_outs: RollOuts, layers: Layers, actions: Tensor) -> Tensor:
+    outcome = roll_outs.evaluate(layers, BODY, BESIDE, actions, lambda poses: poses[:, -1, 0])
+    assert outcome.tried == len(actions)
+    assert torch.equal(outcome.costs, outcome.poses[:, -1, 0])
+    return outcome.poses
+
+
+@pytest.mark.parametrize("count", [1, 7, 99, 200, BLOCK, 2 * BLOCK + 7])
 def test_blocks_and_threads_change_nothing(count: int) -> None:
+    """But for rounding where a block is no multiple of what the processor computes at once."""
     layers = initial_layers((INPUT_SIZE, 32, 32, OUTPUT_SIZE), torch.Generator().manual_seed(0))
     actions = torch.rand(count, 5, 2, generator=torch.Generator().manual_seed(1))
     whole, _ = roll_out(layers, BODY, BESIDE, actions)
-    one = RollOuts(threads=1).poses(layers, BODY, BESIDE, actions)
-    torch.testing.assert_close(one, whole)
-    assert torch.equal(RollOuts(threads=3).poses(layers, BODY, BESIDE, actions), one)
+    for threads in (1, 2, 3):
+        torch.testing.assert_close(poses_of(RollOuts(threads=threads), layers, actions), whole)
 
 
 def test_half_precision_of_the_hidden_layers_hardly_changes_where_candidates_lead() -> None:
     """Against what adapting changes: outputs of the last layer are not rounded."""
     layers = initial_layers((INPUT_SIZE, 64, 64, OUTPUT_SIZE), torch.Generator().manual_seed(0))
     actions = torch.rand(200, 8, 2, generator=torch.Generator().manual_seed(1))
-    exact, rounded = (RollOuts(kind).poses(layers, BODY, BESIDE, actions) for kind in ("float32", "bfloat16"))
+    exact, rounded = (poses_of(RollOuts(kind), layers, actions) for kind in ("float32", "bfloat16"))
     assert not torch.equal(rounded, exact)
     assert (rounded - exact).abs().max() < 0.03 * (exact - BESIDE).abs().max()
     assert RollOuts("auto").precision in (torch.float32, torch.bfloat16)
@@ -221,8 +228,8 @@ def corrupt(monkeypatch: pytest.MonkeyPatch, value: float, entry: tuple[int, int
     """Let the model predict a value that is no number for fast candidates; returns the costs of the others."""
     kept: list[Tensor] = []
 
-    def corrupted(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor, _: object) -> tuple[Tensor, Tensor]:
-        poses, bodies = roll_out(layers, body, pose, actions)
+    def corrupted(packed: Packed, body: Tensor, pose: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        poses, bodies = roll_out(packed, body, pose, actions)
         fast = actions.mean((1, 2)) > actions.mean()
         window = make_path("straight").window(0.0, 1.5)
         kept.append(COST.steps(window, poses[~fast], INTERVAL).mean(1))
@@ -257,8 +264,8 @@ def test_model_that_diverges_gives_finite_actions(
 ) -> None:
     """Costs near the limit of single precision, some beyond it: their squares are far beyond it."""
 
-    def diverging(layers: Layers, body: Tensor, pose: Tensor, actions: Tensor, _: object) -> tuple[Tensor, Tensor]:
-        poses, bodies = roll_out(layers, body, pose, actions)
+    def diverging(packed: Packed, body: Tensor, pose: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        poses, bodies = roll_out(packed, body, pose, actions)
         poses[:, -1, 1] = distance * actions.mean((1, 2))
         poses[::3, -1, 1] = torch.inf
         return poses, bodies

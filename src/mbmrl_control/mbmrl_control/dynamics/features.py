@@ -24,11 +24,8 @@ _VELOCITY: Final = slice(1, 4)
 _ROLL: Final = slice(4, 6)
 _PITCH: Final = slice(6, 8)
 _REST: Final = slice(8, BODY_SIZE)  # angular velocity, leg phases and speeds, back-EMF, battery
-# Layout of the outputs.
-_HEIGHT_AND_VELOCITY_CHANGE: Final = slice(0, 4)
-_TURNS: Final = slice(4, 7)  # roll, pitch, yaw
-_REST_CHANGE: Final = slice(7, 19)
-_DISPLACEMENT: Final = slice(19, 21)
+# Layout of the outputs: change of height and velocity 0 to 3, turns in roll, pitch and yaw 4 to 6, change of the rest
+# of the body state 7 to 18, displacement ahead and to the left 19 and 20.
 
 
 def rotate(vectors: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -118,20 +115,21 @@ def _rotate_(x: Tensor, y: Tensor, cosine: Tensor, sine: Tensor) -> None:
 def advance_(body: Tensor, pose: Tensor, prediction: Tensor) -> None:
     """Apply predictions in place: the inverse of `model_targets`, one robot a column.
 
+    TorchScript compiles it, which knows no constants of a module: the layouts stand here as numbers.
+
     Args:
         body: Body states, shape (20, n).
         pose: Planar poses, shape (3, n).
         prediction: Outputs of the model, shape (21, n).
     """
-    turns = prediction[_TURNS]
+    turns, ahead, left = prediction[4:7], prediction[19], prediction[20]
     cosines, sines = torch.cos(turns), torch.sin(turns)
-    ahead, left = prediction[_DISPLACEMENT]
     cosine, sine = torch.cos(pose[2]), torch.sin(pose[2])
     pose[0].addcmul_(cosine, ahead).addcmul_(sine, left, value=-1.0)
     pose[1].addcmul_(sine, ahead).addcmul_(cosine, left)
-    pose[2] += turns[2]
-    body[: _VELOCITY.stop] += prediction[_HEIGHT_AND_VELOCITY_CHANGE]
-    body[_REST] += prediction[_REST_CHANGE]
-    _rotate_(body[_VELOCITY.start], body[_VELOCITY.start + 1], cosines[2], -sines[2])
+    pose[2].add_(turns[2])
+    body[:4].add_(prediction[:4])
+    body[8:].add_(prediction[7:19])
+    _rotate_(body[1], body[2], cosines[2], -sines[2])
     # Roll and pitch at once: their cosines, and their sines.
-    _rotate_(body[_ROLL.start : _PITCH.stop : 2], body[_ROLL.start + 1 : _PITCH.stop : 2], cosines[:2], sines[:2])
+    _rotate_(body[4:8:2], body[5:8:2], cosines[:2], sines[:2])

@@ -99,11 +99,14 @@ class Planner(ABC):
             The plan, or None where no candidate has a finite cost; then the last plan is forgotten.
         """
 
-        def evaluate(candidates: Tensor) -> tuple[Tensor, Tensor]:
-            poses = self.roll_outs.poses(layers, body, pose, candidates)
+        def mean_cost(poses: Tensor) -> Tensor:
             costs = self.cost.steps(window, poses, self.interval).mean(1)
             # What is not finite cannot win: it costs infinitely much.
-            return poses, torch.where(torch.isfinite(costs), costs, torch.inf)
+            return torch.where(torch.isfinite(costs), costs, torch.inf)
+
+        def evaluate(candidates: Tensor) -> tuple[Tensor, Tensor]:
+            outcome = self.roll_outs.evaluate(layers, body, pose, candidates, mean_cost)
+            return outcome.poses, outcome.costs
 
         plan = self._search(evaluate)
         if plan is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mbmrl_control.tasks.paths import PathWindow
+from mbmrl_control.tasks.paths import PathWindow, Projection
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,14 @@ class PathCost:
             Costs, shape (..., H).
         """
         projection = window.project(poses[..., :2])
-        advance = projection.progress.diff(dim=-1)
+        after = Projection(projection.cross_track[..., 1:], projection.progress[..., 1:], projection.heading[..., 1:])
+        return self.of_step(after, projection.progress.diff(dim=-1), poses[..., 1:, 2], interval)
+
+    def of_step(self, projection: Projection, advance: Tensor, yaw: Tensor, interval: float) -> Tensor:
+        """Cost of single steps, all of shape (...): where they end, m they advance along the path, and yaw, rad."""
         deviation = (self.speed * interval - advance).abs()
-        offset = projection.cross_track[..., 1:]
-        error = poses[..., 1:, 2] - projection.heading[..., 1:] + torch.atan(offset / self.lookahead)
+        offset = projection.cross_track
+        error = yaw - projection.heading + torch.atan(offset / self.lookahead)
         error = torch.atan2(torch.sin(error), torch.cos(error)).abs()
         distance = self.reach * torch.tanh(offset.abs() / self.reach) + 0.0 * offset  # what is not finite stays so
         return self.distance * distance + self.progress * deviation + self.heading * error
