@@ -49,7 +49,7 @@ RUNS = [
     (["--path", "spiral"], "unknown path 'spiral': allowed is straight, left, right, zigzag, figure_eight"),
     (
         ["--learner", "maml"],
-        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, mb_de, mb",
+        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, mb_de, mb",
     ),
     (["--rate", "0"], "a control rate of 0 Hz is not reachable"),
     (["--rate", "-5"], "a control rate of -5 Hz is not reachable"),

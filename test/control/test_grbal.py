@@ -260,6 +260,6 @@ def test_prior_without_fitting_step_sizes_is_refused(make_prior: Callable[..., P
 
 def test_unknown_learner_is_refused(make_prior: Callable[..., Prior]) -> None:
     with pytest.raises(
-        PriorError, match="'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, mb_de, mb"
+        PriorError, match="'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, mb_de, mb"
     ):
         make_learner(make_prior("maml"))

@@ -57,7 +57,7 @@ def files(make_prior: Callable[..., Prior], tmp_path: Path) -> Path:
 MODEL = [
     (
         "learner:=maml",
-        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, mb_de, mb",
+        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, mb_de, mb",
     ),
     ("learner:=7", "parameter 'learner' is 7: input should be a valid string"),
     ("checkpoint:={files}/none.safetensors", "there is no checkpoint {files}/none.safetensors"),
@@ -126,5 +126,5 @@ def test_bridge_says_that_it_is_not_there_yet(refusal: Refusal) -> None:
 @pytest.mark.parametrize("name", ["adaptation_node", "mpc_node"])
 def test_process_ends_with_one_sentence(start_node: Callable[..., NodeProcess], name: str) -> None:
     start_node(name, learner="maml").assert_refused(
-        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, mb_de, mb"
+        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, mb_de, mb"
     )

@@ -89,7 +89,7 @@ def test_demo_walks_loses_a_leg_and_writes_what_happened(run: Run, mark: str, tm
     assert "Traceback" not in errors
     summary = json.loads(output.splitlines()[-1])
     assert set(summary) == KEYS
-    assert (summary["learner"], summary["path"], summary["seed"]) == ("bayes_last_layer", "figure_eight", 0)
+    assert (summary["learner"], summary["path"], summary["seed"]) == ("bayes_replay", "figure_eight", 0)
     assert (summary["rate_hz"], summary["duration_s"], summary["fault"]) == (20.0, 5.0, "leg_loss:4@2")
     assert summary["ticks"] > 0
     assert summary["missed_ticks"] >= 0

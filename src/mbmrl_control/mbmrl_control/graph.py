@@ -72,7 +72,7 @@ HARDWARE: Final = (_BRIDGE, _ADAPTATION, _PLANNER)
 EMULATOR: Final = (_EMULATOR,)
 """A robot to be at the other end of the line."""
 
-DEFAULT_LEARNER: Final = "bayes_last_layer"
+DEFAULT_LEARNER: Final = "bayes_replay"
 """The one that follows paths best after a fault: see docs/results."""
 
 ARGUMENTS: Final[dict[str, tuple[type, str]]] = {

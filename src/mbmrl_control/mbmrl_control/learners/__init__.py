@@ -11,10 +11,11 @@ from mbmrl_control.learners.context import Attention, Rebal
 from mbmrl_control.learners.grbal import Grbal
 from mbmrl_control.learners.hybrid import Hybrid
 from mbmrl_control.learners.mb import DynamicEvaluation, ModelBased
+from mbmrl_control.learners.replay import BayesReplay
 
 LEARNER_TYPES: Final[dict[str, type[Learner]]] = {
     learner.name: learner
-    for learner in (Grbal, Rebal, Attention, Hybrid, BayesLastLayer, DynamicEvaluation, ModelBased)
+    for learner in (Grbal, Rebal, Attention, Hybrid, BayesLastLayer, BayesReplay, DynamicEvaluation, ModelBased)
 }
 LEARNERS: Final = tuple(LEARNER_TYPES)
 

@@ -38,13 +38,15 @@ class LearnerSettings:
 class Learner(ABC):
     """A rule that adapts a prior to the last transitions.
 
-    A learner does not keep the transitions: whoever calls it does. Inputs, shape (..., inputs), and targets,
+    A learner keeps no transitions: whoever calls it does. Inputs, shape (..., inputs), and targets,
     shape (..., outputs), are normalised.
     """
 
     name: ClassVar[str]
     carries: ClassVar[bool] = False
     """Whether `adapt` builds on what earlier calls have learned."""
+    memory: ClassVar[int] = 0
+    """Transitions that `adapt` wants to see where they are more than the prior's window."""
     positive: ClassVar[tuple[str, ...]] = ()
     """Names, or their beginnings, of the tensors that only make sense above 0: their logarithm is learned."""
     adapts: ClassVar[bool] = True

@@ -38,7 +38,7 @@ class BayesLastLayer(Learner):
         outputs, features = layers[-1][0].shape
         wanted = {"root": (features + 1, features + 1), "noise": (outputs,), "decay": (1,)}
         if any(name not in extras or extras[name].shape != shape for name, shape in wanted.items()):
-            raise ValueError(f"a prior of bayes_last_layer needs {', '.join(wanted)} that fit its last layer")
+            raise ValueError(f"a prior of {self.name} needs {', '.join(wanted)} that fit its last layer")
         self._root, self._decay = self.extras["root"], self.extras["decay"]
         self.reset()
 

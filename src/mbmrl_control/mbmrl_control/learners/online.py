@@ -62,7 +62,7 @@ class OnlineAdapter:
         """
         prior.check_robot()
         self.learner = make_learner(prior)
-        self.capacity = prior.settings.window
+        self.capacity = max(prior.settings.window, self.learner.memory)
         self.frozen = False
         """Whether the last update is kept as it is."""
         self._normalizer = prior.normalizer
@@ -102,7 +102,7 @@ class OnlineAdapter:
     def warm_up(self) -> None:
         """Adapt to the window as it is, and drop what comes out."""
         if len(self._inputs):
-            copy.copy(self.learner).adapt(self._inputs, self._targets)
+            copy.deepcopy(self.learner).adapt(self._inputs, self._targets)
 
     def _learn(self, last: Observation, observation: Observation) -> tuple[float, float]:
         state = torch.from_numpy(last.state)

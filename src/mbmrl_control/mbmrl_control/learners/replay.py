@@ -1,0 +1,72 @@
+"""Bayesian regression of the last layer, on features that go on learning by experience replay.
+
+The closed form of `bayes_last_layer` answers a change within a few transitions, but only within the span of the
+features. Beside it, as in dynamic evaluation, all weights take a gradient step each tick, but on a sample of what the
+robot has lived through (experience replay, Lin, Machine Learning 8, 1992) and with Adam (Kingma and Ba, ICLR 2015).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from mbmrl_control.dynamics.network import Layers
+from mbmrl_control.learners.base import Update, replaced_layers, to_update
+from mbmrl_control.learners.bayes import BayesLastLayer
+from mbmrl_control.learners.gradient_steps import LowRank, gradient_steps
+
+NEWEST: Final = 8
+"""Newest transitions, which are in each sample."""
+_DRAWN: Final = 56
+"""Transitions that are drawn at random, the recent ones more often."""
+_MEAN_AGE: Final = 100.0
+"""Mean age of those, in transitions."""
+_WINDOW: Final = 48
+"""Transitions that the last layer is fitted to."""
+_DECAY: Final = 0.03
+"""Rate of forgetting of each of them. The learned one is three times as high: what the features cannot tell soon
+misleads the last layer. That is what replay takes from it."""
+_SHARE: Final = 0.5
+"""Part of the learned deviation of the last layer's weights that is left to explain beside replay."""
+_RATE: Final = 1e-4
+"""Rate of Adam."""
+
+
+class BayesReplay(BayesLastLayer):
+    """Closed-form update of the last layer around weights that a replayed gradient step carries forward."""
+
+    name = "bayes_replay"
+    memory = 400
+
+    def reset(self) -> None:
+        """Return to the prior's weights."""
+        self._carried = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in self.layers]
+        self._tensors = [tensor for layer in self._carried for tensor in layer]
+        self._optimizer = torch.optim.Adam(self._tensors, lr=_RATE, foreach=True)
+        self._generator = torch.Generator().manual_seed(0)
+        self._tempered = {**self.extras, "root": _SHARE * self._root, "decay": torch.full_like(self._decay, _DECAY)}
+
+    @torch.inference_mode()
+    def adapt(self, inputs: Tensor, targets: Tensor) -> Update:
+        """A step on a sample, then the last layer from the newest transitions."""
+        count = len(inputs)
+        if count >= NEWEST:
+            ages = (-_MEAN_AGE * torch.rand(_DRAWN, generator=self._generator).log()).long() % count
+            self._learn(*(values[count - 1 - torch.cat([torch.arange(NEWEST), ages])] for values in (inputs, targets)))
+        fitted = BayesLastLayer(self._carried, self._tempered).adapted(inputs[-_WINDOW:], targets[-_WINDOW:])
+        # What is carried goes on changing in place.
+        return {name: tensor.clone() for name, tensor in to_update(fitted).items()}
+
+    def _learn(self, inputs: Tensor, targets: Tensor) -> None:
+        step = gradient_steps(self._carried, torch.ones(1, 1), inputs, targets)
+        assert isinstance(step, LowRank)
+        gradients = [(columns.mT @ rows, columns.sum(0)) for ((rows, columns),) in step.factors]
+        for tensor, gradient in zip(self._tensors, (tensor for pair in gradients for tensor in pair), strict=True):
+            tensor.grad = gradient
+        self._optimizer.step()
+
+    def adapted_layers(self, update: Update) -> Layers:
+        """The layers of an update."""
+        return replaced_layers(self.layers, update)
