@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -291,3 +293,92 @@ def test_nothing_finite_gives_no_plan_and_forgets_the_last_one(model: Layers, na
     assert after is not None
     assert expected is not None
     assert torch.equal(after.actions, expected.actions)
+
+
+# A deadline
+
+
+def plan_by(search: Planner, model: Layers, deadline: float) -> Plan | None:
+    return search.plan(model, BODY, BESIDE, make_path("straight").window(0.0, 1.5), deadline)
+
+
+def slow_down(monkeypatch: pytest.MonkeyPatch, clock: list[float], pace: float) -> None:
+    """Let each candidate take a time, s, on a clock that roll-outs turn."""
+
+    def slow(packed: Packed, body: Tensor, pose: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        clock[0] += pace * len(actions)
+        return roll_out(packed, body, pose, actions)
+
+    monkeypatch.setattr(rollout, "roll_out", slow)
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+
+
+@every_planner
+def test_plan_with_time_enough_is_the_same(model: Layers, name: str) -> None:
+    free, timed = planner(name, 1), planner(name, 1)
+    for _ in range(3):
+        first, second = plan(free, model), plan_by(timed, model, time.monotonic() + 1e3)
+        assert first is not None
+        assert second is not None
+        assert torch.equal(first.actions, second.actions)
+        assert first.tried == second.tried == SETTINGS.candidates
+
+
+@every_planner
+def test_best_so_far_is_taken_when_the_deadline_nears(
+    model: Layers, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    clock = [100.0]
+    search = planner(name, settings=replace(SETTINGS, candidates=4 * BLOCK, horizon=4))
+    slow_down(monkeypatch, clock, 1e-3)
+    assert plan_by(search, model, math.inf) is not None
+    start = clock[0]
+    found = plan_by(search, model, start + 2.6e-3 * BLOCK)
+    assert found is not None
+    assert found.tried == 2 * BLOCK
+    assert clock[0] <= start + 2.6e-3 * BLOCK
+    assert torch.isfinite(found.actions).all()
+    assert math.isfinite(found.cost)
+
+
+@every_planner
+def test_last_plan_is_the_fall_back_as_long_as_it_reaches(
+    model: Layers, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    clock = [100.0]
+    slow_down(monkeypatch, clock, 1e-3)
+    search = planner(name)
+    # Nothing to fall back on.
+    assert plan_by(search, model, clock[0] - 1.0) is None
+    last = plan_by(search, model, math.inf)
+    assert last is not None
+    for step in range(1, SETTINGS.horizon):
+        found = plan_by(search, model, clock[0] - 1.0)
+        assert found is not None
+        assert found.tried == 0
+        assert math.isnan(found.cost)
+        assert torch.equal(found.actions[0], last.actions[step])
+    assert plan_by(search, model, clock[0] - 1.0) is None
+
+
+def test_block_that_was_held_up_does_not_end_all_plans(model: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    slow_down(monkeypatch, clock, 10.0)
+    search = planner()
+    assert plan_by(search, model, math.inf) is not None
+    slow_down(monkeypatch, clock, 1e-6)
+    tried = [found.tried for _ in range(SETTINGS.horizon * 10) if (found := plan_by(search, model, clock[0] + 1.0))]
+    assert tried[-1] > 0
+
+
+@pytest.mark.parametrize(("pace", "expected"), [(1e-3, 200), (4e-3, 165), (40e-3, 50)])
+def test_candidates_are_as_many_as_fit_within_bounds(
+    model: Layers, monkeypatch: pytest.MonkeyPatch, pace: float, expected: int
+) -> None:
+    """In 0.8 s; nothing is left over of it on a slow machine, and a fast one has all."""
+    clock = [100.0]
+    slow_down(monkeypatch, clock, pace)
+    search = planner(settings=replace(SETTINGS, fewest=50))
+    for _ in range(100):
+        plan_by(search, model, clock[0] + 0.8)
+    assert search.budget.count == pytest.approx(expected, rel=0.1)

@@ -13,18 +13,18 @@ class CrossEntropy(Planner):
 
     name = "cem"
 
-    def _search(self, evaluate: Evaluate) -> Plan | None:
+    def _search(self, evaluate: Evaluate, count: int) -> Plan | None:
         settings = self.settings
         mean, deviation = self._nominal, torch.full_like(self._nominal, settings.deviation)
         best: Plan | None = None
-        iterations = min(settings.iterations, settings.candidates)
+        iterations = min(settings.iterations, count)
         for iteration in range(iterations):
             # As many in all as another planner tries at once.
-            count = settings.candidates * (iteration + 1) // iterations - settings.candidates * iteration // iterations
+            share = count * (iteration + 1) // iterations - count * iteration // iterations
             # Clipped before they are rolled out: the elites are actions that the robot can take.
-            candidates = self._around(mean, deviation, count, 0.0 if iteration else settings.constant)
+            candidates = self._around(mean, deviation, share, 0.0 if iteration else settings.constant)
             poses, costs = evaluate(candidates)
-            chosen = costs.argsort()[: max(2, round(settings.elites * count))]
+            chosen = costs.argsort()[: max(2, round(settings.elites * share))]
             chosen = chosen[torch.isfinite(costs[chosen])]
             if not len(chosen):
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -122,7 +123,9 @@ class PathFollower:
         self.tracker.reset()
 
     @torch.inference_mode()
-    def plan(self, layers: Layers, observation: Observation, pending: Sequence[Array]) -> Plan | None:
+    def plan(
+        self, layers: Layers, observation: Observation, pending: Sequence[Array], deadline: float = math.inf
+    ) -> Plan | None:
         """Plan from an observation that the tracker has seen.
 
         Args:
@@ -130,6 +133,7 @@ class PathFollower:
             observation: The newest observation.
             pending: Actions, shape (2,) each, that come into force from the observation on, before the
                 planned one can; the plan starts from where they lead.
+            deadline: When the plan must be there, as of `Planner.plan`.
 
         Returns:
             The plan, or None where nothing finite was found.
@@ -147,4 +151,4 @@ class PathFollower:
         steps = self.planner.settings.horizon + len(pending)
         reach = 2.0 * self.planner.cost.speed * self.planner.interval * steps
         window = self.tracker.path.window(progress - 0.15, progress + reach + 0.15)
-        return self.planner.plan(folded, body, pose, window)
+        return self.planner.plan(folded, body, pose, window, deadline)

@@ -12,9 +12,9 @@ class Mppi(Planner):
 
     name = "mppi"
 
-    def _search(self, evaluate: Evaluate) -> Plan | None:
+    def _search(self, evaluate: Evaluate, count: int) -> Plan | None:
         settings = self.settings
-        candidates = self._around(self._nominal, settings.deviation, settings.candidates, settings.constant)
+        candidates = self._around(self._nominal, settings.deviation, count, settings.constant)
         poses, costs = evaluate(candidates)
         finite = torch.isfinite(costs)
         if not finite.any():

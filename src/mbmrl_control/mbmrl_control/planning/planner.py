@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mbmrl_control.dynamics.network import Layers
+from mbmrl_control.planning.budget import CandidateBudget
 from mbmrl_control.planning.rollout import RollOuts
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import PathWindow
@@ -25,7 +28,9 @@ class SamplingSettings:
     """Settings of a planner; each uses those that it has a use for.
 
     Attributes:
-        candidates: Action sequences that are tried in each plan, by all iterations together.
+        candidates: Action sequences that are tried in each plan, by all iterations together; with a deadline, at
+            most.
+        fewest: Action sequences that a plan with a deadline has at least, where the deadline lets them be tried.
         horizon: Steps of an action sequence.
         deviation: Standard deviation of the noise on leg speeds, rad/s; of CEM in its first iteration.
         correlation: Correlation of the noise from one step to the next, 0 to below 1.
@@ -44,15 +49,21 @@ class SamplingSettings:
     constant: float = 0.3
     iterations: int = 4
     elites: float = 0.1
+    fewest: int = 100
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan: actions, shape (H, 2), rad/s, poses of the best candidate, shape (H + 1, 3), and its cost."""
+    """A plan: actions, shape (H, 2), rad/s, poses of the best candidate, shape (H + 1, 3), and its cost.
+
+    ``tried`` candidates were tried for it; where none was, for want of time, it is what the last plan has left, its
+    poses are but the start, and its cost is NaN.
+    """
 
     actions: Tensor
     poses: Tensor
     cost: float
+    tried: int = 0
 
 
 class Planner(ABC):
@@ -73,6 +84,7 @@ class Planner(ABC):
         self.cost = cost
         self.interval = interval
         self.roll_outs = roll_outs or RollOuts()
+        self.budget = CandidateBudget(settings.fewest, settings.candidates)
         self._generator = torch.Generator().manual_seed(seed)
         steps = torch.arange(settings.horizon)
         covariance = settings.correlation ** (steps - steps.unsqueeze(1)).abs().double()
@@ -84,9 +96,12 @@ class Planner(ABC):
         """Forget the last plan."""
         middle = (MIN_LEG_SPEED + MAX_LEG_SPEED) / 2
         self._nominal = torch.full((self.settings.horizon, ACTION_SIZE), middle)
+        self._planned_ahead = 0
 
     @torch.inference_mode()
-    def plan(self, layers: Layers, body: Tensor, pose: Tensor, window: PathWindow) -> Plan | None:
+    def plan(
+        self, layers: Layers, body: Tensor, pose: Tensor, window: PathWindow, deadline: float = math.inf
+    ) -> Plan | None:
         """Plan from a state.
 
         Args:
@@ -94,10 +109,13 @@ class Planner(ABC):
             body: Body state at the start, shape (20,).
             pose: Planar pose at the start, shape (3,).
             window: Stretch of the path that can be reached within the horizon.
+            deadline: When the plan must be there, s of the monotonic clock. When it nears, the best so far is
+                taken, or what the last plan has left; how long plans take decides how many candidates they have.
 
         Returns:
             The plan, or None where no candidate has a finite cost; then the last plan is forgotten.
         """
+        begin, tried = time.monotonic(), 0
 
         def mean_cost(poses: Tensor) -> Tensor:
             costs = self.cost.steps(window, poses, self.interval).mean(1)
@@ -105,20 +123,31 @@ class Planner(ABC):
             return torch.where(torch.isfinite(costs), costs, torch.inf)
 
         def evaluate(candidates: Tensor) -> tuple[Tensor, Tensor]:
-            outcome = self.roll_outs.evaluate(layers, body, pose, candidates, mean_cost)
+            nonlocal tried
+            outcome = self.roll_outs.evaluate(layers, body, pose, candidates, mean_cost, deadline)
+            tried += outcome.tried
             return outcome.poses, outcome.costs
 
-        plan = self._search(evaluate)
-        if plan is None:
-            self.reset()
+        plan = self._search(evaluate, self.budget.count)
+        if deadline < math.inf:
+            used = (time.monotonic() - begin) / max(deadline - begin, 1e-6)
+            self.budget.observe(tried, used)
+        if plan is not None:
+            plan = replace(plan, tried=tried)
+            self._planned_ahead = self.settings.horizon
+        elif tried == 0 and self._planned_ahead > 0:
+            plan = Plan(self._nominal, pose.unsqueeze(0), math.nan)
         else:
-            # Warm start: what was planned for the next step is the next plan's first step.
-            self._nominal = torch.cat([plan.actions[1:], plan.actions[-1:]])
+            self.reset()
+            return None
+        # Warm start: what was planned for the next step is the next plan's first step.
+        self._nominal = torch.cat([plan.actions[1:], plan.actions[-1:]])
+        self._planned_ahead -= 1
         return plan
 
     @abstractmethod
-    def _search(self, evaluate: Evaluate) -> Plan | None:
-        """Search near the last plan; None where nothing finite was found."""
+    def _search(self, evaluate: Evaluate, count: int) -> Plan | None:
+        """Search near the last plan with a number of candidates; None where nothing finite was found."""
 
     def _around(self, mean: Tensor, deviation: float | Tensor, count: int, held: float) -> Tensor:
         """Candidates, shape (count, H, 2): a mean, and noise around it; a share of them holds a random action."""

@@ -12,10 +12,8 @@ class RandomShooting(Planner):
 
     name = "random_shooting"
 
-    def _search(self, evaluate: Evaluate) -> Plan | None:
-        candidates = self._with_held(
-            self._uniform(self.settings.candidates, self.settings.horizon), self.settings.constant
-        )
+    def _search(self, evaluate: Evaluate, count: int) -> Plan | None:
+        candidates = self._with_held(self._uniform(count, self.settings.horizon), self.settings.constant)
         poses, costs = evaluate(candidates)
         best = int(costs.argmin())
         return Plan(candidates[best], poses[best], float(costs[best])) if math.isfinite(costs[best]) else None

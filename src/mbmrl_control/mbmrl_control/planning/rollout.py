@@ -29,6 +29,8 @@ _ALIGNED: Final = 16
 _TRIALS: Final = 20
 _MARGIN: Final = 1.2
 """A block is begun where this multiple of what the last one took is left."""
+_FORGETTING: Final = 0.7
+"""Share that is kept of what the last block took, where none is begun: else one that was held up would end all plans."""
 
 
 def _in_columns(weights: list[Tensor], biases: list[Tensor], outputs: list[Tensor], inputs: Tensor) -> Tensor:
@@ -184,11 +186,8 @@ class RollOuts:
         """
         poses = actions.new_empty(len(actions), actions.shape[1] + 1, 3)
         costs = actions.new_full((len(actions),), math.inf)
-        layers, body, pose = (
-            [(w.to(self.device), b.to(self.device)) for w, b in layers],
-            *(tensor.to(self.device) for tensor in (body, pose)),
-        )
-        model = pack(layers, self.precision)
+        model = pack([(weight.to(self.device), bias.to(self.device)) for weight, bias in layers], self.precision)
+        body, pose = body.to(self.device), pose.to(self.device)
         ends = list(itertools.accumulate(self._blocks(len(actions))))
         spans = iter([slice(start, end) for start, end in zip([0, *ends], ends, strict=False)])
 
@@ -198,10 +197,12 @@ class RollOuts:
                 for span in spans:
                     start, size = time.monotonic(), span.stop - span.start
                     if start + _MARGIN * self._pace * size > deadline:
+                        self._pace *= _FORGETTING
                         break
                     poses[span] = roll_out(model, body, pose, actions[span].to(self.device))[0]
                     costs[span] = cost(poses[span])
-                    self._pace = (time.monotonic() - start) / size
+                    pace = (time.monotonic() - start) / size
+                    self._pace = min(pace, 2.0 * self._pace) if self._pace else pace
                     tried += size
             return tried
 
