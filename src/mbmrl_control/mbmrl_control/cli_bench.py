@@ -11,7 +11,7 @@ from mbmrl_control.cli_options import console, refuse
 
 app = typer.Typer()
 
-PARTS: Final = ("simulator", "adaptation", "outer_step")
+PARTS: Final = ("planning", "simulator", "adaptation", "outer_step")
 
 
 @app.command()
@@ -27,13 +27,32 @@ def bench(
     for part in parts:
         if part not in PARTS:
             refuse(f"unknown part {part!r}: allowed is {', '.join(PARTS)}, or all")
-    measures = {"simulator": _simulator, "adaptation": _adaptation, "outer_step": _outer_step}
+    measures = {"planning": _planning, "simulator": _simulator, "adaptation": _adaptation, "outer_step": _outer_step}
     told = {}
     for part in parts:
         with console.status(f"measuring: {part}"):
             told[part] = measures[part](threads)
     if as_json:
         print(json.dumps(told))
+
+
+def _planning(threads: int) -> dict[str, Any]:
+    from mbmrl_control.benchmarks import peers, planners, planning
+
+    peers.enable()
+    if absent := peers.missing(planners.PEERS):
+        console.print(absent, markup=False, highlight=False, soft_wrap=True)
+    told = dict(planning.measure(threads))
+    _show("one plan, candidates x horizon x units", told)
+    for case, figures in told.items():
+        parts = ", ".join(f"{name} {value:.2f}" for name, value in figures["parts_ms"].items())
+        console.print(
+            f"{case}: {figures['precision']}, {figures['gemm_fraction']:.0%} of the rate of the matrix products alone;"
+            f" on one thread, ms: {parts}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return told
 
 
 def _simulator(threads: int) -> dict[str, Any]:
@@ -88,7 +107,7 @@ def _show(title: str, told: dict[str, dict[str, Any]]) -> None:
         table.add_column(column, justify="right")
     for case, figures in told.items():
         others = [
-            f"{figures['peers_ms'][name]['p50']:.2f} ({1.0 / ratio:.1f}x)" for name, ratio in figures["ratio"].items()
+            f"{took['p50']:.2f} ({took['p50'] / figures['ms']['p50']:.1f}x)" for took in figures["peers_ms"].values()
         ]
         table.add_row(case, *(f"{figures['ms'][name]:.2f}" for name in ("p50", "p99")), *others)
     console.print(table)

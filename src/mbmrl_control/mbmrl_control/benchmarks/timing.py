@@ -19,11 +19,12 @@ Calls = Mapping[str, Callable[[], object]]
 OURS: Final = "mbmrl"
 
 
-def interleaved(calls: Calls, rounds: int, warm_up: int = 2) -> dict[str, Array]:
+def interleaved(calls: Calls, rounds: int, warm_up: int = 2, pause: float = 0.0) -> dict[str, Array]:
     """Times of each contender, s.
 
     They take turns, so that what else the machine does meets all of them; the order changes from round to
-    round, so that no one always follows the same one.
+    round, so that no one always follows the same one. A pause before each, s, lets threads of OpenMP that spin
+    after the one before come to rest.
     """
     names = list(calls)
     times: dict[str, list[float]] = {name: [] for name in names}
@@ -32,6 +33,7 @@ def interleaved(calls: Calls, rounds: int, warm_up: int = 2) -> dict[str, Array]
     try:
         for index in range(-warm_up, rounds):
             for name in names[index % len(names) :] + names[: index % len(names)]:
+                time.sleep(pause)
                 start = time.perf_counter()
                 calls[name]()
                 if index >= 0:
