@@ -34,7 +34,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def job(make_prior: MakePrior) -> Job:
     """The shortest run that tells anything."""
-    return Job(make_prior(), "mppi", "straight", "leg_loss", 3, 6.5, 4.0)
+    return Job(make_prior(), "mppi", "float32", "straight", "leg_loss", 3, 6.5, 4.0)
 
 
 @pytest.fixture
@@ -130,12 +130,15 @@ def test_run_that_was_made_is_not_made_again(job: Job, instead: list[Job], tmp_p
 def test_other_run_is_made_anew(job: Job, instead: list[Job], tmp_path: Path, make_prior: MakePrior) -> None:
     others = [
         replace(job, prior=make_prior(seed=1)),
-        *(replace(job, **{name: value}) for name, value in [("planner", "cem"), ("path", "left"), ("seed", 4)]),
+        *(
+            replace(job, **{name: value})
+            for name, value in [("planner", "cem"), ("precision", "bfloat16"), ("path", "left"), ("seed", 4)]
+        ),
         *(replace(job, **{name: value}) for name, value in [("scenario", "none"), ("duration", 7.0)]),
         replace(job, fault_time=4.2),
     ]
-    assert len({each.file_name for each in (job, *others)}) == 8
-    assert list(make_runs([job, *others], tmp_path, 1))[-1] == len(instead) == 8
+    assert len({each.file_name for each in (job, *others)}) == 9
+    assert list(make_runs([job, *others], tmp_path, 1))[-1] == len(instead) == 9
 
 
 def test_run_of_another_version_is_made_anew(
@@ -207,6 +210,12 @@ def test_planners_are_told_apart(mbmrl: Run, folder: Path, instead: list[Job]) -
     told = json.loads(output)
     assert set(told) == {"mb/mppi", "mb/cem", "mb/random_shooting", "paired"}
     assert set(told["paired"]) == {"mb/cem-mb/mppi", "mb/random_shooting-mb/mppi"}
+
+
+def test_precisions_are_told_apart(mbmrl: Run, folder: Path, instead: list[Job]) -> None:
+    code, output, _ = mbmrl("evaluate", "--learners", "mb", *SMALL, "--precision", "all", "--json")
+    assert code == 0
+    assert set(json.loads(output)["paired"]) == {"mb/bfloat16-mb/float32"}
 
 
 def test_stopped_evaluation_goes_on(

@@ -11,7 +11,7 @@ from torch import Tensor
 from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.dynamics.network import Layers, initial_layers, predict
 from mbmrl_control.dynamics.prior import Prior, PriorError
-from mbmrl_control.learners import make_learner
+from mbmrl_control.learners import LEARNERS, make_learner
 from mbmrl_control.learners.grbal import Grbal, adapted_prediction, dense, gradient_steps, meta_loss
 
 SIZES = (INPUT_SIZE, 14, 10, OUTPUT_SIZE)
@@ -259,7 +259,5 @@ def test_prior_without_fitting_step_sizes_is_refused(make_prior: Callable[..., P
 
 
 def test_unknown_learner_is_refused(make_prior: Callable[..., Prior]) -> None:
-    with pytest.raises(
-        PriorError, match="'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, mb_de, mb"
-    ):
+    with pytest.raises(PriorError, match=f"'maml': allowed is {', '.join(LEARNERS)}"):
         make_learner(make_prior("maml"))

@@ -16,8 +16,8 @@ FIGURES = {"cost_before": 0.5, "cost_after": 1.0, "cross_track_after_m": 0.25, "
 
 def row(contender: str, seed: int, scenario: str = "leg_loss", **figures: Any) -> Row:
     learner, _, planner = contender.partition("/")
-    names = {"contender": contender, "learner": learner, "planner": planner or "mppi", "path": "straight"}
-    return names | {"scenario": scenario, "seed": seed, "recovery_s": 1.0} | FIGURES | figures
+    names = {"contender": contender, "learner": learner, "planner": planner or "mppi", "precision": "float32"}
+    return names | {"path": "straight", "scenario": scenario, "seed": seed, "recovery_s": 1.0} | FIGURES | figures
 
 
 # Intervals

@@ -151,6 +151,9 @@ def evaluate(
     ] = "leg_loss",
     paths: Annotated[str, typer.Option(help="Paths with commas between; or all.")] = "figure_eight",
     planner: Annotated[str, typer.Option(help="mppi, cem, random_shooting, with commas between; or all.")] = "mppi",
+    precision: Annotated[
+        str, typer.Option(help="Of the planner's roll-outs: float32, bfloat16, with commas between; or all.")
+    ] = "float32",
     seeds: Annotated[int, typer.Option(help="Number of seeds.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="The first seed.", min=0, max=2**30)] = 0,
     duration: Annotated[float, typer.Option(help="Length of a run, s.", min=1.0, max=600.0)] = 30.0,
@@ -165,13 +168,14 @@ def evaluate(
     from mbmrl_control.evaluation.scenarios import SCENARIOS
     from mbmrl_control.evaluation.statistics import summarise
     from mbmrl_control.evaluation.tables import markdown
-    from mbmrl_control.planning import PLANNERS
+    from mbmrl_control.planning import PLANNERS, PRECISIONS
     from mbmrl_control.tasks.paths import PATH_NAMES
 
     try:
         wanted = Comparison(
             choose_learners(learners),
             choose("planner", planner, PLANNERS),
+            choose("precision", precision, [name for name in PRECISIONS if name != "auto"]),
             choose("path", paths, PATH_NAMES),
             choose("scenario", scenarios, SCENARIOS),
             range(seed, seed + seeds),

@@ -14,7 +14,7 @@ from mbmrl_control.dynamics.network import Layers, Normalizer
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.evaluation.record import Tick
 from mbmrl_control.learners.online import OnlineAdapter
-from mbmrl_control.planning import SamplingSettings, make_planner
+from mbmrl_control.planning import RollOuts, SamplingSettings, make_planner
 from mbmrl_control.planning.follower import PathFollower, PathTracker
 from mbmrl_control.planning.rollout import roll_out
 from mbmrl_control.tasks.cost import PathCost
@@ -59,6 +59,7 @@ def walk(
     sampling: SamplingSettings | None = None,
     cost: PathCost | None = None,
     planner: str = "mppi",
+    precision: str = "float32",
     open_loop: int = 0,
 ) -> Iterator[Tick]:
     """Walk along a path for ever, tick by tick.
@@ -74,12 +75,13 @@ def walk(
         sampling: Settings of the planner.
         cost: Cost that is planned for and reported.
         planner: Name of the planner.
+        precision: Of its roll-outs, see `RollOuts`.
         open_loop: Steps that the adapted model predicts ahead, to be compared with what comes; 0: none.
     """
     cost = cost or PathCost()
     adapter = OnlineAdapter(prior)
     tracker = PathTracker(make_path(path), cost)
-    search = make_planner(planner, sampling or SamplingSettings(), cost, 1.0 / world.rate, seed)
+    search = make_planner(planner, sampling or SamplingSettings(), cost, 1.0 / world.rate, seed, RollOuts(precision))
     follower = PathFollower(tracker, search, prior.normalizer)
     prediction = OpenLoop(prior.normalizer, open_loop)
     observation, pending, adapted = world.observe(), np.zeros(2), False

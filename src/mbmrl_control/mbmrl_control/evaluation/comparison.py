@@ -33,6 +33,7 @@ class Comparison:
     learners: dict[str, Prior]
     """Priors by the names under which they are told of."""
     planners: tuple[str, ...]
+    precisions: tuple[str, ...]
     paths: tuple[str, ...]
     scenarios: tuple[str, ...]
     seeds: range
@@ -50,11 +51,11 @@ class Comparison:
 
     def jobs(self) -> Iterable[tuple[str, str, Job]]:
         """Name of the contender, name of its learner, and the job, of each run."""
-        several = len(self.planners) > 1
-        names = product(self.learners.items(), self.planners, self.paths, self.scenarios, self.seeds)
-        for (name, prior), planner, path, scenario, seed in names:
-            contender = f"{name}/{planner}" if several else name
-            yield contender, name, Job(prior, planner, path, scenario, seed, self.duration, self.fault_time)
+        names = product(self.learners.items(), self.planners, self.precisions, self.paths, self.scenarios, self.seeds)
+        for (name, prior), planner, precision, path, scenario, seed in names:
+            several = ((self.planners, planner), (self.precisions, precision))
+            contender = "/".join([name, *(own for all_of, own in several if len(all_of) > 1)])
+            yield contender, name, Job(prior, planner, precision, path, scenario, seed, self.duration, self.fault_time)
 
 
 def choose(what: str, given: str, allowed: Sequence[str]) -> tuple[str, ...]:
@@ -109,10 +110,11 @@ def run_with_bar(comparison: Comparison, work: Path, workers: int, console: Cons
     rows = []
     for contender, learner, job in planned:
         told = read_run(job, work)
-        names = {"contender": contender, "learner": learner, "planner": job.planner, "path": job.path}
+        names = {name: getattr(job, name) for name in ("planner", "precision", "path", "scenario", "seed")}
         rows.append(
-            names
-            | {"scenario": job.scenario, "seed": job.seed, "faults": told["faults"]}
+            {"contender": contender, "learner": learner}
+            | names
+            | {"faults": told["faults"]}
             | told["figures"]
             | {"cost_trace": told["cost_trace"]}
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -32,10 +32,11 @@ TRACE_STEP: Final = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A run to be made: a prior, names of planner, path and scenario, seed, and times in s."""
+    """A run to be made: a prior, names of planner, precision, path and scenario, seed, and times in s."""
 
     prior: Prior
     planner: str
+    precision: str
     path: str
     scenario: str
     seed: int
@@ -47,7 +48,7 @@ class Job:
         """All that the run depends on."""
         return {
             "prior": self.prior.hash,
-            **{name: getattr(self, name) for name in ("planner", "path", "scenario", "seed", "duration", "fault_time")},
+            **{field.name: getattr(self, field.name) for field in fields(self) if field.name != "prior"},
             "sampling": asdict(SamplingSettings()),
             "cost": asdict(PathCost()),
             "versions": {name: version(name) for name in ("mbmrl_control", "mbmrl_sim", "numpy", "pybullet", "torch")},
@@ -74,7 +75,15 @@ def make_run(job: Job) -> dict[str, Any]:
     events = schedule(job.scenario, job.seed, job.fault_time, job.duration)
     record = Record(job.prior.settings.learner, job.path, job.seed, world.rate, None, job.fault_time)
     came: list[str] = []
-    ticks = walk(world, job.prior, job.path, job.seed, planner=job.planner, open_loop=OPEN_LOOP_STEPS)
+    ticks = walk(
+        world,
+        job.prior,
+        job.path,
+        job.seed,
+        planner=job.planner,
+        precision=job.precision,
+        open_loop=OPEN_LOOP_STEPS,
+    )
     for step, tick in enumerate(ticks):
         record.ticks.append(tick)
         if step >= round(job.duration * world.rate):

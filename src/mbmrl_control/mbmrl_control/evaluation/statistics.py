@@ -14,11 +14,12 @@ from mbmrl_sim.state import Array
 RESAMPLES: Final = 2000
 BASELINES: Final = ("mb_de", "mb")
 """Learners to which the others are compared, where they take part."""
-DEFAULT_PLANNER: Final = "mppi"
+DEFAULT_PLANNER: Final = ("mppi", "float32")
+"""And its precision."""
 POOLED: Final = ("cost_before", "cost_after", "cross_track_after_m", "model_error_after")
 
 Row = dict[str, Any]
-"""A run: contender, learner, planner, path, scenario, seed, figures (see `before_and_after`)."""
+"""A run: contender, learner, planner, precision, path, scenario, seed, figures (see `before_and_after`)."""
 Interval = list[float | None]
 
 
@@ -78,7 +79,7 @@ def differences(rows: Iterable[Row], first: str, second: str, what: str = "cost_
 
 def pairs(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """Which contenders to compare: each with the baselines of its planner, and with its learner's own MPPI."""
-    kinds = {row["contender"]: (row["learner"], row["planner"]) for row in rows}
+    kinds = {row["contender"]: (row["learner"], (row["planner"], row["precision"])) for row in rows}
     return [
         (first, second)
         for second, (base_learner, base_planner) in sorted(
