@@ -27,7 +27,8 @@ from mbmrl_control.hardware.codec import (
     Pong,
     Telemetry,
 )
-from mbmrl_control.hardware.velociroach_codec import SPEED_PER_COUNT, VelociroachCodec
+from mbmrl_control.hardware.velociroach_codec import VelociroachCodec
+from mbmrl_control.hardware.velociroach_profiles import SPEED_PER_COUNT
 
 GAINS = ((1800, 200, 100, 0, 0), (1800, 200, 100, 0, -1))
 CONFIGURE = Configure(10.0, GAINS, 56.5, 0.1)
@@ -309,7 +310,14 @@ def test_impossible_values_are_dropped() -> None:
     robot.feed(host.encode(Command(2, 0.0, 0.0)))
     jump = dataclasses.replace(TELEMETRY, time=1.1, phases=(2000.0, 0.0))
     assert host.feed(robot.encode(jump)) == []
-    assert host.counts.bad == 1
+    assert host.counts.stale == 1
+
+
+def test_wrong_time_that_was_taken_does_not_lock_out_what_follows() -> None:
+    host, robot = a_pair()
+    times = (1.0, 1.9, 1.1, 1.2)
+    got = [answered(host, robot, Command(n, 0.0, 0.0), time) for n, time in enumerate(times)]
+    assert [m.time for messages in got for m in messages if isinstance(m, Telemetry)] == pytest.approx(times)
 
 
 # Noise

@@ -17,6 +17,7 @@ import math
 import struct
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from mbmrl_control.hardware.codec import (
@@ -35,28 +36,24 @@ from mbmrl_control.hardware.codec import (
     Side,
     Telemetry,
 )
-from mbmrl_control.hardware.velociroach_profiles import PROFILES
+from mbmrl_control.hardware.velociroach_profiles import (
+    ACCELERATION_PER_COUNT,
+    BATTERY_PER_COUNT,
+    EMF_PER_COUNT,
+    GYRO_PER_COUNT,
+    PER_COUNT,
+    PROFILES,
+    SPEED_PER_COUNT,
+)
 from mbmrl_control.hardware.xbee import FRAMINGS, MAX_PACKET
 
-PER_COUNT: Final = 2 * math.pi / 65536
-"""rad of the leg cycle."""
-SPEED_PER_COUNT: Final = 1000 * PER_COUNT
-"""rad/s of one count per ms."""
-GYRO_PER_COUNT: Final = math.radians(1 / 16.384)
-"""rad/s."""
-ACCELERATION_PER_COUNT: Final = 9.80665 / 4096
-"""m/s^2."""
-EMF_PER_COUNT: Final = 3.3 / 1024 / (15 / 47)
-"""V."""
-BATTERY_PER_COUNT: Final = 3.7 / 2.7 * 3.3 / 1023
-"""V."""
 FULL_DUTY: Final = 4000
 MAX_DUTY: Final = 3800
 """What the firmware limits the duty to: beyond, there is no time to measure the back-EMF."""
 RUN_TIME: Final = 0.2
 """Length of the timed run that each command starts, s."""
-MAX_GAP: Final = 5_000_000
-"""Time between two frames of telemetry beyond which they are not the same run of the robot, us."""
+MAX_GAP: Final = 1_000_000
+"""Time between two frames of telemetry beyond which they do not belong together, us."""
 MAX_COUNTS_PER_MS: Final = 1200
 """Twice the highest leg speed: positions that ran faster are damaged."""
 ADC: Final = 1024
@@ -67,6 +64,15 @@ FIRST_GAINS: Final = ((0,) * 5, (0,) * 5)
 def signed(value: int) -> int:
     """A difference of 32-bit counters as a signed number."""
     return (value + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Telemetry as it came, and its time (us) and positions (counts) over the turns of their counters."""
+
+    values: dict[str, int]
+    time: int
+    positions: tuple[int, int]
 
 
 class VelociroachCodec(Codec):
@@ -138,8 +144,7 @@ class VelociroachCodec(Codec):
         self._commands: deque[tuple[int, tuple[float, float]]] = deque(2 * [(0, (0.0, 0.0))], maxlen=2)
         self._unanswered: deque[Acknowledge | None] = deque(maxlen=3)
         self._polled = 0
-        self._last: dict[str, int] = {}
-        self._time = 0
+        self._runs: deque[_Run] = deque(maxlen=2)
         self._positions = (0, 0)
 
     def encode(self, message: Message) -> bytes:
@@ -278,20 +283,26 @@ class VelociroachCodec(Codec):
 
     def _measured(self, now: dict[str, int]) -> list[Message] | None:
         """Telemetry, after the acknowledgement that it is; None where its values are impossible."""
-        last = self._last or now
-        elapsed = signed(now["time"] - last["time"])
-        steps = [signed(now[side] - last[side]) for side in ("left", "right")]
-        if self._last and not 0 < elapsed <= MAX_GAP:
-            self.counts.stale += 1
-            return None
-        fastest = MAX_COUNTS_PER_MS * (elapsed / 1000 + 5)
-        if any(abs(step) > fastest for step in steps) or not self._within_range(now):
+        if not self._within_range(now):
             self.counts.bad += 1
             return None
-        self._time += elapsed if self._last else now["time"]
-        start = self._positions if self._last else (now["left"], now["right"])
-        self._positions = (start[0] + steps[0], start[1] + steps[1])
-        self._last = now
+        if not self._runs:
+            self._runs.append(_Run(now, now["time"], (now["left"], now["right"])))
+            return self._answered(now, (0, 0), 0)
+        # The last frame may be a damaged one with a time to come, so the one before it counts too.
+        for dropped, run in enumerate(reversed(self._runs)):
+            elapsed = signed(now["time"] - run.values["time"])
+            steps = signed(now["left"] - run.values["left"]), signed(now["right"] - run.values["right"])
+            if 0 < elapsed <= MAX_GAP and max(map(abs, steps)) <= MAX_COUNTS_PER_MS * (elapsed / 1000 + 5):
+                positions = run.positions[0] + steps[0], run.positions[1] + steps[1]
+                if dropped:
+                    self._runs.pop()
+                self._runs.append(_Run(now, run.time + elapsed, positions))
+                return self._answered(now, steps, elapsed)
+        self.counts.stale += 1
+        return None
+
+    def _answered(self, now: dict[str, int], steps: tuple[int, int], elapsed: int) -> list[Message]:
         answer = self._unanswered.popleft() if self._unanswered else None
         return [*([answer] if answer else []), self._as_telemetry(now, steps, elapsed)]
 
@@ -305,21 +316,22 @@ class VelociroachCodec(Codec):
             and 0 <= now.get("battery", 0) < ADC
         )
 
-    def _as_telemetry(self, now: dict[str, int], steps: list[int], elapsed: int) -> Telemetry:
+    def _as_telemetry(self, now: dict[str, int], steps: tuple[int, int], elapsed: int) -> Telemetry:
         """Telemetry in SI units."""
 
         def scaled(scale: float, *names: str) -> tuple[Any, ...]:
             return tuple(now[name] * scale if name in now else math.nan for name in names)
 
+        run = self._runs[-1]
         self._sequence = max(self._sequence + 1, self._commands[-1][0])
         sequence, applied = self._commands[0]
         speeds = [step * PER_COUNT / (elapsed / 1e6) if elapsed else math.nan for step in steps]
         return Telemetry(
             sequence=self._sequence,
-            time=self._time / 1e6,
+            time=run.time / 1e6,
             command_sequence=sequence,
             applied=applied,
-            phases=(self._positions[0] * PER_COUNT, self._positions[1] * PER_COUNT),
+            phases=(run.positions[0] * PER_COUNT, run.positions[1] * PER_COUNT),
             speeds=(speeds[0], speeds[1]),
             gyro=scaled(GYRO_PER_COUNT, "gyro_x", "gyro_y", "gyro_z"),
             acceleration=scaled(ACCELERATION_PER_COUNT, "accel_x", "accel_y", "accel_z"),

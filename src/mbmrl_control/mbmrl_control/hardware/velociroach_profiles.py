@@ -1,14 +1,28 @@
-"""Command tables of firmwares of the VelociRoACH family, which give the same numbers other meanings.
+"""Command tables of firmwares of the VelociRoACH family, which give the same numbers other meanings, and scales.
 
 Read in biomimetics/roach, ronf-ucb/imageproc_ros and the firmware of the millirobot's recorded data.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+
+PER_COUNT: Final = 2 * math.pi / 65536
+"""rad of the leg cycle."""
+SPEED_PER_COUNT: Final = 1000 * PER_COUNT
+"""rad/s of one count per ms."""
+GYRO_PER_COUNT: Final = math.radians(1 / 16.384)
+"""rad/s."""
+ACCELERATION_PER_COUNT: Final = 9.80665 / 4096
+"""m/s^2."""
+EMF_PER_COUNT: Final = 3.3 / 1024 / (15 / 47)
+"""V."""
+BATTERY_PER_COUNT: Final = 3.7 / 2.7 * 3.3 / 1023
+"""V."""
 
 MILLIROBOT_FIELDS: Final = (
     *("index", "time", "left", "right", "commanded_left", "commanded_right", "duty_left", "duty_right"),
