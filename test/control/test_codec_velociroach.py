@@ -61,8 +61,7 @@ def a_pair(**options: Any) -> tuple[VelociroachCodec, VelociroachCodec]:
     """Both sides after a hand-shake, with gains set."""
     host, robot = codec("host", **options), codec("robot", **options)
     heard = robot.feed(host.encode(HELLO))
-    assert [type(m) for m in heard if not isinstance(m, Command | Enable)] == [Hello]
-    hello = next(m for m in heard if isinstance(m, Hello))
+    (hello,) = (m for m in heard if isinstance(m, Hello))
     answer = robot.encode(Capabilities(1, hello.session, "VR 1.2", 2, 6, 10.0, 0.0, 56.5))
     (capabilities,) = host.feed(answer)
     assert isinstance(capabilities, Capabilities)
@@ -201,6 +200,7 @@ def test_each_command_starts_a_timed_run_anew() -> None:
     first, command = robot.feed(host.encode(Command(1, 9.0, 9.0)))
     assert isinstance(first, Configure) and isinstance(command, Command)
     assert (first.dead_man, first.gains) == (0.2, GAINS)
+    assert robot.encode(Acknowledge("Configure", True)) == b""  # only gains are echoed
     sent = host.encode(Command(2, 9.0, 9.0))
     assert sent.count(bytes.fromhex("0091c800")) == 1
     assert [type(m) for m in robot.feed(sent)] == [Command]  # said once
@@ -225,14 +225,18 @@ def test_mode_pwm_sends_duty_and_starts_no_speed_controller() -> None:
     assert [type(m) for m in robot.feed(host.encode(Enable(True)))] == [Command]
     sent = host.encode(Command(1, 40.0, 100.0))
     assert struct.pack("<2h", 2000, 3800) in sent and b"\x95" in sent
-    assert robot.feed(sent) == [Command(2, 40.0, 76.0)]
+    assert robot.feed(sent) == [Enable(True), Command(2, 40.0, 76.0)]
+    assert robot.feed(host.encode(Command(2, 40.0, 40.0))) == [Command(3, 40.0, 40.0)]
+    assert robot.feed(host.encode(Enable(False))) == [Enable(False), Command(4, 0.0, 0.0)]
 
 
 def test_profile_turner_polls_and_its_thrust_expires() -> None:
-    host, robot = a_pair(profile="turner", mode="pwm")
-    robot.feed(host.encode(Enable(True)))
+    host, robot = a_pair(profile="turner")
+    settings, stopped = robot.feed(host.encode(Enable(True)))
+    assert isinstance(settings, Configure) and (settings.dead_man, stopped) == (0.2, Command(1, 0.0, 0.0))
     sent = host.encode(Command(1, 40.0, 40.0))
     assert bytes.fromhex("0080" + "d007d007c800") in sent and bytes.fromhex("0083" + "0000") in sent
+    assert robot.feed(sent) == [Enable(True), Command(2, 40.0, 40.0)]
     (message,) = answered(host, robot, Command(2, 40.0, 40.0), 1.0)[-1:]
     assert isinstance(message, Telemetry)
     assert message.gyro == pytest.approx(TELEMETRY.gyro, abs=5e-3)
@@ -261,7 +265,7 @@ def test_clock_and_positions_run_over_the_turn_of_their_counters() -> None:
         ({"profile": "x"}, r"^unknown profile 'x': allowed is millirobot, turner$"),
         ({"framing": "x"}, r"^unknown framing 'x': allowed is xbee, wired$"),
         ({"mode": "x"}, r"^unknown mode 'x': allowed is velocity, pwm$"),
-        ({"profile": "turner"}, r"^the firmware 'turner' has no mode 'velocity'$"),
+        ({"profile": "turner", "mode": "velocity"}, r"^the firmware 'turner' has no mode 'velocity'$"),
     ],
 )
 def test_wrong_option_is_refused_with_a_sentence(options: dict[str, str], reason: str) -> None:

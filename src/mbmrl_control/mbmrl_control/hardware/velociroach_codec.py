@@ -36,15 +36,7 @@ from mbmrl_control.hardware.codec import (
     Side,
     Telemetry,
 )
-from mbmrl_control.hardware.velociroach_profiles import (
-    ACCELERATION_PER_COUNT,
-    BATTERY_PER_COUNT,
-    EMF_PER_COUNT,
-    GYRO_PER_COUNT,
-    PER_COUNT,
-    PROFILES,
-    SPEED_PER_COUNT,
-)
+from mbmrl_control.hardware.velociroach_profiles import PER_COUNT, PROFILES, SENSORS, SPEED_PER_COUNT
 from mbmrl_control.hardware.xbee import FRAMINGS, MAX_PACKET
 
 FULL_DUTY: Final = 4000
@@ -88,7 +80,7 @@ class VelociroachCodec(Codec):
         profile: str = "millirobot",
         framing: str = "xbee",
         address: int = 0x2052,
-        mode: str = "velocity",
+        mode: str = "",
         timed_run: bool = True,
         full_speed: float = 80.0,
         max_speed: float = 18 * math.pi,
@@ -100,7 +92,7 @@ class VelociroachCodec(Codec):
             profile: Which firmware, a name of `PROFILES`.
             framing: ``xbee`` or ``wired``.
             address: The robot's address on the radio; 0xFFFF: any robot.
-            mode: ``velocity``, or ``pwm`` without a speed controller.
+            mode: ``velocity``, or ``pwm`` without a speed controller; empty: the first that the firmware knows.
             timed_run: Whether each command starts a timed run, where there is one.
             full_speed: Leg speed that full duty stands for in the mode pwm, rad/s.
             max_speed: Highest leg speed to report, rad/s.
@@ -111,11 +103,11 @@ class VelociroachCodec(Codec):
         for what, name, known in (("profile", profile, PROFILES), ("framing", framing, FRAMINGS)):
             if name not in known:
                 raise ValueError(f"unknown {what} {name!r}: allowed is {', '.join(known)}")
-        if mode not in ("velocity", "pwm"):
+        if mode not in ("", "velocity", "pwm"):
             raise ValueError(f"unknown mode {mode!r}: allowed is velocity, pwm")
         super().__init__(side)
         self.profile = PROFILES[profile]
-        self.mode = mode
+        self.mode = mode = mode or ("velocity" if self.profile.velocity else "pwm")
         self.max_speed = max_speed
         self._drive = self.profile.velocity if mode == "velocity" else self.profile.pwm
         if not self._drive:
@@ -143,7 +135,7 @@ class VelociroachCodec(Codec):
         self._sequence = self._command_sequence = 0
         self._commands: deque[tuple[int, tuple[float, float]]] = deque(2 * [(0, (0.0, 0.0))], maxlen=2)
         self._unanswered: deque[Acknowledge | None] = deque(maxlen=3)
-        self._polled = 0
+        self._polled = self._echoes = 0
         self._runs: deque[_Run] = deque(maxlen=2)
         self._positions = (0, 0)
 
@@ -319,9 +311,11 @@ class VelociroachCodec(Codec):
     def _as_telemetry(self, now: dict[str, int], steps: tuple[int, int], elapsed: int) -> Telemetry:
         """Telemetry in SI units."""
 
-        def scaled(scale: float, *names: str) -> tuple[Any, ...]:
-            return tuple(now[name] * scale if name in now else math.nan for name in names)
-
+        sensors: dict[str, Any] = {
+            name: tuple(now[field] * scale if field in now else math.nan for field in fields)
+            for name, scale, fields in SENSORS
+        }
+        sensors["battery"] = sensors["battery"][0]
         run = self._runs[-1]
         self._sequence = max(self._sequence + 1, self._commands[-1][0])
         sequence, applied = self._commands[0]
@@ -333,14 +327,11 @@ class VelociroachCodec(Codec):
             applied=applied,
             phases=(run.positions[0] * PER_COUNT, run.positions[1] * PER_COUNT),
             speeds=(speeds[0], speeds[1]),
-            gyro=scaled(GYRO_PER_COUNT, "gyro_x", "gyro_y", "gyro_z"),
-            acceleration=scaled(ACCELERATION_PER_COUNT, "accel_x", "accel_y", "accel_z"),
-            back_emf=scaled(EMF_PER_COUNT, "emf_left", "emf_right"),
-            battery=now["battery"] * BATTERY_PER_COUNT if "battery" in now else math.nan,
             current=(math.nan, math.nan),
             temperature=(math.nan, math.nan),
             enabled=self._enabled,
             emergency_stop=self._stopped,
+            **sensors,
         )
 
     # The robot's side
@@ -350,11 +341,12 @@ class VelociroachCodec(Codec):
         p = self.profile
         if kind == p.version:
             self._session += 1
-            self._command_sequence = 0
+            self._command_sequence, self._enabled, self._run_time = 0, False, 0.0
             return [Hello(self.version, self._session)]
         if kind == p.gains:
             gains = struct.unpack("<10h", data)
             self._gains = (gains[:5], gains[5:])
+            self._echoes += 1
             return [self._settings()]
         if kind == p.poll:
             self._polled += 1
@@ -362,24 +354,35 @@ class VelociroachCodec(Codec):
         if kind == p.positions:
             return [Ping(0)]
         if kind in (p.start, p.stop):
-            return [Enable(kind == p.start)]
+            self._enabled = kind == p.start
+            return [Enable(self._enabled)]
         if kind == p.timed_run:
-            changed = self._run_time != (run_time := int.from_bytes(data, "little") / 1000)
-            self._run_time = run_time
-            return [self._settings()] if changed else []
-        if kind != self._drive:
-            return []
-        self._polled += not p.poll
-        left, right, *_ = struct.unpack(f"<{len(data) // 2}h", data)
+            return self._run_for(data)
+        return self._driven(data) if kind == self._drive else []
+
+    def _driven(self, data: bytes) -> list[Message]:
+        """The command that a packet is; duty needs no start, so the first one that moves is also an `Enable`."""
+        self._polled += not self.profile.poll
+        left, right = struct.unpack_from("<2h", data)
+        before = self._run_for(data[4:]) if data[4:] else []
+        if self.mode == "pwm" and not self._enabled and (left or right):
+            self._enabled = True
+            before.append(Enable(True))
         self._command_sequence += 1
-        return [Command(self._command_sequence, left / self._per_speed, right / self._per_speed)]
+        return [*before, Command(self._command_sequence, left / self._per_speed, right / self._per_speed)]
+
+    def _run_for(self, data: bytes) -> list[Message]:
+        """Settings, where the time after which the motors stop is another than before."""
+        before, self._run_time = self._run_time, int.from_bytes(data, "little") / 1000
+        return [self._settings()] if self._run_time != before else []
 
     def _settings(self) -> Configure:
         return Configure(self._rate, self._gains, self.max_speed, self._run_time)
 
     def _acknowledge(self, message: Acknowledge) -> list[bytes]:
-        if message.request != "Configure":
+        if message.request != "Configure" or not self._echoes:
             return []
+        self._echoes -= 1
         return self._some(self.profile.gains, struct.pack("<10h", *self._gains[0], *self._gains[1]))
 
     def _telemetry(self, message: Telemetry) -> list[bytes]:
@@ -390,17 +393,12 @@ class VelociroachCodec(Codec):
         if not self._polled:
             return []
         self._polled -= 1
-        names = (
-            *(("gyro_x", "gyro_y", "gyro_z"), m.gyro, GYRO_PER_COUNT),
-            *(("accel_x", "accel_y", "accel_z"), m.acceleration, ACCELERATION_PER_COUNT),
-            *(("emf_left", "emf_right"), m.back_emf, EMF_PER_COUNT),
-            *(("battery",), (m.battery,), BATTERY_PER_COUNT),
-        )
         values = dict.fromkeys(self.profile.fields, 0)
-        for keys, measured, scale in zip(names[::3], names[1::3], names[2::3], strict=True):
-            for key, value in zip(keys, measured, strict=True):
-                if key in values and math.isfinite(value):
-                    values[key] = min(max(round(value / scale), -32768), 32767)
+        for name, scale, fields in SENSORS:
+            measured = getattr(m, name)
+            for field, value in zip(fields, measured if isinstance(measured, tuple) else (measured,), strict=True):
+                if field in values and math.isfinite(value):
+                    values[field] = min(max(round(value / scale), -32768), 32767)
         values |= {"index": m.sequence % 2**32, "time": round(m.time * 1e6) % 2**32}
         values |= {"left": self._positions[0], "right": self._positions[1]}
         return self._some(self.profile.telemetry, self.profile.packet.pack(*values.values()))

@@ -15,14 +15,13 @@ PER_COUNT: Final = 2 * math.pi / 65536
 """rad of the leg cycle."""
 SPEED_PER_COUNT: Final = 1000 * PER_COUNT
 """rad/s of one count per ms."""
-GYRO_PER_COUNT: Final = math.radians(1 / 16.384)
-"""rad/s."""
-ACCELERATION_PER_COUNT: Final = 9.80665 / 4096
-"""m/s^2."""
-EMF_PER_COUNT: Final = 3.3 / 1024 / (15 / 47)
-"""V."""
-BATTERY_PER_COUNT: Final = 3.7 / 2.7 * 3.3 / 1023
-"""V."""
+SENSORS: Final = (
+    ("gyro", math.radians(1 / 16.384), ("gyro_x", "gyro_y", "gyro_z")),
+    ("acceleration", 9.80665 / 4096, ("accel_x", "accel_y", "accel_z")),
+    ("back_emf", 3.3 / 1024 / (15 / 47), ("emf_left", "emf_right")),
+    ("battery", 3.7 / 2.7 * 3.3 / 1023, ("battery",)),
+)
+"""Attributes of `Telemetry`, what a count of them is in its unit, and the names of their fields."""
 
 MILLIROBOT_FIELDS: Final = (
     *("index", "time", "left", "right", "commanded_left", "commanded_right", "duty_left", "duty_right"),
