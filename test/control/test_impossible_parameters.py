@@ -66,6 +66,9 @@ MODEL = [
     ("checkpoint:={files}/unknown.safetensors", "the prior is for the learner 'maml': allowed is grbal, rebal"),
     ("colour:=red", "unknown parameter 'colour': allowed is learner, checkpoint, threads"),
     ("threads:=0", "parameter 'threads' is 0: input should be greater than or equal to 1"),
+    ("cpus:=0,one", "cpus is '0,one': wanted are numbers with commas between, such as 0,1"),
+    ("cpus:='7000'", "there is no processor 7000 for this process: cpus is '7000'"),
+    ("realtime_priority:=100", "parameter 'realtime_priority' is 100: input should be less than or equal to 99"),
 ]
 PLANNER = [
     ("path:=spiral", "unknown path 'spiral': allowed is straight, left, right, zigzag, figure_eight"),
@@ -79,6 +82,8 @@ PLANNER = [
     ("candidates:=1", "parameter 'candidates' is 1: input should be greater than or equal to 2"),
     ("horizon:=1.5", "parameter 'horizon' is 1.5: input should be a valid integer"),
     ("speed:=7.0", "parameter 'speed' is 7.0: input should be less than or equal to 1"),
+    ("device:=abacus", "the device 'abacus' is not there: Expected one of cpu, cuda"),
+    ("plan_share:=1.5", "parameter 'plan_share' is 1.5: input should be less than or equal to 1"),
     ("seed:=-1", "parameter 'seed' is -1: input should be greater than or equal to 0"),
 ]
 CASES = [*((AdaptationNode, *case) for case in MODEL), *((MpcNode, *case) for case in MODEL + PLANNER)]

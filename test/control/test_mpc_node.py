@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Path as PathMessage
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
@@ -156,6 +157,35 @@ def test_robot_is_stopped_when_states_end_and_at_the_end(start_planner: StartNod
     assert_ends_in_order(planner, signal.SIGTERM)
     peer.spin_until(lambda: speeds(robot.commands[-1]) == (0.0, 0.0))
     assert robot.commands[-1].state_sequence == 0
+
+
+def test_status_and_diagnostics_tell_how_ticks_are_kept(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 10)
+    planner = start_planner()
+    robot.start()
+    peer.spin_until(lambda: len(ticks(robot, PlannerStatus.PLANNED)) > 3 and len(diagnostics) > 1, planner)
+    status, _ = ticks(robot, PlannerStatus.PLANNED)[-1]
+    assert (status.candidates, status.candidate_budget) == (40, 40)
+    assert 0 <= status.start_delay < status.lateness
+    assert status.planning_time < status.state_to_command
+    (part,) = diagnostics[-1].status
+    values = {value.key: value.value for value in part.values}
+    assert part.name == "mpc_node: ticks"
+    assert int(values["ticks"]) > int(values["missed"])
+    assert int(values["candidates, fewest"]) in (0, 40)
+
+
+def test_machine_that_is_too_slow_tries_fewer_candidates(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    """No machine tries as many in a tick; the robot walks nevertheless."""
+    planner = start_planner(candidates=30_000, horizon=60, fewest=20)
+    robot.start()
+    peer.spin_until(lambda: len(ticks(robot, PlannerStatus.PLANNED)) > 20, planner)
+    planned = [status for status, _ in ticks(robot, PlannerStatus.PLANNED)]
+    assert all(0 < status.candidates < 30_000 for status in planned)
+    assert all(20 <= status.candidate_budget < 30_000 for status in planned)
+    for status, command in ticks(robot, PlannerStatus.LAST_PLAN):
+        assert status.candidates == 0
+        assert all(MIN_LEG_SPEED - 1e-3 <= speed <= MAX_LEG_SPEED + 1e-3 for speed in speeds(command))
 
 
 def test_stop_is_latched_until_released(start_planner: StartNode, peer: Peer, robot: Robot) -> None:

@@ -13,7 +13,7 @@ from std_srvs.srv import SetBool
 
 from mbmrl_control import conversions
 from mbmrl_control.learners.online import OnlineAdapter
-from mbmrl_control.process import prepare
+from mbmrl_control.process import collect, take_over_garbage
 from mbmrl_control.settings import AdaptationSettings
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, RobotState
 from mbmrl_sim import qos
@@ -39,6 +39,7 @@ class AdaptationNode(Node):
         super().__init__("adaptation_node", automatically_declare_parameters_from_overrides=True)
         settings = declare(self, AdaptationSettings)
         prior = settings.load_prior()
+        settings.prepare(settings.threads)
         self._hash = prior.hash
         self._learner = prior.settings.learner
         self._adapter = OnlineAdapter(prior)
@@ -47,7 +48,7 @@ class AdaptationNode(Node):
         self._status = self.create_publisher(AdaptationStatus, "adaptation_status", qos.STATE)
         self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
         self.create_service(SetBool, "freeze", self._freeze)
-        prepare(settings.threads)
+        take_over_garbage()
         self._interval = 1.0 / prior.settings.rate
         self.worker = Worker(self._adapt, "adaptation")
         self.get_logger().info(f"adapting by {self._learner}, prior {self._hash[:12]}")
@@ -84,6 +85,7 @@ class AdaptationNode(Node):
                     adaptation, observation.time, self._adapter.capacity, duration, self._adapter.frozen
                 )
             )
+            collect(adaptation.sequence)
 
     def _freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._adapter.frozen = request.data

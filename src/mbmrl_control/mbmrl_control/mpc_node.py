@@ -9,7 +9,9 @@ from collections import deque
 from typing import Final
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Path as PathMessage
+from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from std_srvs.srv import SetBool
@@ -19,9 +21,10 @@ from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.learners import make_learner
 from mbmrl_control.planning import Plan, make_planner
 from mbmrl_control.planning.follower import PathFollower, PathTracker
-from mbmrl_control.process import prepare
+from mbmrl_control.process import collect, take_over_garbage
 from mbmrl_control.settings import PlannerSettings
 from mbmrl_control.tasks.paths import make_path
+from mbmrl_control.ticks import TickRecord
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
 from mbmrl_sim import qos
 from mbmrl_sim.conversions import from_robot_state, to_header, to_motor_command, to_seconds
@@ -49,6 +52,7 @@ class MpcNode(Node):
         on_change(self, self._settings, self._set)
         prior = self._settings.load_prior()
         prior.check_rate(self._settings.rate)
+        self._settings.prepare(1)
         self._hash = prior.hash
         self._learner = make_learner(prior)
         self._layers: tuple[int, Layers] = (0, prior.layers)
@@ -62,19 +66,23 @@ class MpcNode(Node):
         self._newest_state: tuple[RobotState, float] | None = None
         self._newest_model: AdaptedModel | None = None
         self._planned_episode: int | None = None
+        self._planned_arrival = 0.0
         self._sent: deque[tuple[int, Array]] = deque(maxlen=8)
         self._stopped = False
         self._stop = threading.Event()
         self._command = self.create_publisher(MotorCommand, "motor_command", qos.LATEST)
         self._status = self.create_publisher(PlannerStatus, "planner_status", qos.STATE)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self._reference = self.create_publisher(PathMessage, "reference_path", qos.LATCHED)
         self._planned = self.create_publisher(PathMessage, "planned_path", qos.SENSOR)
         self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
         self.create_subscription(AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
         self.create_service(SetBool, "stop", self._latch_stop)
         self._follower.warm_up(prior.layers)
-        prepare(1)
+        take_over_garbage()
         self._ticker = Ticker(period)
+        self._record = TickRecord(period)
+        self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.worker = Worker(self._control, "planning")
         how = f"{roll_outs.threads} threads, {str(roll_outs.precision).removeprefix('torch.')}"
         self.get_logger().info(f"planning at {self._settings.rate:g} Hz, {how}, prior {self._hash[:12]}")
@@ -114,9 +122,21 @@ class MpcNode(Node):
             status.command_sequence = self._send(action, status.state_sequence)
             now = time.monotonic()
             status.planning_time = now - start
+            status.start_delay = start - self._ticker.current
             status.lateness = now - self._ticker.current
             status.ticks = self._ticker.ticks
+            status.candidate_budget = self._planner.budget.count
+            if status.state_sequence:
+                status.state_to_command = now - self._planned_arrival
+            self._record.observe(status.start_delay, status.lateness, status.planning_time, status.candidates)
+            status.late_ticks = self._record.late
             self._status.publish(status)
+            collect(self._ticker.ticks)
+
+    def _diagnose(self) -> None:
+        part = self._record.tell(self._ticker.ticks, self._ticker.missed)
+        now = to_seconds(self.get_clock().now().to_msg())
+        self._diagnostics.publish(conversions.to_diagnostics([part], self.get_name(), "", now))
 
     def _act(self, status: PlannerStatus) -> Array:
         """The action of this tick; zero wherever there is no finite plan from a fresh state."""
@@ -124,7 +144,7 @@ class MpcNode(Node):
         if newest is None or time.monotonic() - newest[1] > self._settings.state_timeout:
             status.outcome = PlannerStatus.NO_STATE
             return np.zeros(2)
-        message, _ = newest
+        message, self._planned_arrival = newest
         observation = from_robot_state(message)
         status.header, status.state_sequence = message.header, message.sequence
         if not np.isfinite(observation.state).all():
@@ -137,10 +157,14 @@ class MpcNode(Node):
             status.outcome = PlannerStatus.STOPPED
             return np.zeros(2)
         status.model_sequence, layers = self._adapted_layers()
-        plan = self._follower.plan(layers, observation, self._pending(message))
+        deadline = self._ticker.current + self._settings.plan_share * self._ticker.period
+        plan = self._follower.plan(layers, observation, self._pending(message), deadline)
         if plan is None:
             status.outcome = PlannerStatus.NO_FINITE_PLAN
             return np.zeros(2)
+        status.candidates = plan.tried
+        if plan.tried == 0:
+            status.outcome = PlannerStatus.LAST_PLAN
         self._show(plan, message)
         return plan.actions[0].numpy().astype(np.float64)
 

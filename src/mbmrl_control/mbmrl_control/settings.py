@@ -12,6 +12,7 @@ from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.graph import DEFAULT_LEARNER
 from mbmrl_control.learners import LEARNERS, make_learner
 from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings
+from mbmrl_control.process import prepare
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_sim.settings import NodeSettings, runtime_field
 
@@ -37,6 +38,15 @@ class ModelSettings(NodeSettings):
         "", description="File of the prior, *.safetensors; empty: the one that is shipped for the learner"
     )
     threads: int = Field(1, ge=1, le=64, description="Threads of torch")
+    cpus: str = Field("", description="Processors that the node runs on, numbers with commas between; empty: any")
+    realtime_priority: int = Field(
+        0, ge=0, le=99, description="Priority of SCHED_FIFO, where the system allows one; 0: none"
+    )
+    lock_memory: bool = Field(False, description="Whether memory is kept from being swapped out")
+
+    def prepare(self, threads: int) -> None:
+        """Set up the process, see `prepare`; torch takes a number of threads."""
+        prepare(threads, self.cpus, self.realtime_priority, self.lock_memory)
 
     def load_prior(self) -> Prior:
         """The prior that is meant.
@@ -70,6 +80,10 @@ class PlannerSettings(ModelSettings):
     planner: str = Field("mppi", description=f"Planner: {', '.join(PLANNERS)}")
     threads: int = Field(2, ge=1, le=64, description="Threads of the roll-outs")
     precision: str = Field("auto", description=f"Precision of the hidden layers in roll-outs: {', '.join(PRECISIONS)}")
+    device: str = Field("cpu", description="Torch's device for the roll-outs: cpu, or cuda")
+    plan_share: float = Field(
+        0.75, ge=0.1, le=1.0, description="Time from a tick to the deadline of its plan, share of the period"
+    )
     state_timeout: float = Field(0.1, ge=0.01, le=1.0, description="Age from which a state is too old to plan from, s")
     state_lead: float = Field(
         0.1,
@@ -77,7 +91,15 @@ class PlannerSettings(ModelSettings):
         le=0.9,
         description="Time from a state's arrival to the tick that plans from it, share of the period",
     )
-    candidates: int = Field(SamplingSettings.candidates, ge=2, le=100_000, description="Action sequences per plan")
+    candidates: int = Field(
+        SamplingSettings.candidates, ge=2, le=100_000, description="Action sequences per plan, at most"
+    )
+    fewest: int = Field(
+        SamplingSettings.fewest,
+        ge=2,
+        le=100_000,
+        description="Action sequences per plan, where the time lets it, at least",
+    )
     horizon: int = Field(SamplingSettings.horizon, ge=1, le=200, description="Steps of an action sequence")
     deviation: float = Field(
         SamplingSettings.deviation, ge=0.0, le=60.0, description="Deviation of the noise on leg speeds, rad/s"
@@ -110,9 +132,9 @@ class PlannerSettings(ModelSettings):
         """What rolls out, with threads of its own.
 
         Raises:
-            ValueError: If there is no such precision.
+            ValueError: If there is no such precision or device.
         """
-        return RollOuts(self.precision, self.threads)
+        return RollOuts(self.precision, self.threads, self.device)
 
     @property
     def sampling(self) -> SamplingSettings:
