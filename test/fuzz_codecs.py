@@ -101,7 +101,9 @@ class Line:
 
     def _telemetry(self) -> bytes:
         if self.polled:
-            self.robot.feed(self.host.encode(Command(self.count, 0.0, 0.0)))
+            for codec in (self.receiver, self.twin, self.host):
+                question = codec.encode(Command(self.count, 0.0, 0.0))
+            self.robot.feed(question)
         v = [self.rng.uniform(-3, 3) for _ in range(10)]
         return self.robot.encode(
             Telemetry(

@@ -109,6 +109,7 @@ def test_wired_frame_counts_itself_and_sums_from_255() -> None:
 
 def test_telemetry_is_scaled_as_in_the_firmware() -> None:
     host, _ = a_pair()
+    host.encode(Command(1, 0.0, 0.0))
     counts = (9, 2_000_000, 65536, -32768, 0, 0, 100, -100, 16384, 0, -16384, 4096, 0, -4096, 100, -100, 800)
     body = b"\x81\x20\x52\x28\0" + b"\0\x20" + struct.pack("<LL4l11h", *counts)
     (message,) = host.feed(b"\x7e" + struct.pack(">H", len(body)) + body + bytes([0xFF - sum(body) % 256]))
@@ -158,6 +159,7 @@ def test_what_is_said_to_be_applied_is_what_was_sent() -> None:
     assert isinstance(command, Command)
     (message,) = answered(host, robot, Command(2, 0.0, 0.0), 1.1)
     assert isinstance(message, Telemetry)
+    assert message.sequence == 2
     assert message.applied == (command.left, command.right)
 
 
@@ -165,22 +167,22 @@ def test_stop_is_acknowledged_by_the_telemetry_that_answers_it() -> None:
     host, robot = a_pair()
     robot.feed(host.encode(Command(1, 0.0, 0.0)))
     robot.feed(host.encode(EmergencyStop()))
-    (earlier,) = host.feed(robot.encode(TELEMETRY))
-    assert isinstance(earlier, Telemetry)
-    acknowledge, message = host.feed(robot.encode(dataclasses.replace(TELEMETRY, time=12.6)))
-    assert acknowledge == Acknowledge("EmergencyStop", True)
+    assert host.feed(robot.encode(TELEMETRY)) == []
+    stopped = [Acknowledge("EmergencyStop", True)]
+    assert host.feed(robot.encode(dataclasses.replace(TELEMETRY, time=12.6))) == stopped
+    (message,) = answered(host, robot, Command(2, 0.0, 0.0), 12.7)
     assert isinstance(message, Telemetry) and message.emergency_stop and not message.enabled
 
 
 def test_stop_is_latched_until_a_new_session() -> None:
     host, robot = a_pair()
     answered(host, robot, EmergencyStop(), 1.0)
-    refusal, _ = answered(host, robot, Enable(True), 1.1)
+    (refusal,) = answered(host, robot, Enable(True), 1.1)
     assert refusal == Acknowledge("Enable", False, "the emergency stop is latched until a new session")
     assert robot.feed(host.encode(Command(1, 9.0, 9.0))) == [Command(3, 0.0, 0.0)]
     robot.feed(host.encode(HELLO))
     host.feed(robot.encode(dataclasses.replace(TELEMETRY, time=1.2)))
-    accepted, _ = answered(host, robot, Enable(True), 1.3)
+    (accepted,) = answered(host, robot, Enable(True), 1.3)
     assert accepted == Acknowledge("Enable", True)
 
 
@@ -249,8 +251,8 @@ def test_clock_and_positions_run_over_the_turn_of_their_counters() -> None:
     start = dataclasses.replace(TELEMETRY, time=turn - 0.05, phases=(32767.9 * 2 * math.pi, 0.0))
     later = dataclasses.replace(TELEMETRY, time=turn + 0.05, phases=(32768.1 * 2 * math.pi, 0.0))
     got = []
-    for telemetry in (start, later):
-        robot.feed(host.encode(Command(1, 0.0, 0.0)))
+    for number, telemetry in enumerate((start, later), 1):
+        robot.feed(host.encode(Command(number, 0.0, 0.0)))
         got += host.feed(robot.encode(telemetry))
     assert [m.time for m in got if isinstance(m, Telemetry)] == pytest.approx([start.time, later.time])
     assert [m.phases[0] for m in got if isinstance(m, Telemetry)] == pytest.approx([start.phases[0], later.phases[0]])
@@ -320,7 +322,7 @@ def test_impossible_values_are_dropped() -> None:
 def test_wrong_time_that_was_taken_does_not_lock_out_what_follows() -> None:
     host, robot = a_pair()
     times = (1.0, 1.9, 1.1, 1.2)
-    got = [answered(host, robot, Command(n, 0.0, 0.0), time) for n, time in enumerate(times)]
+    got = [answered(host, robot, Command(n, 0.0, 0.0), time) for n, time in enumerate(times, 1)]
     assert [m.time for messages in got for m in messages if isinstance(m, Telemetry)] == pytest.approx(times)
 
 
@@ -344,12 +346,11 @@ def test_damaged_byte_costs_no_more_than_its_frame(framing: str) -> None:
     rng = Random(2)
     for _ in range(300):
         host, robot = a_pair(framing=framing)
-        frames = []
+        position, value, times = rng.randrange(55), rng.randrange(1, 256), []
         for n in range(4):
-            robot.feed(host.encode(Command(n, 0.0, 0.0)))
-            frames.append(robot.encode(dataclasses.replace(TELEMETRY, time=1.0 + n / 10)))
-        position, value = rng.randrange(len(frames[1])), rng.randrange(1, 256)
-        frames[1] = frames[1][:position] + bytes([frames[1][position] ^ value]) + frames[1][position + 1 :]
-        times = [m.time for m in host.feed(b"".join(frames)) if isinstance(m, Telemetry)]
+            robot.feed(host.encode(Command(n + 1, 0.0, 0.0)))
+            frame = bytearray(robot.encode(dataclasses.replace(TELEMETRY, time=1.0 + n / 10)))
+            frame[position % len(frame)] ^= value if n == 1 else 0
+            times += [m.time for m in host.feed(bytes(frame)) if isinstance(m, Telemetry)]
         # The signal strength belongs to the sum, so all of it is covered.
         assert times == pytest.approx([1.0, 1.2, 1.3])

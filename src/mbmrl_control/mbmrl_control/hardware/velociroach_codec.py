@@ -7,7 +7,8 @@ What it has not, the codec makes up from what it has, or says that it is missing
   telemetry that answers the zero command sent after them;
 - `Ping` asks for the leg positions;
 - a dead-man is had by a timed run that each command starts anew, where the profile and the mode know one;
-- leg speeds are differences of positions, and the command in force is that of the host's book;
+- leg speeds are differences of positions, and the command in force is that of the host's book: the one before the
+  last that was sent, so an answer must come before the next command;
 - sessions do not exist: a robot whose clock jumped back has started again and is not listened to until `Hello`.
 """
 
@@ -120,7 +121,7 @@ class VelociroachCodec(Codec):
         self._timed_run = self.profile.timed_run if timed_run and mode == "velocity" else 0
         self._start = self.profile.start if mode == "velocity" else 0
         self._expires = bool(self._timed_run or (self.profile.run_time and mode == "pwm"))
-        self._lengths = self._data_lengths()
+        self._lengths = self.profile.lengths(side)
         self._session = 0
         self.reset()
 
@@ -179,18 +180,6 @@ class VelociroachCodec(Codec):
             self.counts.good += taken is not None
             messages += taken or []
         return messages
-
-    def _data_lengths(self) -> dict[int, range]:
-        """Lengths of the data of each type that this side may get."""
-        p = self.profile
-        if self.side == "host":
-            lengths = {p.version: (0, MAX_PACKET - 2), p.gains: (20, 20), p.telemetry: (p.packet.size,) * 2}
-            lengths |= {p.positions: (8, 8)}
-        else:
-            lengths = {p.version: (0, MAX_PACKET - 2), p.gains: (20, 20), p.start: (0, 8), p.stop: (0, 8)}
-            lengths |= {p.velocity: (4, 4), p.pwm: (6 if p.run_time else 4,) * 2, p.timed_run: (2, 2)}
-            lengths |= {p.positions: (0, 8), p.poll: (2, 2)}
-        return {kind: range(low, high + 1) for kind, (low, high) in lengths.items() if kind}
 
     def _fits(self, kind: int, size: int) -> bool:
         return size in self._lengths.get(kind, ())
@@ -274,7 +263,7 @@ class VelociroachCodec(Codec):
         return self._measured(dict(zip(p.fields, p.packet.unpack(data), strict=True)))
 
     def _measured(self, now: dict[str, int]) -> list[Message] | None:
-        """Telemetry, after the acknowledgement that it is; None where its values are impossible."""
+        """Messages of telemetry; None where its values are impossible."""
         if not self._within_range(now):
             self.counts.bad += 1
             return None
@@ -295,8 +284,13 @@ class VelociroachCodec(Codec):
         return None
 
     def _answered(self, now: dict[str, int], steps: tuple[int, int], elapsed: int) -> list[Message]:
-        answer = self._unanswered.popleft() if self._unanswered else None
-        return [*([answer] if answer else []), self._as_telemetry(now, steps, elapsed)]
+        """What an answer acknowledges, and its telemetry where no other has come since the last `Command`."""
+        acknowledged = self._unanswered.popleft() if self._unanswered else None
+        messages: list[Message] = [acknowledged] if acknowledged else []
+        if self._commands[-1][0] > self._sequence:
+            self._sequence = self._commands[-1][0]
+            messages.append(self._as_telemetry(now, steps, elapsed))
+        return messages
 
     @staticmethod
     def _within_range(now: dict[str, int]) -> bool:
@@ -317,7 +311,6 @@ class VelociroachCodec(Codec):
         }
         sensors["battery"] = sensors["battery"][0]
         run = self._runs[-1]
-        self._sequence = max(self._sequence + 1, self._commands[-1][0])
         sequence, applied = self._commands[0]
         speeds = [step * PER_COUNT / (elapsed / 1e6) if elapsed else math.nan for step in steps]
         return Telemetry(

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from mbmrl_control.hardware.codec import Side
+from mbmrl_control.hardware.xbee import MAX_PACKET
+
 PER_COUNT: Final = 2 * math.pi / 65536
 """rad of the leg cycle."""
 SPEED_PER_COUNT: Final = 1000 * PER_COUNT
@@ -73,6 +76,17 @@ class Profile:
     def packet(self) -> struct.Struct:
         """Layout of telemetry."""
         return struct.Struct(self.format)
+
+    def lengths(self, side: Side) -> dict[int, range]:
+        """Lengths of the data of each type of packet that a side may get."""
+        if side == "host":
+            lengths = {self.version: (0, MAX_PACKET - 2), self.gains: (20, 20), self.positions: (8, 8)}
+            lengths |= {self.telemetry: (self.packet.size,) * 2}
+        else:
+            lengths = {self.version: (0, MAX_PACKET - 2), self.gains: (20, 20), self.positions: (0, 8)}
+            lengths |= {self.start: (0, 8), self.stop: (0, 8), self.timed_run: (2, 2), self.poll: (2, 2)}
+            lengths |= {self.velocity: (4, 4), self.pwm: (6 if self.run_time else 4,) * 2}
+        return {kind: range(low, high + 1) for kind, (low, high) in lengths.items() if kind}
 
 
 PROFILES: Final = {
