@@ -11,7 +11,7 @@ from mbmrl_control.cli_options import console, refuse
 
 app = typer.Typer()
 
-PARTS: Final = ("planning", "simulator", "adaptation", "outer_step")
+PARTS: Final = ("planning", "neighbour", "simulator", "adaptation", "outer_step")
 
 
 @app.command()
@@ -27,7 +27,13 @@ def bench(
     for part in parts:
         if part not in PARTS:
             refuse(f"unknown part {part!r}: allowed is {', '.join(PARTS)}, or all")
-    measures = {"planning": _planning, "simulator": _simulator, "adaptation": _adaptation, "outer_step": _outer_step}
+    measures = {
+        "planning": _planning,
+        "neighbour": _neighbour,
+        "simulator": _simulator,
+        "adaptation": _adaptation,
+        "outer_step": _outer_step,
+    }
     told = {}
     for part in parts:
         with console.status(f"measuring: {part}"):
@@ -52,6 +58,22 @@ def _planning(threads: int) -> dict[str, Any]:
             highlight=False,
             soft_wrap=True,
         )
+    return told
+
+
+def _neighbour(threads: int) -> dict[str, Any]:
+    from mbmrl_control.benchmarks import neighbour, peers
+
+    peers.enable()
+    told = dict(neighbour.measure(threads))
+    for case, figures in told.items():
+        for name, taken in figures.items():
+            console.print(
+                f"{case} by {name}: {taken['alone']['p50']:.1f} ms alone, {taken['busy']['p50']:.1f} ms beside a busy"
+                f" process, {taken['slowdown']:.2f} times as long",
+                highlight=False,
+                soft_wrap=True,
+            )
     return told
 
 

@@ -64,7 +64,7 @@ def measure(
     for candidates, horizon, width in cases:
         given = task(width, horizon)
         planner = our_planner(candidates, horizon, roll_outs[threads])
-        ways = {name: partial(_with_threads, threads, way) for name, way in contenders(given, planner.settings).items()}
+        ways = {name: partial(with_threads, threads, way) for name, way in contenders(given, planner.settings).items()}
         told = compared(interleaved({OURS: our_plan(given, planner), **ways}, rounds, pause=_PAUSE))
         kind, sizes = planner.roll_outs.precision, (INPUT_SIZE, width, width, OUTPUT_SIZE)
         torch.set_num_threads(threads)
@@ -78,7 +78,8 @@ def measure(
         yield f"{candidates}x{horizon}x{width}", told
 
 
-def _with_threads(threads: int, way: Callable[[], object]) -> None:
+def with_threads(threads: int, way: Callable[[], object]) -> None:
+    """Do something with a number of threads of torch."""
     torch.set_num_threads(threads)
     way()
 

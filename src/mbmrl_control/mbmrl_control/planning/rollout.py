@@ -20,10 +20,11 @@ from mbmrl_control.dynamics.network import Layers
 PRECISIONS: Final = ("auto", "float32", "bfloat16")
 BLOCK: Final = 400
 """Candidates that one thread rolls out to the end before the next ones, so that their activations stay in cache."""
-_SHARES: Final = ((1.0,), (1.0,), (0.6, 0.4), (0.45, 0.32, 0.23))
-"""Shares of a thread's candidates that its blocks have: ever smaller ones, so that the others take what a slower one
-leaves. The more candidates a thread has, in multiples of _SMALLEST, the more blocks."""
+_FIRST: Final = 0.65
+"""Share of a thread's last candidates that one block has, and the next one the rest: where another process has half of
+a core, the thread on it comes to the end of the first one when the others have taken all that is left."""
 _SMALLEST: Final = 96
+"""Fewer candidates take hardly less time."""
 _ALIGNED: Final = 16
 """Blocks are multiples of it, but for the last one, so that all candidates are computed alike."""
 _TRIALS: Final = 20
@@ -216,10 +217,12 @@ class RollOuts:
             return [count]
         if self.threads == 1:
             return [len(part) for part in torch.empty(count).split(BLOCK)]  # type: ignore[no-untyped-call]
-        shares = _SHARES[min(count // (_SMALLEST * self.threads), len(_SHARES) - 1)]
-        units = [
-            max(1, round(share * count / self.threads / _ALIGNED)) for share in shares for _ in range(self.threads)
-        ]
+        left, parts = count / self.threads, []
+        while left > 1.5 * BLOCK:
+            parts.append(float(BLOCK))
+            left -= BLOCK
+        parts += [_FIRST * left, (1.0 - _FIRST) * left] if left > 2 * _SMALLEST else [left]
+        units = [max(1, round(part / _ALIGNED)) for part in parts for _ in range(self.threads)]
         ends = [min(count, end * _ALIGNED) for end in itertools.accumulate(units)]
         ends[-1] = count
         return [end - start for start, end in itertools.pairwise([0, *ends]) if end > start]
