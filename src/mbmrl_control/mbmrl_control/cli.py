@@ -16,6 +16,7 @@ from mbmrl_control.cli_options import (
     Checkpoint,
     Learner,
     PathName,
+    Protocol,
     Rate,
     Seed,
     Sensors,
@@ -61,6 +62,10 @@ def demo(
     sensors: Sensors = "ideal",
     out: Annotated[Path, typer.Option(help="Folder in which the run's own folder is made.")] = Path("runs"),
     film: Annotated[bool, typer.Option(help="Render the robot as it walked.")] = True,
+    hardware: Annotated[
+        bool, typer.Option("--hardware", help="Through a serial line: bridge and emulated robot.")
+    ] = False,
+    protocol: Protocol = "mbmrl",
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json as the last line.")] = False,
 ) -> None:
     """Walk a path, lose a leg on the way, and record it all."""
@@ -74,9 +79,10 @@ def demo(
             refuse(error)
         if plan.time >= duration:
             refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s")
-    from mbmrl_control.checks import check_run
+    from mbmrl_control.checks import check_bridge, check_run
 
     try:
+        check_bridge({"protocol": protocol})
         learner = check_run(learner, checkpoint, path, rate, terrain, sensors)
     except ValueError as error:
         refuse(error)
@@ -84,7 +90,10 @@ def demo(
     from mbmrl_control.processes import NodeEndedError
 
     folder = out / datetime.now().strftime("%Y%m%d-%H%M%S")
-    settings = DemoSettings(duration, plan, path, learner, checkpoint, seed, rate, terrain, sensors, film)
+    settings = DemoSettings(
+        *(duration, plan, path, learner, checkpoint, seed, rate, terrain, sensors, film),
+        protocol=protocol if hardware else None,
+    )
     try:
         summary = run_demo(settings, folder, console)
     except (NodeEndedError, FileExistsError, NotADirectoryError, PermissionError) as error:

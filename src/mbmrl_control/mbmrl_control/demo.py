@@ -21,7 +21,7 @@ from mbmrl_control.evaluation import pictures, report
 from mbmrl_control.evaluation.figures import summarise
 from mbmrl_control.evaluation.film import film
 from mbmrl_control.evaluation.record import Record
-from mbmrl_control.graph import SIM
+from mbmrl_control.graph import EMULATOR, HARDWARE, SIM
 from mbmrl_control.monitor_node import MonitorNode
 from mbmrl_control.planning.follower import PathTracker
 from mbmrl_control.processes import NodeEndedError, Processes
@@ -36,7 +36,10 @@ START_TIME = 60.0
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """What to run: times in s, rate in Hz; checkpoint None means the shipped one."""
+    """What to run: times in s, rate in Hz; checkpoint None means the shipped one.
+
+    With a protocol, the robot is an emulated one at the other end of a serial line; without, the simulated one.
+    """
 
     duration: float
     fault: FaultPlan | None
@@ -48,6 +51,7 @@ class DemoSettings:
     terrain: str
     sensors: str
     film: bool = True
+    protocol: str | None = None
 
 
 @contextmanager
@@ -86,6 +90,27 @@ def _live_line(monitor: MonitorNode, elapsed: float, fault: str) -> Text:
         parts.append(f"missed {planner.missed_ticks}")
     faults = ", ".join(map(str, monitor.faults))
     return Text("  |  ".join([*parts, faults or fault]), style="bold red" if faults else "")
+
+
+@contextmanager
+def _stack(settings: DemoSettings, values: dict[str, Any], folder: Path) -> Iterator[Processes]:
+    """The nodes; those of the emulated robot first, whose terminal the bridge opens."""
+    logs = folder / "logs"
+    if settings.protocol is None:
+        with Processes(SIM, values, use_sim_time=True, log_folder=logs) as nodes:
+            yield nodes
+        return
+    tty = folder.resolve() / "tty"
+    values = values | {"tty": str(tty), "port": str(tty), "protocol": settings.protocol}
+    with Processes(EMULATOR, values, use_sim_time=False, log_folder=logs) as nodes:
+        end = time.monotonic() + START_TIME
+        while not tty.exists():
+            nodes.check()
+            if time.monotonic() > end:
+                raise NodeEndedError(f"the emulated robot was not there within {START_TIME:g} s")
+            time.sleep(0.05)
+        nodes.start(HARDWARE, values)
+        yield nodes
 
 
 def _await_motion(monitor: MonitorNode, nodes: Processes) -> None:
@@ -130,8 +155,7 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
     Raises:
         NodeEndedError: If a node ended by itself, or the robot did not get going.
     """
-    logs = folder / "logs"
-    logs.mkdir(parents=True)
+    (folder / "logs").mkdir(parents=True)
     values = {
         "seed": settings.seed,
         "rate": settings.rate,
@@ -141,7 +165,7 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         "learner": settings.learner,
         "checkpoint": None if settings.checkpoint is None else str(settings.checkpoint.resolve()),
     }
-    with monitoring() as monitor, Processes(SIM, values, use_sim_time=True, log_folder=logs) as nodes:
+    with monitoring() as monitor, _stack(settings, values, folder) as nodes:
         with console.status("starting the nodes"):
             _await_motion(monitor, nodes)
         fault_time = _drive(settings, monitor, nodes, console)

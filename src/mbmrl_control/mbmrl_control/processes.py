@@ -66,14 +66,19 @@ class Processes:
         """Start the nodes; what they print goes to the terminal, or to files in a folder."""
         self._running: list[_Running] = []
         self._handled: list[int] = []
+        self._use_sim_time, self._log_folder = use_sim_time, log_folder
+        self.start(nodes, values)
+
+    def start(self, nodes: Sequence[NodeSpec], values: Mapping[str, Any]) -> None:
+        """Start more nodes; they are stopped before those that run already."""
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         for spec in nodes:
             if spec.optional_rate and not values.get(spec.optional_rate):
                 continue
-            log = None if log_folder is None else log_folder / f"{spec.executable}.log"
+            log = None if self._log_folder is None else self._log_folder / f"{spec.executable}.log"
             output = None if log is None else log.open("wb")
             process = subprocess.Popen(
-                [*ENDS_WITH_PARENT, *command_line(spec, values, use_sim_time)],
+                [*ENDS_WITH_PARENT, *command_line(spec, values, self._use_sim_time)],
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 env=environment,

@@ -23,7 +23,8 @@ from std_srvs.srv import Trigger
 
 from mbmrl_control import conversions
 from mbmrl_control.hardware.health import Health
-from mbmrl_control.hardware.link import Link, Sample
+from mbmrl_control.hardware.link import Link
+from mbmrl_control.hardware.link_data import Sample
 from mbmrl_control.hardware.port import LinkError
 from mbmrl_control.hardware.pose import DeadReckoning, PoseFilter
 from mbmrl_control.hardware.settings import BridgeSettings

@@ -78,6 +78,7 @@ class Firmware:
         self.set_point = np.zeros(2)
         """Leg speeds in force, left and right, rad/s."""
         self._phases = np.zeros(2)
+        self._newest: Observation | None = None
         self.reboot()
         self._silent_until = 0.0
 
@@ -116,6 +117,8 @@ class Firmware:
         if isinstance(message, Ping):
             return [Pong(message.token)]
         if isinstance(message, Command):
+            if self.settings.polled and self._newest is not None and self._newest.time >= self.world.time:
+                self.advance(1)  # its clock goes on between two answers
             self._take_command(message)
             return [self._measure()] if self.settings.polled else []
         reason = self._refusal(message)
@@ -198,7 +201,7 @@ class Firmware:
             self._faults.add("dead_man")
 
     def _measure(self) -> Telemetry:
-        last, self._newest = getattr(self, "_newest", None), self.world.finish_interval()
+        last, self._newest = self._newest, self.world.finish_interval()
         now = self._newest
         self._sequence += 1
         self._unwrap(now)

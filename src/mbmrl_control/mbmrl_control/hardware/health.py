@@ -9,7 +9,8 @@ from enum import IntEnum
 from typing import Any, Final
 
 from mbmrl_control.hardware.codec import FrameCounts, Telemetry
-from mbmrl_control.hardware.link import Link, LinkCounts
+from mbmrl_control.hardware.link import Link
+from mbmrl_control.hardware.link_data import LinkCounts
 from mbmrl_control.hardware.pose import CAPTURED, PoseFilter
 
 LOW_BATTERY: Final = (3.6, 3.4)

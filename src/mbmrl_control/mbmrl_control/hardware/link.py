@@ -9,25 +9,18 @@ sets the pace, or, where its telemetry is polled, the host's.
 from __future__ import annotations
 
 import math
-import os
 import queue
 import secrets
-import select
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any, Final
-
-import serial
 
 from mbmrl_control.hardware.codec import (
     Acknowledge,
     Capabilities,
     Codec,
-    Command,
     Configure,
     EmergencyStop,
     Enable,
@@ -38,125 +31,23 @@ from mbmrl_control.hardware.codec import (
     Pong,
     Telemetry,
 )
-from mbmrl_control.hardware.port import LinkError, LinkLostError, close_port, open_port
+from mbmrl_control.hardware.commands import CommandBook
+from mbmrl_control.hardware.line import Line
+from mbmrl_control.hardware.link_data import LinkCounts, LinkSettings, LinkStatus, Sample
+from mbmrl_control.hardware.port import LinkError, LinkLostError
 
 ANSWER_TIME: Final = 0.1
 """Time after which a request is sent again, s."""
 TRIES: Final = 5
 """How often a request is sent."""
+HELLO_TRIES: Final = 30
+"""How often the first one is sent: many a board starts anew when its port is opened, which takes some seconds."""
 BACK_OFF: Final = (0.1, 5.0)
 """Time until the first attempt to connect again, and the longest between two, s."""
 PING_PERIOD: Final = 0.5
 """s."""
 MOTORS: Final = 2
 LEGS: Final = 6
-
-
-@dataclass(frozen=True)
-class LinkSettings:
-    """What is wanted of a link.
-
-    Attributes:
-        port: Serial port.
-        baud: Its speed, bit/s.
-        rate: Control rate, Hz.
-        telemetry_rate: Wanted rate of telemetry, Hz; the nearest one below that the robot and whole frames in a
-            control interval allow.
-        gains: As in `Configure`.
-        max_speed: Highest leg speed that is sent, rad/s.
-        command_timeout: Age from which a command is not sent any more, s.
-        dead_man: Time without a command after which the robot stops its motors by itself, s.
-        stale: Time without telemetry after which the legs are stopped, s.
-        lost: Time without telemetry after which the link is lost, s.
-    """
-
-    port: str
-    baud: int
-    rate: float = 20.0
-    telemetry_rate: float = 100.0
-    gains: tuple[tuple[int, ...], tuple[int, ...]] = ((1800, 200, 100, 0, 0), (1800, 200, 100, 0, 0))
-    max_speed: float = 9 * 2 * math.pi
-    command_timeout: float = 0.1
-    dead_man: float = 0.1
-    stale: float = 0.1
-    lost: float = 0.5
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Telemetry as it arrived.
-
-    Attributes:
-        telemetry: What the robot told.
-        arrival: When, s of the monotonic clock.
-        session: Number of the session, from 1.
-        tick: Whether a control interval ends with it.
-        command: Number of the command that was in force, as given to `Link.command`; 0: none.
-        exact: Whether one command, or none, was in force since the last tick, by the host's book.
-    """
-
-    telemetry: Telemetry
-    arrival: float
-    session: int
-    tick: bool
-    command: int
-    exact: bool
-
-
-@dataclass
-class LinkCounts:
-    """What a link has seen since it was made.
-
-    Attributes:
-        sessions: Hand-shakes that succeeded.
-        losses: Links that were lost.
-        samples: Frames of telemetry taken.
-        dropped: Frames of telemetry that never came.
-        reordered: Frames of telemetry that came after a later one, not taken.
-        commands: Commands sent, repetitions among them.
-        stalls: Times without telemetry, so that the legs were stopped.
-        expired: Commands that were followed by zero because none came after them in time.
-        clipped: Commands that were beyond the limits.
-        repeated_requests: Requests that were sent again.
-    """
-
-    sessions: int = 0
-    losses: int = 0
-    samples: int = 0
-    dropped: int = 0
-    reordered: int = 0
-    commands: int = 0
-    stalls: int = 0
-    expired: int = 0
-    clipped: int = 0
-    repeated_requests: int = 0
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    left: float
-    right: float
-    number: int
-    arrival: float
-
-
-@dataclass
-class LinkStatus:
-    """How a link is: `state` is closed, connecting, ready (motors off) or enabled; times in s, rate in Hz."""
-
-    state: str = "closed"
-    reason: str = ""
-    capabilities: Capabilities | None = None
-    round_trip: float = math.nan
-    newest: Telemetry | None = None
-    arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=200))
-
-    @property
-    def rate(self) -> float:
-        """Frames of telemetry per second, lately, Hz."""
-        times = list(self.arrivals)
-        recent = [t for t in times if t > time.monotonic() - 1.0]
-        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
 
 
 class Link:
@@ -182,18 +73,15 @@ class Link:
         self.counts = LinkCounts()
         self.status = LinkStatus()
         self._on_sample, self._on_stop = on_sample, on_stop
-        self._port: serial.Serial | None = None
+        self._line = Line(settings.port, settings.baud, codec)
         self._opened: Future[Capabilities] = Future()
         self._requests: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._closing = threading.Event()
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._newest: _Wanted | None = None
-        self._in_force: _Wanted | None = None
+        self._commands = CommandBook(settings.command_timeout)
         self._enabled_since: float | None = None
-        self._sent: deque[tuple[int, int]] = deque(maxlen=400)
         self._every = 0  # frames of telemetry in a control interval; 0: no session
-        self._last_tick = self._last_sequence = self._command_sequence = 0
-        self._exact = self._ended_exact = self._latched = self._polled = self._stalled = False
+        self._last_tick = self._last_sequence = 0
+        self._latched = self._polled = self._stalled = False
         self._last_arrival = self._next_ping = self._next_poll = self._ping_time = 0.0
         self._token: int | None = None
 
@@ -220,7 +108,7 @@ class Link:
         limit = self.settings.max_speed
         clipped = min(max(left, 0.0), limit), min(max(right, 0.0), limit)
         self.counts.clipped += clipped != (left, right)
-        self._newest = _Wanted(*clipped, number, time.monotonic())
+        self._commands.take(*clipped, number)
 
     def enable(self) -> None:
         """Let the motors move; commands given before do not count.
@@ -249,22 +137,16 @@ class Link:
     def close(self) -> None:
         """Stop the motors and end `run`."""
         self._closing.set()
-        self._wake()
+        self._line.wake()
 
     def _call(self, work: Callable[[], None]) -> None:
         future: Future[None] = Future()
         self._requests.put((work, future))
-        self._wake()
+        self._line.wake()
         try:
-            future.result(2 * ANSWER_TIME * TRIES)
+            future.result(2 * ANSWER_TIME * HELLO_TRIES)
         except TimeoutError:
             raise LinkError("the link does not answer") from None
-
-    def _wake(self) -> None:
-        try:
-            os.write(self._wake_write, b"!")
-        except BlockingIOError:
-            return  # it wakes up already
 
     # The link's thread
 
@@ -291,7 +173,7 @@ class Link:
 
     def _connect(self) -> None:
         self.status.state = "connecting"
-        self._port = open_port(self.settings.port, self.settings.baud)
+        self._line.open()
         self._shake_hands()
         if not self._opened.done():
             assert self.status.capabilities is not None
@@ -306,9 +188,9 @@ class Link:
         before = self.codec.counts.good
         hello = Hello(self.codec.version, secrets.randbelow(2**32 - 1) + 1)
         try:
-            answer = self._ask(hello, lambda m: isinstance(m, Capabilities) and m.session == hello.session)
+            answer = self._ask(hello, lambda m: isinstance(m, Capabilities) and m.session == hello.session, HELLO_TRIES)
         except LinkError:
-            if self._port is None or self.codec.counts.good > before:
+            if self.codec.counts.good > before:
                 raise
             raise LinkError(
                 f"no robot that speaks {self.codec.name} answers on {self.settings.port} at {self.settings.baud} baud:"
@@ -322,9 +204,8 @@ class Link:
         self._request(Configure(frames * self.settings.rate, self.settings.gains, self.settings.max_speed, dead_man))
         self.counts.sessions += 1
         self._every, self._polled = frames, answer.polled
-        self._last_tick = self._last_sequence = self._command_sequence = 0
-        self._exact = self._ended_exact = False
-        self._sent.clear()
+        self._commands.begin_session()
+        self._last_tick = self._last_sequence = 0
         self._stalled = False
         self._last_arrival = self._next_ping = self._next_poll = time.monotonic()
         self.status.state, self.status.reason = "ready", ""
@@ -355,20 +236,21 @@ class Link:
         if not answer.accepted:
             raise LinkError(f"the robot refuses {name}: {answer.reason or 'it does not say why'}")
 
-    def _ask(self, request: HostMessage, is_answer: Callable[[Message], bool]) -> Message:
-        for attempt in range(TRIES):
+    def _ask(self, request: HostMessage, is_answer: Callable[[Message], bool], tries: int = TRIES) -> Message:
+        for attempt in range(tries):
             self.counts.repeated_requests += attempt > 0
-            self._write(request)
+            self._line.send(request)
             end = time.monotonic() + ANSWER_TIME
             while (left := end - time.monotonic()) > 0:
                 for message in self._turn(left):
                     if is_answer(message):
                         return message
+                if self._closing.is_set():
+                    raise LinkLostError("the link was closed")
         raise LinkLostError(f"the robot does not answer {type(request).__name__}")
 
     def _turn(self, longest: float = PING_PERIOD) -> list[Message]:
         """Wait for what comes next and deal with it; returns what is neither telemetry nor an answer to a ping."""
-        assert self._port is not None
         due = [longest]
         now = time.monotonic()
         if self._every:
@@ -377,19 +259,10 @@ class Link:
             due.append(self._next_ping - now)
             if self._polled:
                 due.append(self._next_poll - now)
-            if self._in_force is not None:
-                due.append(self._in_force.arrival + self.settings.command_timeout - now)
-        try:
-            readable, _, _ = select.select([self._port.fd, self._wake_read], [], [], max(0.0, min(due)))
-            data = os.read(self._port.fd, 4096) if self._port.fd in readable else b""
-        except OSError as error:
-            raise LinkLostError(f"{self.settings.port} was lost: {os.strerror(error.errno or 0)}") from None
-        if self._port.fd in readable and not data:
-            raise LinkLostError(f"{self.settings.port} was lost: its other end is closed")
-        if self._wake_read in readable:
-            os.read(self._wake_read, 4096)
+            due.append(self._commands.expiry - now)
+        messages = self._line.receive(min(due))
         arrival = time.monotonic()
-        others = [message for message in self.codec.feed(data) if not self._take(message, arrival)]
+        others = [message for message in messages if not self._take(message, arrival)]
         self._watch(time.monotonic())
         return others
 
@@ -416,57 +289,37 @@ class Link:
         self._latched |= telemetry.emergency_stop
         self.status.newest = telemetry
         self.status.arrivals.append(arrival)
-        number = self._number(telemetry.command_sequence)
+        number = self._commands.number(telemetry.command_sequence)
         index = telemetry.sequence // self._every
         tick = index > self._last_tick
         self._last_tick = max(index, self._last_tick)
         if not self._polled:
             if tick:
-                self._begin_interval()
+                self._commands.begin_interval(self._enabled_since is not None)
             # The command first: the robot is not to wait for what is done with its state.
             if self._enabled_since is not None:
                 self._send_command()
-        self._on_sample(Sample(telemetry, arrival, self.counts.sessions, tick, number, self._ended_exact))
+        self._on_sample(Sample(telemetry, arrival, self.counts.sessions, tick, number, self._commands.exact))
         if self._enabled_since is not None and arrival - self._enabled_since > ANSWER_TIME and not telemetry.enabled:
             why = ", ".join(telemetry.faults) or "it does not say why"
             self._stopped(f"the robot has switched its motors off: {why}")
 
-    def _begin_interval(self) -> None:
-        self._ended_exact, self._exact = self._exact, True
-        self._in_force = self._fresh(self._newest)
-
     def _poll(self, now: float) -> None:
         """Ask for telemetry, by a command; it tells the state, and what was in force, before that one."""
         self._next_poll = max(self._next_poll + 1.0 / self.telemetry_rate, now)
-        if (self._command_sequence + 1) % self._every == 0:
-            self._begin_interval()
         self._send_command()
 
-    def _number(self, sequence: int) -> int:
-        """Number of the caller's command that was sent with a sequence; 0: none."""
-        while len(self._sent) > 1 and self._sent[1][0] <= sequence:
-            self._sent.popleft()
-        return self._sent[0][1] if self._sent and self._sent[0][0] == sequence else 0
-
-    def _fresh(self, wanted: _Wanted | None) -> _Wanted | None:
-        if wanted is None or time.monotonic() - wanted.arrival >= self.settings.command_timeout:
-            return None
-        return wanted
-
     def _send_command(self) -> None:
-        if self._in_force is not None and self._fresh(self._in_force) is None:
-            self.counts.expired += 1
-            self._in_force, self._exact = None, False
-        self._command_sequence += 1
-        wanted = self._in_force
-        self._sent.append((self._command_sequence, wanted.number if wanted else 0))
+        if self._polled and self._commands.next_sequence % self._every == 0:
+            self._commands.begin_interval(self._enabled_since is not None)
         self.counts.commands += 1
-        self._write(Command(self._command_sequence, *((wanted.left, wanted.right) if wanted else (0.0, 0.0))))
+        self._line.send(self._commands.to_send())
+        self.counts.expired = self._commands.expired
 
     def _watch(self, now: float) -> None:
         if not self._every:
             return
-        if self._in_force is not None and self._enabled_since is not None and self._fresh(self._in_force) is None:
+        if now >= self._commands.expiry:
             self._send_command()
         if self._polled and now >= self._next_poll:
             self._poll(now)
@@ -476,23 +329,13 @@ class Link:
         if silence >= self.settings.stale and not self._stalled:
             self._stalled = True
             self.counts.stalls += 1
-            self._newest = self._in_force = None
-            self._exact = False
+            self._commands.drop()
             if self._enabled_since is not None:
                 self._send_command()
         if now >= self._next_ping:
             self._next_ping = now + PING_PERIOD
             self._token, self._ping_time = secrets.randbits(32), now
-            self._write(Ping(self._token))
-
-    def _write(self, message: HostMessage) -> None:
-        assert self._port is not None
-        try:
-            self._port.write(self.codec.encode(message))
-        except serial.SerialTimeoutException:
-            raise LinkLostError(f"{self.settings.port} takes no more bytes") from None
-        except (serial.SerialException, OSError) as error:
-            raise LinkLostError(f"{self.settings.port} was lost: {error}") from None
+            self._line.send(Ping(self._token))
 
     def _serve(self) -> None:
         while not self._requests.empty():
@@ -508,7 +351,7 @@ class Link:
     def _enable(self) -> None:
         if self._latched:
             self._shake_hands()
-        self._newest = self._in_force = None
+        self._commands.drop()
         self._request(Enable(True))
         self._latched = False
         self._enabled_since = time.monotonic()
@@ -529,9 +372,8 @@ class Link:
         self._request(EmergencyStop())
 
     def _disarm(self) -> None:
-        self._newest = self._in_force = None
+        self._commands.drop()
         self._enabled_since = None
-        self._exact = False
 
     def _stopped(self, reason: str) -> None:
         self._disarm()
@@ -549,24 +391,22 @@ class Link:
     def _end_session(self) -> None:
         """Stop the motors, as far as the line still carries it, and close the port."""
         self._disarm()
-        if self._port is None:
+        if not self._line.is_open:
             return
         try:
             if self._every:
                 self._send_command()
-                self._write(Enable(False))
-        except (LinkError, OSError, serial.SerialException):
+                self._line.send(Enable(False))
+        except LinkLostError:
             self.status.reason = "the line carried no stop"  # the robot's dead-man stops it
         self._every = 0
-        close_port(self._port)
-        self._port = None
+        self._line.close()
 
     def _wait(self, duration: float) -> None:
         """Wait before the next attempt; requests fail meanwhile."""
         end = time.monotonic() + duration
         while not self._closing.is_set() and (left := end - time.monotonic()) > 0:
-            if select.select([self._wake_read], [], [], left)[0]:
-                os.read(self._wake_read, 4096)
+            self._line.receive(left)
             self._refuse_requests()
 
     def _refuse_requests(self) -> None:
@@ -575,6 +415,7 @@ class Link:
 
     def _end(self) -> None:
         self._end_session()
+        self._line.end()
         self.status.state = "closed"
         self._refuse_requests()
         if not self._opened.done():

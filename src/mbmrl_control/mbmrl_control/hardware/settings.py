@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from mbmrl_control.hardware import CODEC_TYPES, make_codec
 from mbmrl_control.hardware.codec import Codec, Side
-from mbmrl_control.hardware.link import LinkSettings
+from mbmrl_control.hardware.link_data import LinkSettings
 from mbmrl_sim.settings import NodeSettings
 
 MAX_SPEED: Final = 9 * 2 * math.pi

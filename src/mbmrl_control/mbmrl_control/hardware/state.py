@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from mbmrl_control.hardware.codec import Telemetry
-from mbmrl_control.hardware.link import Sample
+from mbmrl_control.hardware.link_data import Sample
 from mbmrl_control.hardware.pose import DeadReckoning, Located, PoseFilter
 from mbmrl_sim.state import Array, Observation, pack_state
 

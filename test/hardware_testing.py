@@ -1,0 +1,105 @@
+"""Helpers of the tests of the serial line: an emulated robot behind a real pseudo-terminal, and a host."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from mbmrl_control.hardware.emulator import Emulator, LineSettings
+from mbmrl_control.hardware.firmware import Firmware, FirmwareSettings
+from mbmrl_control.hardware.link import Link
+from mbmrl_control.hardware.link_data import LinkSettings, Sample
+from mbmrl_control.hardware.settings import codec_of
+from mbmrl_sim.world import World
+
+LIMIT: Final = 30.0
+"""Longest wait for an event, s."""
+
+
+def until(predicate: Callable[[], Any], limit: float = LIMIT) -> None:
+    """Wait until a predicate holds."""
+    end = time.monotonic() + limit
+    while not predicate():
+        assert time.monotonic() < end, f"waited for {limit:g} s in vain"
+        time.sleep(0.001)
+
+
+class Robot:
+    """An emulated robot in a thread, which remembers when its legs were told to move."""
+
+    def __init__(
+        self,
+        world: World,
+        folder: Path,
+        protocol: str = "mbmrl",
+        line: LineSettings | None = None,
+        board: FirmwareSettings | None = None,
+    ) -> None:
+        self.protocol = protocol
+        self.port = folder / "tty"
+        world.reset()
+        self.firmware = Firmware(world, board or FirmwareSettings(polled=protocol == "velociroach"))
+        codec = codec_of(protocol, "robot", "millirobot", "wired")
+        self.emulator = Emulator(self.firmware, codec, self.port, line)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self.emulator.run, args=(self._stop,))
+
+    def __enter__(self) -> Robot:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def moves(self) -> bool:
+        """Whether its legs are told to move."""
+        return bool(self.firmware.set_point.any())
+
+
+class Host:
+    """A link in a thread, with what it has handed over."""
+
+    def __init__(self, robot: Robot, **settings: Any) -> None:
+        self.samples: list[Sample] = []
+        self.stops: list[str] = []
+        self.number = 0
+        codec = codec_of(robot.protocol, "host", "millirobot", "wired")
+        # A loaded machine may be slow: a link is lost late.
+        wanted = LinkSettings(**({"port": str(robot.port), "baud": 1_000_000, "lost": 5.0} | settings))
+        self.link = Link(wanted, codec, self.samples.append, self.stops.append)
+        self._thread = threading.Thread(target=self.link.run)
+
+    def __enter__(self) -> Host:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.link.close()
+        self._thread.join()
+
+    @property
+    def ticks(self) -> list[Sample]:
+        """Samples that ended a control interval."""
+        return [sample for sample in self.samples if sample.tick]
+
+    def drive(self, predicate: Callable[[], Any], left: float = 30.0, right: float = 35.0) -> None:
+        """Give a command each control interval until a predicate holds."""
+        end = time.monotonic() + LIMIT
+        seen = -1
+        while not predicate():
+            assert time.monotonic() < end, f"drove for {LIMIT:g} s in vain"
+            if (ticks := len(self.ticks)) != seen:
+                seen = ticks
+                self.number += 1
+                self.link.command(left, right, self.number)
+            time.sleep(0.001)
