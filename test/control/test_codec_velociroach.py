@@ -157,17 +157,43 @@ def test_what_is_said_to_be_applied_is_what_was_sent() -> None:
     answered(host, robot, Enable(True), 1.0)
     (command,) = robot.feed(host.encode(Command(1, 20.001, 30.001)))
     assert isinstance(command, Command)
-    (message,) = answered(host, robot, Command(2, 0.0, 0.0), 1.1)
+    (message,) = answered(host, robot, Command(2, 0.0, 0.0), 1.2)
     assert isinstance(message, Telemetry)
     assert message.sequence == 2
     assert message.applied == (command.left, command.right)
+
+
+@pytest.mark.parametrize(
+    ("answers", "numbers"),
+    [
+        ([(1,), (2,), (3,), (4,)], [1, 2, 3, 4]),
+        ([(1,), (), (2, 3), (4,)], [1, 2, 3, 4]),  # late
+        ([(1,), (), (3,), (4,)], [1, 3, 4]),  # one is lost
+        ([(1,), (), (), (4,), (5,)], [1, 4, 5]),  # two are lost
+    ],
+    ids=["in time", "late", "lost", "two lost"],
+)
+def test_answers_belong_to_their_commands(answers: list[tuple[int, ...]], numbers: list[int]) -> None:
+    host, robot = a_pair(timed_run=False)
+    answered(host, robot, Enable(True), 0.95)
+    got = []
+    for n, arriving in enumerate(answers, 1):
+        host.encode(Command(n, float(n), 0.0))
+        for k in arriving:
+            robot.feed(codec("host").encode(Command(k, 0.0, 0.0)))
+            got += host.feed(robot.encode(dataclasses.replace(TELEMETRY, time=1.0 + k / 10)))
+    told = [m for m in got if isinstance(m, Telemetry)]
+    assert [m.sequence for m in told] == numbers
+    assert [m.command_sequence for m in told] == [number - 1 for number in numbers]
+    assert [m.applied[0] for m in told] == pytest.approx([number - 1 for number in numbers], abs=SPEED_PER_COUNT / 2)
 
 
 def test_stop_is_acknowledged_by_the_telemetry_that_answers_it() -> None:
     host, robot = a_pair()
     robot.feed(host.encode(Command(1, 0.0, 0.0)))
     robot.feed(host.encode(EmergencyStop()))
-    assert host.feed(robot.encode(TELEMETRY)) == []
+    (earlier,) = host.feed(robot.encode(TELEMETRY))
+    assert isinstance(earlier, Telemetry) and earlier.sequence == 1
     stopped = [Acknowledge("EmergencyStop", True)]
     assert host.feed(robot.encode(dataclasses.replace(TELEMETRY, time=12.6))) == stopped
     (message,) = answered(host, robot, Command(2, 0.0, 0.0), 12.7)
@@ -239,7 +265,8 @@ def test_profile_turner_polls_and_its_thrust_expires() -> None:
     sent = host.encode(Command(1, 40.0, 40.0))
     assert bytes.fromhex("0080" + "d007d007c800") in sent and bytes.fromhex("0083" + "0000") in sent
     assert robot.feed(sent) == [Enable(True), Command(2, 40.0, 40.0)]
-    (message,) = answered(host, robot, Command(2, 40.0, 40.0), 1.0)[-1:]
+    acknowledge, message = (host.feed(robot.encode(dataclasses.replace(TELEMETRY, time=t)))[0] for t in (1.0, 1.1))
+    assert acknowledge == Acknowledge("Enable", True)
     assert isinstance(message, Telemetry)
     assert message.gyro == pytest.approx(TELEMETRY.gyro, abs=5e-3)
     assert math.isnan(message.battery)

@@ -7,8 +7,8 @@ What it has not, the codec makes up from what it has, or says that it is missing
   telemetry that answers the zero command sent after them;
 - `Ping` asks for the leg positions;
 - a dead-man is had by a timed run that each command starts anew, where the profile and the mode know one;
-- leg speeds are differences of positions, and the command in force is that of the host's book: the one before the
-  last that was sent, so an answer must come before the next command;
+- leg speeds are differences of positions; the command in force, and the number of telemetry, are from the host's
+  book of what it sent;
 - sessions do not exist: a robot whose clock jumped back has started again and is not listened to until `Hello`.
 """
 
@@ -37,6 +37,7 @@ from mbmrl_control.hardware.codec import (
     Side,
     Telemetry,
 )
+from mbmrl_control.hardware.velociroach_book import AnswerBook, Asked
 from mbmrl_control.hardware.velociroach_profiles import PER_COUNT, PROFILES, SENSORS, SPEED_PER_COUNT
 from mbmrl_control.hardware.xbee import FRAMINGS, MAX_PACKET
 
@@ -133,9 +134,9 @@ class VelociroachCodec(Codec):
         self._gains: tuple[tuple[int, ...], tuple[int, ...]] = FIRST_GAINS
         self._run_time = 0.0
         self._token = 0
-        self._sequence = self._command_sequence = 0
-        self._commands: deque[tuple[int, tuple[float, float]]] = deque(2 * [(0, (0.0, 0.0))], maxlen=2)
-        self._unanswered: deque[Acknowledge | None] = deque(maxlen=3)
+        self._command_sequence = 0
+        self._book = AnswerBook()
+        self._poll_rate = self._rate
         self._polled = self._echoes = 0
         self._runs: deque[_Run] = deque(maxlen=2)
         self._positions = (0, 0)
@@ -195,49 +196,45 @@ class VelociroachCodec(Codec):
         self.reset()
         self._session = message.session
         self._listening = True
-        return self._off() + self._some(self.profile.version)
+        return self._some(self.profile.stop) + self._drive_packet(0, 0) + self._some(self.profile.version)
 
     def _configure(self, message: Configure) -> list[bytes]:
         if [len(side) for side in message.gains] != [5, 5]:
             raise ValueError("gains are 5 for each of 2 sides")
         packets = self._some(self.profile.gains, struct.pack("<10h", *message.gains[0], *message.gains[1]))
         self._gains = message.gains
+        self._poll_rate = message.rate
         return packets
 
     def _enable(self, message: Enable) -> list[bytes]:
         refused = message.enabled and self._stopped
         self._enabled = message.enabled and not refused
         reason = "the emergency stop is latched until a new session" if refused else ""
-        packets = self._some(self._start) + self._set(0.0, 0.0) if self._enabled else self._off()
-        return self._ask(Acknowledge("Enable", not refused, reason), packets)
+        before = self._some(self._start if self._enabled else self.profile.stop)
+        return before + self._set(0.0, 0.0, 0, Acknowledge("Enable", not refused, reason))
 
     def _emergency_stop(self, message: EmergencyStop) -> list[bytes]:
         self._enabled, self._stopped = False, True
-        return self._ask(Acknowledge("EmergencyStop", True), self._off())
+        return self._some(self.profile.stop) + self._set(0.0, 0.0, 0, Acknowledge("EmergencyStop", True))
 
     def _command(self, message: Command) -> list[bytes]:
         left, right = message.left * self._enabled, message.right * self._enabled
         run = self._some(self._timed_run, struct.pack("<H", round(RUN_TIME * 1000))) if self._enabled else []
-        return self._ask(None, run + self._set(left, right, message.sequence))
+        return run + self._set(left, right, message.sequence)
 
     def _ping(self, message: Ping) -> list[bytes]:
         self._token = message.token
         return self._some(self.profile.positions)
 
-    def _ask(self, answer: Acknowledge | None, packets: list[bytes]) -> list[bytes]:
-        """Packets to which telemetry is the answer, and what it acknowledges."""
-        self._unanswered.append(answer)
-        return packets + self._some(self.profile.poll, bytes(2))
+    def _set(self, left: float, right: float, sequence: int, acknowledge: Acknowledge | None = None) -> list[bytes]:
+        """A drive packet, which telemetry answers; the book has what it really asks for."""
+        counts = self._counts(left), self._counts(right)
+        self._book.ask(sequence, (counts[0] / self._per_speed, counts[1] / self._per_speed), acknowledge)
+        return self._drive_packet(*counts) + self._some(self.profile.poll, bytes(2))
 
-    def _off(self) -> list[bytes]:
-        return self._some(self.profile.stop) + self._set(0.0, 0.0)
-
-    def _set(self, left: float, right: float, sequence: int = 0) -> list[bytes]:
-        """The packet of a drive command, and an entry in the book of what it really asks for."""
-        counts = [self._counts(speed) for speed in (left, right)]
+    def _drive_packet(self, left: int, right: int) -> list[bytes]:
         end = struct.pack("<h", self.profile.run_time) if self.profile.run_time and self.mode == "pwm" else b""
-        self._commands.append((sequence, (counts[0] / self._per_speed, counts[1] / self._per_speed)))
-        return self._some(self._drive, struct.pack("<2h", *counts) + end)
+        return self._some(self._drive, struct.pack("<2h", left, right) + end)
 
     def _counts(self, speed: float) -> int:
         if not math.isfinite(speed):
@@ -284,13 +281,11 @@ class VelociroachCodec(Codec):
         return None
 
     def _answered(self, now: dict[str, int], steps: tuple[int, int], elapsed: int) -> list[Message]:
-        """What an answer acknowledges, and its telemetry where no other has come since the last `Command`."""
-        acknowledged = self._unanswered.popleft() if self._unanswered else None
-        messages: list[Message] = [acknowledged] if acknowledged else []
-        if self._commands[-1][0] > self._sequence:
-            self._sequence = self._commands[-1][0]
-            messages.append(self._as_telemetry(now, steps, elapsed))
-        return messages
+        """What an answer acknowledges, or the telemetry that it is where it answers a `Command`."""
+        asked = self._book.answer(elapsed / 1e6 * self._poll_rate)
+        if asked is None or not asked.sequence:
+            return [asked.acknowledge] if asked and asked.acknowledge else []
+        return [self._as_telemetry(asked, now, steps, elapsed)]
 
     @staticmethod
     def _within_range(now: dict[str, int]) -> bool:
@@ -302,7 +297,7 @@ class VelociroachCodec(Codec):
             and 0 <= now.get("battery", 0) < ADC
         )
 
-    def _as_telemetry(self, now: dict[str, int], steps: tuple[int, int], elapsed: int) -> Telemetry:
+    def _as_telemetry(self, asked: Asked, now: dict[str, int], steps: tuple[int, int], elapsed: int) -> Telemetry:
         """Telemetry in SI units."""
 
         sensors: dict[str, Any] = {
@@ -311,10 +306,10 @@ class VelociroachCodec(Codec):
         }
         sensors["battery"] = sensors["battery"][0]
         run = self._runs[-1]
-        sequence, applied = self._commands[0]
+        sequence, applied = asked.before
         speeds = [step * PER_COUNT / (elapsed / 1e6) if elapsed else math.nan for step in steps]
         return Telemetry(
-            sequence=self._sequence,
+            sequence=asked.sequence,
             time=run.time / 1e6,
             command_sequence=sequence,
             applied=applied,
