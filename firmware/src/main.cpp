@@ -27,6 +27,8 @@ int32_t last_edges[2];
 float speeds[2], sums[2];
 int64_t now_us;
 uint32_t last_micros, last_control;
+uint8_t outgoing[512];
+size_t first, waiting;
 mbmrl_robot robot;
 
 void edge(int side) { edges[side] += digitalRead(ENCODER_A[side]) == digitalRead(ENCODER_B[side]) ? 1 : -1; }
@@ -83,9 +85,20 @@ void measure(mbmrl_measured *m) {
   m->faults = m->battery < LOW_BATTERY ? MBMRL_LOW_BATTERY : 0;
 }
 
+// What is sent waits here, as the line's own buffer is shorter than a frame; where there is no room for a frame it is
+// dropped, since waiting would hold up the controllers.
 void write(void *, const uint8_t *bytes, size_t size) {
-  if ((size_t)Serial1.availableForWrite() >= size) {  // a full buffer must not hold up the controllers
-    Serial1.write(bytes, size);
+  if (size <= sizeof outgoing - waiting) {
+    for (size_t i = 0; i < size; i++) {
+      outgoing[(first + waiting++) % sizeof outgoing] = bytes[i];
+    }
+  }
+}
+
+void send() {
+  for (int room = Serial1.availableForWrite(); room > 0 && waiting > 0; room--, waiting--) {
+    Serial1.write(outgoing[first]);
+    first = (first + 1) % sizeof outgoing;
   }
 }
 
@@ -131,4 +144,5 @@ void loop() {
     measure(&measured);
     mbmrl_robot_tell(&robot, &measured);
   }
+  send();
 }

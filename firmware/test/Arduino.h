@@ -22,15 +22,15 @@ struct Port {
   std::vector<uint8_t> outgoing;
   void begin(uint32_t) {}
   int available() { return (int)incoming.size(); }
-  int availableForWrite() { return 256; }
+  int availableForWrite() { return 40; }
   int read() {
     const uint8_t byte = incoming.front();
     incoming.pop_front();
     return byte;
   }
-  size_t write(const uint8_t *bytes, size_t size) {
-    outgoing.insert(outgoing.end(), bytes, bytes + size);
-    return size;
+  size_t write(uint8_t byte) {
+    outgoing.push_back(byte);
+    return 1;
   }
 };
 extern Port Serial1;
