@@ -218,6 +218,7 @@ def test_another_version_can_still_say_who_it_is() -> None:
     assert robot.feed(host.encode(Hello(9, 5))) == [Hello(9, 5)]
     theirs = dataclasses.replace(CAPABILITIES, version=9, session=5)
     assert host.feed(robot.encode(theirs)) == [theirs]
+    assert robot.feed(host.encode(Enable(True))) == []
 
 
 # Noise

@@ -251,6 +251,7 @@ class MbmrlCodec(Codec):
     def _begin(self, session: int) -> None:
         """Begin a session; both sides count their frames from 0, the number of the hand-shake's."""
         self._session = session
+        self._foreign = False
         self._next_sent = 0
         self._last_received = 0
 
@@ -281,6 +282,8 @@ class MbmrlCodec(Codec):
             self._open(message)
         data = HEADER.pack(kind.code, self._next_sent, self._session) + payload
         self._next_sent = (self._next_sent + 1) & 0xFFFF
+        if isinstance(message, Capabilities) and self._foreign:
+            self._begin(0)
         stuffed: bytes = cobs.encode(data + CHECK.pack(zlib.crc32(data)))
         return b"\0" + stuffed + b"\0"
 
@@ -330,6 +333,7 @@ class MbmrlCodec(Codec):
         """Whether a frame belongs to this session and is newer than the last one; a stop always counts."""
         if isinstance(message, Hello) and session:
             self._begin(session)
+            self._foreign = message.version != self.version
             return True
         if session == 0 or session != self._session:
             return isinstance(message, EmergencyStop)
