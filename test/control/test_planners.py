@@ -371,14 +371,14 @@ def test_block_that_was_held_up_does_not_end_all_plans(model: Layers, monkeypatc
     assert tried[-1] > 0
 
 
-@pytest.mark.parametrize(("pace", "expected"), [(1e-3, 200), (4e-3, 165), (40e-3, 50)])
+@pytest.mark.parametrize(("pace", "expected"), [(1e-3, 200), (4e-3, 150), (40e-3, 50)])
 def test_candidates_are_as_many_as_fit_within_bounds(
     model: Layers, monkeypatch: pytest.MonkeyPatch, pace: float, expected: int
 ) -> None:
-    """In 0.8 s; nothing is left over of it on a slow machine, and a fast one has all."""
+    """In 0.8 s, of which 15 % are kept free; a fast machine has all."""
     clock = [100.0]
     slow_down(monkeypatch, clock, pace)
     search = planner(settings=replace(SETTINGS, fewest=50))
     for _ in range(100):
         plan_by(search, model, clock[0] + 0.8)
-    assert search.budget.count == pytest.approx(expected, rel=0.1)
+    assert search.budget.count == pytest.approx(expected, rel=0.15)

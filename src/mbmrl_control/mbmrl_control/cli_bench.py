@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import typer
@@ -11,7 +12,7 @@ from mbmrl_control.cli_options import console, refuse
 
 app = typer.Typer()
 
-PARTS: Final = ("planning", "neighbour", "simulator", "adaptation", "outer_step")
+PARTS: Final = ("planning", "neighbour", "loop", "handover", "adaptation", "outer_step", "simulator")
 
 
 @app.command()
@@ -20,6 +21,10 @@ def bench(
         "all"
     ),
     threads: Annotated[int, typer.Option(help="Threads of torch.", min=1, max=64)] = 2,
+    duration: Annotated[float, typer.Option(help="Length of each run of the loop, s.", min=5.0)] = 60.0,
+    realtime_priority: Annotated[
+        int, typer.Option(help="Priority of SCHED_FIFO of the loop's planner and adaptation; 0: none.", min=0, max=99)
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
 ) -> None:
     """Measure speeds on this machine; `make bench` installs what they are compared with."""
@@ -27,17 +32,19 @@ def bench(
     for part in parts:
         if part not in PARTS:
             refuse(f"unknown part {part!r}: allowed is {', '.join(PARTS)}, or all")
-    measures = {
-        "planning": _planning,
-        "neighbour": _neighbour,
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "planning": lambda: _planning(threads),
+        "neighbour": lambda: _neighbour(threads),
+        "loop": lambda: _loop(duration, threads, realtime_priority),
+        "handover": _handover,
+        "adaptation": lambda: _adaptation(threads),
+        "outer_step": lambda: _outer_step(threads),
         "simulator": _simulator,
-        "adaptation": _adaptation,
-        "outer_step": _outer_step,
     }
     told = {}
     for part in parts:
         with console.status(f"measuring: {part}"):
-            told[part] = measures[part](threads)
+            told[part] = measures[part]()
     if as_json:
         print(json.dumps(told))
 
@@ -77,8 +84,43 @@ def _neighbour(threads: int) -> dict[str, Any]:
     return told
 
 
-def _simulator(threads: int) -> dict[str, Any]:
-    del threads
+def _loop(duration: float, threads: int, priority: int) -> dict[str, Any]:
+    from mbmrl_control.benchmarks import loop
+    from mbmrl_control.processes import NodeEndedError
+
+    told = {}
+    try:
+        for case, figures in loop.measure(duration, threads, priority):
+            told[case] = figures
+            growth = max(node["memory_growth"] for node in figures["nodes"].values())
+            console.print(
+                f"{case} for {figures['seconds']:.0f} s: {figures['missed']} of {figures['ticks']} ticks missed"
+                f" ({figures['missed_share']:.3%}), jitter p99 {figures['jitter_ms']['p99']:.2f} ms, state to command"
+                f" p99 {figures['state_to_command_ms']['p99']:.1f} ms, {figures['candidates']['mean']:.0f} candidates"
+                f" (fewest {figures['candidates']['fewest']}), memory {growth:+.2%}",
+                highlight=False,
+                soft_wrap=True,
+            )
+    except NodeEndedError as error:
+        refuse(error)
+    return told
+
+
+def _handover() -> dict[str, Any]:
+    from mbmrl_control.benchmarks import handover
+
+    told = dict(handover.measure())
+    for name, figures in told.items():
+        console.print(
+            f"{name}: {figures['bytes'] / 1e3:.1f} kB, {figures['delay_ms']['p50']:.2f} ms over DDS (p99"
+            f" {figures['delay_ms']['p99']:.2f}), {figures['lost']} lost, {figures['apply_ms']['p50']:.3f} ms to apply",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return told
+
+
+def _simulator() -> dict[str, Any]:
     from mbmrl_sim.benchmark import measure_simulator
 
     told = measure_simulator()

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
-_ENOUGH: Final = (0.75, 0.9)
-"""Share of its time that a plan should take: below the first it grows, above the second it shrinks."""
-_GROWTH: Final = 1.05
-"""Most growth from one plan to the next: a machine that is slow now and then is not trusted at once."""
-_CUT: Final = 0.8
-"""Smallest share that is kept where a plan was cut short: what held it up may be over."""
+_LEVELS: Final = 16
+_MULTIPLE: Final = 16
+_SHARE: Final = 0.85
+"""Share of its time that a plan is meant to take."""
+_GAIN: Final = 0.1
+"""Weight of the last plan: a machine that is slow, or fast, now and then is not trusted at once."""
 
 
 class CandidateBudget:
-    """As many candidates as the machine tries in the time of a plan, within bounds."""
+    """As many candidates as the machine tries in the time of a plan, within bounds.
+
+    They come in a few levels only: the first products of a size take longer than those that follow.
+    """
 
     def __init__(self, fewest: int, most: int) -> None:
         """Begin with the most."""
-        self._fewest = min(fewest, most)
-        self._most = most
+        step = max(1, most // (_LEVELS * _MULTIPLE)) * _MULTIPLE
+        fewest = min(fewest, most)
+        self.levels = (most, *range((most - 1) // step * step, fewest, -step), fewest) if fewest < most else (most,)
+        """All that there may be, the most first."""
         self.count = most
         """Candidates of the next plan."""
+        self._capacity = float(most)
 
     def observe(self, tried: int, used: float) -> None:
         """Take in how many candidates the last plan tried, and which share of its time it took."""
-        count = float(self.count)
-        if tried < self.count:
-            count = max(tried, _CUT * self.count)
-        elif not _ENOUGH[0] <= used <= _ENOUGH[1]:
-            count *= min(_GROWTH, sum(_ENOUGH) / 2 / max(used, 1e-6))
-        self.count = min(self._most, max(self._fewest, math.ceil(count)))
+        capacity = min(float(self.levels[0]), _SHARE * tried / max(used, 1e-6))
+        self._capacity += _GAIN * (capacity - self._capacity)
+        fitting = [level for level in self.levels if level <= self._capacity + 0.5]
+        self.count = fitting[0] if fitting else self.levels[-1]

@@ -113,11 +113,13 @@ class PathFollower:
         self._normalizer = normalizer
 
     def warm_up(self, layers: Layers) -> None:
-        """Plan a few times from a made-up state, so that the first real plan is no slower than others."""
+        """Plan from a made-up state with each number of candidates, so that no real plan is the first of its size."""
         state = np.zeros(STATE_SIZE)
         state[[pair.start for pair in (ROLL, PITCH, YAW, LEFT_PHASE, RIGHT_PHASE)]] = 1.0
         observation = Observation(state, np.zeros(ACTION_SIZE), 0.0, 0, 0, 0.0)
-        for _ in range(5):
+        budget = self.planner.budget
+        # The most come last: what they take is what the first real plan is expected to take.
+        for budget.count in (*reversed(budget.levels), *[budget.levels[0]] * 4):
             self.plan(layers, observation, [np.zeros(ACTION_SIZE)])
         self.planner.reset()
         self.tracker.reset()

@@ -1,0 +1,254 @@
+"""The whole stack in its own processes, at a fixed rate: ticks missed, jitter, delay from state to command, memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import rclpy
+import torch
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
+from mbmrl_control.dynamics.network import initial_layers
+from mbmrl_control.dynamics.prior import Prior, PriorSettings, load_prior
+from mbmrl_control.graph import SIM
+from mbmrl_control.learners import LEARNER_TYPES, LearnerSettings
+from mbmrl_control.processes import NodeEndedError, Processes
+from mbmrl_control.settings import shipped_prior
+from mbmrl_msgs.msg import MotorCommand, PlannerStatus, RobotState
+from mbmrl_sim import qos
+
+START_TIME: Final = 90.0
+"""Time that the nodes have to get the robot walking, s."""
+SETTLE_TIME: Final = 3.0
+"""Time after the first plan from which on is measured, s."""
+_SAMPLE: Final = 1.0
+"""Time between two looks at the nodes' memory, s."""
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class LoopCase:
+    """Rate, Hz, candidates, horizon, units of each hidden layer, and M of the adaptation."""
+
+    rate: float
+    candidates: int
+    horizon: int
+    width: int
+    window: int = 32
+
+    def __str__(self) -> str:
+        """Its name in the results."""
+        return f"{self.rate:g}Hz_{self.candidates}x{self.horizon}x{self.width}"
+
+
+CASES: Final = (LoopCase(50.0, 1000, 20, 512), LoopCase(100.0, 500, 10, 256))
+
+
+def random_prior(case: LoopCase, learner: str = "grbal") -> Prior:
+    """A prior of the wanted size, rate and window with random weights, normalised as the shipped one."""
+    generator = torch.Generator().manual_seed(0)
+    layers = initial_layers((INPUT_SIZE, case.width, case.width, OUTPUT_SIZE), generator)
+    extras = LEARNER_TYPES[learner].initial(layers, LearnerSettings(inner_steps=1), generator)
+    settings = PriorSettings(learner, case.window, case.rate, {"note": "random weights, to measure times with"})
+    return Prior(layers, load_prior(shipped_prior("mb")).normalizer, settings, extras)
+
+
+class Listener(Node):
+    """Keeps when states and commands arrive, and what the planner tells of its ticks."""
+
+    def __init__(self) -> None:
+        """Subscribe."""
+        super().__init__("loop_listener")
+        self.states: dict[int, float] = {}
+        """Arrival of each state, s of the monotonic clock, by its number."""
+        self.delays: list[float] = []
+        """From each state that a command was planned from to that command, s."""
+        self.statuses: list[PlannerStatus] = []
+        self.walking = threading.Event()
+        """Set by the first plan."""
+        self._answered = 0
+        self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
+        self.create_subscription(MotorCommand, "motor_command", self._take_command, qos.STATE)
+        self.create_subscription(PlannerStatus, "planner_status", self._take_status, qos.STATE)
+
+    def restart(self) -> None:
+        """Forget what has come so far."""
+        self.states, self.delays, self.statuses = {}, [], []
+
+    def _take_state(self, message: RobotState) -> None:
+        self.states[message.sequence] = time.monotonic()
+
+    def _take_command(self, message: MotorCommand) -> None:
+        arrival = self.states.get(message.state_sequence)
+        if arrival is not None and message.state_sequence > self._answered:
+            self._answered = message.state_sequence
+            self.delays.append(time.monotonic() - arrival)
+
+    def _take_status(self, message: PlannerStatus) -> None:
+        self.statuses.append(message)
+        if message.outcome == PlannerStatus.PLANNED:
+            self.walking.set()
+
+
+@contextmanager
+def listening() -> Iterator[Listener]:
+    """A listener whose callbacks run in a thread of their own."""
+    rclpy.init()
+    node, executor = Listener(), SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            return
+
+    thread = threading.Thread(target=spin, name="listener")
+    thread.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown()
+        thread.join()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+@dataclass
+class _Process:
+    """A node's process: its memory, bytes, at each look, and its processor time, s, at the first and the last one."""
+
+    folder: Path
+    memory: list[int]
+    processor: list[float]
+
+    def look(self) -> None:
+        self.memory.append(int((self.folder / "statm").read_text().split()[1]) * _PAGE)
+        fields = (self.folder / "stat").read_text().rpartition(")")[2].split()
+        self.processor.append(sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK"))
+
+
+def _nodes() -> dict[str, _Process]:
+    """The nodes that this process has started, by name."""
+    processes = {}
+    for task in Path("/proc/self/task").iterdir():
+        for number in (task / "children").read_text().split():
+            folder = Path("/proc") / number
+            module = (folder / "cmdline").read_bytes().decode().split("\0--ros-args")[0].rpartition(".")[2]
+            if module.endswith("_node"):
+                processes[module] = _Process(folder, [], [])
+    return processes
+
+
+_MORE_PARAMETERS: Final = {
+    "mpc_node": ("candidates", "horizon", "threads", "realtime_priority"),
+    "adaptation_node": ("realtime_priority",),
+}
+
+
+def run_loop(case: LoopCase, duration: float, threads: int = 2, priority: int = 0) -> dict[str, Any]:
+    """Run the stack for a time, s, and measure; planner and adaptation with a realtime priority, where above 0.
+
+    Returns:
+        ``ticks``, those ``missed``, skipped or with a command only after the next one was due, and their share;
+        ``jitter_ms``, start of the work after its tick; ``state_to_command_ms``, at a listener over DDS;
+        ``planning_ms``; ``candidates`` that plans tried, ``outcomes``; and for each node ``memory_mb``, its
+        ``memory_growth`` from the first to the last tenth of the time, and ``cores``, the processors' time it took.
+
+    Raises:
+        NodeEndedError: If a node ended by itself, or nothing was planned.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        random_prior(case).save(folder / "prior.safetensors")
+        values = {
+            "seed": 0,
+            "rate": case.rate,
+            "path": "figure_eight",
+            "checkpoint": str(folder / "prior.safetensors"),
+            "candidates": case.candidates,
+            "horizon": case.horizon,
+            "threads": threads,
+            "realtime_priority": priority,
+        }
+        nodes = [
+            replace(node, parameters=(*node.parameters, *_MORE_PARAMETERS.get(node.executable, ()))) for node in SIM
+        ]
+        with listening() as listener, Processes(nodes, values, True, folder) as running:
+            end = time.monotonic() + START_TIME
+            while not listener.walking.wait(0.1):
+                running.check()
+                if time.monotonic() > end:
+                    raise NodeEndedError(f"nothing was planned within {START_TIME:g} s")
+            time.sleep(SETTLE_TIME)
+            processes = _nodes()
+            listener.restart()
+            start = time.monotonic()
+            while (now := time.monotonic()) - start < duration:
+                for process in processes.values():
+                    process.look()
+                running.check()
+                time.sleep(min(_SAMPLE, start + duration - now))
+            elapsed = time.monotonic() - start
+            statuses, delays = list(listener.statuses), list(listener.delays)
+    return _told(statuses, delays, processes, elapsed)
+
+
+def _told(
+    statuses: list[PlannerStatus], delays: list[float], processes: dict[str, _Process], elapsed: float
+) -> dict[str, Any]:
+    first, last = statuses[0], statuses[-1]
+    ticks = last.ticks - first.ticks
+    missed = last.missed_ticks + last.late_ticks - first.missed_ticks - first.late_ticks
+    planned = [status.candidates for status in statuses if status.outcome == PlannerStatus.PLANNED]
+    names = ("PLANNED", "NO_STATE", "STOPPED", "NO_FINITE_PLAN", "LAST_PLAN")
+    outcomes = {name: sum(s.outcome == getattr(PlannerStatus, name) for s in statuses) for name in names}
+
+    def in_ms(values: list[float]) -> dict[str, float]:
+        shares = {"p50": 50, "p99": 99, "p99.9": 99.9, "most": 100}
+        return {name: float(np.percentile(values, share)) * 1e3 for name, share in shares.items()}
+
+    told: dict[str, Any] = {
+        "seconds": elapsed,
+        "ticks": ticks,
+        "missed": missed,
+        "missed_share": missed / max(ticks, 1),
+        "jitter_ms": in_ms([status.start_delay for status in statuses]),
+        "state_to_command_ms": in_ms(delays),
+        "planning_ms": in_ms([status.planning_time for status in statuses]),
+        "candidates": {"mean": float(np.mean(planned)), "fewest": int(min(planned))},
+        "outcomes": {name: count for name, count in outcomes.items() if count},
+        "nodes": {},
+    }
+    for name, process in processes.items():
+        tenth = max(1, len(process.memory) // 10)
+        begin, end = (float(np.median(part)) for part in (process.memory[:tenth], process.memory[-tenth:]))
+        told["nodes"][name] = {
+            "memory_mb": end / 1e6,
+            "memory_growth": end / begin - 1.0,
+            "cores": (process.processor[-1] - process.processor[0]) / elapsed,
+        }
+    return told
+
+
+def measure(
+    duration: float, threads: int, priority: int = 0, cases: tuple[LoopCase, ...] = CASES
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Run each case for a time, s.
+
+    Yields:
+        Name of the case and the figures of `run_loop`.
+    """
+    for case in cases:
+        yield str(case), run_loop(case, duration, threads, priority)

@@ -1,0 +1,52 @@
+"""What the benchmarks compare is the same: model, cost and sizes; and what they tell of a loop."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mbmrl_control.benchmarks import planning
+from mbmrl_control.benchmarks.handover import LEARNERS, WHOLE, updates
+from mbmrl_control.benchmarks.loop import LoopCase, random_prior
+from mbmrl_control.dynamics.prior import PriorError
+from mbmrl_control.planning.rollout import RollOuts
+
+
+def test_peers_plan_with_the_same_model_and_cost() -> None:
+    """Candidates cost the same, rolled out step by step as the peers do it, and as the planner does it."""
+    task = planning.task(width=32, horizon=6)
+    actions = 12.0 + 40.0 * torch.rand(50, 6, 2, generator=torch.Generator().manual_seed(0))
+    step, state, total = task.dynamics(), task.start().expand(50, -1), torch.zeros(50)
+    with torch.no_grad():
+        for action in actions.unbind(1):
+            state = step(state, action)
+            total += state[:, -1]
+
+    def cost(poses: torch.Tensor) -> torch.Tensor:
+        return task.cost.steps(task.window, poses, task.interval).sum(1)
+
+    ours = RollOuts().evaluate(task.layers, task.body, task.pose, actions, cost)
+    torch.testing.assert_close(total, ours.costs, rtol=1e-4, atol=1e-4)
+    assert total.std() > 0
+
+
+def test_prior_of_the_loop_is_taken_at_its_rate_only() -> None:
+    prior = random_prior(LoopCase(50.0, 1000, 20, 24, window=7))
+    prior.check_rate(50.0)
+    prior.check_robot()
+    assert [len(bias) for _, bias in prior.layers[:-1]] == [24, 24]
+    assert prior.settings.window == 7
+    with pytest.raises(PriorError, match="the prior predicts at 50 Hz, not at 20 Hz"):
+        prior.check_rate(20.0)
+
+
+def test_updates_that_are_handed_over_fit_and_are_no_larger_than_the_network() -> None:
+    given = updates(width=48, window=4)
+    assert set(given) == {*LEARNERS, WHOLE}
+    sizes = {name: sum(tensor.numel() for tensor in update.values()) for name, (_, update) in given.items()}
+    assert sizes["rebal"] < sizes["bayes_last_layer"] < sizes["grbal"] < sizes[WHOLE]
+    for learner, update in given.values():
+        assert np.isfinite(
+            [float(tensor.abs().sum()) for layer in learner.adapted_layers(update) for tensor in layer]
+        ).all()
