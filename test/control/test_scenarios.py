@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mbmrl_control.evaluation.scenarios import SCENARIOS, Event, schedule
-from mbmrl_control.training.collect import HELD_OUT_LEGS, TRAINING_LEGS
+from mbmrl_control.training.collect import HELD_OUT_LEGS, HELD_OUT_TERRAIN, TRAINING_LEGS, TRAINING_TERRAINS
 from mbmrl_sim.faults import FAULT_KINDS, LEG_LOSS, MOTOR_WEAK, TERRAIN, Fault, choose_fault, random_fault
 
 SEEDS = range(60)
@@ -36,7 +36,7 @@ def test_faults_are_possible_and_depend_on_the_seed_alone(scenario: str) -> None
 @pytest.mark.parametrize("kind", MEASURED)
 def test_magnitudes_are_worse_than_in_training(kind: str) -> None:
     rng = np.random.default_rng(0)
-    trained = [random_fault(rng, (kind,), TRAINING_LEGS) for _ in range(2000)]
+    trained = [random_fault(rng, (kind,), TRAINING_LEGS, TRAINING_TERRAINS) for _ in range(2000)]
     held_out = [fault for seed in SEEDS for fault in faults(kind, seed)]
     if kind == MOTOR_WEAK:
         assert max(fault.magnitude for fault in held_out) < min(fault.magnitude for fault in trained)
@@ -44,6 +44,13 @@ def test_magnitudes_are_worse_than_in_training(kind: str) -> None:
         assert min(fault.magnitude for fault in held_out) > max(fault.magnitude for fault in trained)
     if "loss" in FAULT_KINDS[kind].takes:
         assert min(fault.loss for fault in held_out) > max(fault.loss for fault in trained)
+
+
+def test_ground_is_the_one_held_out() -> None:
+    rng = np.random.default_rng(0)
+    trained = {random_fault(rng, (TERRAIN,), TRAINING_LEGS, TRAINING_TERRAINS).terrain for _ in range(100)}
+    assert trained == {"styrofoam", "turf"}
+    assert {fault.terrain for seed in SEEDS for fault in faults(TERRAIN, seed)} == {HELD_OUT_TERRAIN}
 
 
 def test_legs_are_those_held_out() -> None:

@@ -57,7 +57,17 @@ def collect(
     except ValueError as error:
         refuse(error)
     chances = CollectSettings.faults if kinds else (1.0, 0.0, 0.0)
-    settings = CollectSettings(may_be_lost, kinds, chances, grounds, duration, rate, varied, sensors, prior)
+    settings = CollectSettings(
+        may_be_lost,
+        kinds,
+        faults=chances,
+        terrains=grounds,
+        duration=duration,
+        rate=rate,
+        varied=varied,
+        sensors=sensors,
+        prior=prior,
+    )
     seeds = range(seed * 1_000_000, seed * 1_000_000 + episodes)
     try:
         collect_with_bar(settings, seeds, out, workers, "episodes", console)

@@ -176,8 +176,10 @@ def _check_values(fault: Fault) -> None:
             raise FaultError(f"{name} of {fault.kind} is {value:g}: allowed is {low:g} to {high:g} {unit}".rstrip())
 
 
-def random_fault(rng: np.random.Generator, kinds: Sequence[str], legs: Sequence[int]) -> Fault:
-    """A fault of one of some kinds: a leg of some, any side or terrain, half to one and a half the default magnitude.
+def random_fault(
+    rng: np.random.Generator, kinds: Sequence[str], legs: Sequence[int], terrains: Sequence[str]
+) -> Fault:
+    """A fault of one of some kinds: a leg or terrain of some, any side, half to one and a half the default magnitude.
 
     Half of those that can grow do so, within up to 5 s.
     """
@@ -186,7 +188,7 @@ def random_fault(rng: np.random.Generator, kinds: Sequence[str], legs: Sequence[
     if kind == LEG_LOSS:
         return Fault(kind, int(rng.choice(legs)))
     if kind == TERRAIN:
-        return Fault(kind)
+        return Fault(kind, terrain=str(rng.choice(terrains)))
     values: dict[str, Any] = {name: float(rng.uniform(*RANGES[name])) for name in allowed.takes if name in RANGES}
     if "loss" in values:
         values["loss"] *= 0.3

@@ -128,6 +128,7 @@ class Physics:
         self._rough_ground = self._make_rough_ground(terrain, rng) if terrain.roughness else None
         for link in (-1, *CRANKS, *_LEGS):
             client.changeDynamics(self.robot, link, lateralFriction=terrain.body_friction * robot.body_friction_scale)
+        client.changeDynamics(self.robot, -1, spinningFriction=terrain.turning_resistance)
         for leg, joint in enumerate(_LEGS):
             client.changeDynamics(
                 self.robot,

@@ -30,6 +30,8 @@ class Terrain:
         restitution: Of the feet, 0 to 1.
         roughness: Standard deviation of the height, m.
         grain: Length over which heights are alike, m.
+        turning_resistance: Torque against the belly's turning about the vertical per force on it, m: loose stones
+            give way to what slides over them more easily than to what turns in them.
     """
 
     foot_friction: float
@@ -39,16 +41,23 @@ class Terrain:
     restitution: float = 0.0
     roughness: float = 0.0
     grain: float = 0.02
+    turning_resistance: float = 0.0
 
 
 TERRAINS: Final = {
     "carpet": Terrain(foot_friction=0.4, body_friction=0.18, stiffness=120.0, damping=6.0),
-    "styrofoam": Terrain(foot_friction=0.306, body_friction=0.468, stiffness=212.0, damping=3.46),
+    "styrofoam": Terrain(foot_friction=0.404, body_friction=0.43, stiffness=210.0, damping=14.6),
     "turf": Terrain(
         foot_friction=0.195, body_friction=0.601, stiffness=222.0, damping=2.59, roughness=0.001, grain=0.0198
     ),
     "gravel": Terrain(
-        foot_friction=0.114, body_friction=0.504, stiffness=585.0, damping=16.9, roughness=0.002, grain=0.0419
+        foot_friction=0.114,
+        body_friction=0.504,
+        stiffness=585.0,
+        damping=16.9,
+        roughness=0.002,
+        grain=0.0419,
+        turning_resistance=0.02,
     ),
 }
 """Presets by name, calibrated with the recorded walks of the real robot (see `calibration`)."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mbmrl_control.training.collect import HELD_OUT_LEGS
+from mbmrl_control.training.collect import HELD_OUT_LEGS, HELD_OUT_TERRAIN
 from mbmrl_sim.faults import (
     BATTERY_LOW,
     FAULT_KINDS,
@@ -29,7 +29,6 @@ TWO_AT_ONCE: Final = "two_at_once"
 COMES_AND_GOES: Final = "comes_and_goes"
 SCENARIOS: Final = (NONE, *FAULT_KINDS, TWO_AT_ONCE, COMES_AND_GOES)
 
-HELD_OUT_TERRAIN: Final = "gravel"
 HELD_OUT_LOSS: Final = (30.0, 40.0)
 """Share of commands that a link loses, percent; in training at most 27."""
 HELD_OUT_MAGNITUDES: Final = {

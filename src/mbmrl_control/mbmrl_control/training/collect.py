@@ -23,7 +23,7 @@ from mbmrl_sim.faults import LEG_LOSS, Fault, random_fault
 from mbmrl_sim.robot import RobotParameters, vary
 from mbmrl_sim.sensors import make_sensors
 from mbmrl_sim.state import LEG_NAMES, MAX_LEG_SPEED, MIN_LEG_SPEED, Observation
-from mbmrl_sim.terrain import DEFAULT_TERRAIN
+from mbmrl_sim.terrain import DEFAULT_TERRAIN, TERRAINS
 from mbmrl_sim.world import World
 
 HELD_OUT_LEGS: Final = (1, 4)
@@ -32,6 +32,9 @@ HELD_OUT_LEGS: Final = (1, 4)
 Both, since training shows each walk and its mirror image: leg 1 lost would show leg 4 lost.
 """
 TRAINING_LEGS: Final = tuple(leg for leg in range(len(LEG_NAMES)) if leg not in HELD_OUT_LEGS)
+HELD_OUT_TERRAIN: Final = "gravel"
+"""Ground that these data do not have either."""
+TRAINING_TERRAINS: Final = tuple(name for name in TERRAINS if name not in (DEFAULT_TERRAIN, HELD_OUT_TERRAIN))
 LONGEST_HOLD: Final = 10
 """Control intervals for which a random action is held at most."""
 STANDING: Final = 0.1
@@ -49,6 +52,7 @@ class CollectSettings:
     Attributes:
         legs: Legs that may be lost.
         kinds: Kinds of faults that may come.
+        grounds: What the ground may become where the kind is ``terrain``.
         faults: Probabilities of no, one and two faults in an episode, each at any step of its first half.
         terrains: Grounds, one of which is chosen for each episode.
         duration: Length of an episode, s.
@@ -60,6 +64,7 @@ class CollectSettings:
 
     legs: tuple[int, ...] = TRAINING_LEGS
     kinds: tuple[str, ...] = (LEG_LOSS,)
+    grounds: tuple[str, ...] = TRAINING_TERRAINS
     faults: tuple[float, float, float] = (0.2, 0.5, 0.3)
     terrains: tuple[str, ...] = (DEFAULT_TERRAIN,)
     duration: float = 10.0
@@ -87,7 +92,7 @@ def _plan_faults(settings: CollectSettings, rng: np.random.Generator) -> list[tu
     """Faults of an episode and the steps at which they come, in order; no leg is lost twice."""
     drawn: dict[tuple[str, int, str], tuple[int, Fault]] = {}
     for _ in range(int(rng.choice(3, p=settings.faults))):
-        fault = random_fault(rng, settings.kinds, settings.legs)
+        fault = random_fault(rng, settings.kinds, settings.legs, settings.grounds)
         drawn.setdefault(fault.key, (int(rng.integers(0, max(1, settings.steps // 2))), fault))
     return sorted(drawn.values(), key=lambda plan: plan[0])
 
