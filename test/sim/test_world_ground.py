@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from mbmrl_sim.bullet import pybullet
 from mbmrl_sim.faults import Fault
 from mbmrl_sim.physics import joint_of_leg
-from mbmrl_sim.state import LINEAR_VELOCITY, POSITION, Array
+from mbmrl_sim.state import LINEAR_VELOCITY, POSITION, YAW, Array, angle
 from mbmrl_sim.terrain import CELL, GRAVITY, PATCH, TERRAINS, heights, tilt
 from mbmrl_sim.world import World
 from world_testing import (
@@ -127,6 +128,24 @@ def test_feet_meet_rough_ground_and_the_belly_a_plane(new_world: NewWorld) -> No
 
 
 # Grounds that change
+
+
+def turn(world: World, monkeypatch: pytest.MonkeyPatch, resistance: float) -> float:
+    """Angle, rad, by which a robot on its belly, all legs lost, turns after a push of 10 rad/s."""
+    monkeypatch.setitem(TERRAINS, "carpet", replace(TERRAINS["carpet"], turning_resistance=resistance))
+    world.reset()
+    for leg in range(6):
+        world.inject(Fault("leg_loss", leg))
+    states(world, [STAND] * 10)
+    before = angle(world.observe().state, YAW)
+    world.physics.client.resetBaseVelocity(world.physics.robot, [0, 0, 0], [0, 0, 10.0])
+    return float(angle(states(world, [STAND] * 20)[-1], YAW) - before)
+
+
+def test_belly_resists_turning(new_world: NewWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A torque in proportion to the force on the belly takes the energy of the push over the angle."""
+    free, held, more = (turn(new_world(), monkeypatch, resistance) for resistance in (0.0, 0.02, 0.04))
+    assert free > 1.5 * held > 1.5 * 1.2 * more > 0
 
 
 def friction(world: World) -> float:

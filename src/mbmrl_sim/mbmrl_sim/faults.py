@@ -176,9 +176,7 @@ def _check_values(fault: Fault) -> None:
             raise FaultError(f"{name} of {fault.kind} is {value:g}: allowed is {low:g} to {high:g} {unit}".rstrip())
 
 
-def random_fault(
-    rng: np.random.Generator, kinds: Sequence[str], legs: Sequence[int], terrains: Sequence[str]
-) -> Fault:
+def random_fault(rng: np.random.Generator, kinds: Sequence[str], legs: Sequence[int], terrains: Sequence[str]) -> Fault:
     """A fault of one of some kinds: a leg or terrain of some, any side, half to one and a half the default magnitude.
 
     Half of those that can grow do so, within up to 5 s.
