@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -12,7 +13,7 @@ from mbmrl_control.cli_options import console, refuse
 
 app = typer.Typer()
 
-PARTS: Final = ("planning", "neighbour", "loop", "handover", "adaptation", "outer_step", "simulator")
+PARTS: Final = ("planning", "growth", "neighbour", "loop", "handover", "adaptation", "outer_step", "simulator")
 
 
 @app.command()
@@ -25,6 +26,10 @@ def bench(
     realtime_priority: Annotated[
         int, typer.Option(help="Priority of SCHED_FIFO of the loop's planner and adaptation; 0: none.", min=0, max=99)
     ] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of performance.md, in which what was measured before stays; such as docs."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
 ) -> None:
     """Measure speeds on this machine; `make bench` installs what they are compared with."""
@@ -34,6 +39,7 @@ def bench(
             refuse(f"unknown part {part!r}: allowed is {', '.join(PARTS)}, or all")
     measures: dict[str, Callable[[], dict[str, Any]]] = {
         "planning": lambda: _planning(threads),
+        "growth": lambda: _growth(threads),
         "neighbour": lambda: _neighbour(threads),
         "loop": lambda: _loop(duration, threads, realtime_priority),
         "handover": _handover,
@@ -41,10 +47,14 @@ def bench(
         "outer_step": lambda: _outer_step(threads),
         "simulator": _simulator,
     }
-    told = {}
+    from mbmrl_control.benchmarks import page
+
+    conditions, told = page.machine(), {}
     for part in parts:
         with console.status(f"measuring: {part}"):
             told[part] = measures[part]()
+    if out is not None:
+        console.print(f"written: {', '.join(map(str, page.write(told, out, conditions)))}")
     if as_json:
         print(json.dumps(told))
 
@@ -65,6 +75,17 @@ def _planning(threads: int) -> dict[str, Any]:
             highlight=False,
             soft_wrap=True,
         )
+    return told
+
+
+def _growth(threads: int) -> dict[str, Any]:
+    from mbmrl_control.benchmarks import growth
+
+    told = growth.measure(threads)
+    for name in ("candidates", "horizon", "width", "threads"):
+        console.print(f"plan, ms over {name}: " + ", ".join(f"{size} {time:.1f}" for size, time in told[name]))
+    calculated = ", ".join(f"{name} {time:.1f}" for name, time in told["calculated"].items())
+    console.print(f"calculated, ms: {calculated}", highlight=False)
     return told
 
 

@@ -44,8 +44,8 @@ def updates(width: int, window: int) -> dict[str, tuple[Learner, Update]]:
             prior = replace(prior, extras={"rate": torch.tensor([0.01])})
         learner = make_learner(prior)
         told[name] = (learner, learner.adapt(inputs, targets))
-    plain = make_learner(random_prior(case, "mb"))
-    return told | {WHOLE: (plain, to_update(plain.layers))}
+    replacing = told["mb_de"][0]
+    return told | {WHOLE: (replacing, to_update(replacing.layers))}
 
 
 def _publish(messages: list[bytes], count: int) -> None:
@@ -108,11 +108,9 @@ def measure(width: int = 512, window: int = 32, count: int = 200) -> Iterator[tu
         name: conversions.to_adapted_model(Adaptation(1, 1, update, 0.0, 0.0, window, 0), 0.0, "", name)
         for name, (_, update) in given.items()
     }
-    learners = {name: learner for name, (learner, _) in given.items()}
-    learners[WHOLE] = learners["mb_de"]
 
     def apply(name: str) -> object:
-        return learners[name].adapted_layers(conversions.from_adapted_model(messages[name]))
+        return given[name][0].adapted_layers(conversions.from_adapted_model(messages[name]))
 
     torch.set_num_threads(1)
     applied = interleaved({name: lambda name=name: apply(name) for name in messages}, 100)  # type: ignore[misc]

@@ -74,7 +74,7 @@ def measure(
         informed = told["ratio"].pop(INFORMED, None)
         told["ratio"] = {name: told["ratio"].get(name) for name in PEERS}
         told["informed_ratio"] = informed
-        told["parts_ms"] = _parts(given, our_planner(candidates, horizon, roll_outs[1]), rounds)
+        told["parts_ms"] = parts(given, our_planner(candidates, horizon, roll_outs[1]), rounds)
         yield f"{candidates}x{horizon}x{width}", told
 
 
@@ -84,8 +84,8 @@ def with_threads(threads: int, way: Callable[[], object]) -> None:
     way()
 
 
-def _parts(given: Task, planner: Planner, rounds: int) -> dict[str, float]:
-    """Medians of a plan on one thread and of its parts, ms."""
+def parts(given: Task, planner: Planner, rounds: int) -> dict[str, float]:
+    """Medians of a ``plan`` on one thread and of its parts, ``roll_outs``, ``cost`` and the ``rest``, ms."""
     torch.set_num_threads(1)
     with torch.inference_mode():
         settings = planner.settings

@@ -6,7 +6,7 @@ from typing import Final
 
 _LEVELS: Final = 16
 _MULTIPLE: Final = 16
-_SHARE: Final = 0.85
+_SHARE: Final = 0.9
 """Share of its time that a plan is meant to take."""
 _GAIN: Final = 0.1
 """Weight of the last plan: a machine that is slow, or fast, now and then is not trusted at once."""

@@ -119,7 +119,8 @@ class PathFollower:
         observation = Observation(state, np.zeros(ACTION_SIZE), 0.0, 0, 0, 0.0)
         budget = self.planner.budget
         # The most come last: what they take is what the first real plan is expected to take.
-        for budget.count in (*reversed(budget.levels), *[budget.levels[0]] * 4):
+        for count in (*reversed(budget.levels), *[budget.levels[0]] * 4):
+            budget.count = count
             self.plan(layers, observation, [np.zeros(ACTION_SIZE)])
         self.planner.reset()
         self.tracker.reset()

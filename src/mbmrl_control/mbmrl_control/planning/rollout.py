@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -28,10 +30,11 @@ _SMALLEST: Final = 96
 _ALIGNED: Final = 16
 """Blocks are multiples of it, but for the last one, so that all candidates are computed alike."""
 _TRIALS: Final = 20
+_SYSTEM: Final = ctypes.CDLL(None)
 _MARGIN: Final = 1.2
 """A block is begun where this multiple of what the last one took is left."""
 _FORGETTING: Final = 0.7
-"""Share that is kept of what the last block took, where none is begun: else one that was held up would end all plans."""
+"""Share that is kept of what the last block took, where none is begun: one that was held up must not end all plans."""
 
 
 def _in_columns(weights: list[Tensor], biases: list[Tensor], outputs: list[Tensor], inputs: Tensor) -> Tensor:
@@ -169,6 +172,7 @@ class RollOuts:
         self.threads = threads
         helpers = threads - 1 if self.device.type == "cpu" else 0
         self._pool = ThreadPoolExecutor(helpers, "roll-out", torch.set_num_threads, (1,)) if helpers else None
+        self._cpus = os.sched_getaffinity(0)
         self._pace = 0.0
         """Time that a candidate took of late, s."""
 
@@ -207,7 +211,15 @@ class RollOuts:
                     tried += size
             return tried
 
-        helpers = [self._pool.submit(work) for _ in range(min(self.threads, len(ends)) - 1)] if self._pool else []
+        others = self._cpus - {_processor()}
+
+        def help_out() -> int:
+            # The system would often let it run where the thread that woke it does, and both take turns.
+            if others:
+                os.sched_setaffinity(0, others)
+            return work()
+
+        helpers = [self._pool.submit(help_out) for _ in range(min(self.threads, len(ends)) - 1)] if self._pool else []
         tried = work()
         return Outcome(poses, costs, tried + sum(helper.result() for helper in helpers))
 
@@ -226,6 +238,11 @@ class RollOuts:
         ends = [min(count, end * _ALIGNED) for end in itertools.accumulate(units)]
         ends[-1] = count
         return [end - start for start, end in itertools.pairwise([0, *ends]) if end > start]
+
+
+def _processor() -> int:
+    """Number of the processor that this thread runs on."""
+    return int(_SYSTEM.sched_getcpu())
 
 
 def _device(name: str) -> torch.device:

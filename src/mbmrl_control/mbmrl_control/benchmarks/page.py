@@ -1,0 +1,237 @@
+"""The page of results: Markdown and plots of what `mbmrl bench` measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import torch
+
+Figures = dict[str, Any]
+_AXES: Final = {
+    "candidates": "candidates",
+    "horizon": "horizon, steps",
+    "width": "units per layer",
+    "threads": "threads",
+}
+
+
+def machine() -> Figures:
+    """What is measured on, and how busy it was when the measurement began."""
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "processor": models[0].partition(":")[2].strip() if models else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def write(measured: Figures, folder: Path, conditions: Figures) -> list[Path]:
+    """Write the page, its plot and its figures; parts that were measured before, and not now, stay.
+
+    Args:
+        measured: Figures by part.
+        folder: Where the page goes; its figures go to ``results``, its plot to ``images``.
+        conditions: What `machine` told when the measurement began.
+    """
+    (folder / "results").mkdir(parents=True, exist_ok=True)
+    (folder / "images").mkdir(exist_ok=True)
+    file = folder / "results" / "performance.json"
+    figures: Figures = json.loads(file.read_text()) if file.is_file() else {}
+    figures |= {part: {"machine": conditions, "figures": told} for part, told in measured.items()}
+    file.write_text(json.dumps(figures, indent=1) + "\n")
+    page = folder / "performance.md"
+    page.write_text(markdown({part: figures[part] for part in _SECTIONS if part in figures}))
+    written = [page, file]
+    if "growth" in figures:
+        written.append(folder / "images" / "planning_time.png")
+        _plot(figures["growth"]["figures"], written[-1])
+    return written
+
+
+def markdown(figures: Figures) -> str:
+    """The page."""
+    lines = [
+        "# Performance",
+        "",
+        'Made by `make bench ARGS="--out docs"`; times in ms, medians where nothing else is said.',
+    ]
+    for part, entry in figures.items():
+        title, section = _SECTIONS[part]
+        where = entry["machine"]
+        lines += ["", f"## {title}", "", *section(entry["figures"]), ""]
+        lines.append(
+            f"<sub>{where['processor']}, {where['cores']} cores, load {where['load']} at the start, Python"
+            f" {where['python']}, torch {where['torch']}, {where['date']}</sub>"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _planning(told: Figures) -> Iterator[str]:
+    yield "Candidates x horizon x units of each of two hidden layers; all contenders with the same network, cost and"
+    yield "number of threads, taking turns in one process. Ratio: our time / theirs; the last but one column is"
+    yield "pytorch-mppi under `no_grad`, which its README does not mention."
+    yield ""
+    peers = list(next(iter(told.values()))["ratio"])
+    head = ["", "ours", "p99", *(f"ratio to {peer}" for peer in peers), "to informed", "share of the products' rate"]
+    yield from _table(
+        head,
+        [
+            [
+                f"{case}, {each['precision']}",
+                f"{each['ms']['p50']:.1f}",
+                f"{each['ms']['p99']:.1f}",
+                *(_ratio(each["ratio"][peer]) for peer in peers),
+                _ratio(each["informed_ratio"]),
+                f"{each['gemm_fraction']:.0%}",
+            ]
+            for case, each in told.items()
+        ],
+    )
+    yield ""
+    yield "What takes a plan on one thread:"
+    yield ""
+    names = ("plan", "roll_outs", "cost", "rest")
+    parts = [[case, *(f"{each['parts_ms'][name]:.2f}" for name in names)] for case, each in told.items()]
+    yield from _table(["", "plan", "roll-outs", "cost", "sampling, weighting"], parts)
+
+
+def _neighbour(told: Figures) -> Iterator[str]:
+    yield "A plan alone, and with one busy process on another core, in blocks that take turns."
+    for case, contenders in told.items():
+        yield ""
+        rows = [
+            [
+                name,
+                f"{each['alone']['p50']:.1f}",
+                f"{each['busy']['p50']:.1f}",
+                f"{each['busy']['p99']:.1f}",
+                f"{each['slowdown']:.2f}",
+            ]
+            for name, each in contenders.items()
+        ]
+        yield from _table([case, "alone", "busy", "busy, p99", "slowdown"], rows)
+
+
+def _loop(told: Figures) -> Iterator[str]:
+    yield "Simulator, adaptation (M = 32) and planner as processes over DDS, with a prior of random weights. Missed are"
+    yield "ticks that were skipped, and those whose command came after the next one was due. The candidates are as many"
+    yield "as the planner found time for, at most those of the case."
+    yield ""
+    yield from _table(
+        ["", "s", "missed", "jitter p99", "state to command p50", "p99", "candidates, mean", "memory growth", "cores"],
+        [
+            [
+                case,
+                f"{each['seconds']:.0f}",
+                f"{each['missed_share']:.3%}",
+                f"{each['jitter_ms']['p99']:.2f}",
+                f"{each['state_to_command_ms']['p50']:.1f}",
+                f"{each['state_to_command_ms']['p99']:.1f}",
+                f"{each['candidates']['mean']:.0f}",
+                f"{max(node['memory_growth'] for node in each['nodes'].values()):+.2%}",
+                ", ".join(f"{name.removesuffix('_node')} {node['cores']:.2f}" for name, node in each["nodes"].items()),
+            ]
+            for case, each in told.items()
+        ],
+    )
+
+
+def _handover(told: Figures) -> Iterator[str]:
+    yield "What an adaptation changed, from one process to another; two hidden layers of 512 units, M = 32."
+    yield ""
+    yield from _table(
+        ["", "kB", "delay", "p99", "lost", "to apply"],
+        [
+            [
+                name,
+                f"{each['bytes'] / 1e3:.1f}",
+                f"{each['delay_ms']['p50']:.2f}",
+                f"{each['delay_ms']['p99']:.2f}",
+                str(each["lost"]),
+                f"{each['apply_ms']['p50']:.3f}",
+            ]
+            for name, each in told.items()
+        ],
+    )
+
+
+def _growth(told: Figures) -> Iterator[str]:
+    yield f"From {told['base']} on, one size changed at a time."
+    yield ""
+    yield "![Time of a plan over candidates, horizon, units and threads](images/planning_time.png)"
+    yield ""
+    yield "**Calculated, not measured**, from the parts of a plan on one thread: only roll-outs and costs are shared by"
+    yield "more cores of this kind; a GPU is taken to reach 50 TFLOP/s, and to take 5 us to launch a kernel."
+    yield ""
+    yield from _table(["", "plan"], [[name, f"{value:.1f}"] for name, value in told["calculated"].items()])
+
+
+def _compared(told: Figures) -> Iterator[str]:
+    peers = list(next(iter(told.values()))["ratio"])
+    yield from _table(
+        ["", "ours", "p99", *(f"ratio to {peer}" for peer in peers), "share of the products' rate"],
+        [
+            [
+                case,
+                f"{each['ms']['p50']:.2f}",
+                f"{each['ms']['p99']:.2f}",
+                *(_ratio(each["ratio"].get(peer)) for peer in peers),
+                f"{each['gemm_fraction']:.0%}",
+            ]
+            for case, each in told.items()
+        ],
+    )
+
+
+def _simulator(told: Figures) -> Iterator[str]:
+    yield f"{told['steps_per_s']:.0f} physics steps/s on one core, {told['real_time_factor']:.1f} times real time;"
+    yield f"PyBullet alone does {told['bare_steps_per_s']:.0f}. Two processes do {told['two_workers']:.2f} times the"
+    yield "work of one."
+
+
+_SECTIONS: Final = {
+    "planning": ("One plan", _planning),
+    "growth": ("How a plan's time grows", _growth),
+    "neighbour": ("A busy neighbour", _neighbour),
+    "loop": ("The whole stack at a fixed rate", _loop),
+    "handover": ("Hand-over of the adapted model", _handover),
+    "adaptation": ("Adaptation of one window, M x units", _compared),
+    "outer_step": ("Outer step of meta-training, tasks x M x units", _compared),
+    "simulator": ("Simulator", _simulator),
+}
+
+
+def _plot(told: Figures, file: Path) -> None:
+    """Draw the times over each size, and proportional growth beside them."""
+    figure, panels = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained")
+    for axes, (name, label) in zip(panels, _AXES.items(), strict=True):
+        sizes, times = zip(*told[name], strict=True)
+        axes.plot(sizes, times, "o-", ms=4)
+        axes.set(xlabel=label, ylim=(0, None), xlim=(0, None))
+        axes.grid(alpha=0.3)
+    panels[3].set_xticks([size for size, _ in told["threads"]])
+    panels[0].set_ylabel("time of a plan [ms]")
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
