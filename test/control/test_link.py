@@ -71,8 +71,9 @@ def test_state_tells_which_command_was_in_force(protocol: str, robot_of: MakeRob
     for sample in told:
         assert sample.telemetry.applied == pytest.approx((30.0, 35.0), abs=0.02)
     assert host.ticks[-1].telemetry.speeds == pytest.approx((30.0, 35.0), abs=25.0)
-    assert host.link.counts.dropped == host.link.counts.reordered == 0
     assert host.link.codec.counts.bad == 0
+    if protocol == "mbmrl":  # the other one numbers nothing, so that what is late may count as lost
+        assert host.link.counts.dropped == host.link.counts.reordered == 0
 
 
 def test_pace_is_the_robots(robot_of: MakeRobot, host_of: MakeHost) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mbmrl_control.graph import NodeSpec
 
 app = typer.Typer()
+LOOK_PERIOD = 0.01
+"""Time between two looks whether all nodes run, s: where one does not, the robot is to stop."""
 
 Profile = Annotated[str, typer.Option(help="Firmware that speaks velociroach: millirobot or turner.")]
 Framing = Annotated[str, typer.Option(help="Frames of velociroach: wired or xbee.")]
@@ -38,7 +40,7 @@ def _run(nodes: tuple[NodeSpec, ...], values: Mapping[str, Any]) -> None:
         try:
             while True:
                 running.check()
-                time.sleep(0.2)
+                time.sleep(LOOK_PERIOD)
         except NodeEndedError as error:
             refuse(error)
         except KeyboardInterrupt:

@@ -90,13 +90,16 @@ class Processes:
             self._running.append(_Running(spec, process, log))
 
     def check(self) -> None:
-        """See whether all nodes run.
+        """See whether all nodes run; where one has ended, all others are told to end at once.
 
         Raises:
             NodeEndedError: If one has ended.
         """
         for node in self._running:
             if (code := node.process.poll()) is not None:
+                for other in self._running:
+                    if other.process.poll() is None:
+                        other.process.terminate()
                 lines = node.log.read_text(errors="replace").strip().splitlines() if node.log else []
                 last = f": {lines[-1].removeprefix('error: ')}" if lines else ""
                 raise NodeEndedError(f"{node.spec.executable} has ended with exit code {code}{last}")

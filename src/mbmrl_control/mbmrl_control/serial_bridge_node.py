@@ -15,7 +15,9 @@ import time
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import BatteryState, Imu, JointState
 from std_msgs.msg import String
@@ -44,6 +46,7 @@ from mbmrl_sim.robot import RobotParameters, urdf
 from mbmrl_sim.spin import run
 from mbmrl_sim.worker import Worker
 
+RCLError = rclpy_implementation.RCLError
 DIAGNOSTICS_PERIOD = 1.0
 """s (REP 107)."""
 REACTIVATION_PERIOD = 0.1
@@ -172,6 +175,16 @@ class SerialBridgeNode(LifecycleNode):
         """Back to the state before `on_configure`: motors off, port closed."""
         return self.on_cleanup(state)
 
+    def _LifecycleNodeMixin__on_change_state(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        """Refuse a transition that is not possible now; rclpy would end the node, and with it the robot's run."""
+        try:
+            return super()._LifecycleNodeMixin__on_change_state(request, response)
+        except RCLError:
+            response.success = False
+            return response
+
     def _refuse(self, error: LinkError) -> TransitionCallbackReturn:
         self._reason = str(error)
         if not self._settings.autostart:
@@ -227,7 +240,11 @@ class SerialBridgeNode(LifecycleNode):
 
     def _take_command(self, message: MotorCommand) -> None:
         left, right = from_motor_command(message).tolist()
-        if not (math.isfinite(left) and math.isfinite(right)):
+        issued = to_seconds(message.header.stamp)
+        age = self.get_clock().now().nanoseconds * 1e-9 - issued
+        if issued and age > self._settings.command_timeout:
+            self.get_logger().warning(f"a command issued {age:.2f} s ago is refused", throttle_duration_sec=5.0)
+        elif not (math.isfinite(left) and math.isfinite(right)):
             self.get_logger().warning("a command that is not finite is refused", throttle_duration_sec=5.0)
         elif self._link is not None and self._is_active:
             self._link.command(left, right, message.sequence)

@@ -43,6 +43,8 @@ from mbmrl_sim.world import World
 
 BOOT_TIME: Final = 0.2
 """Time after a reset in which the board says nothing, s."""
+NEVER: Final = 10**9
+"""Physics steps that nobody waits for."""
 GRAVITY: Final = np.array([0.0, 0.0, 9.81])
 """m/s^2."""
 
@@ -79,6 +81,8 @@ class Firmware:
         """Leg speeds in force, left and right, rad/s."""
         self._phases = np.zeros(2)
         self._newest: Observation | None = None
+        if self.settings.polled:
+            self._measure_each(NEVER)  # but when it is asked
         self.reboot()
         self._silent_until = 0.0
 
@@ -152,10 +156,9 @@ class Firmware:
     def _obey(self, message: HostMessage | Message) -> None:
         if isinstance(message, Configure):
             self._rate, self._max_speed, self._dead_man = message.rate, message.max_speed, message.dead_man
-            steps = round(1.0 / (message.rate * PHYSICS_STEP))
-            self.world.rate, self.world.substeps = message.rate, steps
-            self._next_telemetry = self.world.time + steps * PHYSICS_STEP
-            self._newest = self.world.finish_interval(exact=False)  # the next one tells what is in force from now
+            if not self.settings.polled:
+                self._measure_each(round(1.0 / (message.rate * PHYSICS_STEP)))
+                self._next_telemetry = self.world.time + self.world.substeps * PHYSICS_STEP
         elif isinstance(message, Enable):
             self.enabled = message.enabled
             self.set_point = np.zeros(2)
@@ -164,6 +167,11 @@ class Firmware:
         elif isinstance(message, EmergencyStop):
             self.enabled, self._estop, self._fresh_session = False, True, False
             self.set_point = np.zeros(2)
+
+    def _measure_each(self, steps: int) -> None:
+        """Let the world measure after each so many physics steps, from now on."""
+        self.world.rate, self.world.substeps = 1.0 / (steps * PHYSICS_STEP), steps
+        self._newest = self.world.finish_interval(exact=False)
 
     @property
     def next_event(self) -> float:

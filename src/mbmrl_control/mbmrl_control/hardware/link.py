@@ -81,7 +81,7 @@ class Link:
         self._enabled_since: float | None = None
         self._every = 0  # frames of telemetry in a control interval; 0: no session
         self._last_tick = self._last_sequence = 0
-        self._latched = self._polled = self._stalled = False
+        self._latched = self._polled = self._asking = self._stalled = False
         self._last_arrival = self._next_ping = self._next_poll = self._ping_time = 0.0
         self._token: int | None = None
 
@@ -237,16 +237,20 @@ class Link:
             raise LinkError(f"the robot refuses {name}: {answer.reason or 'it does not say why'}")
 
     def _ask(self, request: HostMessage, is_answer: Callable[[Message], bool], tries: int = TRIES) -> Message:
-        for attempt in range(tries):
-            self.counts.repeated_requests += attempt > 0
-            self._line.send(request)
-            end = time.monotonic() + ANSWER_TIME
-            while (left := end - time.monotonic()) > 0:
-                for message in self._turn(left):
-                    if is_answer(message):
-                        return message
-                if self._closing.is_set():
-                    raise LinkLostError("the link was closed")
+        self._asking = True
+        try:
+            for attempt in range(tries):
+                self.counts.repeated_requests += attempt > 0
+                self._line.send(request)
+                end = time.monotonic() + ANSWER_TIME
+                while (left := end - time.monotonic()) > 0:
+                    for message in self._turn(left):
+                        if is_answer(message):
+                            return message
+                    if self._closing.is_set():
+                        raise LinkLostError("the link was closed")
+        finally:
+            self._asking = False
         raise LinkLostError(f"the robot does not answer {type(request).__name__}")
 
     def _turn(self, longest: float = PING_PERIOD) -> list[Message]:
@@ -257,7 +261,7 @@ class Link:
             silence = self.settings.lost if self._stalled else self.settings.stale
             due.append(self._last_arrival + silence - now)
             due.append(self._next_ping - now)
-            if self._polled:
+            if self._polled and not self._asking:
                 due.append(self._next_poll - now)
             due.append(self._commands.expiry - now)
         messages = self._line.receive(min(due))
@@ -321,7 +325,8 @@ class Link:
             return
         if now >= self._commands.expiry:
             self._send_command()
-        if self._polled and now >= self._next_poll:
+        # An answer could not be told from those to polls that are on their way.
+        if self._polled and not self._asking and now >= self._next_poll:
             self._poll(now)
         silence = now - self._last_arrival
         if silence >= self.settings.lost:

@@ -1,0 +1,190 @@
+"""The mbmrl command with the hardware stack as processes, over real DDS and a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from std_srvs.srv import SetBool
+
+from hardware_testing import Robot
+from mbmrl_msgs.msg import RobotState
+from mbmrl_sim import qos
+from mbmrl_sim.world import World
+from ros_testing import TIME_LIMIT, Peer
+
+Start = Callable[..., subprocess.Popen[str]]
+Run = Callable[..., tuple[int, str, str]]
+SLACK = 1.0
+"""What a loaded machine may add to the time in which the legs stop, s."""
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Something in the environment of all processes that this test starts, and that they start."""
+    mark = f"MBMRL_TEST={uuid.uuid4()}"
+    monkeypatch.setenv(*mark.split("="))
+    return mark
+
+
+def processes(mark: str, word: str = "") -> list[int]:
+    """Processes that have a mark, but for this one, and a word in their command line."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            try:
+                marked = mark.encode() in (folder / "environ").read_bytes().split(b"\0")
+                if marked and word.encode() in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+            except OSError:  # it has ended, or is another user's
+                continue
+    return found
+
+
+@pytest.fixture
+def start(mark: str, domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """A function that starts the command in the test's domain and folder; none of its processes may stay."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    with ExitStack() as stack:
+
+        def start(*arguments: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "mbmrl_control.cli", *arguments],
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.terminate)
+            return process
+
+        yield start
+    assert processes(mark) == []
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> Iterator[Robot]:
+    world = World()
+    with Robot(world, tmp_path) as robot:
+        yield robot
+    world.close()
+
+
+@pytest.mark.parametrize("protocol", ["mbmrl", "velociroach"])
+def test_demo_over_the_line_is_the_demo(protocol: str, start: Start, mark: str, tmp_path: Path) -> None:
+    demo = start(
+        *("demo", "--hardware", "--protocol", protocol, "--duration", "5", "--fault", "leg_loss:4@2"),
+        *("--json", "--no-film", "--out", "out"),
+    )
+    output, errors = demo.communicate(timeout=2 * TIME_LIMIT)
+    assert demo.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert "tracking cost per step" in errors
+    summary = json.loads(output.splitlines()[-1])
+    assert (summary["rate_hz"], summary["fault"]) == (20.0, "leg_loss:4@2")
+    assert summary["ticks"] > 20
+    assert summary["model_error"]["adapted_after"] > 0
+    (folder,) = (tmp_path / "out").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"summary.json", "run.json", "ticks.csv", "plot.png", "logs"}
+    log = (folder / "logs" / "serial_bridge_node.log").read_text()
+    assert "the motors are enabled" in log
+    assert "Traceback" not in log
+    assert processes(mark) == []
+
+
+@pytest.mark.parametrize("node", ["mpc_node", "adaptation_node", "serial_bridge_node"])
+def test_killed_node_stops_the_legs(node: str, start: Start, mark: str, robot: Robot, peer: Peer) -> None:
+    states = peer.record(RobotState, "robot_state", qos.STATE)
+    hardware = start("hardware", "--port", str(robot.port))
+    peer.spin_until(lambda: hardware.poll() is not None or (robot.moves and states))
+    assert hardware.poll() is None, hardware.communicate()
+    (process,) = processes(mark, f"mbmrl_control.{node}")
+    os.kill(process, signal.SIGKILL)
+    killed = time.monotonic()
+    peer.spin_until(lambda: not robot.moves)
+    assert time.monotonic() - killed < 0.1 + SLACK
+    _, errors = hardware.communicate(timeout=TIME_LIMIT)
+    assert hardware.returncode == 2
+    assert f"{node} has ended with exit code -9" in errors
+    assert "Traceback" not in errors
+    assert not robot.moves
+    assert processes(mark) == []
+
+
+def test_stop_is_latched_and_ctrl_c_switches_the_motors_off(start: Start, mark: str, robot: Robot, peer: Peer) -> None:
+    hardware = start("hardware", "--port", str(robot.port))
+    peer.spin_until(lambda: hardware.poll() is not None or robot.moves)
+    stop = peer.node.create_client(SetBool, "stop")
+
+    def call(value: bool) -> None:
+        future = stop.call_async(SetBool.Request(data=value))
+        peer.spin_until(future.done)
+
+    peer.spin_until(stop.service_is_ready)
+    call(True)
+    peer.spin_until(lambda: not robot.moves)
+    until = robot.firmware.world.time + 0.5
+    peer.spin_until(lambda: robot.firmware.world.time > until)
+    assert not robot.moves
+    call(False)
+    peer.spin_until(lambda: robot.moves)
+    hardware.send_signal(signal.SIGINT)
+    _, errors = hardware.communicate(timeout=TIME_LIMIT)
+    assert hardware.returncode == 0, errors
+    assert not robot.firmware.enabled
+    assert "Traceback" not in errors
+    assert processes(mark) == []
+
+
+def test_emulated_robot_is_driven_from_another_terminal(start: Start, peer: Peer, tmp_path: Path) -> None:
+    states = peer.record(RobotState, "robot_state", qos.STATE)
+    tty = tmp_path / "robot"
+    robot = start("emulate", "--tty", str(tty), "--protocol", "velociroach")
+    peer.spin_until(lambda: robot.poll() is not None or tty.exists())
+    hardware = start("hardware", "--port", str(tty), "--protocol", "velociroach")
+    peer.spin_until(lambda: hardware.poll() is not None or (states and states[-1].command_sequence > 0))
+    assert hardware.poll() is None, hardware.communicate()
+    fault = start("fault", "leg_loss", "--leg", "2")
+    assert fault.communicate(timeout=TIME_LIMIT) == ("leg 2 is lost\n", "")
+    for process in (hardware, robot):
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=TIME_LIMIT)
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors
+    assert output == f"{tty}\n"
+    assert not tty.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("hardware", "--port", "/dev/ttyNONE"), "there is no port /dev/ttyNONE"),
+        (("hardware", "--port", "x", "--protocol", "morse"), "unknown protocol 'morse'"),
+        (("hardware", "--port", "x", "--path", "spiral"), "unknown path 'spiral'"),
+        (("hardware", "--port", "x", "--baud", "3"), "parameter 'baud' is 3"),
+        (("emulate", "--protocol", "morse"), "unknown protocol 'morse'"),
+        (("emulate", "--terrain", "ice"), "unknown terrain 'ice'"),
+        (("emulate", "--tty", "/proc/tty"), "/proc/tty cannot be made"),
+        (("demo", "--hardware", "--protocol", "morse"), "unknown protocol 'morse'"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_mistake_is_one_sentence(arguments: tuple[str, ...], words: str, start: Start) -> None:
+    process = start(*arguments)
+    output, errors = process.communicate(timeout=TIME_LIMIT)
+    assert process.returncode == 2
+    assert output in ("", "/proc/tty\n")
+    (sentence,) = [line for line in errors.splitlines() if line.startswith("error: ") and "exit code" not in line]
+    assert words in sentence
+    assert "Traceback" not in errors

@@ -1,0 +1,383 @@
+"""The serial bridge as a process, over real DDS and a real pseudo-terminal, with an emulated robot."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import BatteryState, Imu, JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from hardware_testing import Robot
+from mbmrl_control.hardware.emulator import LineSettings
+from mbmrl_control.hardware.firmware import FirmwareSettings
+from mbmrl_msgs.msg import MotorCommand, RobotState
+from mbmrl_sim import qos
+from mbmrl_sim.conversions import from_robot_state, to_motor_command, to_quaternion, to_seconds, to_time
+from mbmrl_sim.robot import RobotParameters, urdf
+from mbmrl_sim.state import MAX_LEG_SPEED
+from mbmrl_sim.world import World
+from ros_testing import NodeProcess, Peer
+
+StartNode = Callable[..., NodeProcess]
+NODE = "serial_bridge_node"
+ACTIVE, INACTIVE, UNCONFIGURED = (
+    State.PRIMARY_STATE_ACTIVE,
+    State.PRIMARY_STATE_INACTIVE,
+    State.PRIMARY_STATE_UNCONFIGURED,
+)
+PROTOCOLS = ("mbmrl", "velociroach")
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def robot(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Robot]:
+    """An emulated robot; its settings are the fixture's parameter."""
+    with Robot(world, tmp_path, **getattr(request, "param", {})) as robot:
+        yield robot
+
+
+class Driver:
+    """What tells the bridge to walk, and hears what it tells."""
+
+    def __init__(self, peer: Peer, robot: Robot, start: StartNode) -> None:
+        self.peer, self.robot, self._start = peer, robot, start
+        self.states: list[Any] = peer.record(RobotState, "robot_state", qos.STATE)
+        self.diagnostics: list[Any] = peer.record(DiagnosticArray, "/diagnostics", 100)
+        self.number = 0
+        self._commands = peer.node.create_publisher(MotorCommand, "motor_command", qos.LATEST)
+        self._poses = peer.node.create_publisher(PoseStamped, "motion_capture/pose", qos.SENSOR)
+        self._odometry = peer.node.create_publisher(Odometry, "motion_capture/odom", qos.SENSOR)
+        self._timers: list[Any] = []
+
+    def start(self, **parameters: Any) -> NodeProcess:
+        """Start the bridge; a loaded machine may be slow, so that links are lost late."""
+        given = {"port": self.robot.port, "protocol": self.robot.protocol, "lost_time": 3.0}
+        self.bridge = self._start(NODE, **(given | parameters))
+        return self.bridge
+
+    def until(self, predicate: Callable[[], Any]) -> None:
+        self.peer.spin_until(predicate, self.bridge)
+
+    def walk(self, left: float = 30.0, right: float = 35.0, age: float = 0.0) -> None:
+        """Give commands at 20 Hz from now on."""
+
+        def tell() -> None:
+            self.number += 1
+            now = self.peer.node.get_clock().now().nanoseconds * 1e-9
+            self._commands.publish(to_motor_command(np.array([left, right]), now - age, self.number, 0))
+
+        self._timers.append(self.peer.node.create_timer(0.05, tell))
+
+    def stand(self) -> None:
+        """Give no more commands."""
+        while self._timers:
+            self.peer.node.destroy_timer(self._timers.pop())
+
+    def capture(self, x: float, odometry: bool = False) -> None:
+        """Tell poses that advance by 0.2 m/s, at 100 Hz."""
+
+        def tell() -> None:
+            now = self.peer.node.get_clock().now().nanoseconds * 1e-9
+            message = Odometry() if odometry else PoseStamped()
+            message.header.stamp = to_time(now)
+            pose = message.pose.pose if odometry else message.pose
+            pose.position.x, pose.position.y, pose.position.z = x + 0.2 * (now - start), 2.0, 0.02
+            pose.orientation = to_quaternion(0.0, 0.0, 1.0)
+            if odometry:
+                message.twist.twist.linear.x = 0.3  # in the body's frame
+            (self._odometry if odometry else self._poses).publish(message)
+
+        start = self.peer.node.get_clock().now().nanoseconds * 1e-9
+        self._timers.append(self.peer.node.create_timer(0.01, tell))
+
+    def change(self, transition: int) -> bool:
+        request = Transition(id=transition)
+        return bool(self.peer.call(ChangeState, f"{NODE}/change_state", self.bridge, transition=request).success)
+
+    def state(self) -> int:
+        return int(self.peer.call(GetState, f"{NODE}/get_state", self.bridge).current_state.id)
+
+    def part(self, name: str) -> Any:
+        """Newest diagnostics of a part."""
+        if not self.diagnostics:
+            return None
+        return next(status for status in self.diagnostics[-1].status if status.name == f"{NODE}: {name}")
+
+    def level(self, name: str) -> int:
+        part = self.part(name)
+        return -1 if part is None else int.from_bytes(part.level)
+
+
+@pytest.fixture
+def driver(peer: Peer, robot: Robot, start_node: StartNode) -> Driver:
+    return Driver(peer, robot, start_node)
+
+
+# Topics
+
+
+@pytest.mark.parametrize("robot", [{"protocol": name} for name in PROTOCOLS], ids=PROTOCOLS, indirect=True)
+def test_it_tells_what_the_simulator_tells(driver: Driver, peer: Peer) -> None:
+    kinds = {
+        "odom": (Odometry, qos.SENSOR),
+        "joint_states": (JointState, qos.SENSOR),
+        "imu/data": (Imu, qos.SENSOR),
+        "battery_state": (BatteryState, qos.SENSOR),
+        "robot_description": (String, qos.LATCHED),
+    }
+    heard = {topic: peer.record(kind, topic, profile) for topic, (kind, profile) in kinds.items()}
+    driver.start()
+    driver.walk()
+    driver.until(lambda: sum(s.command_sequence > 0 and s.interval > 0 for s in driver.states) > 5)
+    driver.until(lambda: all(heard.values()))
+    walking = [s for s in driver.states if s.command_sequence > 0 and s.interval > 0]
+    for state in walking[1:]:
+        assert state.header.frame_id == "odom"
+        assert 0.0375 <= state.interval <= 0.0625
+        assert np.isfinite(from_robot_state(state).state).all()
+        assert 3.0 < state.battery_voltage < 4.3
+    applied = [(s.applied_left_leg_speed, s.applied_right_leg_speed) for s in walking[1:]]
+    assert sum(pair == pytest.approx((30.0, 35.0), abs=0.02) for pair in applied) >= len(applied) // 2
+    sequences = [s.sequence for s in driver.states]
+    assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
+    assert heard["robot_description"][0].data == urdf(RobotParameters(), sensors=True)
+    assert len(heard["joint_states"][-1].position) == 8
+    assert heard["odom"][-1].pose.covariance[0] > 100  # no motion capture: it is reckoned
+    assert heard["imu/data"][-1].linear_acceleration_covariance[0] != -1
+    # Stamps are of this machine's clock.
+    now = peer.node.get_clock().now().nanoseconds * 1e-9
+    assert abs(now - to_seconds(driver.states[-1].header.stamp)) < 5.0
+
+
+@pytest.mark.parametrize("odometry", [False, True], ids=["pose", "odometry"])
+def test_pose_is_that_of_motion_capture(odometry: bool, driver: Driver) -> None:
+    driver.start()
+    driver.until(lambda: driver.states)
+    driver.capture(5.0, odometry)
+    driver.until(lambda: driver.part("pose") and "motion capture" in str(driver.part("pose").values))
+    driver.until(lambda: driver.level("pose") == 0)
+    state = driver.states[-1]
+    assert state.pose.position.y == pytest.approx(2.0, abs=0.05)
+    assert state.pose.position.x > 5.0
+    velocity = (0.3 * np.cos(1.0), 0.3 * np.sin(1.0)) if odometry else (0.2, 0.0)
+    assert (state.linear_velocity.x, state.linear_velocity.y) == pytest.approx(velocity, abs=0.1)
+    assert state.episode > 1  # it was not there before
+    driver.stand()
+    driver.until(lambda: driver.level("pose") == 1)
+    assert driver.part("pose").message.startswith("dead reckoning")
+
+
+# The lifecycle
+
+
+def test_lifecycle_by_hand(driver: Driver, robot: Robot) -> None:
+    driver.start(autostart=False)
+    driver.walk()
+    assert driver.state() == UNCONFIGURED
+    assert driver.change(Transition.TRANSITION_CONFIGURE)
+    driver.until(lambda: len(driver.states) > 5)  # it tells its state, and stands
+    assert driver.state() == INACTIVE
+    assert not robot.moves
+    assert not robot.firmware.enabled
+    assert driver.change(Transition.TRANSITION_ACTIVATE)
+    driver.until(lambda: robot.moves)
+    assert not driver.change(Transition.TRANSITION_ACTIVATE)  # it is
+    assert driver.change(Transition.TRANSITION_DEACTIVATE)
+    assert not robot.firmware.enabled
+    assert driver.change(Transition.TRANSITION_ACTIVATE)
+    driver.until(lambda: robot.moves)
+    assert driver.change(Transition.TRANSITION_DEACTIVATE)
+    assert driver.change(Transition.TRANSITION_CLEANUP)
+    assert driver.state() == UNCONFIGURED
+    assert driver.change(Transition.TRANSITION_CONFIGURE)
+    assert driver.change(Transition.TRANSITION_ACTIVATE)
+    driver.until(lambda: robot.moves)
+    assert driver.bridge.end() == 0
+    assert "Traceback" not in driver.bridge.errors
+
+
+def test_port_that_is_not_there_leaves_it_unconfigured(driver: Driver) -> None:
+    bridge = driver.start(autostart=False, port="/dev/ttyNONE")
+    assert not driver.change(Transition.TRANSITION_CONFIGURE)
+    assert driver.state() == UNCONFIGURED
+    driver.until(lambda: "there is no port /dev/ttyNONE" in bridge.errors)
+    assert "Traceback" not in bridge.errors
+
+
+# It stops
+
+
+@pytest.mark.parametrize("robot", [{"protocol": name} for name in PROTOCOLS], ids=PROTOCOLS, indirect=True)
+def test_killed_bridge_stops_the_legs(driver: Driver, robot: Robot) -> None:
+    """By the dead-man: 100 ms after the last command where the firmware takes that, else 200 ms."""
+    driver.start()
+    driver.walk()
+    driver.until(lambda: robot.moves)
+    driver.bridge.end(signal.SIGKILL)
+    end = time.monotonic() + 10.0
+    while robot.moves:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    stopped = robot.firmware.world.time - robot.firmware._last_command
+    assert stopped <= (0.1 if robot.protocol == "mbmrl" else 0.2) + 0.1  # and until this thread sees it
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_bridge_that_ends_switches_the_motors_off(number: signal.Signals, driver: Driver, robot: Robot) -> None:
+    driver.start()
+    driver.walk()
+    driver.until(lambda: robot.moves)
+    assert driver.bridge.end(number) == 0
+    assert not robot.firmware.enabled
+    assert "Traceback" not in driver.bridge.errors
+    assert driver.bridge.output == ""
+
+
+def test_silent_planner_stops_the_legs(driver: Driver, robot: Robot) -> None:
+    driver.start()
+    driver.walk()
+    driver.until(lambda: robot.moves)
+    driver.stand()
+    driver.until(lambda: driver.states[-1].command_sequence == 0 and not robot.moves)
+    assert driver.state() == ACTIVE
+    driver.walk()
+    driver.until(lambda: robot.moves)
+
+
+def test_commands_of_long_ago_do_not_count(driver: Driver, robot: Robot) -> None:
+    bridge = driver.start()
+    driver.walk(age=0.5)
+    driver.until(lambda: "is refused" in bridge.errors)
+    assert not robot.moves
+    driver.stand()
+    driver.walk(left=float("nan"))
+    driver.until(lambda: "not finite" in bridge.errors)
+    assert not robot.moves
+
+
+def test_pulled_cable_makes_it_inactive_until_it_is_activated(driver: Driver, robot: Robot) -> None:
+    bridge = driver.start()
+    driver.walk()
+    driver.until(lambda: robot.moves)
+    robot.emulator.unplug()
+    driver.until(lambda: driver.level("link") == 2)
+    assert driver.state() == INACTIVE
+    assert not robot.moves
+    assert not driver.change(Transition.TRANSITION_ACTIVATE)  # without a link
+    robot.emulator.plug()
+    driver.until(lambda: driver.level("link") == 1)
+    seen = len(driver.states)
+    driver.until(lambda: len(driver.states) > seen + 10)
+    assert not robot.moves
+    assert driver.change(Transition.TRANSITION_ACTIVATE)
+    driver.until(lambda: robot.moves)
+    assert driver.states[-1].episode > driver.states[0].episode
+    assert bridge.errors.count("the motors are off:") == 1
+
+
+def test_it_is_active_again_by_itself_where_that_is_wanted(driver: Driver, robot: Robot) -> None:
+    driver.start(reactivate=True)
+    driver.walk()
+    driver.until(lambda: robot.moves)
+    robot.emulator.unplug()
+    driver.until(lambda: not robot.moves)
+    robot.emulator.plug()
+    driver.until(lambda: robot.moves)
+
+
+def test_emergency_stop_is_latched(driver: Driver, robot: Robot) -> None:
+    driver.start()
+    driver.walk()
+    driver.until(lambda: robot.moves)
+    answer = driver.peer.call(Trigger, "emergency_stop", driver.bridge)
+    assert (answer.success, answer.message) == (True, "stopped: activate the bridge to let the robot move again")
+    assert not robot.moves
+    driver.until(lambda: driver.level("motors") == 2)
+    assert driver.state() == INACTIVE
+    assert driver.change(Transition.TRANSITION_ACTIVATE)
+    driver.until(lambda: robot.moves)
+
+
+# Diagnostics
+
+
+@pytest.mark.parametrize("robot", [{"line": LineSettings(noise=0.003, seed=2)}], ids=["noise"], indirect=True)
+def test_bad_line_is_counted_and_not_logged(driver: Driver, robot: Robot) -> None:
+    bridge = driver.start(autostart=False)
+    driver.until(lambda: driver.change(Transition.TRANSITION_CONFIGURE))
+    driver.until(lambda: driver.level("frames") == 1 and "bad in the last second" in driver.part("frames").message)
+    values = {value.key: value.value for value in driver.part("frames").values}
+    driver.until(lambda: int({v.key: v.value for v in driver.part("frames").values}["frames or bytes bad"]) > 20)
+    assert set(values) >= {"telemetry (Hz)", "telemetry dropped", "telemetry reordered", "commands sent"}
+    assert len(bridge.errors.splitlines()) < 10
+
+
+def test_healthy_robot_is_in_order_once_a_second(driver: Driver) -> None:
+    driver.start()
+    driver.capture(0.0)
+    driver.until(lambda: len(driver.diagnostics) >= 3)
+    first, second = (to_seconds(message.header.stamp) for message in driver.diagnostics[1:3])
+    assert 0.7 < second - first < 1.5
+    assert driver.level("link") == driver.level("battery") == driver.level("motors") == 0
+    assert {status.hardware_id for status in driver.diagnostics[-1].status} == {str(driver.robot.port)}
+    assert driver.part("motors").message == "in order"
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"port": "/dev/ttyNONE"}, ("there is no port /dev/ttyNONE",)),
+        ({"port": "''"}, ("no serial port is given",)),
+        ({"protocol": "morse"}, ("unknown protocol 'morse'", "mbmrl", "velociroach")),
+        ({"protocol": "velociroach", "profile": "tank"}, ("unknown profile 'tank'", "millirobot")),
+        ({"protocol": "velociroach", "framing": "xbee", "lost_time": 0.3}, ("no robot that speaks velociroach",)),
+        ({"dead_man": 3.0}, ("parameter 'dead_man' is 3.0",)),
+        ({"gains": "[1,2]"}, ("parameter 'gains'",)),
+        ({"speed": 1}, ("unknown parameter 'speed'",)),
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",
+)
+def test_mistake_is_one_sentence(parameters: dict[str, Any], words: tuple[str, ...], driver: Driver) -> None:
+    driver.start(**parameters).assert_refused(*words)
+
+
+@pytest.mark.parametrize("robot", [{"board": FirmwareSettings(legs=4)}], ids=["legs"], indirect=True)
+def test_robot_of_other_dimensions_is_refused(driver: Driver, robot: Robot) -> None:
+    driver.start().assert_refused("4 legs", "6 legs")
+    assert not robot.firmware.enabled
+
+
+def test_second_bridge_is_refused(driver: Driver) -> None:
+    first = driver.start()
+    driver.until(lambda: driver.states)
+    driver.start().assert_refused("another robot publishes robot_state on this ROS domain")
+    assert first.running
+
+
+def test_highest_speed_is_a_limit(driver: Driver) -> None:
+    driver.start(max_speed=20.0)
+    driver.walk(left=1000.0, right=MAX_LEG_SPEED)
+    driver.until(lambda: any(state.applied_left_leg_speed > 19.99 for state in driver.states))
+    for state in driver.states:
+        assert max(state.applied_left_leg_speed, state.applied_right_leg_speed) < 20.01
