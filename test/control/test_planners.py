@@ -189,6 +189,20 @@ def test_iterations_narrow_the_search(model: Layers, monkeypatch: pytest.MonkeyP
     assert tried[-1].std(0).mean() < 0.5 * tried[0].std(0).mean()
 
 
+def test_last_elites_are_tried_again_shifted(model: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = record(monkeypatch)
+    search = planner("cem")
+    plan(search, model)
+    costs = torch.tensor([cost_of(model, actions, BESIDE) for actions in torch.cat(tried)])
+    second = torch.cat(tried)[costs.argsort()[1]]
+    for reset in (False, True):
+        tried.clear()
+        if reset:
+            search.reset()
+        plan(search, model)
+        assert torch.equal(tried[0][1], torch.cat([second[1:], second[-1:]])) == (not reset)
+
+
 def test_unknown_planner_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown planner 'lqr': allowed is mppi, cem, random_shooting"):
         planner("lqr")

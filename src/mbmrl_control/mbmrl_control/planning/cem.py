@@ -1,21 +1,35 @@
-"""Cross-entropy method (Botev et al., 2013; noise and warm start as in iCEM, Pinneri et al., CoRL 2020)."""
+"""Cross-entropy method (Botev et al., 2013); noise, warm start, kept elites as in iCEM (Pinneri et al., CoRL 2020)."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from mbmrl_control.planning.planner import Evaluate, Plan, Planner
 
+KEPT: Final = 0.3
+"""Share of the last elites that the next plan tries again, shifted."""
+
 
 class CrossEntropy(Planner):
-    """Fits mean and deviation of each step's actions to the best candidates, some times; takes the best of all."""
+    """Fits mean and deviation of each step's actions to the best candidates, some times; takes the best of all.
+
+    The best of an iteration stay in the choice in those that follow.
+    """
 
     name = "cem"
+
+    def reset(self) -> None:
+        """Forget the last plan, and its elites."""
+        super().reset()
+        self._kept = self._nominal[None][:0]
 
     def _search(self, evaluate: Evaluate, count: int) -> Plan | None:
         settings = self.settings
         mean, deviation = self._nominal, torch.full_like(self._nominal, settings.deviation)
+        elites, elite_costs = self._nominal[None][:0], self._nominal.new_empty(0)
         best: Plan | None = None
         iterations = min(settings.iterations, count)
         for iteration in range(iterations):
@@ -23,15 +37,21 @@ class CrossEntropy(Planner):
             share = count * (iteration + 1) // iterations - count * iteration // iterations
             # Clipped before they are rolled out: the elites are actions that the robot can take.
             candidates = self._around(mean, deviation, share, 0.0 if iteration else settings.constant)
+            if not iteration and len(self._kept):
+                candidates[1 : 1 + len(self._kept)] = self._kept[: share - 1]
             poses, costs = evaluate(candidates)
+            first = int(costs.argmin())
+            if torch.isfinite(costs[first]) and (best is None or costs[first] < best.cost):
+                best = Plan(candidates[first], poses[first], float(costs[first]))
+            tried, costs = torch.cat([candidates, elites]), torch.cat([costs, elite_costs])
             chosen = costs.argsort()[: max(2, round(settings.elites * share))]
             chosen = chosen[torch.isfinite(costs[chosen])]
-            if not len(chosen):
-                continue
-            first = int(chosen[0])
-            if best is None or costs[first] < best.cost:
-                best = Plan(candidates[first], poses[first], float(costs[first]))
-            mean, deviation = _fit(candidates[chosen])
+            if len(chosen):
+                elites, elite_costs = tried[chosen], costs[chosen]
+                mean, deviation = _fit(elites)
+        # The best one is the plan, which the next plan tries anyway.
+        kept = elites[1 : 1 + round(KEPT * len(elites))]
+        self._kept = torch.cat([kept[:, 1:], kept[:, -1:]], 1)
         return best
 
 
