@@ -147,6 +147,26 @@ def test_stop_is_latched_and_ctrl_c_switches_the_motors_off(start: Start, mark: 
     assert processes(mark) == []
 
 
+def test_pulled_cable_needs_mbmrl_activate(start: Start, robot: Robot, peer: Peer) -> None:
+    hardware = start("hardware", "--port", str(robot.port))
+    peer.spin_until(lambda: hardware.poll() is not None or robot.moves)
+    robot.emulator.unplug()
+    peer.spin_until(lambda: not robot.moves)
+    robot.emulator.plug()
+    peer.spin_until(lambda: robot.firmware._sequence > 20)
+    assert not robot.moves
+    assert start("activate").communicate(timeout=TIME_LIMIT) == ("the motors are enabled\n", "")
+    peer.spin_until(lambda: robot.moves)
+    assert hardware.poll() is None
+
+
+def test_activate_without_a_bridge(start: Start) -> None:
+    process = start("activate")
+    _, errors = process.communicate(timeout=TIME_LIMIT)
+    assert process.returncode == 2
+    assert errors.startswith("error: no bridge answers within 5 s")
+
+
 def test_emulated_robot_is_driven_from_another_terminal(start: Start, peer: Peer, tmp_path: Path) -> None:
     states = peer.record(RobotState, "robot_state", qos.STATE)
     tty = tmp_path / "robot"

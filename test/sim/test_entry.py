@@ -31,7 +31,10 @@ def test_node_that_is_stopped_while_it_loads_says_nothing(tmp_path: Path, number
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("name", ["simulator_node", "camera_node", "adaptation_node", "mpc_node", "serial_bridge_node"])
+@pytest.mark.parametrize(
+    "name",
+    ["simulator_node", "camera_node", "adaptation_node", "mpc_node", "serial_bridge_node", "emulator_node"],
+)
 def test_executables_run_the_main_function_of_their_node(name: str) -> None:
     found = {point.name: point for point in entry_points(group="console_scripts")}
     point = found[name].load()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mbmrl_control.graph import NodeSpec
 
 app = typer.Typer()
+ANSWER_TIME = 5.0
+"""Longest time until a running bridge answers, s."""
 LOOK_PERIOD = 0.01
 """Time between two looks whether all nodes run, s: where one does not, the robot is to stop."""
 
@@ -138,3 +140,31 @@ def emulate(
         refuse(error)
     print(tty.absolute(), flush=True)
     _run(EMULATOR, values)
+
+
+@app.command()
+def activate() -> None:
+    """Let the robot move again, after its link was lost or an emergency stop."""
+    from lifecycle_msgs.msg import State, Transition
+    from lifecycle_msgs.srv import ChangeState, GetState
+
+    from mbmrl_control.demo import monitoring
+
+    steps = {
+        State.PRIMARY_STATE_UNCONFIGURED: (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE),
+        State.PRIMARY_STATE_INACTIVE: (Transition.TRANSITION_ACTIVATE,),
+        State.PRIMARY_STATE_ACTIVE: (),
+    }
+    with monitoring() as monitor:
+        change = monitor.create_client(ChangeState, "serial_bridge_node/change_state")
+        asked = monitor.ask(GetState, "serial_bridge_node/get_state", ANSWER_TIME)
+        if asked is None:
+            refuse(
+                f"no bridge answers within {ANSWER_TIME:g} s: start one with `mbmrl hardware`, on this ROS_DOMAIN_ID"
+            )
+        for transition in steps.get(asked.current_state.id, ()):
+            request = ChangeState.Request(transition=Transition(id=transition))
+            answer = monitor.answer(change.call_async(request), ANSWER_TIME)
+            if answer is None or not answer.success:
+                refuse("the motors could not be enabled: the bridge's log says why")
+    print("the motors are enabled")

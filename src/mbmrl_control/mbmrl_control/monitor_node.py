@@ -98,6 +98,17 @@ class MonitorNode(Node):
         future.add_done_callback(lambda _: done.set())
         return future.result() if done.wait(timeout) else None
 
+    def ask(self, service_type: Any, name: str, timeout: float) -> Any | None:
+        """Ask a service what changes nothing, until it answers, at most a time in s; see `wait_for_robot`."""
+        client = self.create_client(service_type, name)
+        end = time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 0:
+            if client.wait_for_service(min(left, ANSWER_TIME)):
+                response = self.answer(client.call_async(service_type.Request()), ANSWER_TIME)
+                if response is not None:
+                    return response
+        return None
+
     def wait_for_robot(self, timeout: float) -> bool:
         """Wait until the robot answers, at most a time in s.
 

@@ -38,7 +38,7 @@ from mbmrl_control.hardware.port import LinkError, LinkLostError
 
 ANSWER_TIME: Final = 0.1
 """Time after which a request is sent again, s."""
-TRIES: Final = 5
+TRIES: Final = 10
 """How often a request is sent."""
 HELLO_TRIES: Final = 30
 """How often the first one is sent: many a board starts anew when its port is opened, which takes some seconds."""

@@ -1,0 +1,158 @@
+"""Figures of the serial line, run by hand: frames lost, delay from tty to topic, disconnects survived, stop times.
+
+.venv/bin/ros-env python test/hardware_figures.py --minutes 10 --disconnects 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardware_testing import Host, Robot, until
+from mbmrl_control.hardware.codec import Message, Telemetry
+from mbmrl_sim.conversions import to_motor_command
+from mbmrl_sim.world import World
+from ros_testing import NodeProcess, free_domain, peer_in
+
+RATE = 50.0
+"""Control rate, Hz."""
+
+
+def play(folder: Path, stop: Event, written: Any) -> None:
+    """The robot, in a process of its own; tells when it wrote each frame of telemetry."""
+    times: dict[int, float] = {}
+    with Robot(World(), folder) as robot:
+        encode = robot.emulator.codec.encode
+
+        def noting(message: Message) -> bytes:
+            if isinstance(message, Telemetry):
+                times[message.sequence] = time.monotonic()
+            return encode(message)
+
+        robot.emulator.codec.encode = noting  # type: ignore[method-assign]
+        stop.wait()
+    written.put(times)
+
+
+def drive(minutes: float, folder: Path) -> dict[str, float]:
+    """State and command at 50 Hz through bridge, DDS and a pseudo-terminal."""
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    from mbmrl_msgs.msg import MotorCommand, RobotState
+    from mbmrl_sim import qos
+
+    stop, written = multiprocessing.Event(), multiprocessing.Queue()  # type: ignore[var-annotated]
+    robot = multiprocessing.Process(target=play, args=(folder, stop, written))
+    robot.start()
+    until(lambda: (folder / "tty").exists())
+    arrivals: list[tuple[int, float]] = []
+    settings = {"port": folder / "tty", "rate": RATE, "telemetry_rate": RATE}
+    parameters = [text for name, value in settings.items() for text in ("-p", f"{name}:={value}")]
+    with free_domain() as domain, peer_in(domain) as peer:
+        commands = peer.node.create_publisher(MotorCommand, "motor_command", qos.LATEST)
+        reports = peer.record(DiagnosticArray, "/diagnostics", 10)
+
+        def take(state: RobotState) -> None:
+            arrivals.append((state.sequence, time.monotonic()))
+            now = peer.node.get_clock().now().nanoseconds * 1e-9
+            commands.publish(to_motor_command(np.array([30.0, 35.0]), now, state.sequence, state.sequence))
+
+        peer.node.create_subscription(RobotState, "robot_state", take, qos.STATE)
+        with NodeProcess("mbmrl_control.serial_bridge_node", domain, *parameters, folder=folder) as bridge:
+            peer.spin_until(lambda: arrivals, bridge)
+            end = time.monotonic() + 60 * minutes
+            peer.spin_until(lambda: time.monotonic() > end, bridge, limit=60 * minutes + 60)
+            values = {value.key: value.value for status in reports[-1].status for value in status.values}
+    stop.set()
+    times = written.get()
+    robot.join()
+    delays = np.array([at - times[number] for number, at in arrivals if number in times])
+    told = {f"tty to topic p{share} (ms)": float(np.percentile(delays, share) * 1e3) for share in (50, 99, 99.9)}
+    counted = ("telemetry taken", "telemetry dropped", "frames or bytes bad", "commands sent", "commands expired")
+    return told | {"states": float(len(arrivals))} | {name: float(values[name]) for name in counted}
+
+
+def stop_times(folder: Path, runs: int) -> dict[str, float]:
+    """How long the legs go on, s: after the last command, after the host has fallen silent, after the cable is out."""
+
+    def measure(robot: Robot, host: Host, act: Callable[[], Any]) -> float:
+        host.drive(lambda: robot.moves)
+        act()
+        began = time.monotonic()
+        until(lambda: not robot.moves)
+        return time.monotonic() - began
+
+    times: dict[str, list[float]] = {"commands stay away": [], "cable pulled": [], "host silent": []}
+    world = World()
+    for _ in range(runs):
+        with Robot(world, folder) as robot, Host(robot, lost=0.5) as host:
+            host.link.wait_open()
+            host.link.enable()
+            times["commands stay away"].append(measure(robot, host, lambda: None))
+            send = host.link._line.send
+            times["host silent"].append(
+                measure(robot, host, lambda: setattr(host.link._line, "send", lambda message: None))
+            )
+            host.link._line.send = send  # type: ignore[method-assign]
+            until(lambda: host.link.status.state == "enabled" or host.link.status.state == "ready")
+            host.link.enable()
+            times["cable pulled"].append(measure(robot, host, robot.emulator.unplug))
+    world.close()
+    return {f"legs stop, {name}, longest (s)": max(values) for name, values in times.items()}
+
+
+def disconnect(count: int, folder: Path) -> dict[str, float]:
+    """Cables pulled at random while the robot walks; each needs a new hand-shake and an explicit enable."""
+    rng = np.random.default_rng(0)
+    world = World()
+    survived = 0
+    with Robot(world, folder) as robot, Host(robot) as host:
+        host.link.wait_open()
+        host.link.enable()
+        for _ in range(count):
+            host.drive(lambda: robot.moves)
+            frames = len(host.samples) + int(rng.integers(0, 30))
+            host.drive(lambda frames=frames: len(host.samples) > frames)
+            losses = host.link.counts.losses
+            robot.emulator.unplug()
+            until(lambda losses=losses: host.link.counts.losses > losses)
+            until(lambda: not robot.moves)
+            time.sleep(float(rng.uniform(0.0, 0.2)))
+            robot.emulator.plug()
+            until(lambda: host.link.status.state == "ready")
+            assert not robot.moves
+            host.link.enable()
+            survived += 1
+    world.close()
+    return {"disconnects survived": survived}
+
+
+def main() -> None:
+    """Print the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--disconnects", type=int, default=20)
+    given = parser.parse_args()
+    os.environ.setdefault("ROS_LOG_DIR", tempfile.gettempdir())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        figures = drive(given.minutes, folder)
+        figures |= stop_times(folder, 10)
+        figures |= disconnect(given.disconnects, folder)
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()
