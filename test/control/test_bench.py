@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from mbmrl_control.benchmarks import planning
+from mbmrl_control.benchmarks import page, planning
 from mbmrl_control.benchmarks.handover import LEARNERS, WHOLE, updates
 from mbmrl_control.benchmarks.loop import LoopCase, random_prior
 from mbmrl_control.dynamics.prior import PriorError
@@ -51,3 +53,19 @@ def test_updates_that_are_handed_over_fit_and_are_no_larger_than_the_network() -
         assert np.isfinite(
             [float(tensor.abs().sum()) for layer in learner.adapted_layers(update) for tensor in layer]
         ).all()
+
+
+def test_page_keeps_what_was_measured_before(tmp_path: Path) -> None:
+    conditions = page.machine()
+    handover = {"rebal": {"bytes": 328, "delay_ms": {"p50": 0.7, "p99": 0.9}, "lost": 0, "apply_ms": {"p50": 0.03}}}
+    contenders = {"mbmrl": {"alone": {"p50": 20.0}, "busy": {"p50": 28.0, "p99": 31.0}, "slowdown": 1.4}}
+    growth = {name: [(1, 2.0), (2, 3.0)] for name in ("candidates", "horizon", "width", "threads")}
+    growth |= {"base": "1000x20x512", "calculated": {"4 cores": 9.0}}
+    page.write({"neighbour": {"1000x20x512": contenders}, "growth": growth}, tmp_path, conditions)
+    written = page.write({"handover": handover}, tmp_path, conditions | {"load": 7.5})
+    assert all(file.is_file() for file in written)
+    text = (tmp_path / "performance.md").read_text()
+    assert "| mbmrl | 20.0 | 28.0 | 31.0 | 1.40 |" in text
+    assert "| rebal | 0.3 | 0.70 | 0.90 | 0 | 0.030 |" in text
+    assert "**Calculated, not measured**" in text
+    assert text.count("load 7.5") == 1
