@@ -163,16 +163,19 @@ def test_status_and_diagnostics_tell_how_ticks_are_kept(start_planner: StartNode
     diagnostics = peer.record(DiagnosticArray, "/diagnostics", 10)
     planner = start_planner()
     robot.start()
-    peer.spin_until(lambda: len(ticks(robot, PlannerStatus.PLANNED)) > 3 and len(diagnostics) > 1, planner)
-    status, _ = ticks(robot, PlannerStatus.PLANNED)[-1]
-    assert (status.candidates, status.candidate_budget) == (40, 40)
+    # A machine that is held up may cut a plan short.
+    peer.spin_until(lambda: any(status.candidates == 40 for status in robot.statuses), planner)
+    peer.spin_until(lambda: len(diagnostics) > 1, planner)
+    status = next(status for status in robot.statuses if status.candidates == 40)
+    assert status.outcome == PlannerStatus.PLANNED
+    assert status.candidate_budget == 40
     assert 0 <= status.start_delay < status.lateness
     assert status.planning_time < status.state_to_command
     (part,) = diagnostics[-1].status
     values = {value.key: value.value for value in part.values}
     assert part.name == "mpc_node: ticks"
     assert int(values["ticks"]) > int(values["missed"])
-    assert int(values["candidates, fewest"]) in (0, 40)
+    assert 0 <= int(values["candidates, fewest"]) <= 40
 
 
 def test_machine_that_is_too_slow_tries_fewer_candidates(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
