@@ -74,7 +74,7 @@ class Host:
         codec = codec_of(robot.protocol, "host", "millirobot", "wired")
         # A loaded machine may be slow: a link is lost late.
         wanted = LinkSettings(**({"port": str(robot.port), "baud": 1_000_000, "lost": 5.0} | settings))
-        self.link = Link(wanted, codec, self.samples.append, self.stops.append)
+        self.link = Link(wanted, codec, self.samples.append, self._note)
         self._thread = threading.Thread(target=self.link.run)
 
     def __enter__(self) -> Host:
@@ -86,6 +86,9 @@ class Host:
     ) -> None:
         self.link.close()
         self._thread.join()
+
+    def _note(self, reason: str, lost: bool) -> None:
+        self.stops.append(reason)
 
     @property
     def ticks(self) -> list[Sample]:

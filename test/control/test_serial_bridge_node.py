@@ -20,6 +20,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from hardware_testing import Robot
+from mbmrl_control.hardware.codec import EmergencyStop
 from mbmrl_control.hardware.emulator import LineSettings
 from mbmrl_control.hardware.firmware import FirmwareSettings
 from mbmrl_msgs.msg import MotorCommand, RobotState
@@ -301,6 +302,25 @@ def test_it_is_active_again_by_itself_where_that_is_wanted(driver: Driver, robot
     driver.until(lambda: not robot.moves)
     robot.emulator.plug()
     driver.until(lambda: robot.moves)
+
+
+def test_robot_that_stops_itself_stays_off(driver: Driver, robot: Robot) -> None:
+    """Someone has pressed its button: not even `reactivate` starts it again."""
+    bridge = driver.start(reactivate=True)
+    driver.walk()
+    driver.until(lambda: robot.moves)
+    with robot.emulator.lock:
+        robot.firmware.receive(EmergencyStop())
+    driver.until(lambda: "the robot has switched its motors off" in bridge.errors)
+    seen = len(driver.states)
+    driver.until(lambda: len(driver.states) > seen + 20)
+    assert driver.state() == INACTIVE
+    assert not robot.moves
+    robot.emulator.unplug()
+    driver.until(lambda: driver.level("link") == 2)
+    robot.emulator.plug()
+    driver.until(lambda: driver.level("link") == 1)
+    assert driver.state() == INACTIVE
 
 
 def test_emergency_stop_is_latched(driver: Driver, robot: Robot) -> None:

@@ -28,7 +28,7 @@ from mbmrl_control.hardware.health import Health
 from mbmrl_control.hardware.link import Link
 from mbmrl_control.hardware.link_data import Sample
 from mbmrl_control.hardware.port import LinkError
-from mbmrl_control.hardware.pose import DeadReckoning, PoseFilter
+from mbmrl_control.hardware.pose import CAPTURED, DeadReckoning, PoseFilter
 from mbmrl_control.hardware.settings import BridgeSettings
 from mbmrl_control.hardware.state import Reading, StateBuilder
 from mbmrl_msgs.msg import MotorCommand, RobotState
@@ -78,9 +78,9 @@ class SerialBridgeNode(LifecycleNode):
         self._link: Link | None = None
         self._health: Health | None = None
         self._source = ""
-        self._reason = ""
+        self._reason = "the bridge has failed"
         self._fell = threading.Event()
-        self._comes_back = False
+        self._lost = self._comes_back = False
         self._poses = PoseFilter(self._settings.pose_window, self._settings.pose_timeout)
         self._states = self.create_publisher(RobotState, "robot_state", qos.STATE)
         self._odometry = self.create_publisher(Odometry, "odom", qos.SENSOR)
@@ -173,6 +173,7 @@ class SerialBridgeNode(LifecycleNode):
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to the state before `on_configure`: motors off, port closed."""
+        self.get_logger().error("a transition has failed: the motors are off, the port is closed")
         return self.on_cleanup(state)
 
     def _LifecycleNodeMixin__on_change_state(
@@ -195,9 +196,9 @@ class SerialBridgeNode(LifecycleNode):
     def _is_active(self) -> bool:
         return bool(self._state_machine.current_state[0] == State.PRIMARY_STATE_ACTIVE)
 
-    def _fall(self, reason: str) -> None:
+    def _fall(self, reason: str, lost: bool) -> None:
         """The motors are off though nobody asked for it; called in the link's thread."""
-        self._reason = reason
+        self._reason, self._lost = reason, lost
         self._fell.set()
 
     def _look(self) -> None:
@@ -205,9 +206,14 @@ class SerialBridgeNode(LifecycleNode):
         if self._fell.is_set() and self._is_active:
             self.get_logger().error(f"the motors are off: {self._reason}", throttle_duration_sec=1.0)
             self.trigger_deactivate()
-            self._comes_back = self._settings.reactivate
+            # A robot that has switched itself off had a reason.
+            self._comes_back = self._settings.reactivate and self._lost
         self._fell.clear()
-        if self._comes_back and self._link is not None and self._link.status.state == "ready":
+        if not self._comes_back or self._link is None or self._link.status.state != "ready":
+            return
+        if self._link.is_stopped:
+            self._comes_back = False
+        else:
             self.trigger_activate()
 
     # The robot's state; in the link's thread
@@ -223,7 +229,7 @@ class SerialBridgeNode(LifecycleNode):
         self._source = reading.source
         self._states.publish(to_robot_state(observation, reading.command))
         odometry = to_odometry(observation)
-        if reading.source != "motion capture":
+        if reading.source != CAPTURED:
             odometry.pose.covariance[0] = odometry.pose.covariance[7] = RECKONED_VARIANCE
             odometry.pose.covariance[35] = RECKONED_VARIANCE
         self._odometry.publish(odometry)

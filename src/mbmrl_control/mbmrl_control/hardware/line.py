@@ -9,7 +9,7 @@ import socket
 import serial
 
 from mbmrl_control.hardware.codec import Codec, HostMessage, Message
-from mbmrl_control.hardware.port import LinkLostError, close_port, open_port
+from mbmrl_control.hardware.port import WRITE_TIME, LinkLostError, close_port, open_port
 
 
 class Line:
@@ -61,12 +61,15 @@ class Line:
             LinkLostError: If the port does not take it.
         """
         assert self._opened is not None
+        port, data = self._opened.fd, self.codec.encode(message)
         try:
-            self._opened.write(self.codec.encode(message))
-        except serial.SerialTimeoutException:
-            raise LinkLostError(f"{self.port} takes no more bytes") from None
-        except (serial.SerialException, OSError) as error:
-            raise LinkLostError(f"{self.port} was lost: {error}") from None
+            while data:
+                # Not by pyserial, which takes a thread that was held up for a port that was.
+                if not select.select([], [port], [], WRITE_TIME)[1]:
+                    raise LinkLostError(f"{self.port} takes no more bytes")
+                data = data[os.write(port, data) :]
+        except OSError as error:
+            raise LinkLostError(f"{self.port} was lost: {os.strerror(error.errno or 0)}") from None
 
     def receive(self, longest: float) -> list[Message]:
         """Messages that have arrived, after a wait of at most a time, s, until bytes are there.

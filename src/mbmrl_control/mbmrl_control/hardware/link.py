@@ -58,7 +58,7 @@ class Link:
         settings: LinkSettings,
         codec: Codec,
         on_sample: Callable[[Sample], None],
-        on_stop: Callable[[str], None],
+        on_stop: Callable[[str, bool], None],
     ) -> None:
         """Take what is wanted; nothing is opened before `run`.
 
@@ -66,7 +66,8 @@ class Link:
             settings: What is wanted.
             codec: The host's side of a protocol.
             on_sample: Called with each frame of telemetry, in the link's thread.
-            on_stop: Called with a reason when motors that were enabled are no longer, though nobody asked for it.
+            on_stop: Called when motors that were enabled are no longer, though nobody asked for it: with the reason,
+                and whether the link was lost.
         """
         self.settings = settings
         self.codec = codec
@@ -91,6 +92,11 @@ class Link:
     def telemetry_rate(self) -> float:
         """Rate of telemetry that the robot was asked for, Hz; 0 without a session."""
         return self._every * self.settings.rate
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the emergency stop is latched, by the host or by the robot."""
+        return self._latched
 
     def wait_open(self, timeout: float = 10.0) -> Capabilities:
         """Wait for the first hand-shake.
@@ -383,7 +389,7 @@ class Link:
     def _stopped(self, reason: str) -> None:
         self._disarm()
         self.status.state, self.status.reason = "ready", reason
-        self._on_stop(reason)
+        self._on_stop(reason, False)
 
     def _lose(self, reason: str) -> None:
         was = self._enabled_since is not None
@@ -391,7 +397,7 @@ class Link:
         self._end_session()
         self.status.state, self.status.reason = "connecting", reason
         if was:
-            self._on_stop(reason)
+            self._on_stop(reason, True)
 
     def _end_session(self) -> None:
         """Stop the motors, as far as the line still carries it, and close the port."""

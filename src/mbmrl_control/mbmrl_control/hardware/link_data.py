@@ -106,4 +106,5 @@ class LinkStatus:
         """Frames of telemetry per second, lately, Hz."""
         times = list(self.arrivals)
         recent = [t for t in times if t > time.monotonic() - 1.0]
-        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
+        span = recent[-1] - recent[0] if recent else 0.0
+        return (len(recent) - 1) / span if span > 0 else 0.0

@@ -41,7 +41,7 @@ def open_port(port: str, baud: int) -> serial.Serial:
     if not stat.S_ISCHR(os.stat(port).st_mode):
         raise LinkError(f"{port} is no serial port")
     try:
-        opened = serial.Serial(port, baud, timeout=0, write_timeout=WRITE_TIME, exclusive=True)
+        opened = serial.Serial(port, baud, timeout=0, exclusive=True)
         # The lock holds off programs that ask for it, this one all that have no right to override it.
         fcntl.ioctl(opened.fileno(), termios.TIOCEXCL)
     except serial.SerialException as error:

@@ -1,0 +1,180 @@
+"""Levels of the robot's parts, and their messages."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
+
+from mbmrl_control import conversions
+from mbmrl_control.hardware import make_codec
+from mbmrl_control.hardware.codec import Telemetry
+from mbmrl_control.hardware.health import Health, Level, Part
+from mbmrl_control.hardware.link import Link
+from mbmrl_control.hardware.link_data import LinkSettings
+from mbmrl_control.hardware.pose import CAPTURED, RECKONED, PoseFilter
+from mbmrl_sim.conversions import to_quaternion
+from mbmrl_sim.state import Observation, pack_state
+
+NAN = math.nan
+GOOD = Telemetry(
+    sequence=1,
+    time=1.0,
+    command_sequence=1,
+    applied=(0.0, 0.0),
+    phases=(0.0, 0.0),
+    speeds=(0.0, 0.0),
+    gyro=(0.0, 0.0, 0.0),
+    acceleration=(0.1, 0.2, 9.8),
+    back_emf=(0.0, 0.0),
+    battery=3.9,
+    current=(0.1, 0.2),
+    temperature=(30.0, 31.0),
+    enabled=True,
+    emergency_stop=False,
+)
+
+
+class Looked:
+    """A link that is as a test wants it, and its health."""
+
+    def __init__(self) -> None:
+        settings = LinkSettings("/dev/ttyUSB0", 115200)
+        self.link = Link(settings, make_codec("mbmrl", "host"), lambda sample: None, lambda reason, lost: None)
+        self.link.status.state = "enabled"
+        self.link.status.round_trip = 0.001
+        self.link.status.newest = GOOD
+        self.health = Health(self.link, PoseFilter())
+        self.link._every = 5
+
+    def parts(self, source: str = CAPTURED, active: bool = True, fresh: bool = True) -> dict[str, Part]:
+        now = time.monotonic()
+        self.link.status.arrivals.extend([now - 0.01 * n for n in range(99, -1, -1)] if fresh else [])
+        return {part.name: part for part in self.health.look(source, active)}
+
+
+@pytest.fixture
+def looked() -> Looked:
+    return Looked()
+
+
+def test_healthy_robot_is_in_order(looked: Looked) -> None:
+    parts = looked.parts()
+    assert {name: part.message for name, part in parts.items()} == dict.fromkeys(parts, "in order")
+    assert set(parts) == {"link", "frames", "pose", "battery", "motors"}
+    assert parts["motors"].values["left temperature (degrees Celsius)"] == "30.0"
+
+
+@pytest.mark.parametrize(
+    ("change", "part", "level", "words"),
+    [
+        ({"battery": 3.5}, "battery", Level.WARN, "3.50 V"),
+        ({"battery": 3.3}, "battery", Level.ERROR, "3.30 V"),
+        ({"battery": NAN}, "battery", Level.OK, "in order"),
+        ({"temperature": (65.0, NAN)}, "motors", Level.WARN, "65 degrees"),
+        ({"temperature": (65.0, 90.0)}, "motors", Level.ERROR, "90 degrees"),
+        ({"emergency_stop": True}, "motors", Level.ERROR, "emergency stop"),
+        ({"faults": ("over_current",)}, "motors", Level.ERROR, "fault over_current"),
+        ({"faults": ("dead_man",)}, "motors", Level.WARN, "fault dead_man"),
+    ],
+)
+def test_what_the_robot_tells_is_judged(
+    change: dict[str, Any], part: str, level: Level, words: str, looked: Looked
+) -> None:
+    looked.link.status.newest = replace(GOOD, **change)
+    found = looked.parts()[part]
+    assert found.level == level
+    assert words in found.message
+
+
+def test_counts_of_the_last_second_are_judged(looked: Looked) -> None:
+    looked.link.codec.counts.bad += 3
+    looked.link.counts.dropped += 2
+    frames = looked.parts()["frames"]
+    assert frames.level == Level.WARN
+    assert "3 bad in the last second" in frames.message
+    assert "2 dropped in the last second" in frames.message
+    assert looked.parts()["frames"].level == Level.OK  # nothing new
+
+
+@pytest.mark.parametrize(
+    ("state", "active", "level"),
+    [
+        ("ready", False, Level.WARN),
+        ("ready", True, Level.ERROR),
+        ("connecting", False, Level.ERROR),
+        ("closed", False, Level.STALE),
+    ],
+)
+def test_state_of_the_link_is_judged(state: str, active: bool, level: Level, looked: Looked) -> None:
+    looked.link.status.state = state
+    assert looked.parts(active=active)["link"].level == level
+
+
+def test_slow_line_is_a_warning(looked: Looked) -> None:
+    looked.link.status.round_trip = 0.05
+    assert looked.parts()["link"].message == "round trip of 50 ms"
+
+
+def test_reckoned_pose_is_a_warning(looked: Looked) -> None:
+    assert looked.parts(RECKONED)["pose"].level == Level.WARN
+
+
+def test_silent_robot_is_stale(looked: Looked) -> None:
+    parts = looked.parts(fresh=False)
+    assert {parts[name].level for name in ("frames", "pose", "battery", "motors")} == {Level.STALE}
+
+
+def test_rate_of_frames_that_came_at_once(looked: Looked) -> None:
+    looked.link.status.arrivals.extend([time.monotonic()] * 2)
+    assert looked.link.status.rate == 0.0
+
+
+# Messages
+
+
+def test_diagnostics_message(looked: Looked) -> None:
+    message = conversions.to_diagnostics(looked.parts().values(), "bridge", "/dev/ttyUSB0", 12.5)
+    assert [status.name for status in message.status][:2] == ["bridge: link", "bridge: frames"]
+    assert {bytes(status.level) for status in message.status} == {b"\0"}
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (12, 500_000_000)
+    assert all(value.value for status in message.status for value in status.values if value.key != "firmware")
+
+
+@pytest.mark.parametrize("angles", [(0.0, 0.0, 2.0), (0.3, -0.4, 1.0)])
+def test_twist_of_an_odometry_is_turned_into_its_frame(angles: tuple[float, float, float]) -> None:
+    message = Odometry()
+    message.pose.pose.orientation = to_quaternion(*angles)
+    message.pose.pose.position.x = 3.0
+    message.twist.twist.linear.x = 0.5
+    pose = conversions.from_pose(message, 7.0)
+    assert (pose.time, pose.position[0]) == (7.0, 3.0)
+    assert pose.angles == pytest.approx(angles)
+    pitch, yaw = angles[1], angles[2]
+    ahead = np.array([math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), -math.sin(pitch)])
+    assert pose.velocity == pytest.approx(0.5 * ahead)
+
+
+def test_pose_message_there_and_back() -> None:
+    message = conversions.to_pose_stamped(5.0, np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.2, 0.3]))
+    assert isinstance(message, PoseStamped)
+    pose = conversions.from_pose(message, 5.0)
+    assert pose.position.tolist() == [1.0, 2.0, 3.0]
+    assert pose.angles == pytest.approx([0.1, 0.2, 0.3])
+    assert pose.velocity is None
+
+
+def test_what_is_measured_is_told() -> None:
+    state = pack_state((0,) * 3, (0,) * 3, (0,) * 3, (0,) * 3, (0, 0), (0, 0), (0, 0), 3.9)
+    observation = Observation(state, np.zeros(2), 1.0, 1, 1, 0.05)
+    imu = conversions.to_measured_imu(observation, GOOD)
+    assert (imu.linear_acceleration.z, imu.linear_acceleration_covariance[0]) == (9.8, 0.0)
+    imu = conversions.to_measured_imu(observation, replace(GOOD, acceleration=(NAN,) * 3))
+    assert imu.linear_acceleration_covariance[0] == -1.0
+    assert conversions.to_measured_battery(observation, GOOD).current == pytest.approx(-0.3)
