@@ -8,9 +8,11 @@ is what lets the robot move.
 from __future__ import annotations
 
 import math
+import os
 import sys
 import threading
 import time
+from contextlib import suppress
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
@@ -288,6 +290,9 @@ class SerialBridgeNode(LifecycleNode):
 
 def main() -> None:
     """Entry point."""
+    # Before other processes, where the system allows it: a robot waits for what this one does.
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     sys.exit(run(SerialBridgeNode))
 
 
