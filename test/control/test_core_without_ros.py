@@ -12,7 +12,7 @@ ROS = (
     *("rclpy", "mbmrl_msgs", "builtin_interfaces", "rcl_interfaces", "std_msgs", "std_srvs", "geometry_msgs"),
     *("nav_msgs", "ament_index_python", "launch", "launch_ros"),
 )
-WITH_ROS = ("conversions", "launching", "processes", "demo", "cli")
+WITH_ROS = ("benchmarks.handover", "benchmarks.loop", "conversions", "launching", "processes", "demo", "cli")
 IMPORT_ALL = f"""
 import importlib, sys
 for name in {ROS!r}:
