@@ -72,7 +72,7 @@ def drive(minutes: float, folder: Path) -> dict[str, float]:
     robot.start()
     until(lambda: (folder / "tty").exists())
     arrivals: list[tuple[int, float]] = []
-    settings = {"port": folder / "tty", "rate": RATE, "telemetry_rate": RATE}
+    settings = {"port": folder / "tty", "rate": RATE, "telemetry_rate": RATE, "lost_time": 5.0}
     parameters = [text for name, value in settings.items() for text in ("-p", f"{name}:={value}")]
     with free_domain() as domain, peer_in(domain) as peer:
         commands = peer.node.create_publisher(MotorCommand, "motor_command", qos.LATEST)
@@ -94,7 +94,14 @@ def drive(minutes: float, folder: Path) -> dict[str, float]:
     robot.join()
     delays = np.array([at - times[number] for number, at in arrivals if number in times])
     told = {f"tty to topic p{share} (ms)": float(np.percentile(delays, share) * 1e3) for share in (50, 99, 99.9)}
-    counted = ("telemetry taken", "telemetry dropped", "frames or bytes bad", "commands sent", "commands expired")
+    counted = (
+        "sessions",
+        "telemetry taken",
+        "telemetry dropped",
+        "frames or bytes bad",
+        "commands sent",
+        "commands expired",
+    )
     return told | {"states": float(len(arrivals))} | {name: float(values[name]) for name in counted}
 
 

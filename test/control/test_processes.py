@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from mbmrl_control import processes
-from mbmrl_control.graph import HARDWARE, SIM, NodeSpec
+from mbmrl_control.graph import EMULATOR, HARDWARE, SIM, NodeSpec
 from mbmrl_control.processes import NodeEndedError, Processes, command_line
 from ros_testing import TIME_LIMIT
 
@@ -63,7 +63,13 @@ def test_strings_stay_strings(text: str) -> None:
 def test_parameter_file_is_the_installed_one() -> None:
     command = command_line(SIM[0], {}, use_sim_time=False)
     file = Path(command[command.index("--params-file") + 1])
-    assert set(yaml.safe_load(file.read_text())) == {f"/**/{spec.executable}" for spec in SIM}
+    assert set(yaml.safe_load(file.read_text())) == {f"/**/{spec.executable}" for spec in SIM + HARDWARE + EMULATOR}
+
+
+def test_topics_are_renamed_where_that_is_wanted() -> None:
+    command = command_line(HARDWARE[0], {"pose_topic": "/vrpn/robot/pose"}, False)
+    assert command[-2:] == ["-r", "motion_capture/pose:=/vrpn/robot/pose"]
+    assert "-r" not in command_line(HARDWARE[0], {}, False)
 
 
 def test_bridge_gets_its_port() -> None:
