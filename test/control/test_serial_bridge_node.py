@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from sensor_msgs.msg import BatteryState, Imu, JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from hardware_testing import Robot
+from hardware_testing import Robot, until
 from mbmrl_control.hardware.codec import EmergencyStop
 from mbmrl_control.hardware.emulator import LineSettings
 from mbmrl_control.hardware.firmware import FirmwareSettings
@@ -232,13 +231,19 @@ def test_killed_bridge_stops_the_legs(driver: Driver, robot: Robot) -> None:
     driver.start()
     driver.walk()
     driver.until(lambda: robot.moves)
+    board, stops = robot.firmware, []
+    watch = board._watch
+
+    def note() -> None:
+        moved = robot.moves
+        watch()
+        if moved and not robot.moves:
+            stops.append(board.world.time - board._last_command)
+
+    board._watch = note  # type: ignore[method-assign]
     driver.bridge.end(signal.SIGKILL)
-    end = time.monotonic() + 10.0
-    while robot.moves:
-        assert time.monotonic() < end
-        time.sleep(0.001)
-    stopped = robot.firmware.world.time - robot.firmware._last_command
-    assert stopped <= (0.1 if robot.protocol == "mbmrl" else 0.2) + 0.1  # and until this thread sees it
+    until(lambda: not robot.moves)
+    assert stops[-1] <= (0.1 if robot.protocol == "mbmrl" else 0.2) + 0.002
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -356,7 +361,7 @@ def test_healthy_robot_is_in_order_once_a_second(driver: Driver) -> None:
     driver.until(lambda: len(driver.diagnostics) >= 3)
     first, second = (to_seconds(message.header.stamp) for message in driver.diagnostics[1:3])
     assert 0.7 < second - first < 1.5
-    assert driver.level("link") == driver.level("battery") == driver.level("motors") == 0
+    driver.until(lambda: driver.level("link") == driver.level("battery") == driver.level("motors") == 0)
     assert {status.hardware_id for status in driver.diagnostics[-1].status} == {str(driver.robot.port)}
     assert driver.part("motors").message == "in order"
 
