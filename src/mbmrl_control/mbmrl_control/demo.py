@@ -17,9 +17,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from mbmrl_control.evaluation import pictures, report
+from mbmrl_control.evaluation import report
 from mbmrl_control.evaluation.figures import summarise
-from mbmrl_control.evaluation.film import film
 from mbmrl_control.evaluation.record import Record
 from mbmrl_control.graph import EMULATOR, HARDWARE, SIM
 from mbmrl_control.monitor_node import MonitorNode
@@ -165,11 +164,15 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         "learner": settings.learner,
         "checkpoint": None if settings.checkpoint is None else str(settings.checkpoint.resolve()),
     }
-    with monitoring() as monitor, _stack(settings, values, folder) as nodes:
+    with _stack(settings, values, folder) as nodes, monitoring() as monitor:
         with console.status("starting the nodes"):
             _await_motion(monitor, nodes)
         fault_time = _drive(settings, monitor, nodes, console)
         ticks = list(monitor.ticks)
+    # They take their time to load, which nobody is to wait for before the robot walks.
+    from mbmrl_control.evaluation import pictures
+    from mbmrl_control.evaluation.film import film
+
     # The run begins with the last state before the first command came into force.
     begin = max(0, next(index for index, tick in enumerate(ticks) if tick.commanded) - 1)
     path = make_path(settings.path)
