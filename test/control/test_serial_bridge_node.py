@@ -262,7 +262,7 @@ def test_silent_planner_stops_the_legs(driver: Driver, robot: Robot) -> None:
     driver.walk()
     driver.until(lambda: robot.moves)
     driver.stand()
-    driver.until(lambda: driver.states[-1].command_sequence == 0 and not robot.moves)
+    driver.until(lambda: driver.states and driver.states[-1].command_sequence == 0 and not robot.moves)
     assert driver.state() == ACTIVE
     driver.walk()
     driver.until(lambda: robot.moves)

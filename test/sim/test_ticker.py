@@ -92,3 +92,20 @@ def test_single_late_arrival_hardly_shifts_the_ticks() -> None:
     before = ticker.deadline
     ticker.follow(before - 0.02 + 0.4 * PERIOD, lead=0.02, gain=0.1)
     assert ticker.deadline - before == pytest.approx(0.04 * PERIOD)
+
+
+def test_deadline_that_is_shifted_while_it_is_waited_for_counts_from_the_next_tick_on() -> None:
+    clock = FakeClock()
+    ticker = Ticker(PERIOD, clock)
+    wait = clock.wait
+
+    def shifted(timeout: float | None = None) -> bool:
+        ticker.follow(clock.now, 0.4 * PERIOD, gain=1.0)
+        return wait(timeout)
+
+    clock.wait = shifted  # type: ignore[method-assign]
+    assert ticker.wait(clock)
+    assert clock.now == ticker.current == pytest.approx(100.0 + PERIOD)
+    clock.wait = wait  # type: ignore[method-assign]
+    assert ticker.wait(clock)
+    assert clock.now == pytest.approx(100.0 + 1.4 * PERIOD + PERIOD)

@@ -35,9 +35,10 @@ class Ticker:
             self.missed += skipped
             self.ticks += skipped
             self.deadline += skipped * self.period
-        stopped = stop.wait(max(0.0, self.deadline - self._clock()))
-        self.ticks += 1
+        # Another thread may shift the deadline meanwhile: that is for the ticks after this one.
         self.current = self.deadline
+        stopped = stop.wait(max(0.0, self.current - self._clock()))
+        self.ticks += 1
         self.deadline += self.period
         return not stopped
 
