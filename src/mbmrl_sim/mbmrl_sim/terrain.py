@@ -51,13 +51,13 @@ TERRAINS: Final = {
         foot_friction=0.195, body_friction=0.601, stiffness=222.0, damping=2.59, roughness=0.001, grain=0.0198
     ),
     "gravel": Terrain(
-        foot_friction=0.114,
-        body_friction=0.504,
-        stiffness=585.0,
-        damping=16.9,
-        roughness=0.002,
-        grain=0.0419,
-        turning_resistance=0.02,
+        foot_friction=0.165,
+        body_friction=0.42,
+        stiffness=900.0,
+        damping=3.8,
+        roughness=0.0015,
+        grain=0.04,
+        turning_resistance=0.03,
     ),
 }
 """Presets by name, calibrated with the recorded walks of the real robot (see `calibration`)."""

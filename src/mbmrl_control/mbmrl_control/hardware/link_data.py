@@ -35,8 +35,8 @@ class LinkSettings:
     gains: tuple[tuple[int, ...], tuple[int, ...]] = ((1800, 200, 100, 0, 0), (1800, 200, 100, 0, 0))
     max_speed: float = 9 * 2 * math.pi
     command_timeout: float = 0.1
-    dead_man: float = 0.1
-    stale: float = 0.1
+    dead_man: float = 0.09
+    stale: float = 0.09
     lost: float = 0.5
 
 

@@ -48,9 +48,9 @@ class BridgeSettings(NodeSettings):
         False, description="Whether to enable the motors again when a lost link is there again, without being asked"
     )
     command_timeout: float = Field(0.1, ge=0.01, le=0.1, description="Age from which a command is in force no more, s")
-    dead_man: float = Field(0.1, ge=0.02, le=0.2, description="Time without a command after which the robot stops, s")
+    dead_man: float = Field(0.09, ge=0.02, le=0.2, description="Time without a command after which the robot stops, s")
     stale_time: float = Field(
-        0.1, ge=0.02, le=0.1, description="Time without telemetry after which the legs are stopped, s"
+        0.09, ge=0.02, le=0.1, description="Time without telemetry after which the legs are stopped, s"
     )
     lost_time: float = Field(0.5, ge=0.1, le=5.0, description="Time without telemetry after which the link is lost, s")
     max_speed: float = Field(MAX_SPEED, gt=0.0, le=MAX_SPEED + 1e-9, description="Highest leg speed, rad/s")
