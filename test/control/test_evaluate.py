@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -16,7 +17,7 @@ import torch
 
 from mbmrl_control.dynamics.features import BODY_SIZE, INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.dynamics.network import Normalizer
-from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.evaluation import comparison, runs
 from mbmrl_control.evaluation.closed_loop import OpenLoop, walk
 from mbmrl_control.evaluation.comparison import choose_learners
@@ -32,9 +33,10 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def job(make_prior: MakePrior) -> Job:
-    """The shortest run that tells anything."""
-    return Job(make_prior(), "mppi", "float32", "straight", "leg_loss", 3, 6.5, 4.0)
+def job(make_prior: MakePrior, tmp_path: Path) -> Job:
+    """The shortest run that tells anything, with a prior as it comes from a file."""
+    make_prior().save(tmp_path / "prior.safetensors")
+    return Job(load_prior(tmp_path / "prior.safetensors"), "mppi", "float32", "straight", "leg_loss", 3, 6.5, 4.0)
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def test_run_tells_of_both_sides_of_the_fault(job: Job) -> None:
     figures = told["figures"]
     measured = {name: value for name, value in figures.items() if name != "recovery_s"}
     assert all(value is not None and np.isfinite(value) for value in measured.values())
-    again = make_run(job)
+    again = make_run(replace(job, prior=pickle.loads(pickle.dumps(job.prior))))  # as another process gets it
     untimed = [name for name in figures if not name.endswith("_ms")]
     assert {name: again["figures"][name] for name in untimed} == {name: figures[name] for name in untimed}
 

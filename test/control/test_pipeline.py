@@ -5,21 +5,31 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
+from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners import LearnerSettings
 from mbmrl_control.training import meta_training, pipeline
 from mbmrl_control.training.collect import HELD_OUT_LEGS
 from mbmrl_control.training.episodes import Episode
-from mbmrl_control.training.meta_training import TrainingSettings
+from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
 from mbmrl_control.training.pipeline import PipelineSettings, make_prior
 
 SETTINGS = PipelineSettings(
     TrainingSettings(
-        seed=1, steps=8, hidden=(16,), window=6, future=4, options=LearnerSettings(inner_steps=1), tasks=4
+        seed=1,
+        steps=8,
+        plain_steps=6,
+        hidden=(16,),
+        window=6,
+        future=4,
+        options=LearnerSettings(inner_steps=1),
+        tasks=4,
     ),
     random_episodes=3,
     iterations=2,
@@ -63,7 +73,7 @@ def test_held_out_faults_are_not_trained_on(tmp_path: Path) -> None:
     assert [episode.metadata["policy"] for episode in episodes] == ["random"] * 5 + ["mpc"] * 4
 
 
-@pytest.mark.parametrize("stage", ["random actions", "prior 1", "controller 2", "final grbal"])
+@pytest.mark.parametrize("stage", ["random actions", "prior 1", "controller 2", "plain model", "final grbal"])
 def test_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     """Ctrl-C in any stage, and the same command again: the same prior."""
     expected, _ = make(tmp_path / "whole")
@@ -80,6 +90,24 @@ def test_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
         patch.setattr(pipeline, "Progress", Stopped)
         make(tmp_path / "work")
     assert make(tmp_path / "work")[0].to_bytes() == expected.to_bytes()
+
+
+def test_learner_starts_from_the_plain_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its first step it is the plain model that was trained last."""
+    trained: list[tuple[Layers, Layers]] = []
+    train_with_bar = pipeline.train_with_bar
+
+    def noted(trainer: MetaTrainer, *others: Any) -> Prior:
+        before = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in trainer.learner().layers]
+        prior = train_with_bar(trainer, *others)
+        trained.append((before, prior.layers))
+        return prior
+
+    monkeypatch.setattr(pipeline, "train_with_bar", noted)
+    make(tmp_path)
+    (start, _), (_, plain) = trained[-1], trained[-2]
+    for left, right in zip(start, plain, strict=True):
+        torch.testing.assert_close(left, right, rtol=0, atol=0)
 
 
 def test_plain_model_shares_the_episodes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -71,13 +72,15 @@ def make_run(job: Job) -> dict[str, Any]:
         each TRACE_STEP of the run, None where it was not measured.
     """
     torch.set_num_threads(1)
+    # Weights as they lie in a file give products other roundings than those that were sent to a process.
+    prior = copy.deepcopy(job.prior)
     world = World(job.seed, job.prior.settings.rate)
     events = schedule(job.scenario, job.seed, job.fault_time, job.duration)
     record = Record(job.prior.settings.learner, job.path, job.seed, world.rate, None, job.fault_time)
     came: list[str] = []
     ticks = walk(
         world,
-        job.prior,
+        prior,
         job.path,
         job.seed,
         planner=job.planner,

@@ -36,6 +36,7 @@ class TrainingSettings:
         learner: Name of the learner.
         seed: Seed of weights and samples.
         steps: Steps of Adam.
+        plain_steps: Steps of the plain model whose weights a learner that adapts starts from; 0: from random ones.
         hidden: Sizes of the hidden layers.
         window: M, transitions to adapt on.
         future: K, transitions after them that are to be predicted.
@@ -50,11 +51,12 @@ class TrainingSettings:
 
     learner: str = Grbal.name
     seed: int = 0
-    steps: int = 6000
+    steps: int = 4000
+    plain_steps: int = 20_000
     hidden: tuple[int, ...] = (192, 192)
     window: int = 48
     future: int = 16
-    patience: int = 8
+    patience: int = 20
     options: LearnerSettings = field(default_factory=LearnerSettings)
     tasks: int = 32
     learning_rate: float = 1e-3
@@ -76,10 +78,16 @@ class MetaTrainer:
     """Trains a prior; resumable, and the same however often it was interrupted."""
 
     def __init__(
-        self, settings: TrainingSettings, rate: float, training: Sequence[Episode], held_out: Sequence[Episode]
+        self,
+        settings: TrainingSettings,
+        rate: float,
+        training: Sequence[Episode],
+        held_out: Sequence[Episode],
+        start: Layers | None = None,
     ) -> None:
         """Take the data: episodes to train on and episodes with faults that are not among them.
 
+        Weights are random at first, or those of layers that were trained on the same data.
         The millirobot is as good as symmetric, so the mirror image of each of its episodes is trained on too.
         """
         self.settings = settings
@@ -91,8 +99,10 @@ class MetaTrainer:
         self._data = raw.normalised(self._normalizer)
         self._held_out = Transitions.of(held_out, rate).normalised(self._normalizer)
         sizes = (self._features.input_size, *settings.hidden, self._features.output_size)
-        layers = initial_layers(sizes, torch.Generator().manual_seed(settings.seed))
-        self._layers: Layers = [(weight.requires_grad_(), bias.requires_grad_()) for weight, bias in layers]
+        layers = start or initial_layers(sizes, torch.Generator().manual_seed(settings.seed))
+        self._layers: Layers = [
+            (weight.clone().requires_grad_(), bias.clone().requires_grad_()) for weight, bias in layers
+        ]
         kind = LEARNER_TYPES[settings.learner]
         # The plain model of dynamic evaluation is trained as such; its rate is tuned in the end.
         self._kind = ModelBased if kind is DynamicEvaluation else kind

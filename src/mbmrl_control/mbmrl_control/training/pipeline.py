@@ -7,7 +7,7 @@ it has done in the work folder, so that a stopped run goes on where it was.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import count
@@ -18,9 +18,11 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.context import Rebal
+from mbmrl_control.learners.mb import DynamicEvaluation, ModelBased
 from mbmrl_control.training.collect import HELD_OUT_LEGS, CollectSettings, collect
 from mbmrl_control.training.episodes import Episodes
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
@@ -60,20 +62,27 @@ class PipelineSettings:
 
 
 def preset(name: str, training: TrainingSettings) -> PipelineSettings:
-    """Settings of a preset, with its number of steps, and the window that suits the learner, where 0 are given.
+    """Settings of a preset, with its numbers of steps, and the window that suits the learner, where 0 are given.
 
     Raises:
         ValueError: If there is no such preset.
     """
     presets = {
-        "full": (6000, PipelineSettings(training)),
-        "quick": (1500, PipelineSettings(training, 60, 1, 60, 10, 500, duration=10.0)),
+        "full": (20_000, 4000, PipelineSettings(training)),
+        "quick": (5000, 1000, PipelineSettings(training, 60, 1, 60, 10, 500, duration=10.0)),
     }
     if name not in presets:
         raise ValueError(f"unknown preset {name!r}: allowed is {', '.join(presets)}")
-    steps, settings = presets[name]
+    plain_steps, steps, settings = presets[name]
+    plain_steps = training.steps or plain_steps
+    steps = plain_steps if is_plain(training.learner) else training.steps or steps
     window = training.window or WINDOWS.get(training.learner, TrainingSettings.window)
-    return replace(settings, training=replace(training, steps=training.steps or steps, window=window))
+    return replace(settings, training=replace(training, steps=steps, plain_steps=plain_steps, window=window))
+
+
+def is_plain(learner: str) -> bool:
+    """Whether a learner is trained without adaptation."""
+    return learner in (ModelBased.name, DynamicEvaluation.name)
 
 
 def _bar(console: Console) -> Progress:
@@ -112,7 +121,36 @@ def train_with_bar(trainer: MetaTrainer, state_file: Path, title: str, console: 
             }
             for name, number in numbers.items():
                 writer.add_scalar(name, number, progress.step)
+        bar.update(task, completed=trainer.settings.steps)  # which it may not have needed
     return trainer.prior()
+
+
+def train_learner(
+    settings: TrainingSettings,
+    trainer_of: Callable[[TrainingSettings, Layers | None], MetaTrainer],
+    state_file: Callable[[str], Path],
+    console: Console,
+) -> Prior:
+    """Train a learner; one that adapts starts from the weights of a plain model, which is trained before.
+
+    The gradient of what comes out of an adaptation is a poor guide as long as the model knows nothing.
+
+    Args:
+        settings: How to train.
+        trainer_of: Makes the trainer, from settings and the weights to start from.
+        state_file: Tells where the state of a training is kept, by the name of its stage.
+        console: Where to show progress.
+    """
+    start, name, title = None, settings.learner, f"final {settings.learner}"
+    plain = f"plain-{settings.window}"
+    if is_plain(settings.learner):
+        name = plain
+    elif settings.plain_steps:
+        first = replace(settings, learner=ModelBased.name, steps=settings.plain_steps)
+        start = train_with_bar(trainer_of(first, None), state_file(plain), "plain model", console).layers
+        # Half the rate: what it knows is not to be shaken off.
+        settings = replace(settings, learning_rate=settings.learning_rate / 2)
+    return train_with_bar(trainer_of(settings, start), state_file(name), title, console)
 
 
 def data_hash(files: Iterable[Path]) -> str:
@@ -143,9 +181,11 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         seeds = range(first, first + number)
         return tuple(collect_with_bar(what, seeds, work / "episodes", workers, title, console))
 
-    def train(training: TrainingSettings, name: str, title: str) -> Prior:
-        trainer = MetaTrainer(training, settings.rate, Episodes(files), Episodes(held_out))
-        return train_with_bar(trainer, work / f"{name}-state.safetensors", title, console)
+    def trainer_of(training: TrainingSettings, start: Layers | None = None) -> MetaTrainer:
+        return MetaTrainer(training, settings.rate, Episodes(files), Episodes(held_out), start)
+
+    def state_file(name: str) -> Path:
+        return work / f"{name}-state.safetensors"
 
     common = CollectSettings(kinds=tuple(FAULT_KINDS), duration=settings.duration, rate=settings.rate)
     unseen = replace(common, kinds=(LEG_LOSS,), legs=HELD_OUT_LEGS, faults=(0.1, 0.9, 0.0), varied=0.0)
@@ -155,10 +195,11 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         prior = work / f"iteration-{iteration}.safetensors"
         if not prior.exists():
             training = replace(settings.training, learner=COLLECTOR, steps=settings.first_steps)
-            train(training, prior.stem, f"prior {iteration}").save(prior)
+            trainer = trainer_of(training)
+            train_with_bar(trainer, state_file(prior.stem), f"prior {iteration}", console).save(prior)
         files += gather(settings.controlled_episodes, f"controller {iteration}", replace(common, prior=prior))
         if iteration == 1:
             held_out += gather(settings.held_out_episodes, "held-out faults", replace(unseen, prior=prior))
-    final = train(settings.training, settings.training.learner, f"final {settings.training.learner}")
+    final = train_learner(settings.training, trainer_of, state_file, console)
     final.settings.training["data"] = data_hash((*files, *held_out))
     return final
