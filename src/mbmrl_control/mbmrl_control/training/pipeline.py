@@ -22,6 +22,7 @@ from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.context import Rebal
+from mbmrl_control.learners.grbal import Grbal
 from mbmrl_control.learners.mb import DynamicEvaluation, ModelBased
 from mbmrl_control.training.collect import HELD_OUT_LEGS, CollectSettings, collect
 from mbmrl_control.training.episodes import Episodes
@@ -32,6 +33,9 @@ COLLECTOR: Final = BayesLastLayer.name
 """Learner whose controller collects: the one that is trained quickest."""
 WINDOWS: Final = {Rebal.name: 112}
 """M of learners that need another one than the default."""
+AUGMENTED: Final = {Grbal.name: 0.0}
+"""Share of augmented tasks of learners that do better with another one: gradient steps that are to follow any affine
+map within a window are as large as to follow noise too."""
 SEEDS_PER_STAGE: Final = 1_000_000
 """Distance between the first seeds of the stages, so that no two episodes share one."""
 
@@ -77,7 +81,9 @@ def preset(name: str, training: TrainingSettings) -> PipelineSettings:
     plain_steps = training.steps or plain_steps
     steps = plain_steps if is_plain(training.learner) else training.steps or steps
     window = training.window or WINDOWS.get(training.learner, TrainingSettings.window)
-    return replace(settings, training=replace(training, steps=steps, plain_steps=plain_steps, window=window))
+    augmented = AUGMENTED.get(training.learner, training.augmented)
+    training = replace(training, steps=steps, plain_steps=plain_steps, window=window, augmented=augmented)
+    return replace(settings, training=training)
 
 
 def is_plain(learner: str) -> bool:
