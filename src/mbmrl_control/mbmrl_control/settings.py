@@ -82,7 +82,7 @@ class PlannerSettings(ModelSettings):
     precision: str = Field("auto", description=f"Precision of the hidden layers in roll-outs: {', '.join(PRECISIONS)}")
     device: str = Field("cpu", description="Torch's device for the roll-outs: cpu, or cuda")
     plan_share: float = Field(
-        0.8, ge=0.1, le=1.0, description="Time from a tick to the deadline of its plan, share of the period"
+        0.4, ge=0.1, le=1.0, description="Time from a tick to the deadline of its plan, share of the period"
     )
     state_timeout: float = Field(0.1, ge=0.01, le=1.0, description="Age from which a state is too old to plan from, s")
     state_lead: float = Field(

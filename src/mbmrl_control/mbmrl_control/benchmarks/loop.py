@@ -152,7 +152,7 @@ def _nodes() -> dict[str, _Process]:
 
 
 _MORE_PARAMETERS: Final = {
-    "mpc_node": ("candidates", "horizon", "threads", "realtime_priority"),
+    "mpc_node": ("candidates", "horizon", "threads", "realtime_priority", "plan_share"),
     "adaptation_node": ("realtime_priority",),
 }
 
@@ -181,6 +181,7 @@ def run_loop(case: LoopCase, duration: float, threads: int = 2, priority: int = 
             "horizon": case.horizon,
             "threads": threads,
             "realtime_priority": priority,
+            "plan_share": 0.8,
         }
         nodes = [
             replace(node, parameters=(*node.parameters, *_MORE_PARAMETERS.get(node.executable, ()))) for node in SIM
