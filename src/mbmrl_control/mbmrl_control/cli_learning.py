@@ -107,7 +107,9 @@ def train(
         refuse(f"unknown learner {learner!r}: allowed is {', '.join(LEARNERS)}")
     try:
         settings = settings_of(
-            preset, TrainingSettings(learner=learner, seed=seed, steps=steps or 0, window=window or 0, future=future)
+            preset,
+            TrainingSettings(learner=learner, seed=seed, steps=steps or 0, window=window or 0, future=future),
+            alone=data is not None,
         )
     except ValueError as error:
         refuse(error)

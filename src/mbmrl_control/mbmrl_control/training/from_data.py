@@ -13,12 +13,11 @@ from typing import Final
 import torch
 from rich.console import Console
 
-from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.episodes import EpisodeError
 from mbmrl_control.training.folder import Folder, read_folder
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
-from mbmrl_control.training.pipeline import train_learner
+from mbmrl_control.training.pipeline import train_with_bar
 from mbmrl_control.training.transitions import pieces_of
 
 HELD_OUT: Final = 5
@@ -84,14 +83,12 @@ def train_on_data(settings: TrainingSettings, path: Path, work: Path, console: C
     training, held_out = ([folder.episodes[index] for index in part] for part in split(folder, settings))
     # One thread: as quick for layers of this size, and the same result on every machine.
     torch.set_num_threads(1)
-
-    def trainer_of(settings: TrainingSettings, start: Layers | None = None) -> MetaTrainer:
-        return MetaTrainer(settings, folder.rate, training, held_out, start)
-
-    for line in summary(trainer_of(settings), folder):
+    trainer = MetaTrainer(settings, folder.rate, training, held_out)
+    for line in summary(trainer, folder):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    identity = hashlib.sha256(json.dumps([asdict(settings), folder.hash], sort_keys=True).encode()).hexdigest()[:12]
+    identity = json.dumps([asdict(settings), folder.hash], sort_keys=True)
+    name = f"{settings.learner}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}-state.safetensors"
     work.mkdir(parents=True, exist_ok=True)
-    prior = train_learner(settings, trainer_of, lambda name: work / f"{name}-{identity}-state.safetensors", console)
+    prior = train_with_bar(trainer, work / name, f"training {settings.learner}", console)
     prior.settings.training.update(constant=list(folder.constant), data=folder.hash)
     return prior

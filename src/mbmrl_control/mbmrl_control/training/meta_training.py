@@ -36,7 +36,7 @@ class TrainingSettings:
         learner: Name of the learner.
         seed: Seed of weights and samples.
         steps: Steps of Adam.
-        plain_steps: Steps of the plain model whose weights a learner that adapts starts from; 0: from random ones.
+        plain_steps: Steps of the plain model whose weights a learner that adapts starts from, where there is one.
         hidden: Sizes of the hidden layers.
         window: M, transitions to adapt on.
         future: K, transitions after them that are to be predicted.

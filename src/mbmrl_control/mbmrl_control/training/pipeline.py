@@ -7,7 +7,7 @@ it has done in the work folder, so that a stopped run goes on where it was.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import count
@@ -65,22 +65,30 @@ class PipelineSettings:
     duration: float = 15.0
 
 
-def preset(name: str, training: TrainingSettings) -> PipelineSettings:
+def preset(name: str, training: TrainingSettings, alone: bool = False) -> PipelineSettings:
     """Settings of a preset, with its numbers of steps, and the window that suits the learner, where 0 are given.
+
+    Args:
+        name: ``full`` or ``quick``.
+        training: Settings of the final training.
+        alone: Whether that is all, from random weights: there is no plain model to start from.
 
     Raises:
         ValueError: If there is no such preset.
     """
     presets = {
-        "full": (20_000, 4000, PipelineSettings(training)),
-        "quick": (5000, 1000, PipelineSettings(training, 60, 1, 60, 10, 500, duration=10.0)),
+        "full": (20_000, 4000, 6000, PipelineSettings(training)),
+        "quick": (5000, 1000, 1500, PipelineSettings(training, 60, 1, 60, 10, 500, duration=10.0)),
     }
     if name not in presets:
         raise ValueError(f"unknown preset {name!r}: allowed is {', '.join(presets)}")
-    plain_steps, steps, settings = presets[name]
+    plain_steps, steps, steps_alone, settings = presets[name]
+    window = training.window or WINDOWS.get(training.learner, TrainingSettings.window)
+    if alone:
+        steps = training.steps or steps_alone
+        return replace(settings, training=replace(training, steps=steps, plain_steps=0, window=window))
     plain_steps = training.steps or plain_steps
     steps = plain_steps if is_plain(training.learner) else training.steps or steps
-    window = training.window or WINDOWS.get(training.learner, TrainingSettings.window)
     augmented = AUGMENTED.get(training.learner, training.augmented)
     training = replace(training, steps=steps, plain_steps=plain_steps, window=window, augmented=augmented)
     return replace(settings, training=training)
@@ -131,34 +139,6 @@ def train_with_bar(trainer: MetaTrainer, state_file: Path, title: str, console: 
     return trainer.prior()
 
 
-def train_learner(
-    settings: TrainingSettings,
-    trainer_of: Callable[[TrainingSettings, Layers | None], MetaTrainer],
-    state_file: Callable[[str], Path],
-    console: Console,
-) -> Prior:
-    """Train a learner; one that adapts starts from the weights of a plain model, which is trained before.
-
-    The gradient of what comes out of an adaptation is a poor guide as long as the model knows nothing.
-
-    Args:
-        settings: How to train.
-        trainer_of: Makes the trainer, from settings and the weights to start from.
-        state_file: Tells where the state of a training is kept, by the name of its stage.
-        console: Where to show progress.
-    """
-    start, name, title = None, settings.learner, f"final {settings.learner}"
-    plain = f"plain-{settings.window}"
-    if is_plain(settings.learner):
-        name = plain
-    elif settings.plain_steps:
-        first = replace(settings, learner=ModelBased.name, steps=settings.plain_steps)
-        start = train_with_bar(trainer_of(first, None), state_file(plain), "plain model", console).layers
-        # Half the rate: what it knows is not to be shaken off.
-        settings = replace(settings, learning_rate=settings.learning_rate / 2)
-    return train_with_bar(trainer_of(settings, start), state_file(name), title, console)
-
-
 def data_hash(files: Iterable[Path]) -> str:
     """SHA-256 of the content of files, in hexadecimal."""
     digest = hashlib.sha256()
@@ -206,6 +186,14 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         files += gather(settings.controlled_episodes, f"controller {iteration}", replace(common, prior=prior))
         if iteration == 1:
             held_out += gather(settings.held_out_episodes, "held-out faults", replace(unseen, prior=prior))
-    final = train_learner(settings.training, trainer_of, state_file, console)
+    training, start, plain = settings.training, None, f"plain-{settings.training.window}"
+    if not is_plain(training.learner):
+        # The gradient of what comes out of an adaptation is a poor guide as long as the model knows nothing.
+        first = replace(training, learner=ModelBased.name, steps=training.plain_steps)
+        start = train_with_bar(trainer_of(first), state_file(plain), "plain model", console).layers
+        # Half the rate: what it knows is not to be shaken off.
+        training = replace(training, learning_rate=training.learning_rate / 2)
+    name = plain if start is None else training.learner
+    final = train_with_bar(trainer_of(training, start), state_file(name), f"final {training.learner}", console)
     final.settings.training["data"] = data_hash((*files, *held_out))
     return final
