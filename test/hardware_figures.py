@@ -161,7 +161,7 @@ def disconnect(count: int, folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the figures as JSON."""
+    """Print the figures as JSON, part by part."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--disconnects", type=int, default=20)
@@ -171,10 +171,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        figures = drive(given.minutes, folder)
-        figures |= stop_times(folder, 10)
-        figures |= disconnect(given.disconnects, folder)
-    print(json.dumps(figures, indent=2))
+        print(json.dumps(drive(given.minutes, folder), indent=2), flush=True)
+        print(json.dumps(stop_times(folder, 10), indent=2), flush=True)
+        print(json.dumps(disconnect(given.disconnects, folder), indent=2), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,14 @@ import time
 import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from hardware_testing import Robot, until
+from mbmrl_control.hardware import emulator
 from mbmrl_control.hardware.codec import (
     Acknowledge,
     Capabilities,
@@ -271,6 +273,17 @@ def test_nobody_who_reads_holds_nothing_up(world: World, tmp_path: Path) -> None
         os.write(port, codec.encode(Hello(1, 9)) + codec.encode(CONFIGURE))
         until(lambda: robot.firmware._sequence > 100)  # ten times what a terminal holds
         assert select.select([port], [], [], 0)[0]
+        os.close(port)
+
+
+def test_bytes_that_are_flushed_hold_nothing_up(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal tells of bytes, and the host has thrown them away when they are to be read."""
+    with Robot(world, tmp_path) as robot:
+        port = os.open(robot.port, os.O_RDWR | os.O_NOCTTY)
+        ready = SimpleNamespace(select=lambda readable, *others: (readable, [], []))
+        monkeypatch.setattr(emulator, "select", ready)
+        before = world.time
+        until(lambda: world.time > before + 0.1)
         os.close(port)
 
 

@@ -182,6 +182,8 @@ class Emulator:
             try:
                 if select.select([self._master], [], [], wait)[0]:
                     data = os.read(self._master, 4096)
+            except BlockingIOError:
+                pass  # what was there has been flushed by the host meanwhile
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise
