@@ -174,9 +174,10 @@ def sim(
 
 def _call(ask: Callable[[MonitorNode], Future], timeout: float = 5.0) -> None:
     """Call a service of the running robot and print its answer."""
-    from mbmrl_control.demo import monitoring
+    from mbmrl_control.monitor_node import MonitorNode
+    from mbmrl_sim.spin import beside
 
-    with monitoring() as monitor:
+    with beside(MonitorNode) as monitor:
         if not monitor.wait_for_robot(timeout):
             refuse(f"no robot answers within {timeout:g} s: start one with `mbmrl sim`, on this ROS_DOMAIN_ID")
         response = monitor.answer(ask(monitor), timeout)

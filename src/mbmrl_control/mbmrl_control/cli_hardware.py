@@ -148,14 +148,15 @@ def activate() -> None:
     from lifecycle_msgs.msg import State, Transition
     from lifecycle_msgs.srv import ChangeState, GetState
 
-    from mbmrl_control.demo import monitoring
+    from mbmrl_control.monitor_node import MonitorNode
+    from mbmrl_sim.spin import beside
 
     steps = {
         State.PRIMARY_STATE_UNCONFIGURED: (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE),
         State.PRIMARY_STATE_INACTIVE: (Transition.TRANSITION_ACTIVATE,),
         State.PRIMARY_STATE_ACTIVE: (),
     }
-    with monitoring() as monitor:
+    with beside(MonitorNode) as monitor:
         change = monitor.create_client(ChangeState, "serial_bridge_node/change_state")
         asked = monitor.ask(GetState, "serial_bridge_node/get_state", ANSWER_TIME)
         if asked is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -28,6 +25,7 @@ from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import make_path
 from mbmrl_sim.conversions import to_seconds
 from mbmrl_sim.faults import FaultPlan
+from mbmrl_sim.spin import beside
 
 START_TIME = 60.0
 """Time that the nodes have to get the robot moving, s."""
@@ -51,31 +49,6 @@ class DemoSettings:
     sensors: str
     film: bool = True
     protocol: str | None = None
-
-
-@contextmanager
-def monitoring() -> Iterator[MonitorNode]:
-    """A monitor whose callbacks run in a thread of their own."""
-    rclpy.init()
-    node = MonitorNode()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            return
-
-    thread = threading.Thread(target=spin, name="monitor")
-    thread.start()
-    try:
-        yield node
-    finally:
-        executor.shutdown()
-        thread.join()
-        node.destroy_node()
-        rclpy.try_shutdown()
 
 
 def _live_line(monitor: MonitorNode, elapsed: float, fault: str) -> Text:
@@ -164,7 +137,7 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         "learner": settings.learner,
         "checkpoint": None if settings.checkpoint is None else str(settings.checkpoint.resolve()),
     }
-    with _stack(settings, values, folder) as nodes, monitoring() as monitor:
+    with _stack(settings, values, folder) as nodes, beside(MonitorNode) as monitor:
         with console.status("starting the nodes"):
             _await_motion(monitor, nodes)
         fault_time = _drive(settings, monitor, nodes, console)

@@ -1,22 +1,46 @@
-"""The main function that all nodes share."""
+"""The main function that all nodes share, and how another program has a node beside its own work."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 
 USAGE_ERROR = 2
 """Exit code where the user asked for something impossible."""
 SIGNAL_LATENCY = 0.05
 """Longest time until a node takes notice of a signal, s."""
+
+NodeT = TypeVar("NodeT", bound=Node)
+
+
+@contextmanager
+def beside(make_node: Callable[[], NodeT]) -> Iterator[NodeT]:
+    """A node whose callbacks run in a thread of their own; signals stay with the program."""
+    # rclpy's own handlers would end the context under the thread that waits with it.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node, executor, end = make_node(), SingleThreadedExecutor(), Future()
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin_until_future_complete, args=(end,), name=node.get_name())
+    thread.start()
+    try:
+        yield node
+    finally:
+        end.set_result(None)
+        thread.join()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
 
 
 def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> int:

@@ -7,15 +7,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import rclpy
 import torch
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
@@ -27,6 +24,7 @@ from mbmrl_control.processes import NodeEndedError, Processes
 from mbmrl_control.settings import shipped_prior
 from mbmrl_msgs.msg import MotorCommand, PlannerStatus, RobotState
 from mbmrl_sim import qos
+from mbmrl_sim.spin import beside
 
 START_TIME: Final = 90.0
 """Time that the nodes have to get the robot walking, s."""
@@ -101,30 +99,6 @@ class Listener(Node):
             self.walking.set()
 
 
-@contextmanager
-def listening() -> Iterator[Listener]:
-    """A listener whose callbacks run in a thread of their own."""
-    rclpy.init()
-    node, executor = Listener(), SingleThreadedExecutor()
-    executor.add_node(node)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            return
-
-    thread = threading.Thread(target=spin, name="listener")
-    thread.start()
-    try:
-        yield node
-    finally:
-        executor.shutdown()
-        thread.join()
-        node.destroy_node()
-        rclpy.try_shutdown()
-
-
 @dataclass
 class _Process:
     """A node's process: its memory, bytes, at each look, and its processor time, s, at the first and the last one."""
@@ -186,7 +160,7 @@ def run_loop(case: LoopCase, duration: float, threads: int = 2, priority: int = 
         nodes = [
             replace(node, parameters=(*node.parameters, *_MORE_PARAMETERS.get(node.executable, ()))) for node in SIM
         ]
-        with listening() as listener, Processes(nodes, values, True, folder) as running:
+        with beside(Listener) as listener, Processes(nodes, values, True, folder) as running:
             end = time.monotonic() + START_TIME
             while not listener.walking.wait(0.1):
                 running.check()
