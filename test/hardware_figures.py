@@ -10,6 +10,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -134,6 +136,29 @@ def stop_times(folder: Path, runs: int) -> dict[str, float]:
     return {f"legs stop, {name}, longest (s)": max(values) for name, values in times.items()}
 
 
+def kill_nodes(folder: Path, runs: int) -> dict[str, float]:
+    """How long the legs go on, s, after SIGKILL of a node of ``mbmrl hardware``."""
+    world = World()
+    times: dict[str, float] = {}
+    for node in ("mpc_node", "adaptation_node", "serial_bridge_node"):
+        for _ in range(runs):
+            with free_domain() as domain, Robot(world, folder) as robot:
+                command = [sys.executable, "-P", "-m", "mbmrl_control.cli", "hardware", "--port", str(robot.port)]
+                environment = os.environ | {"ROS_DOMAIN_ID": str(domain)}
+                with subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.DEVNULL) as hardware:
+                    until(lambda robot=robot: robot.moves)
+                    time.sleep(2.0)
+                    children = Path(f"/proc/{hardware.pid}/task/{hardware.pid}/children").read_text().split()
+                    commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+                    (victim,) = (child for child, line in commands.items() if f"mbmrl_control.{node}".encode() in line)
+                    os.kill(victim, signal.SIGKILL)
+                    began = time.monotonic()
+                    until(lambda robot=robot: not robot.moves)
+                    times[node] = max(times.get(node, 0.0), time.monotonic() - began)
+    world.close()
+    return {f"legs stop, {node} killed, longest (s)": value for node, value in times.items()}
+
+
 def disconnect(count: int, folder: Path) -> dict[str, float]:
     """Cables pulled at random while the robot walks; each needs a new hand-shake and an explicit enable."""
     rng = np.random.default_rng(0)
@@ -173,6 +198,7 @@ def main() -> None:
         folder = Path(name)
         print(json.dumps(drive(given.minutes, folder), indent=2), flush=True)
         print(json.dumps(stop_times(folder, 10), indent=2), flush=True)
+        print(json.dumps(kill_nodes(folder, 10), indent=2), flush=True)
         print(json.dumps(disconnect(given.disconnects, folder), indent=2), flush=True)
 
 

@@ -44,7 +44,7 @@ class BayesReplay(BayesLastLayer):
         """Return to the prior's weights."""
         self._carried = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in self.layers]
         self._tensors = [tensor for layer in self._carried for tensor in layer]
-        self._optimizer = torch.optim.Adam(self._tensors, lr=_RATE, foreach=True)
+        self._optimizer = torch.optim.Adam(self._tensors, lr=_RATE, fused=True)
         self._generator = torch.Generator().manual_seed(0)
         self._tempered = {**self.extras, "root": _SHARE * self._root, "decay": torch.full_like(self._decay, _DECAY)}
 
