@@ -14,6 +14,7 @@ import torch
 from mbmrl_control.dynamics.features import model_inputs, model_targets
 from mbmrl_control.dynamics.network import one_step_error
 from mbmrl_control.dynamics.prior import Prior, load_prior
+from mbmrl_control.evaluation.model_error import open_loop
 from mbmrl_control.learners import LEARNERS, LearnerSettings, make_learner
 from mbmrl_control.training import meta_training
 from mbmrl_control.training.episodes import Episode
@@ -91,6 +92,47 @@ def test_errors_are_those_before_and_after_adaptation(episodes: list[Episode]) -
     assert (progress.pre_error, progress.post_error) == pytest.approx(after, rel=1e-4)
     assert prior.settings.training["held_out_pre_error"] == pytest.approx(progress.pre_error, abs=1e-4)
     assert prior.settings.training["held_out_post_error"] == pytest.approx(progress.post_error, abs=1e-4)
+
+
+@pytest.mark.parametrize("learner", ["mb", "grbal", "rebal", "bayes_last_layer"])
+def test_error_in_open_loop_is_that_of_the_predicted_states(episodes: list[Episode], learner: str) -> None:
+    run = trainer(episodes, replace(SMALL, learner=learner, steps=10))
+    list(run.run())
+    prior, data = run.prior(), run.data_held_out
+    (segment,) = segments = data.segments(1, SMALL.window + SMALL.future, torch.Generator().manual_seed(3))
+    past, future = segment[: SMALL.window], segment[SMALL.window :]
+    adapting, start = make_learner(prior), data.states[future[:1]].double()
+    layers = adapting.adapted(data.inputs[past], data.targets[past]) if learner != "mb" else prior.layers
+    predicted = open_loop(prior, layers, start, data.actions[future].unsqueeze(0), torch.ones(1, SMALL.future))[0]
+    wrong = model_targets(start, predicted) - model_targets(start, data.next_states[future].double())
+    steps = torch.arange(1, SMALL.future + 1).unsqueeze(1)
+    wanted = (wrong / prior.normalizer.output_deviation).square().div(steps).mean()
+    with torch.no_grad():
+        assert float(run.open_loop_error(adapting, data, segments)) == pytest.approx(float(wanted), rel=1e-3)
+
+
+@pytest.mark.parametrize("learner", ["mb", "grbal"])
+def test_error_in_open_loop_falls_along_its_gradient(episodes: list[Episode], learner: str) -> None:
+    run = trainer(episodes, replace(SMALL, learner=learner))
+    segments = run.data_held_out.segments(30, SMALL.window + SMALL.future, torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam([tensor for layer in run.learner().layers for tensor in layer], lr=0.01)
+    errors = []
+    for _ in range(40):
+        error = run.open_loop_error(run.learner(), run.data_held_out, segments)
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        errors.append(float(error.detach()))
+    assert errors[-1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("learner", ["mb", "grbal"])
+def test_weight_of_the_error_in_open_loop_counts(episodes: list[Episode], learner: str) -> None:
+    losses = []
+    for weight in (0.0, 1.0):
+        (progress,) = trainer(episodes, replace(SMALL, learner=learner, steps=1, open_loop=weight)).run()
+        losses.append(progress.loss)
+    assert losses[1] > 1.1 * losses[0]
 
 
 def test_step_sizes_are_learned_and_stay_positive(trained: tuple[MetaTrainer, list[Progress]]) -> None:

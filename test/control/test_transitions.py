@@ -96,17 +96,18 @@ def test_pieces_that_are_too_short_are_counted() -> None:
 def test_segments_stay_within_a_piece(lengths: list[int], length: int) -> None:
     data = Transitions.of([ramp([0.05] * each) for each in lengths], RATE)
     if max(lengths) >= length:
-        inputs, targets = data.segments(20, length, torch.Generator().manual_seed(0))
-        assert inputs.shape == targets.shape == (20, length, 1)
-        assert (inputs.diff(dim=1) == 1).all()
+        segments = data.segments(20, length, torch.Generator().manual_seed(0))
+        assert segments.shape == (20, length)
+        assert data.inputs[segments].shape == data.targets[segments].shape == (20, length, 1)
+        assert (data.inputs[segments].diff(dim=1) == 1).all()
 
 
 def test_each_start_is_as_likely_as_any_other() -> None:
     """However long its piece is."""
     episodes = [ramp([0.05] * length) for length in (3, 40, 3)]
     data = Transitions.of([replace(e, action=e.action + 100 * i) for i, e in enumerate(episodes)], RATE)
-    inputs, _ = data.segments(40_000, 3, torch.Generator().manual_seed(1))
-    counts = Counter(inputs[:, 0, 0].int().tolist())
+    segments = data.segments(40_000, 3, torch.Generator().manual_seed(1))
+    counts = Counter(data.inputs[segments[:, 0], 0].int().tolist())
     assert len(counts) == 40
     assert all(abs(count - 1000) < 150 for count in counts.values())
 

@@ -95,6 +95,9 @@ def train(
         int | None, typer.Option(help="M, transitions to adapt on; what suits the learner where not given.", min=1)
     ] = None,
     future: Annotated[int, typer.Option(help="K, transitions after them that are to be predicted.", min=1)] = 16,
+    open_loop: Annotated[
+        float, typer.Option(help="Weight of the error in open loop over those K, beside that of single steps.", min=0)
+    ] = 0.0,
 ) -> None:
     """Train a prior, from nothing or on given data; Ctrl-C stops, the same command goes on."""
     from mbmrl_control.learners import LEARNERS
@@ -108,7 +111,14 @@ def train(
     try:
         settings = settings_of(
             preset,
-            TrainingSettings(learner=learner, seed=seed, steps=steps or 0, window=window or 0, future=future),
+            TrainingSettings(
+                learner=learner,
+                seed=seed,
+                steps=steps or 0,
+                window=window or 0,
+                future=future,
+                open_loop=open_loop,
+            ),
             alone=data is not None,
         )
     except ValueError as error:
@@ -128,6 +138,7 @@ def train(
     except (OSError, ValueError) as error:
         refuse(error)
     given = {"learner": learner, "preset": preset, "seed": seed, "data": data, "steps": steps, "window": window}
+    given |= {"open-loop": open_loop or None}
     prior.settings.training["command"] = f"mbmrl train --future {future}" + "".join(
         f" --{name} {value}" for name, value in given.items() if value is not None
     )

@@ -94,10 +94,7 @@ class MillirobotFeatures(Features):
 
     def advance(self, states: Tensor, outputs: Tensor) -> Tensor:
         """The next states, shapes (..., 24) and (..., 21) -> (..., 24)."""
-        rows = states.reshape(-1, states.shape[-1])
-        body, pose = (part(rows).T.contiguous() for part in (millirobot.body_state, millirobot.planar_pose))
-        millirobot.advance_(body, pose, outputs.reshape(-1, self.output_size).T)
-        return millirobot.whole_state(body.T, pose.T).reshape(states.shape)
+        return millirobot.advanced(states, outputs)
 
     def description(self) -> dict[str, Any]:
         """Its name says it all."""

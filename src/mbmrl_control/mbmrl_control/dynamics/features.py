@@ -56,22 +56,6 @@ def planar_pose(states: Tensor) -> Tensor:
     return torch.cat([states[..., :2], torch.atan2(sine, cosine).unsqueeze(-1)], dim=-1)
 
 
-def whole_state(body: Tensor, pose: Tensor) -> Tensor:
-    """States of body states and planar poses, shapes (..., 20) and (..., 3) -> (..., 24)."""
-    cosine, sine = torch.cos(pose[..., 2]), torch.sin(pose[..., 2])
-    return torch.cat(
-        [
-            pose[..., :2],
-            body[..., :1],
-            rotate(body[..., _VELOCITY], cosine, sine),
-            body[..., _ROLL.start : _PITCH.stop],
-            torch.stack([cosine, sine], dim=-1),
-            body[..., _REST],
-        ],
-        dim=-1,
-    )
-
-
 def model_inputs(states: Tensor, actions: Tensor) -> Tensor:
     """Inputs of the model, shapes (..., 24) and (..., 2) -> (..., 22)."""
     return torch.cat([body_state(states), actions], dim=-1)
@@ -104,6 +88,23 @@ def model_targets(states: Tensor, next_states: Tensor) -> Tensor:
     )
 
 
+def advanced(states: Tensor, outputs: Tensor) -> Tensor:
+    """States to which predictions lead, the inverse of `model_targets`: shapes (..., 24) and (..., 21) -> (..., 24)."""
+    cosine, sine = states[..., layout.YAW].unbind(-1)
+    turns = outputs[..., 4:7]
+    angles = states[..., layout.ROLL.start : layout.YAW.stop].reshape(*states.shape[:-1], 3, 2)
+    return torch.cat(
+        [
+            states[..., :2] + rotate(outputs[..., 19:21], cosine, sine),
+            states[..., 2:3] + outputs[..., :1],
+            states[..., layout.LINEAR_VELOCITY] + rotate(outputs[..., 1:4], cosine, sine),
+            rotate(angles, torch.cos(turns), torch.sin(turns)).flatten(-2),
+            states[..., layout.ANGULAR_VELOCITY.start :] + outputs[..., 7:19],
+        ],
+        dim=-1,
+    )
+
+
 def _rotate_(x: Tensor, y: Tensor, cosine: Tensor, sine: Tensor) -> None:
     """Turn vectors in place."""
     turned = cosine * x
@@ -113,7 +114,7 @@ def _rotate_(x: Tensor, y: Tensor, cosine: Tensor, sine: Tensor) -> None:
 
 
 def advance_(body: Tensor, pose: Tensor, prediction: Tensor) -> None:
-    """Apply predictions in place: the inverse of `model_targets`, one robot a column.
+    """Apply predictions in place, as `advanced` does, one robot a column.
 
     TorchScript compiles it, which knows no constants of a module: the layouts stand here as numbers.
 

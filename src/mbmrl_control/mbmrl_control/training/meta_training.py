@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mbmrl_control.dynamics.feature_sets import MILLIROBOT
-from mbmrl_control.dynamics.network import Layers, Normalizer, initial_layers, one_step_error
+from mbmrl_control.dynamics.network import Layers, Normalizer, initial_layers, one_step_error, predict
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
 from mbmrl_control.learners import LEARNER_TYPES, Learner, LearnerSettings
 from mbmrl_control.learners.grbal import Grbal
@@ -47,6 +47,7 @@ class TrainingSettings:
         augmented: Share of the tasks whose targets get a random affine map of the inputs added: what no
             state tells, so that it must be adapted to (Rajendran et al., NeurIPS 2020).
         augmentation: Deviation of that map, in normalised units.
+        open_loop: Weight of the error in open loop over the K transitions, see `MetaTrainer.open_loop_error`; 0: none.
     """
 
     learner: str = Grbal.name
@@ -62,6 +63,7 @@ class TrainingSettings:
     learning_rate: float = 1e-3
     augmented: float = 0.5
     augmentation: float = 0.3
+    open_loop: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class MetaTrainer:
         # Over the whole data set: statistics of the newest batch only would change under the weights.
         self._normalizer = Normalizer.fit(raw.inputs, raw.targets)
         self._data = raw.normalised(self._normalizer)
-        self._held_out = Transitions.of(held_out, rate).normalised(self._normalizer)
+        self.data_held_out = Transitions.of(held_out, rate).normalised(self._normalizer)
         sizes = (self._features.input_size, *settings.hidden, self._features.output_size)
         layers = start or initial_layers(sizes, torch.Generator().manual_seed(settings.seed))
         self._layers: Layers = [
@@ -126,7 +128,9 @@ class MetaTrainer:
     def counts(self) -> dict[str, dict[str, int]]:
         """What is in the data trained on and held out, see `Transitions.counted`."""
         length = self.settings.window + self.settings.future
-        return {name: data.counted(length) for name, data in (("trained", self._data), ("held_out", self._held_out))}
+        return {
+            name: data.counted(length) for name, data in (("trained", self._data), ("held_out", self.data_held_out))
+        }
 
     def _is_positive(self, name: str) -> bool:
         """Whether the logarithm of a tensor is what is learned."""
@@ -153,7 +157,7 @@ class MetaTrainer:
             loss = self._train_step()
             if self._step % CHECK_EVERY == 0 or self._step == settings.steps:
                 before, after = self.check()
-                self._keep_best(after)
+                self._keep_best(after + self._open_loop_penalty())
                 if state_file is not None:
                     self._save(state_file)
                 yield Progress(self._step, loss, before, after)
@@ -168,10 +172,14 @@ class MetaTrainer:
         settings = self.settings
         # A generator for each step: an interrupted training draws the same samples when it goes on.
         generator = torch.Generator().manual_seed(settings.seed * 10_000_019 + self._step)
-        inputs, targets = self._data.segments(settings.tasks, settings.window + settings.future, generator)
+        segments = self._data.segments(settings.tasks, settings.window + settings.future, generator)
+        inputs, targets = self._data.inputs[segments], self._data.targets[segments]
         if self._kind.adapts:
             targets = targets + self._augmentation(inputs, generator)
-        loss = self.learner().loss(inputs, targets, settings.window, generator)
+        learner = self.learner()
+        loss = learner.loss(inputs, targets, settings.window, generator)
+        if settings.open_loop:
+            loss = loss + settings.open_loop * self.open_loop_error(learner, self._data, segments)
         for group in self._optimizer.param_groups:
             annealed = 0.5 * (1 + math.cos(math.pi * self._step / settings.steps))
             group["lr"] = settings.learning_rate * group["scale"] * annealed
@@ -193,6 +201,35 @@ class MetaTrainer:
         chosen = torch.rand(tasks, 1, 1, generator=generator) < self.settings.augmented
         return chosen * (offset + inputs @ slope)
 
+    def open_loop_error(self, learner: Learner, data: Transitions, segments: Tensor) -> Tensor:
+        """Error of the states that the adapted model predicts in open loop, after each of the K transitions.
+
+        A planner picks what a model is wrong about in its favour, and errors of one step add up there. What counts is
+        the change since the first state, seen as the model's outputs are, in units of what so many steps may change.
+        """
+        window, normalizer, features = self.settings.window, self._normalizer, data.features
+        past = segments[:, :window]
+        layers = learner.adapted(data.inputs[past], data.targets[past]) if learner.adapts else learner.layers
+        start = states = data.states[segments[:, window : window + 1]]
+        errors = []
+        for step in range(1, segments.shape[1] - window + 1):
+            place = segments[:, window + step - 1, None]
+            outputs = predict(layers, normalizer.inputs(features.inputs(states, data.actions[place])))
+            changes = outputs * normalizer.output_deviation + normalizer.output_mean
+            states = features.advance(states, changes * data.intervals[place].unsqueeze(-1))
+            error = features.targets(start, states) - features.targets(start, data.next_states[place])
+            errors.append(error / (math.sqrt(step) * normalizer.output_deviation))
+        return torch.cat(errors, dim=1).square().mean()
+
+    @torch.no_grad()
+    def _open_loop_penalty(self) -> float:
+        """What the error in open loop on held-out faults adds to that of one step."""
+        if not self.settings.open_loop:
+            return 0.0
+        length = self.settings.window + self.settings.future
+        segments = self.data_held_out.segments(CHECKED_TASKS, length, torch.Generator().manual_seed(1))
+        return self.settings.open_loop * float(self.open_loop_error(self.learner(), self.data_held_out, segments))
+
     @torch.no_grad()
     def check(self, learner: Learner | None = None) -> tuple[float, float]:
         """One-step error on held-out faults, before and after adaptation, over the K next transitions.
@@ -202,7 +239,8 @@ class MetaTrainer:
         learner = learner or self.learner()
         window = self.settings.window
         generator = torch.Generator().manual_seed(1)
-        inputs, targets = self._held_out.segments(CHECKED_TASKS, window + self.settings.future, generator)
+        segments = self.data_held_out.segments(CHECKED_TASKS, window + self.settings.future, generator)
+        inputs, targets = self.data_held_out.inputs[segments], self.data_held_out.targets[segments]
         support, query = (inputs[:, :window], targets[:, :window]), inputs[:, window:]
         before = float(one_step_error(learner.layers, query, targets[:, window:]))
         if not learner.adapts:

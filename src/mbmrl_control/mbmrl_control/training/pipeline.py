@@ -88,15 +88,15 @@ def preset(name: str, training: TrainingSettings, alone: bool = False) -> Pipeli
         steps = training.steps or steps_alone
         return replace(settings, training=replace(training, steps=steps, plain_steps=0, window=window))
     plain_steps = training.steps or plain_steps
-    steps = plain_steps if is_plain(training.learner) else training.steps or steps
+    steps = training.steps or (plain_steps if is_final(training) else steps)
     augmented = AUGMENTED.get(training.learner, training.augmented)
     training = replace(training, steps=steps, plain_steps=plain_steps, window=window, augmented=augmented)
     return replace(settings, training=training)
 
 
-def is_plain(learner: str) -> bool:
-    """Whether a learner is trained without adaptation."""
-    return learner in (ModelBased.name, DynamicEvaluation.name)
+def is_final(training: TrainingSettings) -> bool:
+    """Whether the plain model, trained on single steps without adaptation, is all that is wanted."""
+    return training.learner in (ModelBased.name, DynamicEvaluation.name) and not training.open_loop
 
 
 def _bar(console: Console) -> Progress:
@@ -180,16 +180,16 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
     for iteration in range(1, settings.iterations + 1):
         prior = work / f"iteration-{iteration}.safetensors"
         if not prior.exists():
-            training = replace(settings.training, learner=COLLECTOR, steps=settings.first_steps)
+            training = replace(settings.training, learner=COLLECTOR, steps=settings.first_steps, open_loop=0.0)
             trainer = trainer_of(training)
             train_with_bar(trainer, state_file(prior.stem), f"prior {iteration}", console).save(prior)
         files += gather(settings.controlled_episodes, f"controller {iteration}", replace(common, prior=prior))
         if iteration == 1:
             held_out += gather(settings.held_out_episodes, "held-out faults", replace(unseen, prior=prior))
     training, start, plain = settings.training, None, f"plain-{settings.training.window}"
-    if not is_plain(training.learner):
+    if not is_final(training):
         # The gradient of what comes out of an adaptation is a poor guide as long as the model knows nothing.
-        first = replace(training, learner=ModelBased.name, steps=training.plain_steps)
+        first = replace(training, learner=ModelBased.name, steps=training.plain_steps, open_loop=0.0)
         start = train_with_bar(trainer_of(first), state_file(plain), "plain model", console).layers
         # Half the rate: what it knows is not to be shaken off.
         training = replace(training, learning_rate=training.learning_rate / 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -74,6 +74,9 @@ class Transitions:
     Attributes:
         inputs: Inputs of the model, shape (n, input_size).
         targets: Changes per nominal interval, shape (n, output_size).
+        states: States before each, shape (n, states), and ``next_states`` after it.
+        actions: Shape (n, actions).
+        intervals: Length of each, as a share of the nominal interval, shape (n,).
         lengths: Transitions of each piece, shape (pieces,).
         features: What inputs and targets are.
         spread: Standard deviation of each state, see `spread_of`, shape (states,).
@@ -82,6 +85,10 @@ class Transitions:
 
     inputs: Tensor
     targets: Tensor
+    states: Tensor
+    next_states: Tensor
+    actions: Tensor
+    intervals: Tensor
     lengths: Tensor
     features: Features
     spread: Tensor
@@ -109,11 +116,20 @@ class Transitions:
         inputs, targets = [], []
         for piece in pieces:
             start, end = piece.states[:-1], piece.states[1:]
-            inputs.append(features.inputs(start, piece.actions).float())
-            targets.append((features.targets(start, end) / piece.intervals.unsqueeze(1)).float())
+            inputs.append(features.inputs(start, piece.actions))
+            targets.append(features.targets(start, end) / piece.intervals.unsqueeze(1))
+
+        def joined(size: int, parts: Iterable[Tensor]) -> Tensor:
+            return torch.cat([torch.empty(0, size), *(part.float() for part in parts)])
+
+        seen = len(features.state_names)
         return Transitions(
-            torch.cat([torch.empty(0, features.input_size), *inputs]),
-            torch.cat([torch.empty(0, features.output_size), *targets]),
+            joined(features.input_size, inputs),
+            joined(features.output_size, targets),
+            joined(seen, (piece.states[:-1] for piece in pieces)),
+            joined(seen, (piece.states[1:] for piece in pieces)),
+            joined(len(features.action_names), (piece.actions for piece in pieces)),
+            joined(1, (piece.intervals.unsqueeze(1) for piece in pieces)).squeeze(1),
             torch.tensor([len(piece.actions) for piece in pieces], dtype=torch.int64),
             features,
             spread_of(features, states),
@@ -130,11 +146,8 @@ class Transitions:
         short = own[own < length]
         return self.counts | {"short_pieces": len(short), "short_transitions": int(short.sum())}
 
-    def segments(self, count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Random segments, each possible start as likely as any other.
-
-        Returns:
-            Inputs, shape (count, length, input_size), and targets, shape (count, length, output_size).
+    def segments(self, count: int, length: int, generator: torch.Generator) -> Tensor:
+        """Numbers of the transitions of random segments, shape (count, length); each start is as likely as any other.
 
         Raises:
             ValueError: If no piece is as long as that.
@@ -147,8 +160,7 @@ class Transitions:
         drawn = torch.randint(int(ends[-1]), (count, 1), generator=generator)
         piece = torch.searchsorted(ends, drawn, right=True)
         first = (self.lengths.cumsum(0) - self.lengths)[piece] + drawn - (ends - starts)[piece]
-        index = first + torch.arange(length)
-        return self.inputs[index], self.targets[index]
+        return first + torch.arange(length)
 
 
 def spread_of(features: Features, states: Tensor) -> Tensor:

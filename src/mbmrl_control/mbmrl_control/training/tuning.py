@@ -36,7 +36,8 @@ def carried_error(layers: Layers, rate: Tensor, inputs: Tensor, targets: Tensor)
 def tuned_rate(layers: Layers, data: Transitions) -> Tensor:
     """The best of RATES on walks as long as the median of the data's pieces; a tensor of one number."""
     length = min(_LENGTH, int(data.lengths[data.lengths > 1].median()))
-    inputs, targets = data.segments(_TASKS, length, torch.Generator().manual_seed(2))
+    segments = data.segments(_TASKS, length, torch.Generator().manual_seed(2))
+    inputs, targets = data.inputs[segments], data.targets[segments]
     rates = [torch.tensor([rate]) for rate in RATES]
     errors = [carried_error(layers, rate, inputs, targets) for rate in rates]
     # A rate that runs away has an error that is not a number, and compares as not lower.
