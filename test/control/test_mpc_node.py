@@ -130,7 +130,9 @@ def test_command_in_each_tick_and_zero_without_a_state(start_planner: StartNode,
         # A command for each tick that was not missed.
         assert (later.ticks - earlier.ticks) - (later.missed_ticks - earlier.missed_ticks) == 1
     # Ticks are due at whole periods, however late the machine was with some.
-    (first, first_command), *_, (last, last_command) = ticks(robot, PlannerStatus.NO_STATE)
+    # A stamp is older than the lateness beside it by what sending took, which a loaded machine may hold up.
+    punctual = [tick for tick in ticks(robot, PlannerStatus.NO_STATE) if tick[0].lateness < PERIOD]
+    (first, first_command), *_, (last, last_command) = punctual
     elapsed = to_seconds(last_command.header.stamp) - to_seconds(first_command.header.stamp)
     due = elapsed - (last.lateness - first.lateness)
     assert due == pytest.approx((last.ticks - first.ticks) * PERIOD, abs=PERIOD)

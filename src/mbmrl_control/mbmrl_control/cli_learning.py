@@ -96,14 +96,19 @@ def train(
     ] = None,
     future: Annotated[int, typer.Option(help="K, transitions after them that are to be predicted.", min=1)] = 16,
     open_loop: Annotated[
-        float, typer.Option(help="Weight of the error in open loop over those K, beside that of single steps.", min=0)
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help="Weight of the error in open loop over those K, beside that of single steps; where not given, what"
+            " suits the learner, and with --data 0.",
+            min=0,
+        ),
+    ] = None,
 ) -> None:
     """Train a prior, from nothing or on given data; Ctrl-C stops, the same command goes on."""
     from mbmrl_control.learners import LEARNERS
     from mbmrl_control.training.from_data import train_on_data
     from mbmrl_control.training.meta_training import TrainingSettings
-    from mbmrl_control.training.pipeline import make_prior
+    from mbmrl_control.training.pipeline import OPEN_LOOP, make_prior
     from mbmrl_control.training.pipeline import preset as settings_of
 
     if learner not in LEARNERS:
@@ -117,7 +122,7 @@ def train(
                 steps=steps or 0,
                 window=window or 0,
                 future=future,
-                open_loop=open_loop,
+                open_loop=(OPEN_LOOP.get(learner, 0.0) if data is None else 0.0) if open_loop is None else open_loop,
             ),
             alone=data is not None,
         )
@@ -138,7 +143,7 @@ def train(
     except (OSError, ValueError) as error:
         refuse(error)
     given = {"learner": learner, "preset": preset, "seed": seed, "data": data, "steps": steps, "window": window}
-    given |= {"open-loop": open_loop or None}
+    given |= {"open-loop": open_loop}
     prior.settings.training["command"] = f"mbmrl train --future {future}" + "".join(
         f" --{name} {value}" for name, value in given.items() if value is not None
     )

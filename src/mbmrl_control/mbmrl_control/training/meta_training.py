@@ -27,6 +27,9 @@ CHECK_EVERY: Final = 250
 CHECKED_TASKS: Final = 1000
 """Segments of held-out data that a check looks at."""
 
+LARGEST: Final = 100.0
+"""Most that a prediction counts for in open loop, in deviations."""
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -215,7 +218,8 @@ class MetaTrainer:
         for step in range(1, segments.shape[1] - window + 1):
             place = segments[:, window + step - 1, None]
             outputs = predict(layers, normalizer.inputs(features.inputs(states, data.actions[place])))
-            changes = outputs * normalizer.output_deviation + normalizer.output_mean
+            # A model that runs away is to be told from others, and not to make what is not finite.
+            changes = outputs.clamp(-LARGEST, LARGEST) * normalizer.output_deviation + normalizer.output_mean
             states = features.advance(states, changes * data.intervals[place].unsqueeze(-1))
             error = features.targets(start, states) - features.targets(start, data.next_states[place])
             errors.append(error / (math.sqrt(step) * normalizer.output_deviation))

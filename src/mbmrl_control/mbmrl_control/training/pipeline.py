@@ -24,6 +24,7 @@ from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.context import Rebal
 from mbmrl_control.learners.grbal import Grbal
 from mbmrl_control.learners.mb import DynamicEvaluation, ModelBased
+from mbmrl_control.learners.replay import BayesReplay
 from mbmrl_control.training.collect import HELD_OUT_LEGS, CollectSettings, collect
 from mbmrl_control.training.episodes import Episodes
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
@@ -36,6 +37,8 @@ WINDOWS: Final = {Rebal.name: 112}
 AUGMENTED: Final = {Grbal.name: 0.0}
 """Share of augmented tasks of learners that do better with another one: gradient steps that are to follow any affine
 map within a window are as large as to follow noise too."""
+OPEN_LOOP: Final = {BayesLastLayer.name: 0.5, BayesReplay.name: 0.5}
+"""Weight of the error in open loop of learners that were found to plan better with it."""
 SEEDS_PER_STAGE: Final = 1_000_000
 """Distance between the first seeds of the stages, so that no two episodes share one."""
 
