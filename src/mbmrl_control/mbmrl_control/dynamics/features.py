@@ -19,11 +19,8 @@ BODY_SIZE: Final = 20
 INPUT_SIZE: Final = BODY_SIZE + layout.ACTION_SIZE
 OUTPUT_SIZE: Final = 21
 
-# Layout of the body state.
-_VELOCITY: Final = slice(1, 4)
-_ROLL: Final = slice(4, 6)
-_PITCH: Final = slice(6, 8)
-_REST: Final = slice(8, BODY_SIZE)  # angular velocity, leg phases and speeds, back-EMF, battery
+# Layout of the body state: height 0, velocity 1 to 3, roll 4 and 5, pitch 6 and 7, and the rest: angular velocity, leg
+# phases and speeds, back-EMF, battery.
 # Layout of the outputs: change of height and velocity 0 to 3, turns in roll, pitch and yaw 4 to 6, change of the rest
 # of the body state 7 to 18, displacement ahead and to the left 19 and 20.
 
