@@ -155,7 +155,7 @@ def run_loop(case: LoopCase, duration: float, threads: int = 2, priority: int = 
             "horizon": case.horizon,
             "threads": threads,
             "realtime_priority": priority,
-            "plan_share": 0.8,
+            "plan_share": 0.65,
         }
         nodes = [
             replace(node, parameters=(*node.parameters, *_MORE_PARAMETERS.get(node.executable, ()))) for node in SIM
