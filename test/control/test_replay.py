@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
-from mbmrl_control.dynamics.network import initial_layers, one_step_error, predict
+from mbmrl_control.dynamics.network import Layers, initial_layers, one_step_error, predict
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners import LearnerSettings, make_learner
-from mbmrl_control.learners.base import Learner
+from mbmrl_control.learners.base import Learner, Update
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.learners.replay import BayesReplay
@@ -30,6 +30,12 @@ def world(seed: int, count: int) -> tuple[Tensor, Tensor]:
     return inputs, predict(layers, inputs)
 
 
+def prior_that_expects(noise: float, layers: Layers) -> dict[str, Tensor]:
+    """Tensors of a prior for layers, with this deviation of the noise in each output."""
+    extras = BayesLastLayer.initial(layers, LearnerSettings(), torch.Generator())
+    return extras | {"noise": torch.full_like(extras["noise"], noise)}
+
+
 def live(learner: Learner, inputs: Tensor, targets: Tensor) -> list[float]:
     """One-step error at each tick of a life."""
     errors, layers = [], learner.layers
@@ -44,10 +50,30 @@ def live(learner: Learner, inputs: Tensor, targets: Tensor) -> list[float]:
 @pytest.mark.parametrize("width", [64, 192])
 def test_learns_what_the_features_of_the_prior_cannot_tell(width: int) -> None:
     layers = initial_layers((INPUT_SIZE, width, width, OUTPUT_SIZE), torch.Generator().manual_seed(0))
-    extras = BayesLastLayer.initial(layers, LearnerSettings(), torch.Generator())
+    extras = prior_that_expects(0.02, layers)
     with_replay, without = (live(kind(layers, extras), *world(1, 600)) for kind in (BayesReplay, BayesLastLayer))
     late = slice(300, None)
     assert sum(with_replay[late]) < 0.8 * sum(without[late])
+
+
+def features_of(learner: Learner, update: Update) -> list[Tensor]:
+    """All weights below the last layer."""
+    return [tensor for layer in learner.adapted_layers(update)[:-1] for tensor in layer]
+
+
+def test_replay_begins_where_the_prior_is_surprised() -> None:
+    layers = initial_layers((INPUT_SIZE, 16, OUTPUT_SIZE), torch.Generator().manual_seed(99))
+    inputs, targets = world(1, 300)
+    learner = BayesReplay(layers, prior_that_expects(0.1, layers))
+    noise = 0.1 * torch.randn(targets.shape, generator=torch.Generator().manual_seed(2))
+    for end in range(1, 101):
+        update = learner.adapt(inputs[:end], targets[:end] + noise[:end])
+    prior = features_of(learner, {})
+    assert all(torch.equal(*pair) for pair in zip(features_of(learner, update), prior, strict=True))
+    for end in range(101, 201):
+        update = learner.adapt(inputs[:end], targets[:end] + 5.0 * noise[:end])
+    learned = features_of(learner, update)
+    assert not any(torch.equal(*pair) for pair in zip(learned, prior, strict=True))
 
 
 def test_a_life_is_the_same_each_time(make_prior: MakePrior) -> None:

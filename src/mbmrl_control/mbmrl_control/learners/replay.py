@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.network import Layers
+from mbmrl_control.dynamics.network import Layers, predict
 from mbmrl_control.learners.base import Update, replaced_layers, to_update
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.gradient_steps import LowRank, gradient_steps
@@ -30,8 +30,13 @@ _DECAY: Final = 0.03
 misleads the last layer. That is what replay takes from it."""
 _SHARE: Final = 0.5
 """Part of the learned deviation of the last layer's weights that is left to explain beside replay."""
-_RATE: Final = 1e-4
+_RATE: Final = 2e-4
 """Rate of Adam."""
+_SURPRISE: Final = (2.0, 4.0)
+"""Squared error, in units of the noise that the prior expects, at which replay begins, and from which on it has its
+full rate. Where the prior can tell what happens there is nothing but noise to be learned."""
+_SURPRISING: Final = 24
+"""Newest transitions over which that is averaged."""
 
 
 class BayesReplay(BayesLastLayer):
@@ -52,12 +57,22 @@ class BayesReplay(BayesLastLayer):
     def adapt(self, inputs: Tensor, targets: Tensor) -> Update:
         """A step on a sample, then the last layer from the newest transitions."""
         count = len(inputs)
+        low, high = _SURPRISE
+        share = (self._surprise(inputs[-_SURPRISING:], targets[-_SURPRISING:]) - low) / (high - low)
+        self._optimizer.param_groups[0]["lr"] = _RATE * min(max(share, 0.0), 1.0)
         if count >= NEWEST:
             ages = (-_MEAN_AGE * torch.rand(_DRAWN, generator=self._generator).log()).long() % count
             self._learn(*(values[count - 1 - torch.cat([torch.arange(NEWEST), ages])] for values in (inputs, targets)))
         fitted = BayesLastLayer(self._carried, self._tempered).adapted(inputs[-_WINDOW:], targets[-_WINDOW:])
         # What is carried goes on changing in place.
         return {name: tensor.clone() for name, tensor in to_update(fitted).items()}
+
+    def _surprise(self, inputs: Tensor, targets: Tensor) -> float:
+        """Squared error in units of the noise, of the prior or of what is carried, where that is worse."""
+        return max(
+            float(((targets - predict(layers, inputs)) / self.extras["noise"]).square().mean())
+            for layers in (self.layers, self._carried)
+        )
 
     def _learn(self, inputs: Tensor, targets: Tensor) -> None:
         step = gradient_steps(self._carried, torch.ones(1, 1), inputs, targets)
