@@ -137,7 +137,7 @@ def _neighbour(told: Figures) -> Iterator[str]:
 def _loop(told: Figures) -> Iterator[str]:
     yield "Simulator, adaptation (M = 32) and planner as processes over DDS, with a prior of random weights. Missed are"
     yield "ticks that were skipped, and those whose command came after the next one was due. The candidates are as many"
-    yield "as the planner found time for, at most those of the case."
+    yield "as the planner found time for by its deadline, 0.65 of the period; at most those of the case."
     yield ""
     yield from _table(
         ["", "s", "missed", "jitter p99", "state to command p50", "p99", "candidates, mean", "memory growth", "cores"],

@@ -2,7 +2,8 @@
 
 The closed form of `bayes_last_layer` answers a change within a few transitions, but only within the span of the
 features. Beside it, as in dynamic evaluation, all weights take a gradient step each tick, but on a sample of what the
-robot has lived through (experience replay, Lin, Machine Learning 8, 1992) and with Adam (Kingma and Ba, ICLR 2015).
+robot has lived through (experience replay, Lin, Machine Learning 8, 1992) and with Adam (Kingma and Ba, ICLR 2015), at
+a rate that is 0 as long as the prior errs by no more than it expects.
 """
 
 from __future__ import annotations
