@@ -171,8 +171,7 @@ class MpcNode(Node):
     def _begin(self, observation: Observation) -> None:
         """Let the path start where the robot stands in a new episode."""
         self._planned_episode = observation.episode
-        self._planner.reset()
-        self._tracker.reset()
+        self._follower.reset()
         self._tracker.pose(observation)
         points, headings = self._tracker.to_odom(self._tracker.path.points, self._tracker.path.headings)
         every = max(1, len(points) // 1000)

@@ -13,6 +13,7 @@ from torch import Tensor
 from mbmrl_control.dynamics.features import body_state, planar_pose
 from mbmrl_control.dynamics.network import Layers, Normalizer
 from mbmrl_control.planning.planner import Plan, Planner
+from mbmrl_control.planning.response import CommandResponse
 from mbmrl_control.planning.rollout import roll_out
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import ReferencePath
@@ -104,12 +105,13 @@ class PathTracker:
 
 
 class PathFollower:
-    """Plans the next action; accounts for the actions that are still to come into force."""
+    """Plans the next action; accounts for the actions that are still to come into force, and for how they do."""
 
     def __init__(self, tracker: PathTracker, planner: Planner, normalizer: Normalizer) -> None:
         """Plan with a planner along the tracker's path."""
         self.tracker = tracker
         self.planner = planner
+        self.response = CommandResponse()
         self._normalizer = normalizer
 
     def warm_up(self, layers: Layers) -> None:
@@ -122,8 +124,13 @@ class PathFollower:
         for count in (*reversed(budget.levels), *[budget.levels[0]] * 4):
             budget.count = count
             self.plan(layers, observation, [np.zeros(ACTION_SIZE)])
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the last plan and how commands came into force; the path starts at the next observation."""
         self.planner.reset()
         self.tracker.reset()
+        self.response.reset()
 
     @torch.inference_mode()
     def plan(
@@ -146,12 +153,18 @@ class PathFollower:
         folded = self._normalizer.fold(layers)
         body = body_state(torch.from_numpy(observation.state)).float()
         pose = self.tracker.pose(observation)
+        sent = torch.as_tensor(np.array(pending), dtype=torch.float32).reshape(1, len(pending), ACTION_SIZE)
         if pending:
-            actions = torch.as_tensor(np.stack(pending), dtype=torch.float32).unsqueeze(0)
-            poses, bodies = roll_out(folded, body, pose, actions)
+            self.response.observe(observation, pending[0])
+            poses, bodies = roll_out(folded, body, pose, self.response.in_force(sent))
             body, pose = bodies[0], poses[0, -1]
+
+        def in_force(commands: Tensor) -> Tensor:
+            with_sent = torch.cat([sent.expand(len(commands), -1, -1), commands], dim=1)
+            return self.response.in_force(with_sent)[:, len(pending) :]
+
         progress = self.tracker.progress
         steps = self.planner.settings.horizon + len(pending)
         reach = 2.0 * self.planner.cost.speed * self.planner.interval * steps
         window = self.tracker.path.window(progress - 0.15, progress + reach + 0.15)
-        return self.planner.plan(folded, body, pose, window, deadline)
+        return self.planner.plan(folded, body, pose, window, deadline, in_force)

@@ -100,7 +100,13 @@ class Planner(ABC):
 
     @torch.inference_mode()
     def plan(
-        self, layers: Layers, body: Tensor, pose: Tensor, window: PathWindow, deadline: float = math.inf
+        self,
+        layers: Layers,
+        body: Tensor,
+        pose: Tensor,
+        window: PathWindow,
+        deadline: float = math.inf,
+        in_force: Callable[[Tensor], Tensor] = lambda commands: commands,
     ) -> Plan | None:
         """Plan from a state.
 
@@ -111,6 +117,7 @@ class Planner(ABC):
             window: Stretch of the path that can be reached within the horizon.
             deadline: When the plan must be there, s of the monotonic clock. When it nears, the best so far is
                 taken, or what the last plan has left; how long plans take decides how many candidates they have.
+            in_force: Actions that candidates put in force, both of shape (n, H, 2).
 
         Returns:
             The plan, or None where no candidate has a finite cost; then the last plan is forgotten.
@@ -124,7 +131,7 @@ class Planner(ABC):
 
         def evaluate(candidates: Tensor) -> tuple[Tensor, Tensor]:
             nonlocal tried
-            outcome = self.roll_outs.evaluate(layers, body, pose, candidates, mean_cost, deadline)
+            outcome = self.roll_outs.evaluate(layers, body, pose, in_force(candidates), mean_cost, deadline)
             tried += outcome.tried
             return outcome.poses, outcome.costs
 
