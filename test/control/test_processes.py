@@ -96,8 +96,9 @@ PARENT = """
 import pathlib, signal, sys, time
 from mbmrl_control.graph import NodeSpec
 from mbmrl_control.processes import Processes
-# Where the tests run in the background, a shell had them ignore it.
+# Where the tests run in the background, a shell or nohup had them ignore these.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 folder = pathlib.Path(sys.argv[1])
 nodes = [NodeSpec("stand_in", name, (), uses_sim_time=False) for name in ("first", "second")]
 try:
