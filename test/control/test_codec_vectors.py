@@ -25,7 +25,7 @@ from mbmrl_control.hardware.codec import (
 )
 from mbmrl_control.hardware.mbmrl_codec import KINDS, PER_COUNT, REQUESTS, MbmrlCodec
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "mbmrl.txt"
+VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "mbmrl.txt"
 LINES = [line.split(" ") for line in VECTORS.read_text().splitlines() if not line.startswith("#")]
 FRAMES = [line for line in LINES if line[0] != "refused"]
 REFUSED = [line[1:] for line in LINES if line[0] == "refused"]
@@ -108,7 +108,7 @@ def test_wrong_frame_is_refused(sender: str, frame: str, reason: str) -> None:
 
 
 def test_sizes_are_those_of_the_document() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    text = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text()
     for size, what in ((mbmrl_codec.MAX_FRAME, "bytes"), (mbmrl_codec.MAX_TEXT, "characters")):
         assert f"{size} {what}" in text
     for kind, entry in KINDS.items():

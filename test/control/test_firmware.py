@@ -25,8 +25,8 @@ from mbmrl_control.hardware.codec import (
 )
 from mbmrl_control.hardware.mbmrl_codec import MbmrlCodec
 
-FIRMWARE = Path(__file__).parents[2] / "firmware"
-VECTORS = Path(__file__).parents[1] / "vectors" / "mbmrl.txt"
+FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
+VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "mbmrl.txt"
 STRICT = ("-Wall", "-Wextra", "-Werror", "-O1", f"-I{FIRMWARE / 'lib' / 'mbmrl'}", f"-I{FIRMWARE / 'test'}")
 SAFE = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 CONFIGURE = Configure(50.0, ((800, 100, 0, 0, 2000), (800, 100, 0, 0, 2000)), 56.0, 0.15)
