@@ -22,6 +22,8 @@ _PRIOR: Final = 100.0
 """What speaks for commands that come at once, (rad/s)^2: as much as one command that jumps by 10 rad/s."""
 _AT_ONCE: Final = 0.98
 """Share of commands that come at once from which on all are taken to do so."""
+_FEWEST: Final = 0.3
+"""Share of commands that are expected to come at least: where motors are off, any plan would do as well else."""
 
 
 class CommandResponse:
@@ -60,6 +62,7 @@ class CommandResponse:
         moments = known @ (came - held).ravel() + _PRIOR * np.array([1.0, 0.0])
         shares = np.linalg.solve(known @ known.T + _PRIOR * np.eye(2), moments).clip(0.0, 1.0)
         self.shares = shares / max(1.0, shares.sum())
+        self.shares[0] += max(0.0, _FEWEST - self.shares.sum())
 
     def in_force(self, commands: Tensor) -> Tensor:
         """Actions that commands for the next intervals are expected to put in force, both of shape (n, H, 2)."""
