@@ -22,7 +22,7 @@ from mbmrl_control.evaluation import comparison, runs
 from mbmrl_control.evaluation.closed_loop import OpenLoop, walk
 from mbmrl_control.evaluation.comparison import choose_learners
 from mbmrl_control.evaluation.record import Tick
-from mbmrl_control.evaluation.runs import Job, make_run, make_runs, read_run
+from mbmrl_control.evaluation.runs import Job, hash_of_code, make_run, make_runs, read_run
 from mbmrl_control.learners import LEARNERS
 from mbmrl_control.settings import shipped_prior
 from mbmrl_sim.state import Observation
@@ -48,7 +48,7 @@ def instead(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
         noted.append(job)
         told = {name: 1.0 for name in ("cost_before", "cost_after", "cross_track_before_m", "cross_track_after_m")}
         told |= {"speed_kept": 1.0, "model_error_before": 0.1, "model_error_after": 0.1, "recovery_s": 0.5}
-        told |= {"open_loop_error_after_m": 0.1, "adaptation_ms": 1.0, "planning_ms": 1.0}
+        told |= {"open_loop_error_after_m": 0.1, "on_back_after": 0.0, "adaptation_ms": 1.0, "planning_ms": 1.0}
         return {"figures": told, "faults": [], "cost_trace": [1.0, 1.0]}
 
     monkeypatch.setattr(runs, "make_run", note)
@@ -150,6 +150,23 @@ def test_run_of_another_version_is_made_anew(
     monkeypatch.setattr(runs, "version", lambda name: "9.9")
     list(make_runs([replace(job)], tmp_path, 1))
     assert len(instead) == 2
+
+
+def test_run_of_other_code_is_made_anew(
+    job: Job, instead: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(make_runs([job], tmp_path, 1))
+    monkeypatch.setattr(runs, "own_code", lambda: "another")
+    list(make_runs([replace(job)], tmp_path, 1))
+    assert len(instead) == 2
+
+
+def test_code_that_is_only_said_otherwise_is_the_same(tmp_path: Path) -> None:
+    hashes = []
+    for content in ("a = 1\n", "a = (1)  # one\n", "a = 2\n"):
+        (tmp_path / "code.py").write_text(content)
+        hashes.append(hash_of_code([tmp_path / "code.py"]))
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"key": {}, "result": {}}'])

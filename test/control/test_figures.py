@@ -170,6 +170,15 @@ def test_both_sides_of_the_fault_are_told() -> None:
     )
 
 
+def test_robot_on_its_back_is_told_of() -> None:
+    run = record()
+    for tick in run.ticks[-20:]:
+        # Rolled by 170 degrees; and the same attitude told by pitch.
+        tick.observation.state[[6, 8]] = (-0.98, 1.0) if tick.observation.sequence % 2 else (1.0, -0.98)
+    told = before_and_after(run, run.track(PathTracker(make_path(run.path), PathCost())), FAULT_TIME)
+    assert (told["on_back_before"], told["on_back_after"]) == (0.0, pytest.approx(20 / (TIME >= FAULT_TIME).sum()))
+
+
 def test_recovery_is_from_the_cost() -> None:
     costs = distance((8.0, 0.1), (10.0, 0.0108))
     recovered = recovery_time(TIME, costs, FAULT_TIME, 1.1)

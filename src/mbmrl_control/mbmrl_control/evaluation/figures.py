@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from mbmrl_control.evaluation.record import Record
-from mbmrl_sim.state import Array
+from mbmrl_sim.state import PITCH, ROLL, Array
 
 START_UP: Final = 2.0
 """Time at the start of a run, in which the robot gets going, that counts for nothing, s."""
@@ -105,7 +105,8 @@ def before_and_after(record: Record, tracking: dict[str, Array], split: float) -
     """Means of a run on both sides of a moment; None stands for what was not measured.
 
     Costs are per step, one-step errors of the model in use, dimensionless; open-loop errors over
-    OPEN_LOOP_STEPS that lie on one side; recovery is that of the tracking cost; computing times are medians.
+    OPEN_LOOP_STEPS that lie on one side; ``on_back`` is the share of the time that the robot lies so; recovery is that
+    of the tracking cost; computing times are medians.
 
     Args:
         record: The run.
@@ -113,6 +114,7 @@ def before_and_after(record: Record, tracking: dict[str, Array], split: float) -
         split: Time of the fault, or of where it would be, s.
     """
     time, progress = record.time, tracking["progress"]
+    upright = record.states[:, ROLL.start] * record.states[:, PITCH.start]  # z of the body's z axis
     told: dict[str, float | None] = {}
     for side, ticks in (("before", (time >= START_UP) & (time < split)), ("after", time >= split)):
         foreseen = ticks & ((time < split) | (time >= split + OPEN_LOOP_STEPS / record.rate))
@@ -120,6 +122,7 @@ def before_and_after(record: Record, tracking: dict[str, Array], split: float) -
         told[f"cross_track_{side}_m"] = _mean(np.abs(tracking["cross_track"][ticks]))
         elapsed = float(np.ptp(time[ticks])) if ticks.any() else 0.0
         told[f"speed_{side}_m_s"] = float(np.diff(progress[ticks][[0, -1]])[0]) / elapsed if elapsed else None
+        told[f"on_back_{side}"] = _mean((upright[ticks] < 0).astype(np.float64))
         told[f"model_error_{side}"] = _mean(record.array("model_error")[ticks])
         told[f"open_loop_error_{side}_m"] = _mean(record.array("open_loop_error")[foreseen])
     speed_before, speed_after = told["speed_before_m_s"], told["speed_after_m_s"]

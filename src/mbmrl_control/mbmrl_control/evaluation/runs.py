@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ import joblib
 import numpy as np
 import torch
 
+import mbmrl_sim
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.evaluation.closed_loop import walk
 from mbmrl_control.evaluation.figures import OPEN_LOOP_STEPS, before_and_after
@@ -27,8 +29,26 @@ from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import make_path
 from mbmrl_sim.world import World
 
+_CODE: Final = (
+    *("dynamics/*.py", "learners/*.py", "planning/*.py", "tasks/*.py"),
+    *(f"evaluation/{name}.py" for name in ("closed_loop", "figures", "record", "runs", "scenarios")),
+)
+"""What runs depend on, beside the simulator."""
 TRACE_STEP: Final = 0.5
 """Time over which the cost is averaged where it is kept over time, s."""
+
+
+def hash_of_code(files: Iterable[Path]) -> str:
+    """SHA-256, in hexadecimal, of Python files; comments and layout play no part."""
+    trees = [ast.dump(ast.parse(file.read_bytes())) for file in files]
+    return hashlib.sha256("".join(trees).encode()).hexdigest()
+
+
+@cache
+def own_code() -> str:
+    """Hash of the code that runs depend on."""
+    own, simulator = Path(__file__).parents[1], Path(mbmrl_sim.__file__).parent
+    return hash_of_code(sorted([*simulator.glob("*.py"), *(file for part in _CODE for file in own.glob(part))]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +72,7 @@ class Job:
             **{field.name: getattr(self, field.name) for field in fields(self) if field.name != "prior"},
             "sampling": asdict(SamplingSettings()),
             "cost": asdict(PathCost()),
+            "code": own_code(),
             "versions": {name: version(name) for name in ("mbmrl_control", "mbmrl_sim", "numpy", "pybullet", "torch")},
         }
 

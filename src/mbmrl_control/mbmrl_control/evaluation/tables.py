@@ -15,6 +15,7 @@ _COLUMNS: Final = {
     "from path before, mm": ("cross_track_before_m", 1e3, 1),
     "from path after, mm": ("cross_track_after_m", 1e3, 1),
     "speed kept": ("speed_kept", 1.0, 2),
+    "on its back after, %": ("on_back_after", 100.0, 0),
     "one-step error before": ("model_error_before", 1.0, 3),
     "one-step error after": ("model_error_after", 1.0, 3),
     "open-loop error after, mm": ("open_loop_error_after_m", 1e3, 1),
