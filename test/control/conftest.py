@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,12 +24,13 @@ from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.collect import CollectSettings, collect_episode
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.state import Observation, pack_state
-from ros_testing import NodeProcess, Peer, free_domain, peer_in
+from ros_testing import NodeProcess, Peer, free_domain, peer_in, processes
 
 MakePrior = Callable[..., Prior]
 RandomStates = Callable[..., Tensor]
 ObservationsOf = Callable[..., list[Observation]]
 StartNode = Callable[..., NodeProcess]
+StartCommand = Callable[..., subprocess.Popen[str]]
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -175,3 +179,34 @@ def mbmrl(folder: Path, capfd: pytest.CaptureFixture[str]) -> Run:
         return int(end.value.code or 0), *capfd.readouterr()
 
     return run
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Something in the environment of all processes that this test starts, and that they start."""
+    mark = f"MBMRL_TEST={uuid.uuid4()}"
+    monkeypatch.setenv(*mark.split("="))
+    return mark
+
+
+@pytest.fixture
+def start_command(mark: str, domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StartCommand]:
+    """A function that starts the command in the test's domain and folder; none of its processes may stay."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    with ExitStack() as stack:
+
+        def start(*arguments: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "mbmrl_control.cli", *arguments],
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.terminate)
+            return process
+
+        yield start
+    assert processes(mark) == {}

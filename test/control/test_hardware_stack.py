@@ -6,11 +6,8 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,57 +17,12 @@ from hardware_testing import Robot
 from mbmrl_msgs.msg import RobotState
 from mbmrl_sim import qos
 from mbmrl_sim.world import World
-from ros_testing import TIME_LIMIT, Peer
+from ros_testing import TIME_LIMIT, Peer, processes
 
-Start = Callable[..., subprocess.Popen[str]]
+StartCommand = Callable[..., subprocess.Popen[str]]
 Run = Callable[..., tuple[int, str, str]]
 SLACK = 1.0
 """What a loaded machine may add to the time in which the legs stop, s."""
-
-
-@pytest.fixture
-def mark(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Something in the environment of all processes that this test starts, and that they start."""
-    mark = f"MBMRL_TEST={uuid.uuid4()}"
-    monkeypatch.setenv(*mark.split("="))
-    return mark
-
-
-def processes(mark: str, word: str = "") -> list[int]:
-    """Processes that have a mark, but for this one, and a word in their command line."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and int(folder.name) != os.getpid():
-            try:
-                marked = mark.encode() in (folder / "environ").read_bytes().split(b"\0")
-                if marked and word.encode() in (folder / "cmdline").read_bytes():
-                    found.append(int(folder.name))
-            except OSError:  # it has ended, or is another user's
-                continue
-    return found
-
-
-@pytest.fixture
-def start(mark: str, domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """A function that starts the command in the test's domain and folder; none of its processes may stay."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    with ExitStack() as stack:
-
-        def start(*arguments: str) -> subprocess.Popen[str]:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mbmrl_control.cli", *arguments],
-                cwd=tmp_path,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                stdin=subprocess.DEVNULL,
-                text=True,
-            )
-            stack.enter_context(process)
-            stack.callback(process.terminate)
-            return process
-
-        yield start
-    assert processes(mark) == []
 
 
 @pytest.fixture
@@ -82,8 +34,8 @@ def robot(tmp_path: Path) -> Iterator[Robot]:
 
 
 @pytest.mark.parametrize("protocol", ["mbmrl", "velociroach"])
-def test_demo_over_the_line_is_the_demo(protocol: str, start: Start, mark: str, tmp_path: Path) -> None:
-    demo = start(
+def test_demo_over_the_line_is_the_demo(protocol: str, start_command: StartCommand, mark: str, tmp_path: Path) -> None:
+    demo = start_command(
         *("demo", "--hardware", "--protocol", protocol, "--duration", "5", "--fault", "leg_loss:4@2"),
         *("--json", "--no-film", "--out", "out"),
     )
@@ -100,13 +52,15 @@ def test_demo_over_the_line_is_the_demo(protocol: str, start: Start, mark: str, 
     log = (folder / "logs" / "serial_bridge_node.log").read_text()
     assert "the motors are enabled" in log
     assert "Traceback" not in log
-    assert processes(mark) == []
+    assert processes(mark) == {}
 
 
 @pytest.mark.parametrize("node", ["mpc_node", "adaptation_node", "serial_bridge_node"])
-def test_killed_node_stops_the_legs(node: str, start: Start, mark: str, robot: Robot, peer: Peer) -> None:
+def test_killed_node_stops_the_legs(
+    node: str, start_command: StartCommand, mark: str, robot: Robot, peer: Peer
+) -> None:
     states = peer.record(RobotState, "robot_state", qos.STATE)
-    hardware = start("hardware", "--port", str(robot.port))
+    hardware = start_command("hardware", "--port", str(robot.port))
     peer.spin_until(lambda: hardware.poll() is not None or (robot.moves and states))
     assert hardware.poll() is None, hardware.communicate()
     (process,) = processes(mark, f"mbmrl_control.{node}")
@@ -119,11 +73,13 @@ def test_killed_node_stops_the_legs(node: str, start: Start, mark: str, robot: R
     assert f"{node} has ended with exit code -9" in errors
     assert "Traceback" not in errors
     assert not robot.moves
-    assert processes(mark) == []
+    assert processes(mark) == {}
 
 
-def test_stop_is_latched_and_ctrl_c_switches_the_motors_off(start: Start, mark: str, robot: Robot, peer: Peer) -> None:
-    hardware = start("hardware", "--port", str(robot.port))
+def test_stop_is_latched_and_ctrl_c_switches_the_motors_off(
+    start_command: StartCommand, mark: str, robot: Robot, peer: Peer
+) -> None:
+    hardware = start_command("hardware", "--port", str(robot.port))
     peer.spin_until(lambda: hardware.poll() is not None or robot.moves)
     stop = peer.node.create_client(SetBool, "stop")
 
@@ -144,38 +100,40 @@ def test_stop_is_latched_and_ctrl_c_switches_the_motors_off(start: Start, mark: 
     assert hardware.returncode == 0, errors
     assert not robot.firmware.enabled
     assert "Traceback" not in errors
-    assert processes(mark) == []
+    assert processes(mark) == {}
 
 
-def test_pulled_cable_needs_mbmrl_activate(start: Start, robot: Robot, peer: Peer) -> None:
-    hardware = start("hardware", "--port", str(robot.port))
+def test_pulled_cable_needs_mbmrl_activate(start_command: StartCommand, robot: Robot, peer: Peer) -> None:
+    hardware = start_command("hardware", "--port", str(robot.port))
     peer.spin_until(lambda: hardware.poll() is not None or robot.moves)
     robot.emulator.unplug()
     peer.spin_until(lambda: not robot.moves)
     robot.emulator.plug()
     peer.spin_until(lambda: robot.firmware._sequence > 20)
     assert not robot.moves
-    assert start("activate").communicate(timeout=TIME_LIMIT) == ("the motors are enabled\n", "")
+    assert start_command("activate").communicate(timeout=TIME_LIMIT) == ("the motors are enabled\n", "")
     peer.spin_until(lambda: robot.moves)
     assert hardware.poll() is None
 
 
-def test_activate_without_a_bridge(start: Start) -> None:
-    process = start("activate")
+def test_activate_without_a_bridge(start_command: StartCommand) -> None:
+    process = start_command("activate")
     _, errors = process.communicate(timeout=TIME_LIMIT)
     assert process.returncode == 2
     assert errors.startswith("error: no bridge answers within 5 s")
 
 
-def test_emulated_robot_is_driven_from_another_terminal(start: Start, peer: Peer, tmp_path: Path) -> None:
+def test_emulated_robot_is_driven_from_another_terminal(
+    start_command: StartCommand, peer: Peer, tmp_path: Path
+) -> None:
     states = peer.record(RobotState, "robot_state", qos.STATE)
     tty = tmp_path / "robot"
-    robot = start("emulate", "--tty", str(tty), "--protocol", "velociroach")
+    robot = start_command("emulate", "--tty", str(tty), "--protocol", "velociroach")
     peer.spin_until(lambda: robot.poll() is not None or tty.exists())
-    hardware = start("hardware", "--port", str(tty), "--protocol", "velociroach")
+    hardware = start_command("hardware", "--port", str(tty), "--protocol", "velociroach")
     peer.spin_until(lambda: hardware.poll() is not None or (states and states[-1].command_sequence > 0))
     assert hardware.poll() is None, hardware.communicate()
-    fault = start("fault", "leg_loss", "--leg", "2")
+    fault = start_command("fault", "leg_loss", "--leg", "2")
     assert fault.communicate(timeout=TIME_LIMIT) == ("leg 2 is lost\n", "")
     for process in (hardware, robot):
         process.send_signal(signal.SIGINT)
@@ -200,8 +158,8 @@ def test_emulated_robot_is_driven_from_another_terminal(start: Start, peer: Peer
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
 )
-def test_mistake_is_one_sentence(arguments: tuple[str, ...], words: str, start: Start) -> None:
-    process = start(*arguments)
+def test_mistake_is_one_sentence(arguments: tuple[str, ...], words: str, start_command: StartCommand) -> None:
+    process = start_command(*arguments)
     output, errors = process.communicate(timeout=TIME_LIMIT)
     assert process.returncode == 2
     assert output in ("", "/proc/tty\n")

@@ -18,7 +18,7 @@ from mbmrl_control.training import meta_training, pipeline
 from mbmrl_control.training.collect import HELD_OUT_LEGS
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
-from mbmrl_control.training.pipeline import PipelineSettings, make_prior
+from mbmrl_control.training.pipeline import PipelineSettings, make_prior, preset
 
 SETTINGS = PipelineSettings(
     TrainingSettings(
@@ -117,3 +117,10 @@ def test_plain_model_shares_the_episodes(tmp_path: Path) -> None:
     assert plain.settings.learner == "mb"
     assert plain.settings.training["episodes"] == adaptive.settings.training["episodes"]
     assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "episodes").iterdir()) == files
+
+
+@pytest.mark.parametrize(("learner", "steps"), [("bayes_replay", 12_000), ("grbal", 4000), ("mb", 20_000)])
+def test_steps_are_those_of_the_preset_or_what_is_asked_for(learner: str, steps: int) -> None:
+    asked = TrainingSettings(learner=learner, steps=0, window=0)
+    assert preset("full", asked).training.steps == steps
+    assert preset("full", replace(asked, steps=7)).training.steps == 7

@@ -4,79 +4,31 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
-import sys
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mbmrl_msgs.msg import FaultArray, RobotState
 from mbmrl_sim import qos
-from ros_testing import TIME_LIMIT, Peer
+from ros_testing import TIME_LIMIT, Peer, processes
 
 KEYS = {
     *("learner", "path", "seed", "rate_hz", "duration_s", "ticks", "missed_ticks", "command_rate_hz", "fault"),
     *("planning_ms", "adaptation_ms", "tracking_cost", "cross_track_m", "recovery_s", "model_error"),
 }
-Start = Callable[..., subprocess.Popen[str]]
+StartCommand = Callable[..., subprocess.Popen[str]]
 Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def mark(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Something in the environment of all processes that this test starts, and that they start."""
-    mark = f"MBMRL_TEST={uuid.uuid4()}"
-    monkeypatch.setenv(*mark.split("="))
-    return mark
-
-
-def processes(mark: str) -> list[str]:
-    """Command lines of the processes that have a mark, but for this one."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and int(folder.name) != os.getpid():
-            try:
-                if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-            except OSError:  # it has ended, or is another user's
-                continue
-    return found
-
-
-@pytest.fixture
-def start(mark: str, domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """A function that starts the command in the test's domain and folder; none of its processes may stay."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    with ExitStack() as stack:
-
-        def start(*arguments: str) -> subprocess.Popen[str]:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mbmrl_control.cli", *arguments],
-                cwd=tmp_path,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                stdin=subprocess.DEVNULL,
-                text=True,
-            )
-            stack.enter_context(process)
-            stack.callback(process.terminate)
-            return process
-
-        yield start
-    assert processes(mark) == []
-
-
-@pytest.fixture
-def run(start: Start) -> Run:
+def run(start_command: StartCommand) -> Run:
     """A function that runs the command to its end; returns exit code, output and error output."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        process = start(*arguments)
+        process = start_command(*arguments)
         output, errors = process.communicate(timeout=2 * TIME_LIMIT)
         return process.returncode, output, errors
 
@@ -115,25 +67,27 @@ def test_demo_walks_loses_a_leg_and_writes_what_happened(run: Run, mark: str, tm
     assert 20_000 < len(plot) < 2_000_000
     assert film[4:8] == b"ftyp"
     assert 10_000 < len(film) < 20_000_000
-    assert processes(mark) == []
+    assert processes(mark) == {}
 
 
-def test_demo_that_is_stopped_leaves_nothing_behind(start: Start, mark: str, peer: Peer) -> None:
+def test_demo_that_is_stopped_leaves_nothing_behind(start_command: StartCommand, mark: str, peer: Peer) -> None:
     states = peer.record(RobotState, "robot_state", qos.STATE)
-    demo = start("demo", "--fault", "none", "--duration", "100")
+    demo = start_command("demo", "--fault", "none", "--duration", "100")
     peer.spin_until(lambda: demo.poll() is not None or (states and states[-1].command_sequence > 0))
     demo.send_signal(signal.SIGINT)
     _, errors = demo.communicate(timeout=TIME_LIMIT)
     assert demo.returncode == 130, errors
     assert "Traceback" not in errors
     assert "stopped: the robot stands still" in errors.splitlines()[-1]
-    assert processes(mark) == []
+    assert processes(mark) == {}
 
 
-def test_faults_come_and_go_while_the_robot_walks(start: Start, run: Run, mbmrl: Run, mark: str, peer: Peer) -> None:
+def test_faults_come_and_go_while_the_robot_walks(
+    start_command: StartCommand, run: Run, mbmrl: Run, mark: str, peer: Peer
+) -> None:
     states = peer.record(RobotState, "robot_state", qos.STATE)
     faults = peer.record(FaultArray, "faults", qos.LATCHED)
-    sim = start("sim", "--path", "zigzag")
+    sim = start_command("sim", "--path", "zigzag")
     peer.spin_until(lambda: sim.poll() is not None or (states and states[-1].command_sequence > 0))
     assert sim.poll() is None
 
@@ -160,4 +114,4 @@ def test_faults_come_and_go_while_the_robot_walks(start: Start, run: Run, mbmrl:
     _, errors = sim.communicate(timeout=TIME_LIMIT)
     assert sim.returncode == 0, errors
     assert "Traceback" not in errors
-    assert processes(mark) == []
+    assert processes(mark) == {}
