@@ -58,6 +58,16 @@ def test_signal_is_noticed_by_a_node_to_which_nothing_happens(domain: int) -> No
     assert run_node(domain, in_constructor=later) == (0, "closed\n", "")
 
 
+@pytest.mark.parametrize(("refused", "code", "output"), [("", 0, "closed\n"), ("fail('no')", 2, "")])
+def test_node_whose_middleware_never_lets_go_ends_too(domain: int, refused: str, code: int, output: str) -> None:
+    """As Fast DDS may: in C code, and with Python's lock, which no signal and no thread of Python's breaks."""
+    hang = "rclpy.try_shutdown = ctypes.PyDLL(None).pause"
+    preparation = f"import ctypes, rclpy; {hang}; from mbmrl_sim import spin; spin.LEAVING_TIME = 0.5"
+    timer = f"self.create_timer(0.01, lambda: {INTERRUPT.format('SIGINT')})"
+    result = run_node(domain, in_constructor=f"{preparation}; {refused}", timer=timer)
+    assert result[:2] == (code, output)
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_signal_while_the_node_is_made_closes_it_too(domain: int, name: str) -> None:
     """A worker that runs already must be stopped, or the process would never end."""

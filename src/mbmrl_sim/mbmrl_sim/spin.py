@@ -16,10 +16,14 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
+from mbmrl_sim.exit_timer import exit_within
+
 USAGE_ERROR = 2
 """Exit code where the user asked for something impossible."""
 SIGNAL_LATENCY = 0.05
 """Longest time until a node takes notice of a signal, s."""
+LEAVING_TIME = 4.0
+"""Longest time in which a closed node leaves its domain, s; `ros2 launch` waits 5 s before it sends SIGTERM."""
 
 NodeT = TypeVar("NodeT", bound=Node)
 
@@ -58,6 +62,7 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
         print("error: the ROS arguments were refused:", *str(error).split(), file=sys.stderr)
         return USAGE_ERROR
     node = None
+    code = 1
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
@@ -68,19 +73,25 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
         while not interrupted.is_set():
             # Python takes notice of a signal only between calls of C code, so none may wait for long.
             executor.spin_once(timeout_sec=SIGNAL_LATENCY)
+        code = 0
     except ExternalShutdownException:
-        pass
+        code = 0
     except ValueError as error:
         if node is not None:
             raise
         print(f"error: {error}", file=sys.stderr)
-        return USAGE_ERROR
+        code = USAGE_ERROR
     finally:
         # A second signal must not break off the orderly end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if node is not None:
             node.close()
+            code = code or int(node.worker.failed)
+        sys.stdout.flush()
+        # Fast DDS waits for ever where another participant is just being discovered (its issue 6513).
+        exit_within(LEAVING_TIME, code)
+        if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-    return int(node is not None and node.worker.failed)
+    return code
