@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -167,6 +169,16 @@ def test_code_that_is_only_said_otherwise_is_the_same(tmp_path: Path) -> None:
         (tmp_path / "code.py").write_text(content)
         hashes.append(hash_of_code([tmp_path / "code.py"]))
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_all_code_that_runs_load_is_looked_at() -> None:
+    code = """
+import sys
+import mbmrl_control.evaluation.runs as runs
+loaded = {m.__file__ for name, m in sys.modules.items() if name.startswith("mbmrl_")}
+print(*{file for file in loaded if not file.endswith("__init__.py")} - set(map(str, runs.own_files())))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "\n"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"key": {}, "result": {}}'])

@@ -30,10 +30,14 @@ from mbmrl_control.tasks.paths import make_path
 from mbmrl_sim.world import World
 
 _CODE: Final = (
-    *("dynamics/*.py", "learners/*.py", "planning/*.py", "tasks/*.py"),
+    *("dynamics/*.py", "learners/*.py", "planning/*.py", "tasks/*.py", "training/collect.py", "training/episodes.py"),
     *(f"evaluation/{name}.py" for name in ("closed_loop", "figures", "record", "runs", "scenarios")),
 )
-"""What runs depend on, beside the simulator."""
+_SIMULATOR: Final = (
+    *("bullet.py", "drive.py", "effects.py", "faults.py", "physics.py", "robot.py", "sensors.py", "state.py"),
+    *("terrain.py", "world.py"),
+)
+"""What runs depend on: of this package, and of the simulator's."""
 TRACE_STEP: Final = 0.5
 """Time over which the cost is averaged where it is kept over time, s."""
 
@@ -44,11 +48,16 @@ def hash_of_code(files: Iterable[Path]) -> str:
     return hashlib.sha256("".join(trees).encode()).hexdigest()
 
 
+def own_files() -> list[Path]:
+    """The code that runs depend on."""
+    own, simulator = Path(__file__).parents[1], Path(mbmrl_sim.__file__).parent
+    return sorted(file for part in _CODE for file in own.glob(part)) + [simulator / name for name in _SIMULATOR]
+
+
 @cache
 def own_code() -> str:
     """Hash of the code that runs depend on."""
-    own, simulator = Path(__file__).parents[1], Path(mbmrl_sim.__file__).parent
-    return hash_of_code(sorted([*simulator.glob("*.py"), *(file for part in _CODE for file in own.glob(part))]))
+    return hash_of_code(own_files())
 
 
 @dataclass(frozen=True, eq=False)
