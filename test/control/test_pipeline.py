@@ -119,7 +119,7 @@ def test_plain_model_shares_the_episodes(tmp_path: Path) -> None:
     assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "episodes").iterdir()) == files
 
 
-@pytest.mark.parametrize(("learner", "steps"), [("bayes_replay", 4000), ("grbal", 4000), ("mb", 20_000)])
+@pytest.mark.parametrize(("learner", "steps"), [("bayes_replay", 12_000), ("grbal", 12_000), ("mb", 32_000)])
 def test_steps_are_those_of_the_preset_or_what_is_asked_for(learner: str, steps: int) -> None:
     asked = TrainingSettings(learner=learner, steps=0, window=0)
     assert preset("full", asked).training.steps == steps

@@ -80,7 +80,7 @@ def preset(name: str, training: TrainingSettings, alone: bool = False) -> Pipeli
         ValueError: If there is no such preset.
     """
     presets = {
-        "full": (20_000, 4000, 6000, PipelineSettings(training)),
+        "full": (20_000, 12_000, 6000, PipelineSettings(training)),
         "quick": (5000, 1000, 1500, PipelineSettings(training, 60, 1, 60, 10, 500, duration=10.0)),
     }
     if name not in presets:
@@ -91,7 +91,7 @@ def preset(name: str, training: TrainingSettings, alone: bool = False) -> Pipeli
         steps = training.steps or steps_alone
         return replace(settings, training=replace(training, steps=steps, plain_steps=0, window=window))
     plain_steps = training.steps or plain_steps
-    steps = training.steps or (plain_steps if is_final(training) else steps)
+    steps = training.steps or (plain_steps + steps if is_final(training) else steps)
     augmented = AUGMENTED.get(training.learner, training.augmented)
     training = replace(training, steps=steps, plain_steps=plain_steps, window=window, augmented=augmented)
     return replace(settings, training=training)
@@ -189,14 +189,14 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         files += gather(settings.controlled_episodes, f"controller {iteration}", replace(common, prior=prior))
         if iteration == 1:
             held_out += gather(settings.held_out_episodes, "held-out faults", replace(unseen, prior=prior))
-    training, start, plain = settings.training, None, f"plain-{settings.training.window}"
+    training, start = settings.training, None
     if not is_final(training):
         # The gradient of what comes out of an adaptation is a poor guide as long as the model knows nothing.
         first = replace(training, learner=ModelBased.name, steps=training.plain_steps, open_loop=0.0)
-        start = train_with_bar(trainer_of(first), state_file(plain), "plain model", console).layers
+        start = train_with_bar(trainer_of(first), state_file(f"plain-{training.window}"), "plain model", console).layers
         # Half the rate: what it knows is not to be shaken off.
         training = replace(training, learning_rate=training.learning_rate / 2)
-    name = plain if start is None else training.learner
+    name = ModelBased.name if start is None else training.learner
     final = train_with_bar(trainer_of(training, start), state_file(name), f"final {training.learner}", console)
     final.settings.training["data"] = data_hash((*files, *held_out))
     return final
