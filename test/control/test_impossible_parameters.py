@@ -14,7 +14,7 @@ from mbmrl_control.adaptation_node import AdaptationNode
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.mpc_node import MpcNode
 from mbmrl_control.serial_bridge_node import SerialBridgeNode
-from mbmrl_sim.spin import run
+from mbmrl_sim import spin
 from ros_testing import NodeProcess
 
 Refusal = Callable[..., str]
@@ -24,11 +24,12 @@ Refusal = Callable[..., str]
 def refusal(domain: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Refusal]:
     """A function that runs a node in this process, which it must end at once; returns its sentence."""
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    monkeypatch.setattr(spin, "exit_within", lambda *_: None)  # it would end the tests
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def refuse(node: type[Node], *arguments: str) -> str:
         threads = threading.active_count()
-        assert run(node, ["--ros-args", *arguments]) == 2
+        assert spin.run(node, ["--ros-args", *arguments]) == 2
         assert threading.active_count() == threads
         output, errors = capfd.readouterr()
         assert output == ""

@@ -54,7 +54,7 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
     has a `Worker`, ``worker``, and a method ``close`` that stops it and sends what must be sent last.
 
     Returns:
-        The process's exit code.
+        The process's exit code; it is ended with it after LEAVING_TIME where it has not ended by then.
     """
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
