@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from textwrap import fill
 from typing import Final
 
 import imageio_ffmpeg
@@ -31,6 +32,8 @@ _TRACE_COLOUR: Final = (240, 150, 60)
 _FAULT_COLOUR: Final = (200, 30, 30)
 _TEXT_COLOUR: Final = (40, 40, 40)
 _TEXT_SIZE: Final = 17
+_TEXT_WIDTH: Final = 50
+"""Characters in a line."""
 _CROSS: Final = 0.02
 """Half the length of the strokes of the cross where the fault was, m."""
 
@@ -58,9 +61,8 @@ def frames(record: Record, reference: Array) -> Iterator[Image.Image]:
             if failed:
                 place = int(np.searchsorted(time, record.fault_time or 0.0))
                 lines += _cross(states[place, :2])
-                legs = ", ".join(f"leg {leg} lost" for leg in sorted(tick.lost_legs))
-                fault, _, _ = str(record.fault).rpartition("@")
-                caption += f"  {legs or fault} since {record.fault_time:.1f} s"
+                caption += f"  {record.fault_in_words(tick.lost_legs)} since {record.fault_time:.1f} s"
+                caption = fill(caption, _TEXT_WIDTH)
             image = Image.fromarray(scene.draw(tick.observation.state, tick.lost_legs, lines))
             colour = _FAULT_COLOUR if failed else _TEXT_COLOUR
             ImageDraw.Draw(image).text((10, 8), caption, fill=colour, font_size=_TEXT_SIZE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import Final
 
 import matplotlib
@@ -41,9 +42,9 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array, closed: b
     """
     time, states = record.time, record.states
     figure = plt.figure(figsize=(11, 4.6), layout="constrained")
-    grid = figure.add_gridspec(2, 2, width_ratios=(1, 1.3))
-    ground = figure.add_subplot(grid[:, 0])
-    distance, error = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.3))
+    ground = left.subplots()
+    distance, error = right.subplots(2, sharex=True)
     ground.plot(*reference.T, color="0.75", lw=3, label="reference")
     shown = np.concatenate([states[:, :2], reference]) if closed else states[:, :2]
     ground.set(xlim=(shown[:, 0].min() - 0.1, shown[:, 0].max() + 0.1))
@@ -52,20 +53,19 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array, closed: b
     split = len(time) if fault is None else int(np.searchsorted(time, fault))
     ground.plot(*states[: split + 1, :2].T, color="tab:blue", lw=1.2, label="walked, intact")
     if fault is not None and split < len(time):
-        ground.plot(*states[split:, :2].T, color="tab:orange", lw=1.2, label="walked, leg lost")
+        words = record.fault_in_words(frozenset().union(*(tick.lost_legs for tick in record.ticks[split:])))
+        ground.plot(*states[split:, :2].T, color="tab:orange", lw=1.2, label=fill(f"walked, {words}", 36))
         ground.plot(*states[split, :2], "rX", ms=10, label="fault")
     ground.set(xlabel="x [m]", ylabel="y [m]", title=f"{record.learner} on {record.path}", aspect="equal")
-    ground.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
+    left.legend(loc="outside lower center", ncols=2, frameon=False)
     distance.plot(time, np.abs(tracking["cross_track"]) * 1e3, color="tab:blue", lw=1)
     distance.set(ylabel="distance from path [mm]", ylim=(0, None))
-    distance.tick_params(labelbottom=False)
     for name, colour in (("prior", "tab:red"), ("adapted", "tab:green")):
         error.plot(time, _smooth(time, record.array(f"{name}_error")), color=colour, lw=1.2, label=name)
     error.set(xlabel="time [s]", ylabel="one-step error", ylim=(0, None))
     error.legend(loc="upper left", frameon=False)
     for axes in (distance, error):
         axes.grid(alpha=0.3)
-        axes.sharex(error)
         if fault is not None:
             axes.axvline(fault, color="red", ls="--", lw=1)
     figure.savefig(file, dpi=120)

@@ -72,6 +72,12 @@ class Record:
         """A number of each tick, shape (n,)."""
         return np.array([float(getattr(tick, name)) for tick in self.ticks])
 
+    def fault_in_words(self, lost_legs: frozenset[int]) -> str:
+        """What the fault is, for a picture: the legs that are lost, else the fault as it was asked for."""
+        asked, _, _ = (self.fault or "").rpartition("@")
+        asked = asked.replace(":", ": ").replace(",", ", ")
+        return ", ".join(f"leg {leg} lost" for leg in sorted(lost_legs)) or asked
+
     @property
     def states(self) -> Array:
         """States, shape (n, 24)."""
