@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mbmrl_control import conversions
 from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.hardware.codec import Telemetry
 from mbmrl_control.learners import make_learner
 from mbmrl_control.learners.online import Adaptation, OnlineAdapter
 from mbmrl_control.planning.follower import Tracking
@@ -102,6 +103,26 @@ def test_tracking_is_filled_in() -> None:
     conversions.fill_tracking(status, Tracking(-0.02, 1.5, 0.3, math.nan))
     assert (status.cross_track, status.progress, status.heading_error) == (-0.02, 1.5, 0.3)
     assert math.isnan(status.tracking_cost)
+
+
+@pytest.mark.parametrize("number", [int, np.int64, np.float32], ids=lambda number: number.__name__)
+def test_numbers_of_any_type_fit_each_message(number: type) -> None:
+    """Fields are checked in tests; elsewhere a wrong type aborts the process."""
+    made = Adaptation(number(3), number(4), {}, *map(number, (1, 2, 8, 0)))
+    status = conversions.to_adaptation_status(made, *map(number, (5, 32, 1)), frozen=True)
+    assert (status.sequence, status.prior_error, status.window_length, status.adaptation_time) == (3, 1.0, 8, 1.0)
+    planner = PlannerStatus()
+    conversions.fill_tracking(planner, Tracking(*map(number, (1, 2, 3, 4))))
+    assert (planner.cross_track, planner.tracking_cost) == (1.0, 4.0)
+    (pose,) = conversions.to_path(np.array([[1, 2]]), np.array([0]), number(5)).poses
+    assert (pose.pose.position.x, pose.pose.position.y) == (1.0, 2.0)
+    place = conversions.to_pose_stamped(number(5), np.array([1, 2, 3]), np.array([0, 0, 0])).pose.position
+    assert (place.x, place.y, place.z) == (1.0, 2.0, 3.0)
+    there = Observation(np.ones(24, int), np.ones(2, int), number(5), 1, 1, number(1))
+    pair, triple = (number(1), number(2)), (number(1), number(2), number(3))
+    measured = Telemetry(1, 0.0, 1, pair, pair, pair, triple, triple, pair, number(4), pair, pair, True, False)
+    assert conversions.to_measured_imu(there, measured).linear_acceleration.y == 2.0
+    assert conversions.to_measured_battery(there, measured).current == -3.0
 
 
 def test_path_is_in_odom() -> None:

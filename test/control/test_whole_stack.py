@@ -96,7 +96,8 @@ def test_faults_come_and_go_while_the_robot_walks(
     code, output, errors = mbmrl("fault", "leg_loss", "--leg", "2")
     assert (code, output) == (2, "")
     assert errors == "error: leg 2 (left_rear) is lost already: still working are [0, 1, 3, 4, 5]\n"
-    assert mbmrl("clear") == (0, "undone: leg_loss:2\n", "")
+    assert mbmrl("fault", "slope") == (0, "in force: slope:magnitude=8\n", "")
+    assert mbmrl("clear") == (0, "undone: leg_loss:2, slope:magnitude=8\n", "")
     peer.spin_until(lambda: not faults[-1].faults)
 
     # A second robot on the same domain.

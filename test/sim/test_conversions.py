@@ -16,7 +16,7 @@ from mbmrl_msgs.msg import Fault as FaultMessage
 from mbmrl_msgs.msg import RobotState
 from mbmrl_msgs.srv import InjectFault
 from mbmrl_sim import conversions
-from mbmrl_sim.faults import FAULT_KINDS, Fault
+from mbmrl_sim.faults import FAULT_KINDS, Fault, choose_fault, parse_fault_plan
 from mbmrl_sim.state import ANGULAR_VELOCITY, LINEAR_VELOCITY, POSITION, Observation, pack_state
 
 numbers = st.floats(-100.0, 100.0)
@@ -183,6 +183,36 @@ def test_faults_in_force() -> None:
     assert [conversions.from_fault(fault) for fault in message.faults] == faults
     for fault in faults:
         assert conversions.from_fault(conversions.to_fault_request(fault)) == replace(fault, since=0.0)
+
+
+@pytest.mark.parametrize("kind", FAULT_KINDS)
+def test_default_values_of_each_kind_fit_the_message(kind: str) -> None:
+    fault = choose_fault(Fault(kind), rng=np.random.default_rng(0))
+    assert conversions.from_fault(conversions.to_fault(fault)) == fault
+    assert conversions.from_fault(conversions.to_fault_request(parse_fault_plan(f"{kind}@3").fault)) == Fault(kind)
+
+
+@pytest.mark.parametrize("number", [int, np.int64, np.float32], ids=lambda number: number.__name__)
+def test_numbers_of_any_type_fit_each_message(number: type) -> None:
+    """Fields are checked in tests; elsewhere a wrong type aborts the process."""
+    kind = np.dtype(number) if number is np.float32 else np.dtype(int)
+    there = Observation(np.ones(24, kind), np.array([3, 4], kind), *(number(value) for value in (5, 6, 7, 1)))
+    state = conversions.to_robot_state(there, number(8))
+    assert (state.sequence, state.episode, state.command_sequence, state.interval) == (6, 7, 8, 1.0)
+    assert (state.header.stamp, applied(state)) == (Time(sec=5), (3.0, 4.0))
+    command = conversions.to_motor_command(there.action, there.time, there.sequence, number(9))
+    assert (command.left_leg_speed, command.right_leg_speed, command.state_sequence) == (3.0, 4.0, 9)
+    assert conversions.to_odometry(there).pose.pose.position.z == 1.0
+    assert conversions.to_imu(there).angular_velocity.x == 1.0
+    assert list(conversions.to_joint_state(there, np.arange(8, dtype=kind)).position) == list(range(8))
+    assert conversions.to_battery_state(there).voltage == 1.0
+    fault = conversions.to_fault(Fault("leg_loss", *(number(2), "", ""), *map(number, range(1, 8))))
+    assert (fault.leg, fault.magnitude, fault.ramp, fault.since) == (2, 1.0, 6.0, Time(sec=7))
+
+
+def applied(state: RobotState) -> tuple[float, float]:
+    """Leg speed set-points that were in force."""
+    return state.applied_left_leg_speed, state.applied_right_leg_speed
 
 
 def test_request_without_values_is_the_default_fault() -> None:

@@ -25,6 +25,7 @@ from std_srvs.srv import Trigger
 from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim import qos
+from mbmrl_sim.faults import FAULT_KINDS
 from mbmrl_sim.state import MAX_LEG_SPEED
 from ros_testing import NodeProcess, Peer
 
@@ -209,6 +210,15 @@ def test_impossible_fault_is_answered_with_a_sentence(start_simulator: StartSimu
     arrays = peer.record(FaultArray, "faults", qos.LATCHED)
     peer.spin_until(lambda: arrays, simulator)
     assert list(arrays[-1].faults) == [fine.fault]
+
+
+def test_each_kind_of_fault_needs_no_values(start_simulator: StartSimulator, peer: Peer) -> None:
+    simulator = start_simulator()
+    for kind, allowed in FAULT_KINDS.items():
+        response = peer.call(InjectFault, "inject_fault", simulator, kind=kind)
+        assert (response.success, response.fault.kind, response.fault.magnitude) == (True, kind, allowed.default)
+    arrays = peer.record(FaultArray, "faults", qos.LATCHED)
+    peer.spin_until(lambda: arrays and len(arrays[-1].faults) == len(FAULT_KINDS), simulator)
 
 
 def test_late_joiner_learns_of_the_faults_in_force(start_simulator: StartSimulator, peer: Peer) -> None:

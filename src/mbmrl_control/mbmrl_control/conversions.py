@@ -1,4 +1,4 @@
-"""Messages from and to what the core uses; nothing else."""
+"""Messages from and to what the core uses; nothing else. As in `mbmrl_sim`, each number is cast to its field's type."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def to_adapted_model(adaptation: Adaptation, seconds: float, prior_hash: str, le
     content = safetensors.torch.save({name: t.contiguous() for name, t in update.items()}) if update else b""
     return AdaptedModel(
         header=to_header(seconds, ""),
-        sequence=adaptation.sequence,
-        state_sequence=adaptation.state_sequence,
+        sequence=int(adaptation.sequence),
+        state_sequence=int(adaptation.state_sequence),
         prior_hash=prior_hash,
         learner=learner,
         update=array.array("B", content),
@@ -67,33 +67,33 @@ def to_adaptation_status(
     """Message of how an adaptation went; its duration in s."""
     return AdaptationStatus(
         header=to_header(seconds, ""),
-        sequence=adaptation.sequence,
-        state_sequence=adaptation.state_sequence,
-        window_length=adaptation.window,
-        window_capacity=capacity,
-        prior_error=adaptation.prior_error,
-        adapted_error=adaptation.adapted_error,
-        adaptation_time=duration,
-        rejected=adaptation.rejected,
+        sequence=int(adaptation.sequence),
+        state_sequence=int(adaptation.state_sequence),
+        window_length=int(adaptation.window),
+        window_capacity=int(capacity),
+        prior_error=float(adaptation.prior_error),
+        adapted_error=float(adaptation.adapted_error),
+        adaptation_time=float(duration),
+        rejected=int(adaptation.rejected),
         frozen=frozen,
     )
 
 
 def fill_tracking(status: PlannerStatus, tracking: Tracking) -> None:
     """Write where the robot is into a planner's status."""
-    status.cross_track = tracking.cross_track
-    status.progress = tracking.progress
-    status.heading_error = tracking.heading_error
-    status.tracking_cost = tracking.cost
+    status.cross_track = float(tracking.cross_track)
+    status.progress = float(tracking.progress)
+    status.heading_error = float(tracking.heading_error)
+    status.tracking_cost = float(tracking.cost)
 
 
 def to_path(points: Array, headings: Array, seconds: float) -> PathMessage:
     """Path message in the odom frame of points, shape (n, 2), m, and headings, shape (n,), rad."""
     header = to_header(seconds, ODOM_FRAME)
     message = PathMessage(header=header)
-    for (x, y), heading in zip(np.asarray(points).tolist(), np.asarray(headings).tolist(), strict=True):
+    for (x, y), heading in zip(points, headings, strict=True):
         pose = PoseStamped(header=header)
-        pose.pose.position.x, pose.pose.position.y = x, y
+        pose.pose.position.x, pose.pose.position.y = float(x), float(y)
         pose.pose.orientation = to_quaternion(0.0, 0.0, heading)
         message.poses.append(pose)
     return message
@@ -120,7 +120,7 @@ def to_measured_imu(observation: Observation, telemetry: Telemetry) -> Imu:
     message = to_imu(observation)
     if np.isfinite(telemetry.acceleration).all():
         acceleration = message.linear_acceleration
-        acceleration.x, acceleration.y, acceleration.z = telemetry.acceleration
+        acceleration.x, acceleration.y, acceleration.z = map(float, telemetry.acceleration)
         message.linear_acceleration_covariance[0] = 0.0  # measured, accuracy unknown
     return message
 
@@ -136,8 +136,8 @@ def to_pose_stamped(time: float, position: Array, angles: Array) -> PoseStamped:
     """Pose in the odom frame at a time in s: position, m, and roll, pitch and yaw, rad."""
     message = PoseStamped(header=to_header(time, ODOM_FRAME))
     place = message.pose.position
-    place.x, place.y, place.z = position.tolist()
-    message.pose.orientation = to_quaternion(*angles.tolist())
+    place.x, place.y, place.z = map(float, position)
+    message.pose.orientation = to_quaternion(*angles)
     return message
 
 

@@ -1,10 +1,15 @@
-"""Messages from and to what the core uses; nothing else."""
+"""Messages from and to what the core uses; nothing else.
+
+A number that is not of exactly its field's type, an int where a float is due or a scalar of numpy's, aborts
+the process in the middleware's C code: each goes through ``float()`` or ``int()``.
+"""
 
 from __future__ import annotations
 
 import array
 import math
 from collections.abc import Iterable
+from typing import Any, Final
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -30,7 +35,7 @@ JOINT_NAMES = ("left_crank_joint", "right_crank_joint", *(f"{leg}_hip" for leg i
 
 def to_time(seconds: float) -> Time:
     """Time message of a time in s."""
-    nanoseconds = round(seconds * 1e9)
+    nanoseconds = round(float(seconds) * 1e9)
     return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
 
 
@@ -79,18 +84,18 @@ def _angles(state: Array) -> tuple[float, float, float]:
 
 
 def _pose(state: Array) -> Pose:
-    position = Point(**dict(zip("xyz", state[layout.POSITION].tolist(), strict=True)))
-    return Pose(position=position, orientation=to_quaternion(*_angles(state)))
+    x, y, z = map(float, state[layout.POSITION])
+    return Pose(position=Point(x=x, y=y, z=z), orientation=to_quaternion(*_angles(state)))
 
 
 def to_robot_state(observation: Observation, command_sequence: int) -> RobotState:
     """Message of an observation and of the command that was in force (0: none)."""
     state = observation.state
-    left, right = observation.action.tolist()
+    left, right = map(float, observation.action)
     return RobotState(
         header=to_header(observation.time, ODOM_FRAME),
-        sequence=observation.sequence,
-        episode=observation.episode,
+        sequence=int(observation.sequence),
+        episode=int(observation.episode),
         pose=_pose(state),
         linear_velocity=_vector(state[layout.LINEAR_VELOCITY]),
         angular_velocity=_vector(state[layout.ANGULAR_VELOCITY]),
@@ -103,8 +108,8 @@ def to_robot_state(observation: Observation, command_sequence: int) -> RobotStat
         battery_voltage=float(state[layout.BATTERY.start]),
         applied_left_leg_speed=left,
         applied_right_leg_speed=right,
-        command_sequence=command_sequence,
-        interval=observation.interval,
+        command_sequence=int(command_sequence),
+        interval=float(observation.interval),
     )
 
 
@@ -133,11 +138,11 @@ def from_motor_command(message: MotorCommand) -> Array:
 
 def to_motor_command(action: Array, seconds: float, sequence: int, state_sequence: int) -> MotorCommand:
     """Command of leg speed set-points, shape (2,), rad/s."""
-    left, right = action.tolist()
+    left, right = map(float, action)
     return MotorCommand(
         header=to_header(seconds, BASE_FRAME),
-        sequence=sequence,
-        state_sequence=state_sequence,
+        sequence=int(sequence),
+        state_sequence=int(state_sequence),
         left_leg_speed=left,
         right_leg_speed=right,
     )
@@ -176,11 +181,11 @@ def to_imu(observation: Observation) -> Imu:
 
 def to_joint_state(observation: Observation, angles: Array) -> JointState:
     """Joint states of the angles of all joints, shape (8,), rad."""
-    left, right = observation.state[layout.LEG_SPEED].tolist()
+    left, right = map(float, observation.state[layout.LEG_SPEED])
     return JointState(
         header=to_header(observation.time, ""),
         name=list(JOINT_NAMES),
-        position=angles.tolist(),
+        position=[float(angle) for angle in angles],
         velocity=[left, right] + [left] * 3 + [right] * 3,
     )
 
@@ -232,24 +237,30 @@ def to_camera_info(width: int, height: int, field_of_view: float, stamp: Time) -
     )
 
 
-_FAULT_VALUES = ("kind", "leg", "side", "terrain", "magnitude", "x", "y", "direction", "loss", "ramp")
+_FAULT_FIELDS: Final[dict[str, type]] = {
+    **{"kind": str, "leg": int, "side": str, "terrain": str},
+    **dict.fromkeys(("magnitude", "x", "y", "direction", "loss", "ramp"), float),
+}
+
+
+def _fault_values(fault: Fault) -> dict[str, Any]:
+    return {name: kind(getattr(fault, name)) for name, kind in _FAULT_FIELDS.items()}
 
 
 def to_fault(fault: Fault) -> FaultMessage:
     """Message of a fault in force."""
-    values = {name: getattr(fault, name) for name in _FAULT_VALUES}
-    return FaultMessage(since=to_time(fault.since), **values)
+    return FaultMessage(since=to_time(fault.since), **_fault_values(fault))
 
 
 def to_fault_request(fault: Fault) -> InjectFault.Request:
     """Request for a fault."""
-    return InjectFault.Request(**{name: getattr(fault, name) for name in _FAULT_VALUES})
+    return InjectFault.Request(**_fault_values(fault))
 
 
 def from_fault(message: FaultMessage | InjectFault.Request) -> Fault:
     """Fault of a message or of a request."""
     since = to_seconds(message.since) if isinstance(message, FaultMessage) else 0.0
-    return Fault(**{name: getattr(message, name) for name in _FAULT_VALUES}, since=since)
+    return Fault(**{name: getattr(message, name) for name in _FAULT_FIELDS}, since=since)
 
 
 def to_fault_array(faults: Iterable[Fault], seconds: float) -> FaultArray:
