@@ -52,7 +52,9 @@ FAULT_KINDS: Final = {
     MOTOR_WEAK: FaultKind("the motor of a side has this share of its torque", "", 0.01, 0.99, 0.3, ("side",)),
     PAYLOAD: FaultKind("a load lies on the body at x, y (m)", "g", 0.1, 60.0, 15.0, ("x", "y")),
     TERRAIN: FaultKind("the ground becomes another one", takes=("terrain",)),
-    SLOPE: FaultKind("the ground rises towards a direction (degrees, 0: ahead)", "degrees", -25.0, 25.0, 8.0, ("direction",)),
+    SLOPE: FaultKind(
+        "the ground rises towards a direction (degrees, 0: ahead)", "degrees", -25.0, 25.0, 8.0, ("direction",)
+    ),
     POSE_MISCALIBRATION: FaultKind(
         "the measured pose is turned, and shifted by x, y (m)", "degrees", -90.0, 90.0, 15.0, ("x", "y")
     ),
