@@ -6,8 +6,10 @@ import ast
 import importlib
 import importlib.util
 import itertools
+import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from mbmrl_sim.camera_node import CameraSettings
 from mbmrl_sim.settings import NodeSettings
 from mbmrl_sim.simulator_node import SimulatorSettings
 
+ROOT = Path(__file__).resolve().parents[2]
 SHARE = Path(get_package_share_directory("mbmrl_control"))
 FILES = ("sim.launch.py", "hardware.launch.py")
 NODES = tuple(dict.fromkeys(SIM + HARDWARE + EMULATOR))
@@ -65,12 +68,48 @@ def test_arguments_are_parameters_of_their_types(spec: NodeSpec) -> None:
         assert text
 
 
-def test_parameter_file_fits_the_nodes() -> None:
-    """It names only parameters that exist, with allowed values, and the defaults are the same."""
-    content = yaml.safe_load((SHARE / "config" / "mbmrl.yaml").read_text())
-    for pattern, parameters in content.items():
-        settings = SETTINGS[pattern.removeprefix("/**/")]
-        assert settings(**parameters["ros__parameters"]) == settings()
+# Parameters, where a user reads of them
+
+
+def test_parameter_file_holds_all_parameters_with_their_defaults() -> None:
+    assert (SHARE / "config" / "mbmrl.yaml").is_file()
+    content = yaml.safe_load((ROOT / "config" / "mbmrl.yaml").read_text())
+    assert set(content) == {f"/**/{name}" for name in SETTINGS}
+    for name, settings in SETTINGS.items():
+        assert content[f"/**/{name}"] == {"ros__parameters": settings().model_dump()}, name
+
+
+def tabulated(section: str, node: str = "") -> Iterator[tuple[str, str, str]]:
+    """Nodes, name and default, as text, of each parameter in the table of a section."""
+    for line in section.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 4:
+            cells.insert(0, node)
+        if cells and (names := re.findall(r"`(\w+)`", cells[1])):
+            node = cells[0] or node
+            defaults = cells[2].split(",") if len(names) > 1 else [cells[2]]
+            yield from ((node, name, default.strip()) for name, default in zip(names, defaults, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "file"),
+    [
+        ("simulator_node", "simulator", "README.md"),
+        ("camera_node", "camera", "README.md"),
+        ("adaptation_node", "adaptation", "README.md"),
+        ("mpc_node", "MPC", "README.md"),
+        ("serial_bridge_node", "bridge", "docs/hardware.md"),
+    ],
+)
+def test_documents_tell_all_parameters_with_their_defaults(name: str, title: str, file: str) -> None:
+    section = (ROOT / file).read_text().partition("\n## Parameters")[2].partition("\n## ")[0]
+    defaults = {parameter: str(value).strip("[]") for parameter, value in SETTINGS[name]().model_dump().items()}
+    assert [parameter for parameter in defaults if f"`{parameter}`" not in section] == []
+    for nodes, parameter, told in tabulated(section, title if file != "README.md" else ""):
+        if title in nodes.split(", "):
+            default = defaults[parameter]
+            same = told.lower() == default.lower() or (told.strip('"') == default)
+            assert same or float(told) == pytest.approx(float(default), rel=1e-3), parameter
 
 
 # The launch files

@@ -42,7 +42,7 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array, closed: b
     """
     time, states = record.time, record.states
     figure = plt.figure(figsize=(11, 4.6), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.3))
+    ((left, right),) = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.3))
     ground = left.subplots()
     distance, error = right.subplots(2, sharex=True)
     ground.plot(*reference.T, color="0.75", lw=3, label="reference")
