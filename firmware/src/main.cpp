@@ -12,6 +12,7 @@
 namespace {
 
 const uint32_t BAUD = 460800;
+const uint64_t DEVICE_ID = 0;  // draw a number for each robot, by which the host knows it again; 0: it cannot
 const uint8_t FORWARD[2] = {2, 4}, BACKWARD[2] = {3, 5};     // PWM inputs of the bridges, left and right
 const uint8_t ENCODER_A[2] = {6, 8}, ENCODER_B[2] = {7, 9};  // channels of the encoders
 const uint8_t BATTERY = A0;
@@ -123,6 +124,7 @@ void setup() {
   options.dead_man = 0.2f;
   options.max_speed = 18 * (float)M_PI;
   options.write = write;
+  options.device_id = DEVICE_ID;
   mbmrl_robot_init(&robot, &options);
 }
 

@@ -32,7 +32,7 @@ static void keep(void *context, const uint8_t *bytes, size_t size) {
 }
 
 static mbmrl_robot a_robot(void) {
-  const mbmrl_options options = {"test 1", 2, 6, 100, 0.2f, 60, NULL, keep, NULL};
+  const mbmrl_options options = {"test 1", 2, 6, 100, 0.2f, 60, NULL, keep, NULL, 7};
   mbmrl_robot robot;
   mbmrl_robot_init(&robot, &options);
   answered = 0;
@@ -138,8 +138,12 @@ static void try_vector(const char *name, const mbmrl_frame *given, char *values,
   }
   memset(made.payload, 0, sizeof made.payload);
   if (!strcmp(name, "Capabilities")) {
+    char *id = strstr(values, " id=");
+    if (id) {
+      *id = 0;
+    }
     mbmrl_write_capabilities(&made, (uint8_t)v[1], (uint8_t)v[2], (float)v[3], (float)v[4], (float)v[5],
-                             text_after(values, 6));
+                             text_after(values, 6), id ? strtoull(id + 4, NULL, 10) : 0);
   } else if (!strcmp(name, "Acknowledge")) {
     mbmrl_write_acknowledge(&made, (uint8_t)v[0], v[1] == 1 ? NULL : text_after(values, 2));
   } else if (!strcmp(name, "Telemetry")) {
@@ -213,6 +217,7 @@ static void try_robot(void) {
 
   hello(&robot, SESSION, MBMRL_VERSION);
   check(answers[0].type == MBMRL_CAPABILITIES && answers[0].session == SESSION, "Hello is answered");
+  check(answers[0].size == 15 + 7 + 8 && answers[0].payload[22] == 7, "a robot with a device id tells it");
   enable(&robot, 1, 1, 0);
   check(refused() && !robot.enabled, "Enable before Configure is refused");
   configure(&robot, 2, 101, 56, 0.15f);

@@ -52,6 +52,7 @@ FROM_HOST: list[Message] = [
     *(Ping(0), Ping(2**32 - 1), Command(2**32 - 1, -(2.0**100), 2.0**-100)),
 ]
 FROM_ROBOT: list[Message] = [
+    *(dataclasses.replace(CAPABILITIES, device_id=2**64 - 1), CAPABILITIES),
     *(TELEMETRY, Pong(0), Acknowledge("Configure", True), Acknowledge("Enable", False, "the legs are stuck")),
 ]
 
@@ -109,7 +110,10 @@ def test_phase_keeps_its_resolution_after_a_week() -> None:
 def test_no_frame_is_longer_than_the_limit() -> None:
     host, robot = a_pair()
     longest = [
-        *(robot.encode(dataclasses.replace(CAPABILITIES, firmware="f" * 500)), robot.encode(TELEMETRY)),
+        *(
+            robot.encode(dataclasses.replace(CAPABILITIES, firmware="f" * 500, device_id=2**64 - 1)),
+            robot.encode(TELEMETRY),
+        ),
         *(robot.encode(Acknowledge("Enable", False, "r" * 500)), host.encode(CONFIGURE)),
     ]
     assert max(map(len, longest)) - 2 <= MAX_FRAME
@@ -142,6 +146,7 @@ def test_text_is_printable_and_cut() -> None:
             dataclasses.replace(CAPABILITIES, session=3),
             r"^session 3 is not that of the last Hello, 30",
         ),
+        ("robot", dataclasses.replace(CAPABILITIES, device_id=2**64), r"^Capabilities does not fit"),
         ("robot", dataclasses.replace(TELEMETRY, time=math.nan), r"not finite"),
         ("robot", dataclasses.replace(TELEMETRY, time=-1.0), r"^Telemetry does not fit"),
         ("robot", dataclasses.replace(TELEMETRY, applied=(math.nan, 0.0)), r"not finite"),

@@ -32,6 +32,13 @@ REFUSED = [line[1:] for line in LINES if line[0] == "refused"]
 SESSION = 305419896
 
 
+def capabilities(session: int, version: str, motors: str, legs: str, *rest: str) -> Capabilities:
+    rate, dead_man, speed = map(float, rest[:3])
+    text, _, device_id = " ".join(rest[3:]).partition(" id=")
+    hands = (int(version), session, text, int(motors), int(legs))
+    return Capabilities(*hands, rate, dead_man, speed, device_id=int(device_id or 0))
+
+
 def telemetry(*values: str) -> Telemetry:
     v = [float(value) for value in values[:22]]
     flags, faults = map(int, values[22:])
@@ -56,9 +63,7 @@ def telemetry(*values: str) -> Telemetry:
 
 MAKERS: dict[str, Callable[..., Message]] = {
     "Hello": lambda session, version: Hello(int(version), session),
-    "Capabilities": lambda session, version, motors, legs, rate, dead_man, speed, *text: Capabilities(
-        *(int(version), session, " ".join(text), int(motors), int(legs)), *map(float, (rate, dead_man, speed))
-    ),
+    "Capabilities": lambda *values: capabilities(*values),
     "Configure": lambda session, rate, speed, dead_man, *gains: Configure(
         float(rate), (tuple(map(int, gains[:5])), tuple(map(int, gains[5:]))), float(speed), float(dead_man)
     ),

@@ -7,7 +7,6 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -267,8 +266,7 @@ def test_port_that_takes_no_more_bytes_is_lost(robot_of: MakeRobot, host_of: Mak
     host.drive(lambda: robot.moves)
     with robot.emulator.lock:  # it does not read any more
         for _ in range(10_000):
-            host.link._requests.put((lambda: host.link._line.send(Ping(1)), Future()))
-        host.link._line.wake()
+            host.link._requests.put(lambda: host.link._line.send(Ping(1)))
         until(lambda: host.stops)
     assert host.stops[0].endswith("takes no more bytes")
 

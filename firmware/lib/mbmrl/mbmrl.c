@@ -156,13 +156,14 @@ static void finish(mbmrl_frame *frame, uint8_t type, const uint8_t *end) {
 }
 
 void mbmrl_write_capabilities(mbmrl_frame *frame, uint8_t motors, uint8_t legs, float rate, float dead_man,
-                              float max_speed, const char *firmware) {
+                              float max_speed, const char *firmware, uint64_t device_id) {
   const float values[3] = {rate, dead_man, max_speed};
   uint8_t *at = put(frame->payload, MBMRL_VERSION, 1);
   at = put(at, motors, 1);
   at = put(at, legs, 1);
   at = put_floats(at, values, 3);
-  finish(frame, MBMRL_CAPABILITIES, put_text(at, firmware));
+  at = put_text(at, firmware);
+  finish(frame, MBMRL_CAPABILITIES, device_id ? put(at, device_id, 8) : at);
 }
 
 void mbmrl_write_acknowledge(mbmrl_frame *frame, uint8_t request, const char *refusal) {
@@ -216,7 +217,7 @@ static void begin(mbmrl_robot *robot, const mbmrl_frame *hello) {
   robot->session_since_stop = true;
   robot->command_sequence = robot->telemetry_sequence = 0;
   stop(robot);
-  mbmrl_write_capabilities(&answer, o->motors, o->legs, o->rate, o->dead_man, o->max_speed, o->firmware);
+  mbmrl_write_capabilities(&answer, o->motors, o->legs, o->rate, o->dead_man, o->max_speed, o->firmware, o->device_id);
   send(robot, &answer);
   if (hello->payload[0] != MBMRL_VERSION) {
     robot->session = 0;

@@ -102,7 +102,7 @@ typedef struct {
 } mbmrl_measured;
 
 void mbmrl_write_capabilities(mbmrl_frame *frame, uint8_t motors, uint8_t legs, float rate, float dead_man,
-                              float max_speed, const char *firmware);
+                              float max_speed, const char *firmware, uint64_t device_id); /* 0: none is told */
 void mbmrl_write_acknowledge(mbmrl_frame *frame, uint8_t request, const char *refusal); /* NULL: accepted */
 void mbmrl_write_telemetry(mbmrl_frame *frame, uint32_t sequence, uint32_t command_sequence,
                            const mbmrl_measured *measured, bool enabled, bool emergency_stop);
@@ -118,6 +118,7 @@ typedef struct {
   void *context;   /* for the functions below */
   void (*write)(void *context, const uint8_t *bytes, size_t size);
   const char *(*configure)(void *context, const mbmrl_configuration *wanted); /* why it is refused, or NULL; may be 0 */
+  uint64_t device_id; /* tells this robot from all others, by which the host knows it again; 0: none is told */
 } mbmrl_options;
 
 typedef struct {

@@ -47,6 +47,7 @@ class Capabilities:
         max_speed: Highest leg speed that it takes, rad/s.
         polled: Whether telemetry only comes as the answer to a `Command`: the host then sends one for each frame
             that it wants, zero where nothing is to move, also before `Enable`.
+        device_id: Number that tells this robot from all others, and stays when it starts anew; 0: it tells none.
     """
 
     version: int
@@ -58,6 +59,7 @@ class Capabilities:
     dead_man: float
     max_speed: float
     polled: bool = False
+    device_id: int = 0
 
 
 @dataclass(frozen=True)

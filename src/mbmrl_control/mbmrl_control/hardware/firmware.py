@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -60,6 +61,7 @@ class FirmwareSettings:
         rate: Highest rate of telemetry, Hz.
         dead_man: Longest time without a command, s.
         polled: Whether it tells its state only in answer to a command, and has a dead-man only where it is set.
+        device_id: What tells it from all others; 0: nothing does.
     """
 
     version: int = 1
@@ -68,6 +70,7 @@ class FirmwareSettings:
     rate: float = 200.0
     dead_man: float = 0.2
     polled: bool = False
+    device_id: int = field(default_factory=lambda: secrets.randbits(64))
 
 
 class Firmware:
@@ -116,6 +119,7 @@ class Firmware:
                 Capabilities(
                     *(board.version, message.session, "emulated 1.0", board.motors, board.legs, board.rate),
                     *(board.dead_man, MAX_LEG_SPEED),
+                    device_id=board.device_id,
                 )
             ]
         if isinstance(message, Ping):

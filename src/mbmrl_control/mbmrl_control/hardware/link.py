@@ -9,13 +9,13 @@ sets the pace, or, where its telemetry is polled, the host's.
 from __future__ import annotations
 
 import math
-import queue
 import secrets
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 from mbmrl_control.hardware.codec import (
     Acknowledge,
@@ -32,9 +32,11 @@ from mbmrl_control.hardware.codec import (
     Telemetry,
 )
 from mbmrl_control.hardware.commands import CommandBook
+from mbmrl_control.hardware.identity import AnotherRobotError, Identity, check_fits
 from mbmrl_control.hardware.line import Line
 from mbmrl_control.hardware.link_data import LinkCounts, LinkSettings, LinkStatus, Sample
-from mbmrl_control.hardware.port import LinkError, LinkLostError
+from mbmrl_control.hardware.port import LinkError, LinkLostError, adapter_of
+from mbmrl_control.hardware.requests import Requests
 
 ANSWER_TIME: Final = 0.1
 """Time after which a request is sent again, s."""
@@ -46,8 +48,8 @@ BACK_OFF: Final = (0.1, 5.0)
 """Time until the first attempt to connect again, and the longest between two, s."""
 PING_PERIOD: Final = 0.5
 """s."""
-MOTORS: Final = 2
-LEGS: Final = 6
+REQUEST_TIME: Final = 2 * ANSWER_TIME * HELLO_TRIES
+"""Longest time in which a request of another thread is done, s."""
 
 
 class Link:
@@ -76,7 +78,8 @@ class Link:
         self._on_sample, self._on_stop = on_sample, on_stop
         self._line = Line(settings.port, settings.baud, codec)
         self._opened: Future[Capabilities] = Future()
-        self._requests: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
+        self._requests = Requests(self._line.wake)
+        self._first: Identity | None = None
         self._closing = threading.Event()
         self._commands = CommandBook(settings.command_timeout)
         self._enabled_since: float | None = None
@@ -122,7 +125,7 @@ class Link:
         Raises:
             LinkError: If there is no link, or the robot refuses.
         """
-        self._call(self._enable)
+        self._requests.call(self._enable, REQUEST_TIME)
 
     def disable(self) -> None:
         """Switch the motors off.
@@ -130,7 +133,7 @@ class Link:
         Raises:
             LinkError: If there is no link, or the robot did not acknowledge it.
         """
-        self._call(self._disable)
+        self._requests.call(self._disable, REQUEST_TIME)
 
     def emergency_stop(self) -> None:
         """Stop at once; latched in the robot until it is enabled in a new session.
@@ -138,21 +141,12 @@ class Link:
         Raises:
             LinkError: If there is no link, or the robot did not acknowledge it.
         """
-        self._call(self._emergency_stop)
+        self._requests.call(self._emergency_stop, REQUEST_TIME)
 
     def close(self) -> None:
         """Stop the motors and end `run`."""
         self._closing.set()
         self._line.wake()
-
-    def _call(self, work: Callable[[], None]) -> None:
-        future: Future[None] = Future()
-        self._requests.put((work, future))
-        self._line.wake()
-        try:
-            future.result(2 * ANSWER_TIME * HELLO_TRIES)
-        except TimeoutError:
-            raise LinkError("the link does not answer") from None
 
     # The link's thread
 
@@ -166,9 +160,9 @@ class Link:
                     pause = BACK_OFF[0]
                     while not self._closing.is_set():
                         self._turn()
-                        self._serve()
+                        self._requests.serve(self._ends_session)
                 except LinkError as error:
-                    self._lose(str(error))
+                    self._lose(error)
                     if not self._opened.done():
                         self._opened.set_exception(error)
                         return
@@ -179,7 +173,10 @@ class Link:
 
     def _connect(self) -> None:
         self.status.state = "connecting"
+        if self._first is not None and Path(self.settings.port).exists():
+            self._first.check_adapter(adapter_of(self.settings.port))
         self._line.open()
+        self.status.adapter = adapter_of(self.settings.port)
         self._shake_hands()
         if not self._opened.done():
             assert self.status.capabilities is not None
@@ -203,7 +200,10 @@ class Link:
                 " it is off, or another device, or set to another speed"
             ) from None
         assert isinstance(answer, Capabilities)
-        self._check(answer)
+        now = Identity(self.status.adapter, answer)
+        self._first = self._first or now
+        self.status.doubt = self._first.doubt(now)
+        check_fits(answer, self.codec, self.settings.rate)
         self.status.capabilities = answer
         frames = math.floor(min(self.settings.telemetry_rate, answer.rate) / self.settings.rate + 1e-6)
         dead_man = self.settings.dead_man
@@ -214,21 +214,7 @@ class Link:
         self._last_tick = self._last_sequence = 0
         self._stalled = False
         self._last_arrival = self._next_ping = self._next_poll = time.monotonic()
-        self.status.state, self.status.reason = "ready", ""
-
-    def _check(self, robot: Capabilities) -> None:
-        if robot.version != self.codec.version:
-            raise LinkError(
-                f"the robot speaks version {robot.version} of the protocol {self.codec.name}, this host version"
-                f" {self.codec.version}: bring {'its firmware' if robot.version < self.codec.version else 'this host'}"
-                " up to date"
-            )
-        if (robot.motors, robot.legs) != (MOTORS, LEGS):
-            raise LinkError(
-                f"the robot has {robot.motors} motors and {robot.legs} legs, the model {MOTORS} motors and {LEGS} legs"
-            )
-        if robot.rate < self.settings.rate:
-            raise LinkError(f"the robot tells its state at {robot.rate:g} Hz at most, wanted is {self.settings.rate:g}")
+        self.status.state, self.status.reason, self.status.another = "ready", "", False
 
     def _request(self, request: HostMessage) -> None:
         """Send a request until it is acknowledged.
@@ -348,16 +334,9 @@ class Link:
             self._token, self._ping_time = secrets.randbits(32), now
             self._line.send(Ping(self._token))
 
-    def _serve(self) -> None:
-        while not self._requests.empty():
-            work, future = self._requests.get()
-            try:
-                future.set_result(work())
-            except LinkError as error:
-                future.set_exception(error)
-                # What a robot refuses within a session leaves the link as it is.
-                if isinstance(error, LinkLostError) or not self._every:
-                    raise
+    def _ends_session(self, error: LinkError) -> bool:
+        """Whether a failed request ends it; what a robot refuses within a session leaves the link as it is."""
+        return isinstance(error, LinkLostError) or not self._every
 
     def _enable(self) -> None:
         if self._latched:
@@ -391,11 +370,12 @@ class Link:
         self.status.state, self.status.reason = "ready", reason
         self._on_stop(reason, False)
 
-    def _lose(self, reason: str) -> None:
-        was = self._enabled_since is not None
+    def _lose(self, error: LinkError) -> None:
+        was, reason = self._enabled_since is not None, str(error)
         self.counts.losses += self._every > 0
         self._end_session()
         self.status.state, self.status.reason = "connecting", reason
+        self.status.another = isinstance(error, AnotherRobotError)
         if was:
             self._on_stop(reason, True)
 
@@ -418,16 +398,12 @@ class Link:
         end = time.monotonic() + duration
         while not self._closing.is_set() and (left := end - time.monotonic()) > 0:
             self._line.receive(left)
-            self._refuse_requests()
-
-    def _refuse_requests(self) -> None:
-        while not self._requests.empty():
-            self._requests.get()[1].set_exception(LinkError(f"there is no link: {self.status.reason}"))
+            self._requests.refuse(f"there is no link: {self.status.reason}")
 
     def _end(self) -> None:
         self._end_session()
         self._line.end()
         self.status.state = "closed"
-        self._refuse_requests()
+        self._requests.refuse(f"there is no link: {self.status.reason}")
         if not self._opened.done():
             self._opened.set_exception(LinkError("the link was closed"))

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from mbmrl_control.hardware.codec import Capabilities, Telemetry
+from mbmrl_control.hardware.port import Adapter
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,25 @@ class LinkCounts:
 
 @dataclass
 class LinkStatus:
-    """How a link is: `state` is closed, connecting, ready (motors off) or enabled; times in s, rate in Hz."""
+    """How a link is.
+
+    Attributes:
+        state: closed, connecting, ready (motors off) or enabled.
+        reason: Why it is so, where that is not what was wanted.
+        another: Whether the reason is that another robot is on the line.
+        doubt: Why the robot is not known to be that of the first hand-shake, as one clause; empty where it is.
+        adapter: USB adapter of the port, where it has one.
+        capabilities: What the robot told of itself.
+        round_trip: Of the last ping, s.
+        newest: Telemetry.
+        arrivals: When the last frames of telemetry came, s of the monotonic clock.
+    """
 
     state: str = "closed"
     reason: str = ""
+    another: bool = False
+    doubt: str = ""
+    adapter: Adapter | None = None
     capabilities: Capabilities | None = None
     round_trip: float = math.nan
     newest: Telemetry | None = None

@@ -39,6 +39,7 @@ COUNTS_PER_TURN: Final = 65536
 HEADER: Final = struct.Struct("<BHI")
 CHECK: Final = struct.Struct("<I")
 CAPABILITIES: Final = struct.Struct("<BBBfff")
+DEVICE_ID: Final = struct.Struct("<Q")
 CONFIGURE: Final = struct.Struct("<fff10i")
 COMMAND: Final = struct.Struct("<Iff")
 TELEMETRY: Final = struct.Struct("<IQI2f2q2f3f3f2ff2f2fBH")
@@ -93,15 +94,18 @@ def pack_capabilities(message: Capabilities) -> bytes:
     if message.polled:
         raise ValueError("telemetry is not polled")
     numbers = (message.version, message.motors, message.legs, message.rate, message.dead_man, message.max_speed)
-    return CAPABILITIES.pack(*numbers) + pack_text(message.firmware)
+    device_id = DEVICE_ID.pack(message.device_id) if message.device_id else b""
+    return CAPABILITIES.pack(*numbers) + pack_text(message.firmware) + device_id
 
 
 def unpack_capabilities(data: bytes, session: int) -> Capabilities:
     """`Capabilities` of a payload; those of other versions may be longer."""
-    version, motors, legs, *values = CAPABILITIES.unpack_from(data)
-    finite(*values)
-    firmware = unpack_text(data[CAPABILITIES.size :], more=version != MbmrlCodec.version)
-    return Capabilities(version, session, firmware, motors, legs, *values)
+    version, motors, legs, rate, dead_man, max_speed = CAPABILITIES.unpack_from(data)
+    finite(rate, dead_man, max_speed)
+    firmware = unpack_text(data[CAPABILITIES.size :], more=True)
+    rest = data[CAPABILITIES.size + 1 + len(firmware) :] if version == MbmrlCodec.version else b""
+    (device_id,) = DEVICE_ID.unpack(rest) if rest else (0,)
+    return Capabilities(version, session, firmware, motors, legs, rate, dead_man, max_speed, device_id=device_id)
 
 
 def pack_configure(message: Configure) -> bytes:

@@ -8,6 +8,7 @@ import grp
 import os
 import stat
 import termios
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,46 @@ class LinkError(RuntimeError):
 
 class LinkLostError(LinkError):
     """A link that was lost."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What tells a USB adapter, or a board with USB, from others.
+
+    Attributes:
+        kind: Vendor and product, hexadecimal.
+        serial_number: Its serial number; empty where it has none, as with many cheap ones.
+        place: Which of its ports it is, where it has several; without a serial number also where it is plugged in.
+    """
+
+    kind: str
+    serial_number: str
+    place: str
+
+    def __str__(self) -> str:
+        """As in a sentence."""
+        place = f" at {self.place}" if self.place else ""
+        number = f"serial number {self.serial_number}" if self.serial_number else "no serial number"
+        return f"USB {self.kind}{place}, {number}"
+
+
+def adapter_of(port: str) -> Adapter | None:
+    """The USB adapter that a port is of; none where it is of something else.
+
+    Raises:
+        LinkError: If it is pulled meanwhile.
+    """
+    device = os.path.realpath(port)
+    try:
+        found = next((entry for entry in list_ports.comports() if entry.device == device), None)
+    except (OSError, TypeError, ValueError):  # pyserial reads numbers of files that may be gone
+        raise LinkError(f"a device was pulled while {port} was looked for") from None
+    if found is None or found.vid is None:
+        return None
+    serial_number, place = found.serial_number or "", found.location or ""
+    if serial_number:
+        place = place.partition(":")[2]
+    return Adapter(f"{found.vid:04x}:{found.pid:04x}", serial_number, place)
 
 
 def open_port(port: str, baud: int) -> serial.Serial:
