@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters
 from std_srvs.srv import SetBool
 
@@ -108,16 +109,24 @@ def test_model_for_each_state(node: NodeProcess, peer: Peer, prior: Prior, state
 
 
 def test_bad_states_and_gaps_are_lived_through(node: NodeProcess, peer: Peer, states: list[RobotState]) -> None:
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 100)
     robot = Robot(peer)
     robot.wait_for(node)
     bad = states[5]
-    bad.linear_velocity.x = math.nan
+    bad.angular_velocity.x = math.nan
     for message in [*states[:6], *states[8:]]:
         robot.send(message, node)
-    assert [status.window_length for status in robot.statuses][4:9] == [4, 5, 5, 6, 7]
-    # Once the bad transition has left the window, models come again.
-    assert not robot.models[6].update
-    assert robot.models[-1].update
+    assert [status.window_length for status in robot.statuses][4:9] == [4, 4, 4, 5, 6]
+    assert [status.skipped for status in robot.statuses][4:9] == [0, 1, 1, 1, 1]
+    # The model stays as it is meanwhile.
+    assert robot.models[4].update
+    assert robot.models[4].update == robot.models[5].update == robot.models[6].update
+    assert robot.models[-1].update != robot.models[6].update
+
+    def told() -> list[str]:
+        return [status.message for array in diagnostics for status in array.status if "adaptation" in status.name]
+
+    peer.spin_until(lambda: any("1 transitions skipped: a number in them is missing" in line for line in told()), node)
     assert node.running
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,11 +92,13 @@ def test_header_that_no_tensor_fits_is_refused(header: bytes) -> None:
 
 
 def test_status_tells_of_the_adaptation(adaptation: Adaptation) -> None:
+    adaptation = replace(adaptation, skipped=3, failed=1)
     status = conversions.to_adaptation_status(adaptation, 2.5, 32, 0.004, frozen=True)
     assert (status.sequence, status.state_sequence) == (adaptation.sequence, adaptation.state_sequence)
     assert (status.window_length, status.window_capacity) == (8, 32)
     assert (status.prior_error, status.adapted_error) == (adaptation.prior_error, adaptation.adapted_error)
     assert (status.adaptation_time, status.rejected, status.frozen) == (0.004, adaptation.rejected, True)
+    assert (status.skipped, status.failed) == (3, 1)
 
 
 def test_tracking_is_filled_in() -> None:

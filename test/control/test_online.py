@@ -9,14 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mbmrl_control.dynamics.features import model_inputs, model_targets
 from mbmrl_control.dynamics.network import one_step_error
 from mbmrl_control.dynamics.prior import Prior
-from mbmrl_control.learners import Update
+from mbmrl_control.learners import LEARNERS, Update
 from mbmrl_control.learners.online import JUDGED, Adaptation, OnlineAdapter
 from mbmrl_control.training.episodes import Episode
-from mbmrl_sim.state import Observation
+from mbmrl_control.training.transitions import Transitions
+from mbmrl_sim.state import ANGULAR_VELOCITY, Observation
 
 MakePrior = Callable[..., Prior]
 WINDOW = 8
@@ -190,16 +193,94 @@ def test_update_that_predicts_worse_than_the_prior_is_withheld_and_counted(
         assert (adaptation.update, adaptation.rejected) == ({}, count)
 
 
-def test_measurement_that_is_not_finite_passes(make_prior: MakePrior, observations: list[Observation]) -> None:
-    """Models are withheld while it is in the window; then all is as before."""
-    bad = replace(observations[12], state=np.full(24, np.nan))
-    adaptations = observe_all(OnlineAdapter(make_prior(window=WINDOW)), [*observations[:12], bad, *observations[13:40]])
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e300], ids=str)
+def test_transition_with_a_missing_number_is_skipped_and_counted(
+    make_prior: MakePrior, observations: list[Observation], learner: str, value: float
+) -> None:
+    """One gyro reading is not there: the model stays as it is, and goes on as if that state had never come."""
+    state = observations[12].state.copy()
+    state[ANGULAR_VELOCITY.start] = value
+    bad = replace(observations[12], state=state)
+    prior = make_prior(learner, window=WINDOW)
+    seen = observe_all(OnlineAdapter(prior), [*observations[:12], bad, *observations[13:40]])
+    without = observe_all(OnlineAdapter(prior), [*observations[:12], *observations[13:40]])
     # Two transitions have the bad state at an end.
-    assert all(adaptation.update == {} for adaptation in adaptations[12 : 12 + WINDOW + 1])
-    assert all(torch.isfinite(tensor).all() for adaptation in adaptations for tensor in adaptation.update.values())
-    clean = observe_all(OnlineAdapter(make_prior(window=WINDOW)), observations[:40])
-    assert clean[-1].update
-    assert_equal(adaptations[-1].update, clean[-1].update)
+    for adaptation in seen[12:14]:
+        assert_equal(adaptation.update, seen[11].update)
+        assert math.isnan(adaptation.prior_error)
+    assert [adaptation.skipped for adaptation in seen[11:16]] == [0, 1, 2, 2, 2]
+    assert_equal(seen[-1].update, without[-1].update)
+    assert (seen[-1].window, seen[-1].failed) == (without[-1].window, 0)
+
+
+@settings(derandomize=True, deadline=None, max_examples=40, database=None)
+@given(st.data())
+def test_no_number_ends_the_adaptation(
+    make_prior: MakePrior,
+    episodes: list[Episode],
+    observations_of: Callable[..., list[Observation]],
+    data: st.DataObject,
+) -> None:
+    """Whatever states, actions and intervals say, finite models come out."""
+    adapter = OnlineAdapter(make_prior("bayes_replay", window=WINDOW))
+    numbers = st.floats(width=64) | st.just(math.nan)
+    for observation in observations_of(episodes[0])[:20]:
+        state, action = observation.state.copy(), observation.action.copy()
+        if data.draw(st.booleans()):
+            state[data.draw(st.integers(0, 23))] = data.draw(numbers)
+            action[data.draw(st.integers(0, 1))] = data.draw(numbers)
+        given_interval = data.draw(st.sampled_from([0.05, 0.05, 0.06, math.nan, math.inf, -1.0]))
+        adaptation = adapter.observe(replace(observation, state=state, action=action, interval=given_interval))
+        assert all(torch.isfinite(tensor).all() for tensor in adaptation.update.values())
+
+
+def test_learner_that_raises_is_reported_and_starts_anew(
+    make_prior: MakePrior, observations: list[Observation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prior = make_prior("bayes_last_layer", window=WINDOW)
+    adapter = OnlineAdapter(prior)
+    assert observe_all(adapter, observations[:12])[-1].update
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter.learner, "adapt", lambda *_: torch.linalg.cholesky(-torch.eye(2)))
+        adapter.warm_up()
+        failed = adapter.observe(observations[12])
+    assert (failed.update, failed.window, failed.failed) == ({}, 0, 1)
+    assert failed.failure.startswith("linalg.cholesky: ")
+    after = observe_all(adapter, observations[13:25])
+    assert {(adaptation.failed, adaptation.failure) for adaptation in after} == {(1, "")}
+    assert_equal(after[-1].update, observe_all(OnlineAdapter(prior), observations[12:25])[-1].update)
+
+
+# The length of intervals
+
+
+def test_change_counts_per_nominal_interval(make_prior: MakePrior, observations: list[Observation]) -> None:
+    """As in training: what a longer interval changed more is not learned as another dynamics."""
+    prior = make_prior(window=WINDOW)
+    adapter = OnlineAdapter(prior)
+    lengths = [1.0, 1.2, 0.9, 1.45, 0.6, 1.0, 1.1, 0.8]
+    walk = [replace(seen, interval=0.05 * length) for seen, length in zip(observations[1:9], lengths, strict=True)]
+    last = observe_all(adapter, [observations[0], *walk])[-1]
+    episode = Episode(
+        state=np.array([seen.state for seen in [observations[0], *walk]]),
+        action=np.array([seen.action for seen in walk]),
+        time=np.cumsum([0.0, *(seen.interval for seen in walk)]),
+    )
+    transitions = Transitions.of([episode], rate=20.0).normalised(prior.normalizer)
+    assert transitions.intervals.tolist() == pytest.approx(lengths)
+    for name, tensor in adapter.learner.adapt(transitions.inputs, transitions.targets).items():
+        torch.testing.assert_close(last.update[name], tensor)
+
+
+@pytest.mark.parametrize("length", [0.45, 1.55, 0.0, math.nan])
+def test_interval_far_from_the_nominal_one_is_a_gap(
+    make_prior: MakePrior, observations: list[Observation], length: float
+) -> None:
+    adapter = OnlineAdapter(make_prior(window=WINDOW))
+    observe_all(adapter, observations[:5])
+    after = adapter.observe(replace(observations[5], interval=0.05 * length))
+    assert (after.window, after.skipped) == (4, 0)
 
 
 def test_frozen_model_is_kept(make_prior: MakePrior, observations: list[Observation]) -> None:

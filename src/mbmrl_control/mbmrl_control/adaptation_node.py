@@ -8,16 +8,19 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
 from mbmrl_control import conversions
+from mbmrl_control.adaptation_record import AdaptationRecord
 from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.process import collect, take_over_garbage
 from mbmrl_control.settings import AdaptationSettings
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, RobotState
 from mbmrl_sim import qos
-from mbmrl_sim.conversions import from_robot_state
+from mbmrl_sim.conversions import from_robot_state, to_seconds
 from mbmrl_sim.parameters import declare
 from mbmrl_sim.spin import run
 from mbmrl_sim.state import Observation
@@ -43,13 +46,16 @@ class AdaptationNode(Node):
         self._hash = prior.hash
         self._learner = prior.settings.learner
         self._adapter = OnlineAdapter(prior)
+        self._record = AdaptationRecord()
         self._states: queue.SimpleQueue[tuple[Observation, float] | None] = queue.SimpleQueue()
         self._model = self.create_publisher(AdaptedModel, "adapted_model", qos.LATEST)
         self._status = self.create_publisher(AdaptationStatus, "adaptation_status", qos.STATE)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
         self.create_service(SetBool, "freeze", self._freeze)
         take_over_garbage()
         self._interval = 1.0 / prior.settings.rate
+        self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.worker = Worker(self._adapt, "adaptation")
         self.get_logger().info(f"adapting by {self._learner}, prior {self._hash[:12]}")
 
@@ -85,7 +91,16 @@ class AdaptationNode(Node):
                     adaptation, observation.time, self._adapter.capacity, duration, self._adapter.frozen
                 )
             )
+            self._record.observe(adaptation)
+            if adaptation.failure:
+                self.get_logger().error(
+                    f"the learner failed, the prior takes its place: {adaptation.failure}", throttle_duration_sec=5.0
+                )
             collect(adaptation.sequence)
+
+    def _diagnose(self) -> None:
+        now = to_seconds(self.get_clock().now().to_msg())
+        self._diagnostics.publish(conversions.to_diagnostics([self._record.tell()], self.get_name(), "", now))
 
     def _freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._adapter.frozen = request.data

@@ -75,6 +75,8 @@ def to_adaptation_status(
         adapted_error=float(adaptation.adapted_error),
         adaptation_time=float(duration),
         rejected=int(adaptation.rejected),
+        skipped=int(adaptation.skipped),
+        failed=int(adaptation.failed),
         frozen=frozen,
     )
 

@@ -12,6 +12,9 @@ from torch import Tensor
 from mbmrl_control.dynamics import features as millirobot
 from mbmrl_sim.state import STATE_NAMES
 
+TOLERANCE: Final = 0.5
+"""Largest deviation of an interval from the nominal one, as a share of it; a longer or shorter one is a gap."""
+
 
 def wrap(angles: Tensor) -> Tensor:
     """Angles, rad, moved to -pi to pi, shape (...)."""
@@ -44,6 +47,13 @@ class Features(ABC):
     @abstractmethod
     def targets(self, states: Tensor, next_states: Tensor) -> Tensor:
         """What it should predict for transitions, shapes (..., n) twice -> (..., output_size)."""
+
+    def scaled_targets(self, states: Tensor, next_states: Tensor, intervals: Tensor) -> Tensor:
+        """Targets per nominal interval.
+
+        Shapes (..., n) twice, and (...), lengths of the intervals as shares of the nominal one -> (..., output_size).
+        """
+        return self.targets(states, next_states) / intervals.unsqueeze(-1)
 
     @abstractmethod
     def advance(self, states: Tensor, outputs: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def errors(prior: Prior, windows: Sequence[_Window]) -> tuple[Tensor, Tensor]:
     after = before.clone()
     for index, window in enumerate(windows):
         states, past = window.past.states, window.past
-        targets = features.targets(states[:-1], states[1:]) / past.intervals.unsqueeze(1)
+        targets = features.scaled_targets(states[:-1], states[1:], past.intervals)
         layers = learner.adapted(
             normalizer.inputs(features.inputs(states[:-1], past.actions).float()), normalizer.targets(targets.float())
         )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import math
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE, model_inputs, model_targets
-from mbmrl_control.dynamics.network import one_step_error
+from mbmrl_control.dynamics.feature_sets import TOLERANCE
+from mbmrl_control.dynamics.network import Layers, one_step_error
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners import Update, make_learner
 from mbmrl_control.learners.change import RECENT, ChangeDetector
@@ -34,6 +35,9 @@ class Adaptation:
         adapted_error: The same of the model that was adapted before that transition was seen.
         window: Transitions in the window.
         rejected: Updates withheld so far.
+        skipped: Transitions so far that were not learned from, since a number in them was missing.
+        failed: Adaptations so far in which the learner raised an error.
+        failure: What the learner raised in this tick; empty where it did not.
     """
 
     sequence: int
@@ -43,6 +47,9 @@ class Adaptation:
     adapted_error: float
     window: int
     rejected: int
+    skipped: int = 0
+    failed: int = 0
+    failure: str = ""
 
 
 class OnlineAdapter:
@@ -51,7 +58,8 @@ class OnlineAdapter:
     A learner that carries what it has learned from tick to tick returns to the prior where its own one-step
     error tells of a change, and starts anew with the last few transitions.
     An update that is not finite, or whose predecessors predicted worse than the prior over the last
-    JUDGED transitions, is withheld: the prior takes its place.
+    JUDGED transitions, is withheld: the prior takes its place. So it does where the learner raises an error, which
+    then starts anew without transitions. A transition with a number that is not finite is skipped.
     """
 
     def __init__(self, prior: Prior) -> None:
@@ -65,20 +73,24 @@ class OnlineAdapter:
         self.capacity = max(prior.settings.window, self.learner.memory)
         self.frozen = False
         """Whether the last update is kept as it is."""
-        self._normalizer = prior.normalizer
-        self._sequence = 0
-        self._rejected = 0
+        self._features, self._normalizer, self._rate = prior.features, prior.normalizer, prior.settings.rate
+        self._sequence = self._rejected = self._skipped = self._failed = 0
+        self._failure = ""
         self.reset()
 
     def reset(self) -> None:
         """Forget all transitions."""
+        self._start_anew()
+        self._last: Observation | None = None
+
+    def _start_anew(self) -> None:
         self.learner.reset()
         self._change = ChangeDetector()
-        self._inputs, self._targets = torch.empty(0, INPUT_SIZE), torch.empty(0, OUTPUT_SIZE)
+        self._inputs = torch.empty(0, self._features.input_size)
+        self._targets = torch.empty(0, self._features.output_size)
         self._errors: deque[tuple[float, float]] = deque(maxlen=JUDGED)
         self._candidate: Update = {}
         self._update: Update = {}
-        self._last: Observation | None = None
 
     @torch.inference_mode()
     def observe(self, observation: Observation) -> Adaptation:
@@ -91,38 +103,57 @@ class OnlineAdapter:
             self.reset()
         last, self._last = self._last, observation
         errors = (math.nan, math.nan)
-        if last is not None and observation.sequence == last.sequence + 1 and observation.interval > 0:
-            errors = self._learn(last, observation)
+        self._failure = ""
+        length = observation.interval * self._rate
+        if last is not None and observation.sequence == last.sequence + 1 and abs(length - 1) <= TOLERANCE:
+            errors = self._learn(last, observation, length)
         self._sequence += 1
         return Adaptation(
-            self._sequence, observation.sequence, self._update, *errors, len(self._inputs), self._rejected
+            self._sequence,
+            observation.sequence,
+            self._update,
+            *errors,
+            len(self._inputs),
+            self._rejected,
+            self._skipped,
+            self._failed,
+            self._failure,
         )
 
     @torch.inference_mode()
     def warm_up(self) -> None:
         """Adapt to the window as it is, and drop what comes out."""
         if len(self._inputs):
-            copy.deepcopy(self.learner).adapt(self._inputs, self._targets)
+            with suppress(Exception):  # the adaptation itself tells of it
+                copy.deepcopy(self.learner).adapt(self._inputs, self._targets)
 
-    def _learn(self, last: Observation, observation: Observation) -> tuple[float, float]:
+    def _learn(self, last: Observation, observation: Observation, length: float) -> tuple[float, float]:
         state = torch.from_numpy(last.state)
         following = torch.from_numpy(observation.state)
         # Differences of positions are taken in double precision, the network works in single.
-        raw = model_inputs(state, torch.from_numpy(observation.action)).float()
+        raw = self._features.inputs(state, torch.from_numpy(observation.action)).float()
         inputs = self._normalizer.inputs(raw)
-        targets = self._normalizer.targets(model_targets(state, following).float())
-        adapted = self.learner.adapted_layers(self._candidate)
-        errors = (
-            float(one_step_error(self.learner.layers, inputs, targets)),
-            float(one_step_error(adapted, inputs, targets)),
-        )
-        self._errors.append(errors)
-        self._inputs = self._appended(self._inputs, inputs)
-        self._targets = self._appended(self._targets, targets)
-        if not self.frozen:
-            self._candidate = self._adapt(errors[1])
-            self._update = self._checked(self._candidate)
-        return errors
+        change = self._features.scaled_targets(state, following, torch.tensor(length, dtype=torch.float64))
+        targets = self._normalizer.targets(change.float())
+        prior_error = float(one_step_error(self.learner.layers, inputs, targets))
+        # A prior is finite, so that its error is where all numbers are, and their squares.
+        if not math.isfinite(prior_error):
+            self._skipped += 1
+            return math.nan, math.nan
+        try:
+            adapted_error = float(one_step_error(self.learner.adapted_layers(self._candidate), inputs, targets))
+            self._errors.append((prior_error, adapted_error))
+            self._inputs = self._appended(self._inputs, inputs)
+            self._targets = self._appended(self._targets, targets)
+            if not self.frozen:
+                self._candidate = self._adapt(adapted_error)
+                self._update = self._checked(self._candidate)
+        except Exception as error:  # a learner is code of others too: whatever it raises, the robot goes on
+            self._failed += 1
+            self._failure = str(error) or type(error).__name__
+            self._start_anew()
+            return prior_error, prior_error
+        return prior_error, adapted_error
 
     def _adapt(self, error: float) -> Update:
         if self.learner.carries and self._change.update(error):
@@ -137,7 +168,7 @@ class OnlineAdapter:
     def _checked(self, update: Update) -> Update:
         # Of the layers, since finite factors may have a product that is not. A sum is finite only if each number
         # is, and is had at a tenth of the time.
-        layers = self.learner.adapted_layers(update)
+        layers: Layers = self.learner.adapted_layers(update)
         finite = all(math.isfinite(tensor.sum()) for layer in layers for tensor in layer)
         prior, adapted = (sum(column) for column in zip(*self._errors, strict=True))
         if finite and adapted <= prior:

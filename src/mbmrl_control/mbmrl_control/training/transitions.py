@@ -11,13 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.feature_sets import MILLIROBOT, Features
+from mbmrl_control.dynamics.feature_sets import MILLIROBOT, TOLERANCE, Features
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.training.episodes import Episode, missing_samples
 from mbmrl_sim.state import mirror
-
-TOLERANCE: Final = 0.5
-"""Largest deviation of an interval from the nominal one, as a share of it; a longer or shorter one is a gap."""
 
 LEAST_SPREAD: Final = 1e-6
 """Deviation up to which a state counts as one that does not vary: else noise of rounding would be a unit of errors."""
@@ -117,7 +114,7 @@ class Transitions:
         for piece in pieces:
             start, end = piece.states[:-1], piece.states[1:]
             inputs.append(features.inputs(start, piece.actions))
-            targets.append(features.targets(start, end) / piece.intervals.unsqueeze(1))
+            targets.append(features.scaled_targets(start, end, piece.intervals))
 
         def joined(size: int, parts: Iterable[Tensor]) -> Tensor:
             return torch.cat([torch.empty(0, size), *(part.float() for part in parts)])
