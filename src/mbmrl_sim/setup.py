@@ -16,8 +16,8 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
     ],
-    install_requires=["setuptools"],
-    extras_require={"test": ["pytest"]},
+    install_requires=["setuptools", "joblib", "numpy", "Pillow", "pybullet", "pydantic>=2"],
+    extras_require={"test": ["hypothesis", "pytest"]},
     zip_safe=False,
     entry_points={
         "console_scripts": [
