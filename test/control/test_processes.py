@@ -80,12 +80,14 @@ def test_bridge_gets_its_port() -> None:
 
 STAND_IN = """
 import pathlib, signal, sys, time
+from mbmrl_sim.parent import end_with_parent
 folder = pathlib.Path(sys.argv[0]).parent
 def end(*_):
     with (folder / "ended").open("a") as file:
         file.write("{name} ")
     sys.exit(0)
 signal.signal(signal.SIGTERM, {handler})
+end_with_parent()  # as all nodes do
 (folder / "{name}").touch()
 print("ready to walk")
 {then}

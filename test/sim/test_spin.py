@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
+from ros_testing import TIME_LIMIT
+
 NODE = """
 import os, signal, sys, threading
+signal.signal(signal.SIGHUP, signal.{hang_up})  # where the tests run in the background, nohup had them ignore it
 from rclpy.node import Node
 from mbmrl_sim.spin import run
 from mbmrl_sim.worker import Worker
@@ -32,22 +36,27 @@ def fail(text):
 
 sys.exit(run(Waiting, []))
 """
+STARTS_NODE = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
 LATER = "threading.Timer(0.2, lambda: {}).start()"
 INTERRUPT = "os.kill(os.getpid(), signal.{})"
 
 
-def run_node(
-    domain: int, in_constructor: str = "", timer: str = "", in_close: str = "", work: str = "self.stop.wait()"
-) -> tuple[int, str, str]:
+def node_code(**parts: str) -> str:
+    """Python code of a node that does this."""
+    defaults = {"in_constructor": "", "timer": "", "in_close": "", "work": "self.stop.wait()", "hang_up": "SIG_DFL"}
+    return NODE.format(**defaults | parts)
+
+
+def run_node(domain: int, **parts: str) -> tuple[int, str, str]:
     """Run a node that does this; returns exit code, output and error output."""
-    code = NODE.format(in_constructor=in_constructor, timer=timer, in_close=in_close, work=work)
+    code = node_code(**parts)
     result = subprocess.run(
         ["env", f"ROS_DOMAIN_ID={domain}", sys.executable, "-c", code], capture_output=True, text=True
     )
     return result.returncode, result.stdout, result.stderr
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_signal_while_spinning_closes_the_node(domain: int, name: str) -> None:
     timer = f"self.create_timer(0.01, lambda: {INTERRUPT.format(name)})"
     assert run_node(domain, timer=timer) == (0, "closed\n", "")
@@ -56,6 +65,38 @@ def test_signal_while_spinning_closes_the_node(domain: int, name: str) -> None:
 def test_signal_is_noticed_by_a_node_to_which_nothing_happens(domain: int) -> None:
     later = LATER.format(INTERRUPT.format("SIGTERM"))
     assert run_node(domain, in_constructor=later) == (0, "closed\n", "")
+
+
+def test_node_that_outlives_its_terminal_is_left_alone(domain: int) -> None:
+    hang_up = f"{INTERRUPT.format('SIGHUP')}; print('still there'); {INTERRUPT.format('SIGTERM')}"
+    timer = f"self.create_timer(0.01, lambda: exec({hang_up!r}))"
+    assert run_node(domain, timer=timer, hang_up="SIG_IGN") == (0, "still there\nclosed\n", "")
+
+
+ASKS_FOR_IT = "import os; os.environ['MBMRL_PARENT'] = str(os.getpid()); "
+
+
+@pytest.mark.parametrize("starter", [ASKS_FOR_IT, ""], ids=["launch", "shell"])
+def test_node_ends_with_what_started_it_where_that_is_asked_for(domain: int, starter: str) -> None:
+    """A launch that is killed cannot stop its nodes; a shell that has ended may leave them to themselves."""
+    orphaned = "print('orphaned', flush=True), " + INTERRUPT.format("SIGTERM")
+    parent = "self.parent = os.getppid(); print('running', flush=True)"
+    timer = "" if starter else f"self.create_timer(0.01, lambda: os.getppid() == self.parent or exec({orphaned!r}))"
+    command = [sys.executable, "-c", starter + STARTS_NODE, node_code(in_constructor=parent, timer=timer)]
+    environment = os.environ | {"ROS_DOMAIN_ID": str(domain)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        process.kill()
+        output, _ = process.communicate(timeout=TIME_LIMIT)  # until the node, which inherited it, has ended
+    assert output == ("closed\n" if starter else "orphaned\nclosed\n")
+
+
+def test_node_whose_launch_has_ended_while_it_loaded_ends_too(domain: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen("true") as ended:  # and is still to be reaped
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        monkeypatch.setenv("MBMRL_PARENT", str(ended.pid))
+        assert run_node(domain) == (0, "closed\n", "")
 
 
 @pytest.mark.parametrize(("refused", "code", "output"), [("", 0, "closed\n"), ("fail('no')", 2, "")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription
 from mbmrl_control.graph import ARGUMENTS, NodeSpec
+from mbmrl_sim.parent import PARENT
 
 
 def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[str, ...] = ()) -> LaunchDescription:
@@ -97,6 +99,7 @@ def _action(node: NodeSpec, given: dict[str, ParameterValue], use_sim_time: Para
         namespace=LaunchConfiguration("namespace"),
         parameters=[LaunchConfiguration("params_file"), overrides],
         remappings=[(topic, LaunchConfiguration(name)) for name, topic in node.topics],
+        additional_env={PARENT: str(os.getpid())},
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
         on_exit=Shutdown(reason=f"{node.executable} has ended"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +16,10 @@ from typing import Any
 from ament_index_python.packages import get_package_share_directory
 
 from mbmrl_control.graph import NodeSpec
+from mbmrl_sim.parent import PARENT
 
 STOP_TIME = 5.0
 """Time that a node has to end after SIGTERM, s."""
-ENDS_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
-"""Prefix of a command that ends with its parent: where that one is killed, it cannot stop the nodes."""
 
 
 class NodeEndedError(RuntimeError):
@@ -71,14 +69,14 @@ class Processes:
 
     def start(self, nodes: Sequence[NodeSpec], values: Mapping[str, Any]) -> None:
         """Start more nodes; they are stopped before those that run already."""
-        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
         for spec in nodes:
             if spec.optional_rate and not values.get(spec.optional_rate):
                 continue
             log = None if self._log_folder is None else self._log_folder / f"{spec.executable}.log"
             output = None if log is None else log.open("wb")
             process = subprocess.Popen(
-                [*ENDS_WITH_PARENT, *command_line(spec, values, self._use_sim_time)],
+                command_line(spec, values, self._use_sim_time),
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 env=environment,

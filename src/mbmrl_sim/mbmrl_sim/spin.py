@@ -17,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from mbmrl_sim.exit_timer import exit_within
+from mbmrl_sim.parent import end_with_parent
 
 USAGE_ERROR = 2
 """Exit code where the user asked for something impossible."""
@@ -48,7 +49,7 @@ def beside(make_node: Callable[[], NodeT]) -> Iterator[NodeT]:
 
 
 def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> int:
-    """Run a node until SIGINT, SIGTERM or the end of its context.
+    """Run a node until SIGINT, SIGTERM, SIGHUP, the end of its context, or that of the launch that started it.
 
     A ValueError while the node is made is a mistake of the user's: it is printed as one sentence. A node
     has a `Worker`, ``worker``, and a method ``close`` that stops it and sends what must be sent last.
@@ -64,8 +65,11 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
     node = None
     code = 1
     interrupted = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: interrupted.set())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # What nohup has started outlives its terminal.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: interrupted.set())
+    end_with_parent()
     try:
         node = make_node()
         executor = EventsExecutor()
@@ -83,8 +87,8 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
         code = USAGE_ERROR
     finally:
         # A second signal must not break off the orderly end.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         if node is not None:
             node.close()
             code = code or int(node.worker.failed)
