@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from mbmrl_control.benchmarks import page, planning
 from mbmrl_control.benchmarks.handover import LEARNERS, WHOLE, updates
 from mbmrl_control.benchmarks.loop import LoopCase, random_prior
+from mbmrl_control.benchmarks.timing import interleaved
 from mbmrl_control.dynamics.prior import PriorError
 from mbmrl_control.planning.rollout import RollOuts
 
@@ -31,6 +34,34 @@ def test_peers_plan_with_the_same_model_and_cost() -> None:
     ours = RollOuts().evaluate(task.layers, task.body, task.pose, actions, cost)
     torch.testing.assert_close(total, ours.costs, rtol=1e-4, atol=1e-4)
     assert total.std() > 0
+
+
+def test_peers_take_no_gradients() -> None:
+    """Else a plan is slower than its author has it, and keeps what gradients need."""
+    task = planning.task(width=32, horizon=6)
+    assert not task.dynamics()(task.start().expand(5, -1), torch.full((5, 2), 20.0)).requires_grad
+
+
+class Cycle:
+    """Garbage that counting references does not free."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_garbage_is_collected_between_the_calls_and_as_python_does_it_within() -> None:
+    alive: list[weakref.ref[Cycle]] = []
+    most = 0
+
+    def call() -> None:
+        nonlocal most
+        assert gc.isenabled()
+        most = max(most, sum(cycle() is not None for cycle in alive))
+        alive.append(weakref.ref(Cycle()))
+
+    times = interleaved({"one": call, "other": call}, rounds=20)
+    assert [len(taken) for taken in times.values()] == [20, 20]
+    assert (most, gc.get_freeze_count()) == (0, 0)
 
 
 def test_prior_of_the_loop_is_taken_at_its_rate_only() -> None:

@@ -90,11 +90,19 @@ def _ratio(value: float | None) -> str:
 
 def _planning(told: Figures) -> Iterator[str]:
     yield "Candidates x horizon x units of each of two hidden layers; all contenders with the same network, cost and"
-    yield "number of threads, taking turns in one process. Ratio: our time / theirs; the last but one column is"
-    yield "pytorch-mppi under `no_grad`, which its README does not mention."
+    yield "number of threads, taking turns in one process. Ratio: our time / theirs, in single precision; the last but"
+    yield "one column is pytorch-mppi under bfloat16 autocast. The network is frozen, as in pytorch-mppi's example of a"
+    yield "learned model: where it is not, each plan of pytorch-mppi also keeps all that its gradients would need."
     yield ""
     peers = list(next(iter(told.values()))["ratio"])
-    head = ["", "ours", "p99", *(f"ratio to {peer}" for peer in peers), "to informed", "share of the products' rate"]
+    head = [
+        "",
+        "ours",
+        "p99",
+        *(f"ratio to {peer}" for peer in peers),
+        "to pytorch_mppi in bfloat16",
+        "share of the products' rate",
+    ]
     yield from _table(
         head,
         [

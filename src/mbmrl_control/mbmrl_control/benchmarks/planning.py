@@ -56,7 +56,7 @@ def measure(
 
     Yields:
         Name of the case, candidates x horizon x units, and its figures: `compared`, with the ratio to
-        pytorch_mppi under no_grad apart, as ``informed_ratio``; the ``precision`` of our hidden layers;
+        pytorch_mppi under autocast apart, as ``informed_ratio``; the ``precision`` of our hidden layers;
         ``gemm_fraction``, of the machine's rate at the network's products in that precision; ``parts_ms``, a plan
         on one thread, and what roll-outs, cost, and the rest, sampling and weighting, take of it.
     """

@@ -24,22 +24,24 @@ def interleaved(calls: Calls, rounds: int, warm_up: int = 2, pause: float = 0.0)
 
     They take turns, so that what else the machine does meets all of them; the order changes from round to
     round, so that no one always follows the same one. A pause before each, s, lets threads of OpenMP that spin
-    after the one before come to rest.
+    after the one before come to rest. Garbage is collected before each, outside of its time, and as Python does it
+    within: each bears what it makes itself, and memory does not grow. What was there before is left out of that.
     """
     names = list(calls)
     times: dict[str, list[float]] = {name: [] for name in names}
     gc.collect()
-    gc.disable()
+    gc.freeze()
     try:
         for index in range(-warm_up, rounds):
             for name in names[index % len(names) :] + names[: index % len(names)]:
+                gc.collect()
                 time.sleep(pause)
                 start = time.perf_counter()
                 calls[name]()
                 if index >= 0:
                     times[name].append(time.perf_counter() - start)
     finally:
-        gc.enable()
+        gc.unfreeze()
     return {name: np.array(values) for name, values in times.items()}
 
 
