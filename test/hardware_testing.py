@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from mbmrl_control.hardware.codec import Telemetry
 from mbmrl_control.hardware.emulator import Emulator, LineSettings
 from mbmrl_control.hardware.firmware import Firmware, FirmwareSettings
 from mbmrl_control.hardware.link import Link
@@ -28,6 +31,27 @@ def until(predicate: Callable[[], Any], limit: float = LIMIT) -> None:
         time.sleep(0.001)
 
 
+def telemetry(number: int, **values: Any) -> Telemetry:
+    """A frame of a robot that walks, numbered from 1, one each 10 ms, but for some values."""
+    told = Telemetry(
+        sequence=number,
+        time=number * 0.01,
+        command_sequence=number,
+        applied=(30.0, 35.0),
+        phases=(number * 0.3, number * 0.35),
+        speeds=(30.0, 35.0),
+        gyro=(0.1, 0.2, 0.3),
+        acceleration=(0.0, 0.0, 9.81),
+        back_emf=(1.0, 1.1),
+        battery=3.9,
+        current=(math.nan, math.nan),
+        temperature=(math.nan, math.nan),
+        enabled=True,
+        emergency_stop=False,
+    )
+    return replace(told, **values)
+
+
 class Robot:
     """An emulated robot in a thread, which remembers when its legs were told to move."""
 
@@ -38,12 +62,13 @@ class Robot:
         protocol: str = "mbmrl",
         line: LineSettings | None = None,
         board: FirmwareSettings | None = None,
+        profile: str = "millirobot",
     ) -> None:
         self.protocol = protocol
         self.port = folder / "tty"
         world.reset()
         self.firmware = Firmware(world, board or FirmwareSettings(polled=protocol == "velociroach"))
-        codec = codec_of(protocol, "robot", "millirobot", "wired")
+        codec = codec_of(protocol, "robot", profile, "wired")
         self.emulator = Emulator(self.firmware, codec, self.port, line)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.emulator.run, args=(self._stop,))

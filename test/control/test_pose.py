@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mbmrl_control.hardware.codec import Telemetry
+from hardware_testing import telemetry
 from mbmrl_control.hardware.link_data import Sample
 from mbmrl_control.hardware.pose import CAPTURED, RECKONED, DeadReckoning, Pose, PoseFilter
 from mbmrl_control.hardware.state import ClockMap, Reading, StateBuilder
@@ -146,26 +145,6 @@ def test_jitter_of_arrival_does_not_reach_the_stamps() -> None:
 
 
 # The state
-
-
-def telemetry(number: int, **values: Any) -> Telemetry:
-    told = Telemetry(
-        sequence=number,
-        time=number * STEP,
-        command_sequence=number,
-        applied=(30.0, 35.0),
-        phases=(number * 0.3, number * 0.35),
-        speeds=(30.0, 35.0),
-        gyro=(0.1, 0.2, 0.3),
-        acceleration=(0.0, 0.0, 9.81),
-        back_emf=(1.0, 1.1),
-        battery=3.9,
-        current=(math.nan, math.nan),
-        temperature=(math.nan, math.nan),
-        enabled=True,
-        emergency_stop=False,
-    )
-    return replace(told, **values)
 
 
 class Builder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,25 @@ def test_pose_is_that_of_motion_capture(odometry: bool, driver: Driver) -> None:
     driver.stand()
     driver.until(lambda: driver.level("pose") == 1)
     assert driver.part("pose").message.startswith("dead reckoning")
+
+
+@pytest.mark.parametrize("robot", [{"protocol": "velociroach", "profile": "turner"}], indirect=True)
+def test_battery_that_a_robot_does_not_measure_is_the_nominal_one(driver: Driver, peer: Peer) -> None:
+    batteries = peer.record(BatteryState, "battery_state", qos.SENSOR)
+    bridge = driver.start(profile="turner", nominal_voltage=3.8)
+    driver.walk()
+    driver.until(lambda: sum(s.command_sequence > 0 and s.interval > 0 for s in driver.states) > 5 and batteries)
+    assert all(np.isfinite(from_robot_state(state).state).all() for state in driver.states)
+    assert {state.battery_voltage for state in driver.states} == {3.8}
+    assert np.isnan(batteries[-1].voltage)
+    assert "the robot measures no battery voltage: 3.8 V is taken for it" in bridge.errors
+
+
+def test_robot_without_gyro_is_refused(driver: Driver, robot: Robot) -> None:
+    measure = robot.firmware._measure
+    robot.firmware._measure = lambda: replace(measure(), gyro=(np.nan,) * 3)  # type: ignore[method-assign]
+    driver.start().assert_refused("the robot measures no angular velocity: the model cannot do without")
+    assert not robot.firmware.enabled
 
 
 # The lifecycle

@@ -128,8 +128,9 @@ def to_measured_imu(observation: Observation, telemetry: Telemetry) -> Imu:
 
 
 def to_measured_battery(observation: Observation, telemetry: Telemetry) -> BatteryState:
-    """Battery state of a real robot, with the motors' current where it is measured."""
+    """Battery state of a real robot, with voltage and the motors' current where they are measured."""
     message = to_battery_state(observation)
+    message.voltage = float(telemetry.battery)
     message.current = -float(sum(telemetry.current))  # negative when discharging
     return message
 

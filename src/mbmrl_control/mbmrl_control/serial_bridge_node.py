@@ -29,6 +29,7 @@ from mbmrl_control import conversions
 from mbmrl_control.hardware.health import Health
 from mbmrl_control.hardware.link import Link
 from mbmrl_control.hardware.link_data import Sample
+from mbmrl_control.hardware.measured import Measured
 from mbmrl_control.hardware.port import LinkError
 from mbmrl_control.hardware.pose import CAPTURED, DeadReckoning, PoseFilter
 from mbmrl_control.hardware.settings import BridgeSettings
@@ -121,11 +122,13 @@ class SerialBridgeNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open the port and shake hands."""
         settings = self._settings
-        self._builder = StateBuilder(settings.rate, self._poses, DeadReckoning(settings.path_per_turn))
+        measured = Measured(settings.nominal_voltage)
+        self._builder = StateBuilder(settings.rate, self._poses, DeadReckoning(settings.path_per_turn), measured)
         link = Link(settings.link, self._codec, self._take_sample, self._fall)
         worker = Worker(link.run, "link")
         try:
             robot = link.wait_open()
+            made_up = measured.require()
         except LinkError as error:
             link.close()
             worker.join()
@@ -135,6 +138,8 @@ class SerialBridgeNode(LifecycleNode):
             f"{robot.firmware} on {settings.port}, telemetry at {link.telemetry_rate:g} Hz,"
             f" {f'dead-man of {settings.dead_man:g} s' if robot.dead_man else 'no dead-man on board'}"
         )
+        for sentence in made_up:
+            self.get_logger().warning(sentence)
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -139,8 +139,8 @@ class DeadReckoning:
 
         Args:
             duration: Time since the last step, s.
-            speeds: Leg speeds, left and right, rad/s.
-            gyro: Angular velocity, body frame, rad/s; what is not finite does not count.
+            speeds: Leg speeds, left and right, rad/s; what is not finite counts as zero, here and below.
+            gyro: Angular velocity, body frame, rad/s.
             acceleration: Body frame, m/s^2; not used where it is not finite.
         """
         x, y, z = np.where(np.isfinite(gyro), gyro, 0.0).tolist()
@@ -154,7 +154,7 @@ class DeadReckoning:
             ax, ay, az = acceleration.tolist()
             level = np.array([math.atan2(ay, az), math.atan2(-ax, math.hypot(ay, az))])
             self.angles[:2] += min(1.0, duration / LEVELLING_TIME) * (level - self.angles[:2])
-        speed = float(np.mean(speeds)) / (2 * math.pi) * self.path_per_turn
+        speed = float(np.mean(np.where(np.isfinite(speeds), speeds, 0.0))) / (2 * math.pi) * self.path_per_turn
         self._velocity = speed * np.array([math.cos(yaw), math.sin(yaw), 0.0])
         self.position = self.position + duration * self._velocity
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mbmrl_control.hardware.codec import Telemetry
 from mbmrl_control.hardware.link_data import Sample
+from mbmrl_control.hardware.measured import Measured
 from mbmrl_control.hardware.pose import DeadReckoning, Located, PoseFilter
 from mbmrl_sim.state import Array, Observation, pack_state
 
@@ -51,7 +52,7 @@ class Reading:
     Attributes:
         observation: State vector, action in force, time (s of the host's monotonic clock), as of the simulator.
         command: Number of the command that was in force; 0: none.
-        telemetry: The frame that ended it.
+        telemetry: The frame that ended it, as it was measured.
         source: Where the pose is known from.
     """
 
@@ -64,8 +65,11 @@ class Reading:
 class StateBuilder:
     """Makes a state of the frames of each control interval."""
 
-    def __init__(self, rate: float, poses: PoseFilter, reckoning: DeadReckoning) -> None:
-        """Take the control rate, Hz, and what tells the pose."""
+    def __init__(
+        self, rate: float, poses: PoseFilter, reckoning: DeadReckoning, measured: Measured | None = None
+    ) -> None:
+        """Take the control rate, Hz, what tells the pose, and what fills in that was not measured."""
+        self._measured = measured or Measured()
         self._period = 1.0 / rate
         self._poses, self._reckoning = poses, reckoning
         self._sequence = self._episode = self._session = 0
@@ -82,7 +86,7 @@ class StateBuilder:
 
     def take(self, sample: Sample) -> Reading | None:
         """Take a frame; returns the state where a control interval ends with it."""
-        telemetry = sample.telemetry
+        telemetry = self._measured.fill(sample.telemetry)
         if sample.session != self._session:
             self._session, self._new_episode = sample.session, True
             self._clock, self._last, self._last_tick, self._applied = ClockMap(), None, None, []
@@ -100,10 +104,10 @@ class StateBuilder:
             place = self._reckoning.located(time)
         else:
             self._reckoning.correct(place)
-        return self._finish(sample, time, place)
+        return self._finish(sample, telemetry, time, place)
 
-    def _finish(self, sample: Sample, time: float, place: Located) -> Reading:
-        telemetry, last = sample.telemetry, self._last_tick
+    def _finish(self, sample: Sample, telemetry: Telemetry, time: float, place: Located) -> Reading:
+        last = self._last_tick
         length = 0.0 if last is None else telemetry.time - last.time
         if self._new_episode or self._was_moved(place):
             self._episode, self._new_episode, length = self._episode + 1, False, 0.0
@@ -122,7 +126,7 @@ class StateBuilder:
         )
         observation = Observation(state, self._mean_applied(), time, self._sequence, self._episode, interval)
         self._last_tick, self._last_place, self._applied = telemetry, place, []
-        return Reading(observation, sample.command, telemetry, place.source)
+        return Reading(observation, sample.command, sample.telemetry, place.source)
 
     def _was_moved(self, place: Located) -> bool:
         if self._last_place is None:
