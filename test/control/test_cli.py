@@ -113,8 +113,21 @@ OTHERS = [
     (["evaluate", "--fault-time", "29"], "the fault at 29 s leaves too little of a run of 30 s: allowed is 4 s to"),
     (["evaluate", "--duration", "5"], "the fault at 10 s leaves too little of a run of 5 s"),
     (["evaluate", "--fault-time", "nan"], "the fault at nan s leaves too little of a run of 30 s"),
-    (["evaluate", "--work", "{files}/text.safetensors"], "File exists: '{files}/text.safetensors'"),
-    (["train", "--out", "none/p.safetensors"], "there is no folder none for the prior"),
+    (["demo", "--out", "{files}/text.safetensors"], "{files}/text.safetensors cannot be written: "),
+    (["demo", "--out", "{files}/text.safetensors/runs"], "{files}/text.safetensors is no folder"),
+    (["demo", "--out", "/proc/runs"], "/proc/runs cannot be written: "),
+    (["calibrate", "--out", "none/table.md"], "none/table.md cannot be written: there is no folder none"),
+    (["calibrate", "--out", "/dev/null"], "/dev/null cannot be written: it is no regular file"),
+    (["collect", "--out", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),
+    (["train", "--out", "none/p.safetensors"], "none/p.safetensors cannot be written: there is no folder none"),
+    (["train", "--out", "/dev/null"], "/dev/null cannot be written: it is no regular file"),
+    (["train", "--out", "{files}"], "{files} cannot be written: it is a folder"),
+    (["train", "--work", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),
+    (["train", "--data", "{files}", "--work", "/proc/work"], "/proc/work cannot be written: "),
+    (["evaluate", "--work", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),
+    (["evaluate", "--out", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),
+    (["bench", "--only", "simulator", "--out", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),
+    (["train", "--out", b"a\xff".decode(errors="surrogateescape")], "the argument b'a\\xff' is no UTF-8"),
     (["train", "--data", "{files}/none"], "there is no folder {files}/none"),
     (["train", "--data", "{files}"], "{files} holds no episodes: no file there ends in .npz"),
     (["model-error", "--checkpoint", "{files}/text.safetensors", "--data", "{files}"], "is cut or no safetensors file"),
@@ -198,12 +211,11 @@ def test_nothing_is_started_without_a_screen_for_its_window(
     assert list(folder.iterdir()) == []
 
 
-def test_folder_that_cannot_be_made_is_refused(
-    mbmrl: Run, folder: Path, domain: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    (folder / "file").touch()
-    assert_refused(mbmrl("demo", "--out", "file"), "Not a directory: 'file/")
+def test_home_is_meant_by_its_sign(mbmrl: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell leaves that in ``--out=~/file`` as it is."""
+    monkeypatch.setenv("HOME", str(folder))
+    for arguments in (("--checkpoint=~/none",), ("--checkpoint", "~/none")):
+        assert_refused(mbmrl("sim", *arguments), f"there is no checkpoint {folder}/none")
 
 
 def test_process_ends_with_one_sentence(folder: Path) -> None:

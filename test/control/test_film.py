@@ -66,7 +66,7 @@ def test_recorded_run_is_rendered(mbmrl: Callable[..., tuple[int, str, str]], ru
     assert (code, (tmp_path / "walk.gif").read_bytes()[:3]) == (0, b"GIF"), errors
     for arguments, sentence in (
         (("--out", "walk.avi"), "a film ends in .mp4 or .gif, not 'walk.avi'"),
-        (("--out", "none/walk.gif"), "there is no folder none"),
+        (("--out", "none/walk.gif"), "none/walk.gif cannot be written: there is no folder none"),
     ):
         code, _, errors = mbmrl("render", str(tmp_path), *arguments)
         assert (code, errors) == (2, f"error: {sentence}\n")

@@ -14,6 +14,7 @@ import typer
 from mbmrl_control import cli_bench, cli_hardware, cli_learning
 from mbmrl_control.cli_options import (
     Checkpoint,
+    Commands,
     Learner,
     PathName,
     Protocol,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="mbmrl",
+    cls=Commands,
     help="Model-based meta-reinforcement learning for a legged millirobot: walk, lose a leg, adapt, walk on.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -80,10 +82,12 @@ def demo(
         if plan.time >= duration:
             refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s")
     from mbmrl_control.checks import check_bridge, check_run
+    from mbmrl_control.files import check_folder
 
     try:
         check_bridge({"protocol": protocol})
         learner = check_run(learner, checkpoint, path, rate, terrain, sensors)
+        check_folder(out)
     except ValueError as error:
         refuse(error)
     from mbmrl_control.demo import DemoSettings, run_demo
@@ -96,7 +100,7 @@ def demo(
     )
     try:
         summary = run_demo(settings, folder, console)
-    except (NodeEndedError, FileExistsError, NotADirectoryError, PermissionError) as error:
+    except NodeEndedError as error:
         refuse(error)
     except KeyboardInterrupt:
         console.print("stopped: the robot stands still, nothing was written but the logs")
@@ -247,8 +251,12 @@ def calibrate(
     """Compare walks on each terrain with recorded walks of the real robot."""
     from rich.progress import track
 
+    from mbmrl_control.files import check_file, write_text
     from mbmrl_sim import calibration
     from mbmrl_sim.terrain import TERRAINS
+
+    if out is not None:
+        check_file(out)
 
     def walk(parts: int, title: str) -> dict[str, calibration.Walk]:
         walks = calibration.calibrate(runs, seed, workers, parts)
@@ -259,7 +267,7 @@ def calibrate(
     table = calibration.as_markdown(told)
     console.print(table, markup=False, highlight=False, soft_wrap=True)
     if out is not None:
-        out.write_text(table)
+        write_text(out, table)
     if as_json:
         print(json.dumps(told))
     missed = [

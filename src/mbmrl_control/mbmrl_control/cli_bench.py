@@ -49,6 +49,8 @@ def bench(
     }
     from mbmrl_control.benchmarks import page
 
+    if out is not None:
+        page.check(out)
     conditions, told = page.machine(), {}
     for part in parts:
         with console.status(f"measuring: {part}"):

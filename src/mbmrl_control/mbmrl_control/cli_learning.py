@@ -37,6 +37,7 @@ def collect(
 ) -> None:
     """Collect episodes in the simulator, with faults on the way."""
     from mbmrl_control.dynamics.prior import load_prior
+    from mbmrl_control.files import check_folder
     from mbmrl_control.training.collect import CollectSettings
     from mbmrl_control.training.pipeline import collect_with_bar
     from mbmrl_sim.faults import Fault, choose_fault
@@ -54,6 +55,7 @@ def collect(
         may_be_lost = tuple(choose_fault(Fault(leg=int(leg))).leg for leg in legs.split(","))
         grounds = tuple(map(check_terrain, terrains.split(",")))
         make_sensors(sensors)
+        check_folder(out)
     except ValueError as error:
         refuse(error)
     chances = CollectSettings.faults if kinds else (1.0, 0.0, 0.0)
@@ -105,6 +107,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a prior, from nothing or on given data; Ctrl-C stops, the same command goes on."""
+    from mbmrl_control.files import check_file, check_folder
     from mbmrl_control.learners import LEARNERS
     from mbmrl_control.training.from_data import train_on_data
     from mbmrl_control.training.meta_training import TrainingSettings
@@ -113,7 +116,10 @@ def train(
 
     if learner not in LEARNERS:
         refuse(f"unknown learner {learner!r}: allowed is {', '.join(LEARNERS)}")
+    file = out or Path(f"{learner}.safetensors")
     try:
+        check_file(file)
+        check_folder(work)
         settings = settings_of(
             preset,
             TrainingSettings(
@@ -128,9 +134,6 @@ def train(
         )
     except ValueError as error:
         refuse(error)
-    file = out or Path(f"{learner}.safetensors")
-    if not file.parent.is_dir():
-        refuse(f"there is no folder {file.parent} for the prior")
     try:
         if data is not None:
             prior = train_on_data(settings.training, data, work, console)
@@ -140,7 +143,7 @@ def train(
     except KeyboardInterrupt:
         console.print(f"stopped: what is done is in {work}, the same command goes on")
         raise typer.Exit(130) from None
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         refuse(error)
     given = {"learner": learner, "preset": preset, "seed": seed, "data": data, "steps": steps, "window": window}
     given |= {"open-loop": open_loop}
@@ -192,10 +195,18 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
 ) -> None:
     """Compare learners on faults that training did not show; Ctrl-C stops, the same command goes on."""
-    from mbmrl_control.evaluation.comparison import Comparison, choose, choose_learners, run_with_bar, write_results
+    from mbmrl_control.evaluation.comparison import (
+        Comparison,
+        choose,
+        choose_learners,
+        result_files,
+        run_with_bar,
+        write_results,
+    )
     from mbmrl_control.evaluation.scenarios import SCENARIOS
     from mbmrl_control.evaluation.statistics import summarise
     from mbmrl_control.evaluation.tables import markdown
+    from mbmrl_control.files import check_file, check_folder
     from mbmrl_control.planning import PLANNERS, PRECISIONS
     from mbmrl_control.tasks.paths import PATH_NAMES
 
@@ -210,15 +221,16 @@ def evaluate(
             duration,
             fault_time,
         )
-        for folder in (work, out or work):
-            folder.mkdir(parents=True, exist_ok=True)
-    except (ValueError, OSError) as error:
+        check_folder(work)
+        for file in result_files(out) if out else []:
+            check_file(file, new_folder=True)
+    except ValueError as error:
         refuse(error)
+    for folder in (work, out or work):
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         rows = run_with_bar(wanted, work, workers, console)
         files = write_results(rows, fault_time, out) if out else []
-    except OSError as error:
-        refuse(error)
     except KeyboardInterrupt:
         console.print(f"stopped: what is done is in {work}, the same command goes on")
         raise typer.Exit(130) from None

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
+from mbmrl_control.files import WriteError
 from mbmrl_control.graph import DEFAULT_LEARNER
 
 console = Console(stderr=True)
+
 
 Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0, max=2**31 - 1)]
 Learner = Annotated[
@@ -26,6 +32,34 @@ Sensors = Annotated[str, typer.Option(help="Imperfections of the sensors: ideal,
 Protocol = Annotated[str, typer.Option(help="Protocol on the serial line: mbmrl or velociroach.")]
 Rate = Annotated[float, typer.Option(help="Control rate, Hz.")]
 Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
+
+
+class Commands(TyperGroup):
+    """The commands; what the system does not do for them, such as to write to a full disk, is told in one sentence."""
+
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        """Read the command line."""
+        for argument in arguments:
+            if os.fsencode(argument).decode(errors="replace") != argument:
+                refuse(f"the argument {os.fsencode(argument)!r} is no UTF-8")
+        # A shell leaves the ~ of ``--out=~/file`` as it is.
+        words = (argument.rpartition("=") for argument in arguments)
+        return super().parse_args(context, ["".join((*start, os.path.expanduser(end))) for *start, end in words])
+
+    def invoke(self, context: Any) -> Any:
+        """Run a command."""
+        try:
+            result = super().invoke(context)
+            print(end="", flush=True)
+        except WriteError as error:
+            refuse(error)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who reads has gone
+                raise
+            # What cannot be written would be tried again at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+            refuse(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+        return result
 
 
 def refuse(error: Exception | str) -> NoReturn:

@@ -17,6 +17,7 @@ from rich.text import Text
 from mbmrl_control.evaluation import report
 from mbmrl_control.evaluation.figures import summarise
 from mbmrl_control.evaluation.record import Record
+from mbmrl_control.files import write_text
 from mbmrl_control.graph import EMULATOR, HARDWARE, SIM
 from mbmrl_control.monitor_node import MonitorNode
 from mbmrl_control.planning.follower import PathTracker
@@ -163,7 +164,7 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
     tracker = PathTracker(path, PathCost())
     tracking = record.track(tracker)
     summary = summarise(record, tracking, settings.duration)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     record.write(folder, tracking)
     console.print(report.table(summary))
     reference = tracker.reference()

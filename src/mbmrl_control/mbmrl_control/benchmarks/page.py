@@ -17,6 +17,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
 
+from mbmrl_control.files import WriteError, check_file, whole, write_text
+
 Figures = dict[str, Any]
 _AXES: Final = {
     "candidates": "candidates",
@@ -39,6 +41,21 @@ def machine() -> Figures:
     }
 
 
+def check(folder: Path) -> Figures:
+    """See whether `write` can write into a folder; returns what was measured before.
+
+    Raises:
+        WriteError: If it cannot, or the file of figures holds something else.
+    """
+    for name in ("performance.md", "results/performance.json", "images/planning_time.png"):
+        check_file(folder / name, new_folder=True)
+    file = folder / "results" / "performance.json"
+    try:
+        return dict(json.loads(file.read_text())) if file.exists() else {}
+    except (TypeError, ValueError):
+        raise WriteError(f"{file} cannot be written: it holds no figures of `mbmrl bench`") from None
+
+
 def write(measured: Figures, folder: Path, conditions: Figures) -> list[Path]:
     """Write the page, its plot and its figures; parts that were measured before, and not now, stay.
 
@@ -47,14 +64,14 @@ def write(measured: Figures, folder: Path, conditions: Figures) -> list[Path]:
         folder: Where the page goes; its figures go to ``results``, its plot to ``images``.
         conditions: What `machine` told when the measurement began.
     """
+    figures = check(folder)
     (folder / "results").mkdir(parents=True, exist_ok=True)
     (folder / "images").mkdir(exist_ok=True)
     file = folder / "results" / "performance.json"
-    figures: Figures = json.loads(file.read_text()) if file.is_file() else {}
     figures |= {part: {"machine": conditions, "figures": told} for part, told in measured.items()}
-    file.write_text(json.dumps(figures, indent=1) + "\n")
+    write_text(file, json.dumps(figures, indent=1) + "\n")
     page = folder / "performance.md"
-    page.write_text(markdown({part: figures[part] for part in _SECTIONS if part in figures}))
+    write_text(page, markdown({part: figures[part] for part in _SECTIONS if part in figures}))
     written = [page, file]
     if "growth" in figures:
         written.append(folder / "images" / "planning_time.png")
@@ -241,5 +258,6 @@ def _plot(told: Figures, file: Path) -> None:
         axes.grid(alpha=0.3)
     panels[3].set_xticks([size for size, _ in told["threads"]])
     panels[0].set_ylabel("time of a plan [ms]")
-    figure.savefig(file, dpi=120)
+    with whole(file) as part:
+        figure.savefig(part, dpi=120, format="png")
     plt.close(figure)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mbmrl_control.dynamics.feature_sets import MILLIROBOT, Features, features_of
 from mbmrl_control.dynamics.network import Layers, Normalizer
+from mbmrl_control.files import whole
 
 FORMAT: Final = "mbmrl-prior-3"
 _NORMALIZER: Final = ("input_mean", "input_deviation", "output_mean", "output_deviation")
@@ -107,9 +108,8 @@ class Prior:
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(self.to_bytes())
-        partial.rename(path)
+        with whole(path) as part:
+            part.write_bytes(self.to_bytes())
 
 
 def load_prior(path: Path) -> Prior:

@@ -15,6 +15,7 @@ import numpy as np
 
 from mbmrl_control.evaluation.runs import TRACE_STEP
 from mbmrl_control.evaluation.statistics import Row, bootstrap, mean
+from mbmrl_control.files import whole
 
 _MOST_BANDS: Final = 4
 """Contenders whose intervals can still be told apart."""
@@ -41,7 +42,8 @@ def cost_after(rows: Sequence[Row], file: Path) -> None:
     axes.set(xlabel="tracking cost per step after the fault (mean, 95 % interval)", xlim=(0, None))
     axes.grid(axis="x", alpha=0.3)
     axes.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    figure.savefig(file, dpi=120)
+    with whole(file) as part:
+        figure.savefig(part, dpi=120, format="png")
     plt.close(figure)
 
 
@@ -70,5 +72,6 @@ def cost_over_time(rows: Sequence[Row], fault_time: float, file: Path) -> None:
     figure.supylabel("tracking cost per step")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, ncols=4, loc="outside upper center")
-    figure.savefig(file, dpi=120)
+    with whole(file) as part:
+        figure.savefig(part, dpi=120, format="png")
     plt.close(figure)

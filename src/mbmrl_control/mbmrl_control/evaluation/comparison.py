@@ -17,6 +17,7 @@ from mbmrl_control.evaluation.figures import RECOVERY_WINDOW, START_UP
 from mbmrl_control.evaluation.runs import Job, make_runs, read_run
 from mbmrl_control.evaluation.statistics import Row
 from mbmrl_control.evaluation.tables import markdown, write_csv
+from mbmrl_control.files import write_text
 from mbmrl_control.graph import DEFAULT_LEARNER
 from mbmrl_control.learners import LEARNERS, make_learner
 from mbmrl_control.settings import shipped_prior
@@ -121,13 +122,18 @@ def run_with_bar(comparison: Comparison, work: Path, workers: int, console: Cons
     return rows
 
 
+def result_files(folder: Path) -> list[Path]:
+    """Files that `write_results` writes."""
+    return [folder / name for name in ("runs.csv", "tables.md", "cost_after.png", "cost_over_time.png")]
+
+
 def write_results(rows: Sequence[Row], fault_time: float, folder: Path) -> list[Path]:
     """Write runs.csv, tables.md and charts into a folder; returns the files."""
     from mbmrl_control.evaluation import charts  # matplotlib takes its time
 
-    files = [folder / name for name in ("runs.csv", "tables.md", "cost_after.png", "cost_over_time.png")]
+    files = result_files(folder)
     write_csv(rows, files[0])
-    files[1].write_text(markdown(rows))
+    write_text(files[1], markdown(rows))
     charts.cost_after(rows, files[2])
     charts.cost_over_time(rows, fault_time, files[3])
     return files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from textwrap import fill
 from typing import Final
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from mbmrl_control.evaluation.record import Record
+from mbmrl_control.files import check_file, whole
 from mbmrl_control.planning.follower import PathTracker
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import make_path
@@ -70,37 +71,52 @@ def frames(record: Record, reference: Array) -> Iterator[Image.Image]:
 
 
 def film(record: Record, reference: Array, file: Path, console: Console) -> None:
-    """Write a film of a run, MP4 or GIF by the file's suffix; no file where it is broken off.
+    """Write a film of a run, MP4 or GIF by the file's suffix, whole or not at all.
 
     Args:
         record: The run.
         reference: Points of the path, shape (n, 2), m, odom.
         file: File to write.
         console: Where to show progress.
+
+    Raises:
+        WriteError: If it cannot be written.
     """
     every = max(1, round(record.rate / FRAME_RATE))
     count = len(range(0, len(record.ticks), every))
     shown = track(frames(record, reference), "rendering", total=count, console=console)
-    part = file.with_stem(f".{file.stem}-part")
-    part.touch()  # where it cannot be written, that is told at once
-    try:
+    with whole(file) as part:
         (_write_gif if file.suffix == ".gif" else _write_mp4)(shown, part, record.rate / every)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _write_gif(shown: Iterable[Image.Image], file: Path, rate: float) -> None:
     first, *others = (image.quantize(64) for image in shown)
-    first.save(file, save_all=True, append_images=others, duration=round(1e3 / rate), loop=0)
+    first.save(file, "GIF", save_all=True, append_images=others, duration=round(1e3 / rate), loop=0)
 
 
 def _write_mp4(shown: Iterable[Image.Image], file: Path, rate: float) -> None:
-    writer = imageio_ffmpeg.write_frames(str(file), (WIDTH, HEIGHT), fps=rate, codec="libx264", quality=7)
+    options = {
+        "fps": rate,
+        "codec": "libx264",
+        "quality": 7,
+        "ffmpeg_log_level": "quiet",
+        "output_params": ["-f", "mp4"],
+    }
+    writer = imageio_ffmpeg.write_frames(str(file), (WIDTH, HEIGHT), **options)
+    sent, kept = 0, 0
     with closing(writer):
         writer.send(None)
         for image in shown:
-            writer.send(np.ascontiguousarray(image))
+            sent += 1
+            try:
+                writer.send(np.ascontiguousarray(image))
+            except OSError:  # the encoder has ended
+                break
+    # How the encoder ended is not told, so what it has kept is counted.
+    with suppress(RuntimeError):
+        kept, _ = imageio_ffmpeg.count_frames_and_secs(str(file))
+    if kept != sent:
+        raise OSError("the film's encoder has not kept it, is there space left?")
 
 
 def render_run(run: Path, out: Path | None, console: Console) -> Path:
@@ -123,10 +139,6 @@ def render_run(run: Path, out: Path | None, console: Console) -> Path:
     record = Record.read(run)
     tracker = PathTracker(make_path(record.path), PathCost())
     record.track(tracker)
-    if not file.absolute().parent.is_dir():
-        raise ValueError(f"there is no folder {file.parent}")
-    try:
-        film(record, tracker.reference(), file, console)
-    except OSError as error:
-        raise ValueError(f"{file} cannot be written: {error.strerror or error}") from None
+    check_file(file)
+    film(record, tracker.reference(), file, console)
     return file

@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from mbmrl_control.evaluation.record import Record
+from mbmrl_control.files import whole
 from mbmrl_sim.state import Array
 
 _SMOOTHING: Final = 0.5
@@ -68,5 +69,6 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array, closed: b
         axes.grid(alpha=0.3)
         if fault is not None:
             axes.axvline(fault, color="red", ls="--", lw=1)
-    figure.savefig(file, dpi=120)
+    with whole(file) as part:
+        figure.savefig(part, dpi=120, format="png")
     plt.close(figure)

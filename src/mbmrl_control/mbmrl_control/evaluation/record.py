@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from mbmrl_control.files import whole, write_text
 from mbmrl_control.planning.follower import PathTracker
 from mbmrl_sim.state import STATE_NAMES, STATE_SIZE, Array, Observation
 
@@ -101,8 +102,8 @@ class Record:
         """Write run.json, and ticks.csv with a row for each tick and units in the names of the columns."""
         told = {name: getattr(self, name) for name in _TOLD}
         told["origin"] = None if self.origin is None else self.origin.tolist()
-        (folder / "run.json").write_text(json.dumps(told, indent=2) + "\n")
-        with (folder / "ticks.csv").open("w", newline="") as file:
+        write_text(folder / "run.json", json.dumps(told, indent=2) + "\n")
+        with whole(folder / "ticks.csv") as part, part.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             for index, (tick, time) in enumerate(zip(self.ticks, self.time, strict=True)):

@@ -23,6 +23,7 @@ from mbmrl_control.evaluation.closed_loop import walk
 from mbmrl_control.evaluation.figures import OPEN_LOOP_STEPS, before_and_after
 from mbmrl_control.evaluation.record import Record
 from mbmrl_control.evaluation.scenarios import schedule
+from mbmrl_control.files import write_text
 from mbmrl_control.planning import SamplingSettings
 from mbmrl_control.planning.follower import PathTracker
 from mbmrl_control.tasks.cost import PathCost
@@ -30,7 +31,15 @@ from mbmrl_control.tasks.paths import make_path
 from mbmrl_sim.world import World
 
 _CODE: Final = (
-    *("dynamics/*.py", "learners/*.py", "planning/*.py", "tasks/*.py", "training/collect.py", "training/episodes.py"),
+    *(
+        "files.py",
+        "dynamics/*.py",
+        "learners/*.py",
+        "planning/*.py",
+        "tasks/*.py",
+        "training/collect.py",
+        "training/episodes.py",
+    ),
     *(f"evaluation/{name}.py" for name in ("closed_loop", "figures", "record", "runs", "scenarios")),
 )
 _SIMULATOR: Final = (
@@ -149,10 +158,7 @@ def _read(job: Job, work: Path) -> dict[str, Any] | None:
 
 
 def _make_into(job: Job, work: Path) -> None:
-    file = work / job.file_name
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps({"key": job.key, "result": make_run(job)}))
-    partial.rename(file)
+    write_text(work / job.file_name, json.dumps({"key": job.key, "result": make_run(job)}))
 
 
 def make_runs(jobs: Iterable[Job], work: Path, workers: int) -> Iterator[int]:

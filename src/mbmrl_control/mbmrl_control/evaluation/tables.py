@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mbmrl_control.evaluation.statistics import Row, differences, mean, pairs, recovery
+from mbmrl_control.files import whole
 
 _COLUMNS: Final = {
     "cost before": ("cost_before", 1.0, 2),
@@ -28,7 +29,7 @@ _FAR_OFF: Final = 1e4
 
 def write_csv(rows: Sequence[Row], file: Path) -> None:
     """Write a row for each run, with units in the names of the columns."""
-    with file.open("w", newline="") as opened:
+    with whole(file) as part, part.open("w", newline="") as opened:
         writer = csv.writer(opened)
         names = [name for name in rows[0] if name != "cost_trace"]
         writer.writerow(names)

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbmrl_control.dynamics.feature_sets import MILLIROBOT, Features, features_of
+from mbmrl_control.files import whole
 from mbmrl_sim.state import LEG_NAMES, Array
 
 LARGEST: Final = 1e15
@@ -63,10 +64,8 @@ class Episode:
         arrays: dict[str, NDArray[Any]] = {"state": self.state, "action": self.action, "time": self.time}
         if self.lost_legs is not None:
             arrays["lost_legs"] = self.lost_legs
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
+        with whole(path) as part, part.open("wb") as file:
             np.savez(file, **arrays, metadata=np.array(json.dumps(self.metadata)))
-        partial.rename(path)
 
     @staticmethod
     def load(path: Path) -> Episode:

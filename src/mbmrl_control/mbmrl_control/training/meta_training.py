@@ -15,6 +15,7 @@ from torch import Tensor
 from mbmrl_control.dynamics.feature_sets import MILLIROBOT
 from mbmrl_control.dynamics.network import Layers, Normalizer, initial_layers, one_step_error, predict
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
+from mbmrl_control.files import whole
 from mbmrl_control.learners import LEARNER_TYPES, Learner, LearnerSettings
 from mbmrl_control.learners.grbal import Grbal
 from mbmrl_control.learners.mb import DynamicEvaluation, ModelBased
@@ -288,9 +289,8 @@ class MetaTrainer:
             tensors[f"best.{index}"] = self._best[index]
             for name, value in self._optimizer.state[parameter].items():
                 tensors[f"{index}.{name}"] = value.clone()
-        partial = file.with_suffix(".partial")
-        safetensors.torch.save_file(tensors, partial)
-        partial.rename(file)
+        with whole(file) as part:
+            part.write_bytes(safetensors.torch.save(tensors))
 
     def _load(self, file: Path) -> None:
         tensors = safetensors.torch.load_file(file)
