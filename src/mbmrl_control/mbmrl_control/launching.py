@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -88,6 +89,19 @@ def _is_wanted(context: LaunchContext, node: NodeSpec) -> bool:
     return not node.optional_rate or float(LaunchConfiguration(node.optional_rate).perform(context) or 0) != 0
 
 
+def _end(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
+    """All nodes end with one.
+
+    Raises:
+        RuntimeError: If it failed by itself: `Shutdown` alone would have the launch end with exit code 0.
+    """
+    if context.is_shutdown:
+        return None
+    if event.returncode:
+        raise RuntimeError(f"{event.action.node_executable} has ended with exit code {event.returncode}")
+    return Shutdown(reason=f"{event.action.node_executable} has ended")
+
+
 def _action(node: NodeSpec, given: dict[str, ParameterValue], use_sim_time: ParameterValue) -> Node:
     overrides = {name: given[argument] for argument, name in node.arguments.items() if argument in given}
     if node.uses_sim_time:
@@ -102,5 +116,5 @@ def _action(node: NodeSpec, given: dict[str, ParameterValue], use_sim_time: Para
         additional_env={PARENT: str(os.getpid())},
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
-        on_exit=Shutdown(reason=f"{node.executable} has ended"),
+        on_exit=_end,
     )
