@@ -49,7 +49,10 @@ def launch(mark: str, domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPat
             return process
 
         yield start
-    assert processes(mark, NODES) == {}
+    left = processes(mark, NODES)
+    for number in left:
+        os.kill(number, signal.SIGKILL)
+    assert left == {}
 
 
 @pytest.mark.parametrize(
