@@ -48,6 +48,17 @@ def test_robot_walks_along_a_straight_path() -> None:
     assert (actions[2:] >= MIN_LEG_SPEED - 1e-4).all()
 
 
+def test_wanted_speed_of_zero_stands() -> None:
+    world = World(3, RATE)
+    ticks = list(
+        islice(walk(world, load_prior(shipped_prior("grbal")), "straight", 3, cost=PathCost(speed=0.0)), int(2 * RATE))
+    )
+    world.close()
+    assert not np.array([tick.observation.action for tick in ticks]).any()
+    places = np.array([tick.observation.state[:2] for tick in ticks])
+    assert np.abs(places - places[0]).max() < 1e-3
+
+
 @pytest.mark.parametrize("learner", ["grbal", "mb"])
 def test_same_seed_same_walk_bit_for_bit(learner: str) -> None:
     first, again, other = (run(1.5, seed, learner, fault_at=0.5) for seed in (4, 4, 5))

@@ -82,7 +82,11 @@ PLANNER = [
     ("checkpoint:={files}/fast.safetensors", "the prior predicts at 50 Hz, not at 20 Hz"),
     ("candidates:=1", "parameter 'candidates' is 1: input should be greater than or equal to 2"),
     ("horizon:=1.5", "parameter 'horizon' is 1.5: input should be a valid integer"),
-    ("speed:=7.0", "parameter 'speed' is 7.0: input should be less than or equal to 1"),
+    ("speed:=7.0", "parameter 'speed' is 7.0: input should be less than or equal to 0.45"),
+    (
+        "speed:=0.05",
+        "parameter 'speed' is 0.05: the robot cannot walk as slowly, allowed is 0, to stand, or 0.1 to 0.45 m/s",
+    ),
     ("device:=abacus", "the device 'abacus' is not there: Expected one of cpu, cuda"),
     ("plan_share:=1.5", "parameter 'plan_share' is 1.5: input should be less than or equal to 1"),
     ("seed:=-1", "parameter 'seed' is -1: input should be greater than or equal to 0"),

@@ -249,7 +249,8 @@ def test_only_models_of_its_own_prior_are_used(
         models.publish(AdaptedModel(sequence=sequence, prior_hash=prior_hash, learner="grbal", update=content))
         count = len(robot.statuses)
         peer.spin_until(lambda: len(robot.statuses) > count + 4, planner)
-        assert robot.outcome() == PlannerStatus.PLANNED
+        # A loaded machine may be late for a new plan.
+        assert robot.outcome() in (PlannerStatus.PLANNED, PlannerStatus.LAST_PLAN)
         assert robot.statuses[-1].prior_hash == prior.hash
         return int(robot.statuses[-1].model_sequence)
 
@@ -317,7 +318,7 @@ def test_parameters_at_run_time(start_planner: StartNode, peer: Peer, robot: Rob
 
     assert change("speed", 0.125).successful
     assert value_of("speed") == 0.125
-    for name, value in (("speed", 7.0), ("speed", -0.1), ("rate", 10.0), ("colour", 1.0)):
+    for name, value in (("speed", 7.0), ("speed", 0.05), ("speed", -0.1), ("rate", 10.0), ("colour", 1.0)):
         result = change(name, value)
         assert not result.successful
         assert result.reason
@@ -330,3 +331,8 @@ def test_parameters_at_run_time(start_planner: StartNode, peer: Peer, robot: Rob
     peer.spin_until(
         lambda: robot.statuses and robot.statuses[-1].tracking_cost == pytest.approx(0.125 * PERIOD, rel=1e-2), planner
     )
+    assert any(speeds(robot.commands[-1]))
+    assert change("speed", 0.0).successful
+    peer.spin_until(lambda: speeds(robot.commands[-1]) == (0.0, 0.0) and robot.outcome() == PlannerStatus.PLANNED)
+    assert change("speed", 0.2).successful
+    peer.spin_until(lambda: all(speed >= MIN_LEG_SPEED - 1e-3 for speed in speeds(robot.commands[-1])), planner)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from importlib import resources
 from pathlib import Path
+from typing import Final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.graph import DEFAULT_LEARNER
@@ -15,6 +16,11 @@ from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSetti
 from mbmrl_control.process import prepare
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_sim.settings import NodeSettings, runtime_field
+
+SLOWEST: Final = 0.1
+"""Speed on carpet with the legs as slow as they are planned, 2 leg revolutions per second, m/s."""
+FASTEST: Final = 0.45
+"""The same with 9, straight ahead, m/s."""
 
 
 def shipped_prior(learner: str) -> Path:
@@ -117,10 +123,19 @@ class PlannerSettings(ModelSettings):
     elites: float = Field(
         SamplingSettings.elites, gt=0.0, le=1.0, description="Share of the sequences that cem fits the next ones to"
     )
-    speed: float = runtime_field(PathCost.speed, 0.0, 1.0, "Wanted speed along the path, m/s")
+    speed: float = runtime_field(
+        PathCost.speed, 0.0, FASTEST, f"Wanted speed along the path, m/s: 0, to stand, or {SLOWEST} to {FASTEST}"
+    )
     distance_weight: float = runtime_field(PathCost.distance, 0.0, 1e4, "Cost of distance from the path, 1/m")
     progress_weight: float = runtime_field(PathCost.progress, 0.0, 1e4, "Cost of progress lost, 1/m")
     heading_weight: float = runtime_field(PathCost.heading, 0.0, 1e4, "Cost of the heading error, 1/rad")
+
+    @field_validator("speed")
+    @classmethod
+    def _can_be_walked(cls, speed: float) -> float:
+        if 0 < speed < SLOWEST:
+            raise ValueError(f"the robot cannot walk as slowly, allowed is 0, to stand, or {SLOWEST} to {FASTEST} m/s")
+        return speed
 
     @property
     def cost(self) -> PathCost:

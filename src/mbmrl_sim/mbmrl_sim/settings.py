@@ -31,4 +31,6 @@ def refusal(error: ValidationError) -> str:
     name = ".".join(map(str, first["loc"])) or "the parameters"
     if first["type"] == "extra_forbidden":
         return f"unknown parameter {name!r}"
-    return f"parameter {name!r} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    # pydantic puts "Value error, " before the text of a ValueError.
+    text = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
+    return f"parameter {name!r} is {first['input']!r}: {text[0].lower()}{text[1:]}"

@@ -123,7 +123,7 @@ class PathFollower:
         # The most come last: what they take is what the first real plan is expected to take.
         for count in (*reversed(budget.levels), *[budget.levels[0]] * 4):
             budget.count = count
-            self.plan(layers, observation, [np.zeros(ACTION_SIZE)])
+            self._search(layers, observation, [np.zeros(ACTION_SIZE)], math.inf)
         self.reset()
 
     def reset(self) -> None:
@@ -146,10 +146,19 @@ class PathFollower:
             deadline: When the plan must be there, as of `Planner.plan`.
 
         Returns:
-            The plan, or None where nothing finite was found.
+            The plan, or None where nothing finite was found. With a wanted speed of 0 it is one step of standing.
         """
         if not np.isfinite(observation.state).all():
             return None
+        if self.planner.cost.speed == 0:
+            # Legs that are planned turn, if slowly: to stand is no plan of theirs.
+            self.planner.reset()
+            return Plan(torch.zeros(1, ACTION_SIZE), self.tracker.pose(observation).expand(2, -1), 0.0, tried=1)
+        return self._search(layers, observation, pending, deadline)
+
+    def _search(
+        self, layers: Layers, observation: Observation, pending: Sequence[Array], deadline: float
+    ) -> Plan | None:
         folded = self._normalizer.fold(layers)
         body = body_state(torch.from_numpy(observation.state)).float()
         pose = self.tracker.pose(observation)
