@@ -137,7 +137,7 @@ def test_robot_that_tells_otherwise_than_before_is_in_doubt(robot_of: MakeRobot,
     robot.firmware.settings = replace(robot.firmware.settings, rate=60.0)  # another firmware was flashed
     robot.emulator.plug()
     until(lambda: host.link.status.state == "ready")
-    assert host.link.status.doubt == "it tells rate 60, before 200"
+    assert host.link.status.doubt == "the robot's rate is 60, before 200"
     assert host.link.telemetry_rate == 60.0
 
 
@@ -233,7 +233,7 @@ A1, B2 = Adapter("0403:6001", "A1", ""), Adapter("0403:6001", "B2", "")
 HERE, THERE = Adapter("1a86:7523", "", "1-1"), Adapter("1a86:7523", "", "1-4")
 ROBOT = Capabilities(1, 5, "walker 2.1", 2, 6, 100.0, 0.125, 56.5)
 SEVEN = replace(ROBOT, device_id=7)
-FLASHED = "it tells firmware 'walker 2.2', before 'walker 2.1'"
+FLASHED = "firmware is 'walker 2.2', before 'walker 2.1'"
 
 
 @pytest.mark.parametrize(
@@ -241,9 +241,9 @@ FLASHED = "it tells firmware 'walker 2.2', before 'walker 2.1'"
     [
         ((None, SEVEN), (None, replace(SEVEN, session=6)), ""),
         ((A1, SEVEN), (B2, SEVEN), ""),
-        ((None, SEVEN), (None, replace(SEVEN, firmware="walker 2.2")), FLASHED),
+        ((None, SEVEN), (None, replace(SEVEN, firmware="walker 2.2")), f"the robot's {FLASHED}"),
         ((A1, ROBOT), (A1, ROBOT), ""),
-        ((A1, ROBOT), (A1, replace(ROBOT, firmware="walker 2.2")), FLASHED),
+        ((A1, ROBOT), (A1, replace(ROBOT, firmware="walker 2.2")), f"the robot's {FLASHED}"),
         ((HERE, ROBOT), (HERE, ROBOT), "nothing tells whether it is the same robot"),
         ((None, ROBOT), (None, ROBOT), "nothing tells whether it is the same robot"),
     ],
@@ -262,7 +262,7 @@ def test_robot_that_may_be_the_same(before: Any, now: Any, doubt: str) -> None:
         ((A1, ROBOT), (None, ROBOT), "its adapter is not on USB"),
         ((None, ROBOT), (A1, ROBOT), "serial number A1"),
         ((HERE, ROBOT), (THERE, ROBOT), "USB 1a86:7523 at 1-4, no serial number"),
-        ((None, ROBOT), (None, replace(ROBOT, firmware="walker 2.2")), FLASHED),
+        ((None, ROBOT), (None, replace(ROBOT, firmware="walker 2.2")), f"another robot is on the line: its {FLASHED}"),
     ],
 )
 def test_robot_that_is_another(before: Any, now: Any, words: str) -> None:

@@ -26,10 +26,11 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from mbmrl_control import conversions
-from mbmrl_control.hardware.health import Health
+from mbmrl_control.hardware.health import Health, Level
 from mbmrl_control.hardware.link import Link
 from mbmrl_control.hardware.link_data import Sample
 from mbmrl_control.hardware.measured import Measured
+from mbmrl_control.hardware.news import News
 from mbmrl_control.hardware.port import LinkError
 from mbmrl_control.hardware.pose import CAPTURED, DeadReckoning, PoseFilter
 from mbmrl_control.hardware.settings import BridgeSettings
@@ -80,8 +81,10 @@ class SerialBridgeNode(LifecycleNode):
         self.worker = Worker(lambda: None, "link")
         self._link: Link | None = None
         self._health: Health | None = None
+        self._news: News | None = None
         self._source = ""
         self._reason = "the bridge has failed"
+        self._starts = self._settings.autostart
         self._fell = threading.Event()
         self._lost = self._comes_back = False
         self._poses = PoseFilter(self._settings.pose_window, self._settings.pose_timeout)
@@ -99,8 +102,9 @@ class SerialBridgeNode(LifecycleNode):
         self.create_service(Trigger, "emergency_stop", self._stop_at_once)
         self.create_timer(DIAGNOSTICS_PERIOD, self._diagnose)
         self.create_timer(REACTIVATION_PERIOD, self._look)
-        if self._settings.autostart:
+        if self._starts:
             self._bring_up()
+            self._starts = False
 
     def _bring_up(self) -> None:
         for trigger in (self.trigger_configure, self.trigger_activate):
@@ -140,6 +144,15 @@ class SerialBridgeNode(LifecycleNode):
         )
         for sentence in made_up:
             self.get_logger().warning(sentence)
+        remedy = (
+            f"activate the bridge (`mbmrl activate`, `ros2 lifecycle set {self.get_fully_qualified_name()} activate`)"
+        )
+        self._news = News(link, f"{remedy} to let the robot move")
+        if settings.reactivate and link.status.doubt:
+            self.get_logger().warning(
+                f"reactivate has no effect, since after a lost link {link.status.doubt}: it needs a device id, or an"
+                " adapter with a serial number"
+            )
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -160,9 +173,9 @@ class SerialBridgeNode(LifecycleNode):
         if self._link is not None and self._link.status.state == "enabled":
             try:
                 self._link.disable()
+                self.get_logger().info("the motors are off")
             except LinkError as error:
                 self.get_logger().warning(f"the motors stop by the robot's dead-man: {error}")
-        self.get_logger().info("the motors are off")
         return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -170,7 +183,7 @@ class SerialBridgeNode(LifecycleNode):
         if self._link is not None:
             self._link.close()
             self.worker.join()
-            self._link = self._health = None
+            self._link = self._health = self._news = None
         self._comes_back = False
         return TransitionCallbackReturn.SUCCESS
 
@@ -195,7 +208,7 @@ class SerialBridgeNode(LifecycleNode):
 
     def _refuse(self, error: LinkError) -> TransitionCallbackReturn:
         self._reason = str(error)
-        if not self._settings.autostart:
+        if not self._starts:
             self.get_logger().error(self._reason)
         return TransitionCallbackReturn.FAILURE
 
@@ -210,18 +223,33 @@ class SerialBridgeNode(LifecycleNode):
 
     def _look(self) -> None:
         """Let the lifecycle follow what became of the link."""
-        if self._fell.is_set() and self._is_active:
-            self.get_logger().error(f"the motors are off: {self._reason}", throttle_duration_sec=1.0)
-            self.trigger_deactivate()
-            # A robot that has switched itself off had a reason.
-            self._comes_back = self._settings.reactivate and self._lost
-        self._fell.clear()
-        if not self._comes_back or self._link is None or self._link.status.state != "ready":
+        logged = ""
+        if self._fell.is_set():
+            self._fell.clear()
+            if self._is_active:
+                logged = self._reason
+                self.get_logger().error(f"the motors are off: {logged}", throttle_duration_sec=1.0)
+                self.trigger_deactivate()
+                # A robot that has switched itself off had a reason.
+                self._comes_back = self._settings.reactivate and self._lost
+        if self._link is None or self._news is None:
             return
-        if self._link.is_stopped:
-            self._comes_back = False
-        else:
+        ready = self._link.status.state == "ready"
+        # Nothing but a person enables a robot that was stopped, or may be another one.
+        self._comes_back &= not (ready and (self._link.is_stopped or self._link.status.doubt))
+        for level, sentence in self._news.look(logged, self._comes_back):
+            self._tell(level, sentence)
+        if self._comes_back and ready:
             self.trigger_activate()
+
+    def _tell(self, level: Level, sentence: str) -> None:
+        """Log a sentence; a line of code that logs has one level in rclpy."""
+        if level == Level.ERROR:
+            self.get_logger().error(sentence)
+        elif level == Level.WARN:
+            self.get_logger().warning(sentence)
+        else:
+            self.get_logger().info(sentence)
 
     # The robot's state; in the link's thread
 
@@ -252,6 +280,8 @@ class SerialBridgeNode(LifecycleNode):
     # What arrives
 
     def _take_command(self, message: MotorCommand) -> None:
+        if self._link is None or not self._is_active:
+            return
         left, right = from_motor_command(message).tolist()
         issued = to_seconds(message.header.stamp)
         age = self.get_clock().now().nanoseconds * 1e-9 - issued
@@ -259,7 +289,7 @@ class SerialBridgeNode(LifecycleNode):
             self.get_logger().warning(f"a command issued {age:.2f} s ago is refused", throttle_duration_sec=5.0)
         elif not (math.isfinite(left) and math.isfinite(right)):
             self.get_logger().warning("a command that is not finite is refused", throttle_duration_sec=5.0)
-        elif self._link is not None and self._is_active:
+        else:
             self._link.command(left, right, message.sequence)
 
     def _take_pose(self, message: PoseStamped | Odometry) -> None:
@@ -274,14 +304,17 @@ class SerialBridgeNode(LifecycleNode):
         self._poses.add(conversions.from_pose(message, taken))
 
     def _stop_at_once(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._comes_back = False
         if self._link is None:
             response.message = "there is no link"
             return response
         try:
             self._link.emergency_stop()
             response.success, response.message = True, "stopped: activate the bridge to let the robot move again"
+            self.get_logger().warning("emergency stop: the motors are off until the bridge is activated")
         except LinkError as error:
             response.message = str(error)
+            self.get_logger().error(f"emergency stop: the robot did not acknowledge it: {error}")
         if self._is_active:
             self.trigger_deactivate()
         return response

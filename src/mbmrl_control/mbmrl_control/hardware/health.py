@@ -83,12 +83,16 @@ class Health:
         part.check(status.state == "ready", Level.WARN, f"motors off{': ' + status.reason if status.reason else ''}")
         part.check(active and status.state == "ready", Level.ERROR, "though they should be on")
         part.check(status.round_trip > SLOW_ROUND_TRIP, Level.WARN, f"round trip of {status.round_trip * 1e3:.0f} ms")
+        back = status.state == "ready" and self._link.counts.sessions > 1
+        part.check(back and bool(status.doubt), Level.WARN, status.doubt)
         robot = status.capabilities
         part.values = {
             "state": status.state,
             "port": settings.port,
             "protocol": self._link.codec.name,
             "firmware": robot.firmware if robot else "",
+            "device id": f"{robot.device_id:x}" if robot and robot.device_id else "none",
+            "adapter": status.adapter or "not on USB",
             "round trip (ms)": _rounded(status.round_trip * 1e3, 2),
             "sessions": self._link.counts.sessions,
             "links lost": self._link.counts.losses,

@@ -67,13 +67,15 @@ class Identity:
         proven = bool(before or (self.adapter and self.adapter.serial_number))
         old = vars(replace(self.robot, session=0))
         changes = [
-            f"it tells {name} {_shown(value)}, before {_shown(old[name])}"
+            f"{name} is {_shown(value)}, before {_shown(old[name])}"
             for name, value in vars(replace(now.robot, session=0)).items()
             if value != old[name]
         ]
         if changes and not proven:
-            raise AnotherRobotError("; ".join(changes))
-        return "; ".join(changes) or ("" if proven else UNKNOWN)
+            raise AnotherRobotError(f"its {', its '.join(changes)}")
+        if changes:
+            return f"the robot's {', its '.join(changes)}"
+        return "" if proven else UNKNOWN
 
 
 def check_fits(robot: Capabilities, codec: Codec, rate: float) -> None:

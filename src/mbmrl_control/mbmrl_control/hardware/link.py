@@ -371,11 +371,11 @@ class Link:
         self._on_stop(reason, False)
 
     def _lose(self, error: LinkError) -> None:
-        was, reason = self._enabled_since is not None, str(error)
-        self.counts.losses += self._every > 0
+        was, had_session, reason = self._enabled_since is not None, self._every > 0, str(error)
         self._end_session()
         self.status.state, self.status.reason = "connecting", reason
         self.status.another = isinstance(error, AnotherRobotError)
+        self.counts.losses += had_session
         if was:
             self._on_stop(reason, True)
 
