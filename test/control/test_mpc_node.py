@@ -215,17 +215,20 @@ def test_reference_path_is_latched_and_starts_at_the_robot(start_planner: StartN
     planner = start_planner(path="left")
     robot.start()
     peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
-    late = peer.record(PathMessage, "reference_path", qos.LATCHED)
-    planned = peer.record(PathMessage, "planned_path", qos.SENSOR)
-    peer.spin_until(lambda: late and planned, planner)
+    late, volatile = (peer.record(PathMessage, "reference_path", profile) for profile in (qos.LATCHED, 10))
+    planned, lossy = (peer.record(PathMessage, "planned_path", profile) for profile in (10, qos.SENSOR))
+    peer.spin_until(lambda: late and volatile and planned and lossy, planner)
+    assert volatile[0] == late[0]
     start = late[0].poses[0].pose.position
     assert (start.x, start.y) == pytest.approx(robot.position[:2])
     assert late[0].header.frame_id == planned[0].header.frame_id == "odom"
     assert len(planned[0].poses) == 6
+    for path in (late[0], planned[0]):
+        assert to_seconds(path.header.stamp) > 0
+        assert all(pose.header == path.header for pose in path.poses)
     # In a new episode the path starts where the robot stands then.
     robot.position, robot.episode = (5.0, 5.0, 0.02), 2
-    peer.spin_until(lambda: len(late) == 2, planner)
-    assert late[1].poses[0].pose.position.x == pytest.approx(5.0)
+    peer.spin_until(lambda: late[-1].poses[0].pose.position.x == pytest.approx(5.0), planner)
     peer.spin_until(lambda: abs(robot.statuses[-1].cross_track) < 1e-6, planner)
 
 

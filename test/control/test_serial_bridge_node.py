@@ -56,10 +56,10 @@ def driver(peer: Peer, robot: Robot, start_node: StartNode) -> Driver:
 @pytest.mark.parametrize("robot", [{"protocol": name} for name in PROTOCOLS], ids=PROTOCOLS, indirect=True)
 def test_it_tells_what_the_simulator_tells(driver: Driver, peer: Peer) -> None:
     kinds = {
-        "odom": (Odometry, qos.SENSOR),
-        "joint_states": (JointState, qos.SENSOR),
-        "imu/data": (Imu, qos.SENSOR),
-        "battery_state": (BatteryState, qos.SENSOR),
+        "odom": (Odometry, 10),
+        "joint_states": (JointState, 10),
+        "imu/data": (Imu, 10),
+        "battery_state": (BatteryState, 10),
         "robot_description": (String, qos.LATCHED),
     }
     heard = {topic: peer.record(kind, topic, profile) for topic, (kind, profile) in kinds.items()}

@@ -88,7 +88,8 @@ def test_states_come_one_by_one_at_the_interval(start_simulator: StartSimulator,
 def test_displays_and_recorders_get_what_they_expect(start_simulator: StartSimulator, peer: Peer) -> None:
     simulator = start_simulator()
     sensors: dict[str, list[Any]] = {
-        topic: peer.record(message_type, topic, qos.SENSOR)
+        f"{topic}{suffix}": peer.record(message_type, topic, profile)
+        for suffix, profile in (("", 10), (" as of a sensor", qos.SENSOR))
         for topic, message_type in (
             ("odom", Odometry),
             ("joint_states", JointState),

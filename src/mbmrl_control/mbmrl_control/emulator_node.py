@@ -71,7 +71,7 @@ class EmulatorNode(Node):
         settings = declare(self, EmulatorSettings)
         codec = codec_of(settings.protocol, "robot", settings.profile, settings.framing)
         sensors = make_sensors(settings.sensors)
-        self._poses = self.create_publisher(PoseStamped, "motion_capture/pose", qos.SENSOR)
+        self._poses = self.create_publisher(PoseStamped, "motion_capture/pose", qos.STATE)
         self._faults = self.create_publisher(FaultArray, "faults", qos.LATCHED)
         self._world = World(settings.seed, terrain=settings.terrain, sensors=sensors)
         capture = None

@@ -14,6 +14,7 @@ from nav_msgs.msg import Path as PathMessage
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.serialization import serialize_message
 from std_srvs.srv import SetBool
 
 from mbmrl_control import conversions
@@ -27,7 +28,7 @@ from mbmrl_control.tasks.paths import make_path
 from mbmrl_control.ticks import TickRecord
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
 from mbmrl_sim import qos
-from mbmrl_sim.conversions import from_robot_state, to_header, to_motor_command, to_seconds
+from mbmrl_sim.conversions import from_robot_state, to_motor_command, to_seconds
 from mbmrl_sim.parameters import declare, on_change
 from mbmrl_sim.spin import run
 from mbmrl_sim.state import Array, Observation
@@ -66,6 +67,7 @@ class MpcNode(Node):
         self._newest_state: tuple[RobotState, float] | None = None
         self._newest_model: AdaptedModel | None = None
         self._planned_episode: int | None = None
+        self._path: bytes | None = None
         self._planned_arrival = 0.0
         self._sent: deque[tuple[int, Array]] = deque(maxlen=8)
         self._stopped = False
@@ -74,7 +76,7 @@ class MpcNode(Node):
         self._status = self.create_publisher(PlannerStatus, "planner_status", qos.STATE)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self._reference = self.create_publisher(PathMessage, "reference_path", qos.LATCHED)
-        self._planned = self.create_publisher(PathMessage, "planned_path", qos.SENSOR)
+        self._planned = self.create_publisher(PathMessage, "planned_path", qos.STATE)
         self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
         self.create_subscription(AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
         self.create_service(SetBool, "stop", self._latch_stop)
@@ -137,6 +139,9 @@ class MpcNode(Node):
         part = self._record.tell(self._ticker.ticks, self._ticker.missed)
         now = to_seconds(self.get_clock().now().to_msg())
         self._diagnostics.publish(conversions.to_diagnostics([part], self.get_name(), "", now))
+        # Who reads without asking for what was latched comes to know it too.
+        if self._path is not None:
+            self._reference.publish(self._path)
 
     def _act(self, status: PlannerStatus) -> Array:
         """The action of this tick; zero wherever there is no finite plan from a fresh state."""
@@ -175,7 +180,10 @@ class MpcNode(Node):
         self._tracker.pose(observation)
         points, headings = self._tracker.to_odom(self._tracker.path.points, self._tracker.path.headings)
         every = max(1, len(points) // 1000)
-        self._reference.publish(conversions.to_path(points[::every], headings[::every], observation.time))
+        path = conversions.to_path(points[::every], headings[::every], observation.time)
+        # As bytes it costs the next tick nothing to send it again.
+        self._path = serialize_message(path)
+        self._reference.publish(self._path)
 
     def _adapted_layers(self) -> tuple[int, Layers]:
         """Number and layers of the newest model that fits the prior, else of the last one that did."""
@@ -214,9 +222,7 @@ class MpcNode(Node):
     def _show(self, plan: Plan, message: RobotState) -> None:
         if self._planned.get_subscription_count():
             points, headings = self._tracker.to_odom(plan.poses[:, :2].numpy(), plan.poses[:, 2].numpy())
-            path = conversions.to_path(points, headings, 0.0)
-            path.header = to_header(to_seconds(message.header.stamp), path.header.frame_id)
-            self._planned.publish(path)
+            self._planned.publish(conversions.to_path(points, headings, to_seconds(message.header.stamp)))
 
 
 def main() -> None:

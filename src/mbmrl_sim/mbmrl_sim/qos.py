@@ -7,13 +7,14 @@ from typing import Final
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 STATE: Final = QoSProfile(depth=10, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
-"""Robot states: each one is half of two transitions, so none may be lost."""
+"""Robot states, of which none may be lost: each one is half of two transitions. So is all that is told for displays
+and recorders: a reliable publisher serves readers of both kinds, and a slow one only loses what it is late for."""
 
 LATEST: Final = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 """Commands and models: only the newest one counts, and whoever uses it checks its age."""
 
 SENSOR: Final = QoSProfile(depth=5, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""Sensor data for displays and recorders."""
+"""Readers of other people's sensors: best effort takes from publishers of both kinds."""
 
 LATCHED: Final = QoSProfile(
     depth=1,
