@@ -223,7 +223,7 @@ def test_adapter_of_a_port(entry: Any, adapter: Adapter | None, plugged: list[An
 
 def test_adapter_that_is_pulled_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports.list_ports, "comports", lambda: int(None))  # type: ignore[call-overload]
-    with pytest.raises(LinkError, match="a device was pulled while /dev/null was looked for"):
+    with pytest.raises(LinkError, match="a device was pulled"):
         adapter_of("/dev/null")
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-import tty
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +13,6 @@ import pytest
 import serial
 
 from hardware_testing import Host, Robot, until
-from mbmrl_control.hardware import port as ports
 from mbmrl_control.hardware.codec import Command, Ping
 from mbmrl_control.hardware.emulator import LineSettings
 from mbmrl_control.hardware.firmware import BOOT_TIME, FirmwareSettings
@@ -315,56 +311,12 @@ def test_robot_that_does_not_fit_is_refused(
     assert not robot.firmware.enabled
 
 
-def test_another_device_is_told(robot_of: MakeRobot, host_of: MakeHost) -> None:
-    """A device that talks without being asked."""
-    master, slave = os.openpty()
-    tty.setraw(slave)
-    stop = threading.Event()
-
-    def talk() -> None:
-        while not stop.wait(0.01):
-            os.write(master, b"$GPGGA,092750.000,5321.6802,N,00630.3372,W,1,8,1.03,61.7,M*76\r\n")
-
-    thread = threading.Thread(target=talk)
-    thread.start()
-    try:
-        text = refusal(host_of(robot_of(), port=os.ttyname(slave)))
-    finally:
-        stop.set()
-        thread.join()
-        os.close(slave)
-        os.close(master)
-    assert "no robot that speaks mbmrl answers" in text
-
-
-def test_port_that_is_not_there(robot_of: MakeRobot, host_of: MakeHost) -> None:
-    robot = robot_of()
-    assert "there is no port /dev/ttyNONE" in refusal(host_of(robot, port="/dev/ttyNONE"))
-    assert "no serial port is given" in refusal(host_of(robot, port=""))
-
-
-def test_file_is_no_port(robot_of: MakeRobot, host_of: MakeHost, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert refusal(host_of(robot_of(), port=str(tmp_path / "file"))).endswith("is no serial port")
-
-
 def test_port_in_use(robot_of: MakeRobot, host_of: MakeHost) -> None:
     robot = robot_of()
     first = host_of(robot)
     first.link.wait_open()
     assert "is in use by another program" in refusal(host_of(robot))
     assert first.link.status.state == "ready"
-
-
-def test_port_that_may_not_be_opened_names_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    master, slave = os.openpty()
-    monkeypatch.setattr(ports.os, "access", lambda *_: False)
-    monkeypatch.setattr(ports.grp, "getgrgid", lambda _: type("Group", (), {"gr_name": "dialout"}))
-    monkeypatch.setattr(ports.os, "getgroups", lambda: [])
-    with pytest.raises(LinkError, match=r"for the group dialout; `sudo usermod -a -G dialout \$USER`"):
-        ports.open_port(os.ttyname(slave), 115200)
-    os.close(slave)
-    os.close(master)
 
 
 def test_closed_port_is_free_again(robot_of: MakeRobot, host_of: MakeHost) -> None:

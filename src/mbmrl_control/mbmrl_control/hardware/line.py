@@ -18,6 +18,8 @@ class Line:
     def __init__(self, port: str, baud: int, codec: Codec) -> None:
         """Take a port, its speed, bit/s, and the host's side of a protocol."""
         self.port, self.baud, self.codec = port, baud, codec
+        self.received = 0
+        """Bytes that have arrived."""
         self._opened: serial.Serial | None = None
         self._alarm, self._bell = socket.socketpair()
         self._bell.setblocking(False)
@@ -89,4 +91,5 @@ class Line:
             raise LinkLostError(f"{self.port} was lost: {os.strerror(error.errno or 0)}") from None
         if not data:
             raise LinkLostError(f"{self.port} was lost: its other end is closed")
+        self.received += len(data)
         return self.codec.feed(data)

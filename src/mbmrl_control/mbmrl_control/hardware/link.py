@@ -9,12 +9,12 @@ sets the pace, or, where its telemetry is polled, the host's.
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Final
 
 from mbmrl_control.hardware.codec import (
@@ -35,7 +35,7 @@ from mbmrl_control.hardware.commands import CommandBook
 from mbmrl_control.hardware.identity import AnotherRobotError, Identity, check_fits
 from mbmrl_control.hardware.line import Line
 from mbmrl_control.hardware.link_data import LinkCounts, LinkSettings, LinkStatus, Sample
-from mbmrl_control.hardware.port import LinkError, LinkLostError, adapter_of
+from mbmrl_control.hardware.port import LinkError, LinkLostError, NoAnswerError, adapter_of
 from mbmrl_control.hardware.requests import Requests
 
 ANSWER_TIME: Final = 0.1
@@ -173,7 +173,7 @@ class Link:
 
     def _connect(self) -> None:
         self.status.state = "connecting"
-        if self._first is not None and Path(self.settings.port).exists():
+        if self._first is not None and os.path.exists(self.settings.port):
             self._first.check_adapter(adapter_of(self.settings.port))
         self._line.open()
         self.status.adapter = adapter_of(self.settings.port)
@@ -188,16 +188,18 @@ class Link:
         self.status.state = "connecting"
         self._every = 0
         self.codec.reset()
-        before = self.codec.counts.good
+        good, received = self.codec.counts.good, self._line.received
         hello = Hello(self.codec.version, secrets.randbelow(2**32 - 1) + 1)
         try:
             answer = self._ask(hello, lambda m: isinstance(m, Capabilities) and m.session == hello.session, HELLO_TRIES)
-        except LinkError:
-            if self.codec.counts.good > before:
+        except NoAnswerError:
+            if self.codec.counts.good > good:
                 raise
+            silent = "nothing arrives, so it is off, or not connected"
+            wrong = "what arrives is something else, so it is another device"
             raise LinkError(
                 f"no robot that speaks {self.codec.name} answers on {self.settings.port} at {self.settings.baud} baud:"
-                " it is off, or another device, or set to another speed"
+                f" {silent if self._line.received == received else wrong}, or set to another speed"
             ) from None
         assert isinstance(answer, Capabilities)
         now = Identity(self.status.adapter, answer)
@@ -243,7 +245,7 @@ class Link:
                         raise LinkLostError("the link was closed")
         finally:
             self._asking = False
-        raise LinkLostError(f"the robot does not answer {type(request).__name__}")
+        raise NoAnswerError(f"the robot does not answer {type(request).__name__}")
 
     def _turn(self, longest: float = PING_PERIOD) -> list[Message]:
         """Wait for what comes next and deal with it; returns what is neither telemetry nor an answer to a ping."""

@@ -9,8 +9,7 @@ import os
 import stat
 import termios
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import serial
 from serial.tools import list_ports
@@ -25,6 +24,10 @@ class LinkError(RuntimeError):
 
 class LinkLostError(LinkError):
     """A link that was lost."""
+
+
+class NoAnswerError(LinkLostError):
+    """A link on which a request is not answered."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,7 @@ def adapter_of(port: str) -> Adapter | None:
         LinkError: If it is pulled meanwhile.
     """
     device = os.path.realpath(port)
-    try:
-        found = next((entry for entry in list_ports.comports() if entry.device == device), None)
-    except (OSError, TypeError, ValueError):  # pyserial reads numbers of files that may be gone
-        raise LinkError(f"a device was pulled while {port} was looked for") from None
+    found = next((entry for entry in _ports() if entry.device == device), None)
     if found is None or found.vid is None:
         return None
     serial_number, place = found.serial_number or "", found.location or ""
@@ -74,13 +74,17 @@ def open_port(port: str, baud: int) -> serial.Serial:
         LinkError: If it cannot be opened.
     """
     if not port:
-        raise LinkError(f"no serial port is given: {_ports()}")
-    if not Path(port).exists():
-        raise LinkError(f"there is no port {port}: {_ports()}")
-    if not os.access(port, os.R_OK | os.W_OK):
-        raise LinkError(f"{port} may not be opened by this user: {_remedy(port)}")
-    if not stat.S_ISCHR(os.stat(port).st_mode):
+        raise LinkError(f"no serial port is given: {_choice()}")
+    try:
+        status = os.stat(port)
+    except PermissionError:
+        raise LinkError(f"{port} may not be opened by this user: a folder on its path is closed to it") from None
+    except (OSError, ValueError):
+        raise LinkError(f"there is no port {port}: {_choice()}") from None
+    if not stat.S_ISCHR(status.st_mode):
         raise LinkError(f"{port} is no serial port")
+    if not os.access(port, os.R_OK | os.W_OK):
+        raise LinkError(f"{port} may not be opened by this user: {_remedy(status.st_gid)}")
     try:
         opened = serial.Serial(port, baud, timeout=0, exclusive=True)
         # The lock holds off programs that ask for it, this one all that have no right to override it.
@@ -89,9 +93,14 @@ def open_port(port: str, baud: int) -> serial.Serial:
         if error.errno in (errno.EBUSY, errno.EAGAIN) or "lock" in str(error):
             raise LinkError(f"{port} is in use by another program") from None
         if error.errno == errno.EACCES:
-            raise LinkError(f"{port} may not be opened by this user: {_remedy(port)}") from None
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise LinkError(f"{port} cannot be opened as a serial port: {why}") from None
+            raise LinkError(f"{port} may not be opened by this user: {_remedy(status.st_gid)}") from None
+        cause = error.__context__
+        number = error.errno or (cause.args[0] if isinstance(cause, termios.error) else 0)
+        if number in (errno.ENOTTY, errno.EINVAL):
+            raise LinkError(f"{port} is no serial port") from None
+        raise LinkError(
+            f"{port} cannot be opened as a serial port: {os.strerror(number) if number else error}"
+        ) from None
     except (ValueError, OSError, termios.error) as error:
         raise LinkError(f"{port} cannot be set to {baud} baud: {error}") from None
     return opened
@@ -108,13 +117,19 @@ def close_port(opened: serial.Serial) -> None:
             os.close(opened.fd)
 
 
-def _ports() -> str:
-    there = sorted(entry.device for entry in list_ports.comports())
+def _ports() -> list[Any]:
+    try:
+        return list(list_ports.comports())
+    except (OSError, TypeError, ValueError):  # pyserial reads numbers of files that may be gone
+        raise LinkError("a device was pulled while this machine's serial ports were looked for") from None
+
+
+def _choice() -> str:
+    there = sorted(entry.device for entry in _ports())
     return f"there are {', '.join(there)}" if there else "no serial port is there"
 
 
-def _remedy(port: str) -> str:
-    number = os.stat(port).st_gid
+def _remedy(number: int) -> str:
     try:
         group = grp.getgrgid(number).gr_name
     except KeyError:
