@@ -130,6 +130,33 @@ def test_bad_states_and_gaps_are_lived_through(node: NodeProcess, peer: Peer, st
     assert node.running
 
 
+def test_second_node_is_refused(
+    node: NodeProcess, peer: Peer, prior: Prior, tmp_path: Path, start_node: StartNode
+) -> None:
+    robot = Robot(peer)
+    robot.wait_for(node)
+    second = start_node("adaptation_node", checkpoint=str(tmp_path / "prior.safetensors"))
+    second.assert_refused("another adaptation publishes adapted_model")
+    assert node.running
+
+
+def test_states_of_several_robots_are_not_learned_from(node: NodeProcess, peer: Peer, states: list[RobotState]) -> None:
+    robot = Robot(peer)
+    robot.wait_for(node)
+    for message in states[:4]:
+        robot.send(message, node)
+    stranger = Robot(peer)
+    stranger.wait_for(node)
+    for _ in range(3):
+        stranger._publisher.publish(RobotState(sequence=1, episode=9))
+    peer.spin_until(lambda: "robot_state has several publishers" in node.errors, node)
+    peer.node.destroy_publisher(stranger._publisher)
+    peer.spin_until(lambda: peer.node.count_publishers("robot_state") == 1, node)
+    peer.call(GetParameters, "adaptation_node/get_parameters", node, names=["learner"])
+    robot.send(states[4], node)
+    assert [status.window_length for status in robot.statuses] == [0, 1, 2, 3, 4]
+
+
 def test_frozen_model_is_kept_until_released(node: NodeProcess, peer: Peer, states: list[RobotState]) -> None:
     robot = Robot(peer)
     robot.wait_for(node)

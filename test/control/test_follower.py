@@ -112,6 +112,39 @@ def test_measurement_that_is_not_finite_passes(value: float) -> None:
     assert math.isfinite(after.cross_track)
 
 
+@pytest.mark.parametrize("path", ["figure_eight", "left", "straight"])
+def test_single_state_far_away_is_not_believed(path: str) -> None:
+    follow = tracker(path)
+    follow.observe(observation(0.0, 0.0, 0.0))
+    for step in range(1, 40):
+        x = 0.005 * step
+        before = follow.observe(observation(x, 0.0, 0.0, time=0.1 * step))
+        away = follow.observe(observation(100.0, 0.0, 0.0, time=0.1 * step + 0.05))
+        assert math.isnan(away.cross_track)
+        assert away.progress == before.progress
+    assert follow.progress == pytest.approx(x, abs=0.02)
+
+
+@pytest.mark.parametrize("path", ["figure_eight", "left", "straight"])
+def test_robot_that_is_elsewhere_is_found_there_and_back(path: str) -> None:
+    """Progress follows from where it is, however far that is."""
+    follow = tracker(path)
+    points, headings = follow.path.points, follow.path.headings
+    seen = observation(0.0, 0.0, 0.0)
+    follow.observe(seen)
+    time = 0.0
+    for row in (100, len(points) // 2 - 70, 10, len(points) // 3):
+        for place in ((1e3, 1e3), points[row]):
+            for _ in range(2):
+                time += 0.05
+                tracking = follow.observe(observation(*place, headings[row], time=time))
+        assert tracking.cross_track == pytest.approx(0.0, abs=1e-3)
+        assert tracking.progress % follow.path.length == pytest.approx(row * 0.01, abs=1e-3)
+        assert abs(tracking.progress) <= follow.path.length
+        assert abs(tracking.heading_error) < 0.02
+        assert math.isnan(tracking.cost)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_path_does_not_start_at_a_measurement_that_is_not_finite(value: float) -> None:
     follow = tracker()

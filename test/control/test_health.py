@@ -15,11 +15,12 @@ from nav_msgs.msg import Odometry
 from mbmrl_control import conversions
 from mbmrl_control.hardware import make_codec
 from mbmrl_control.hardware.codec import Telemetry
-from mbmrl_control.hardware.health import Health, Level, Part
+from mbmrl_control.hardware.health import Health
 from mbmrl_control.hardware.link import Link
 from mbmrl_control.hardware.link_data import LinkSettings
 from mbmrl_control.hardware.pose import CAPTURED, RECKONED, PoseFilter
-from mbmrl_sim.conversions import to_quaternion
+from mbmrl_sim.conversions import to_diagnostics, to_quaternion
+from mbmrl_sim.health import Level, Part
 from mbmrl_sim.state import Observation, pack_state
 
 NAN = math.nan
@@ -140,7 +141,7 @@ def test_rate_of_frames_that_came_at_once(looked: Looked) -> None:
 
 
 def test_diagnostics_message(looked: Looked) -> None:
-    message = conversions.to_diagnostics(looked.parts().values(), "bridge", "/dev/ttyUSB0", 12.5)
+    message = to_diagnostics(looked.parts().values(), "bridge", "/dev/ttyUSB0", 12.5)
     assert [status.name for status in message.status][:2] == ["bridge: link", "bridge: frames"]
     assert {bytes(status.level) for status in message.status} == {b"\0"}
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (12, 500_000_000)

@@ -173,7 +173,8 @@ def test_status_and_diagnostics_tell_how_ticks_are_kept(start_planner: StartNode
     assert status.candidate_budget == 40
     assert 0 <= status.start_delay < status.lateness
     assert status.planning_time < status.state_to_command
-    (part,) = diagnostics[-1].status
+    part, topics = diagnostics[-1].status
+    assert (topics.name, topics.message) == ("mpc_node: topics", "in order")
     values = {value.key: value.value for value in part.values}
     assert part.name == "mpc_node: ticks"
     assert int(values["ticks"]) > int(values["missed"])
@@ -191,6 +192,63 @@ def test_machine_that_is_too_slow_tries_fewer_candidates(start_planner: StartNod
     for status, command in ticks(robot, PlannerStatus.LAST_PLAN):
         assert status.candidates == 0
         assert all(MIN_LEG_SPEED - 1e-3 <= speed <= MAX_LEG_SPEED + 1e-3 for speed in speeds(command))
+
+
+def test_second_planner_is_refused(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    first = start_planner()
+    peer.spin_until(lambda: robot.commands, first)
+    start_planner().assert_refused("another planner publishes motor_command on this ROS domain", "namespace")
+    seen = len(robot.commands)
+    peer.spin_until(lambda: len(robot.commands) > seen + 3, first)
+    assert {later.sequence - earlier.sequence for earlier, later in itertools.pairwise(robot.commands[seen:])} == {1}
+
+
+@pytest.mark.parametrize(
+    ("topic", "message", "outcome"),
+    [
+        ("motor_command", MotorCommand(right_leg_speed=50.0), PlannerStatus.STOPPED),
+        ("robot_state", RobotState(sequence=1, episode=7), PlannerStatus.NO_STATE),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_robot_is_stopped_while_a_stranger_publishes(
+    start_planner: StartNode, peer: Peer, robot: Robot, topic: str, message: Any, outcome: int
+) -> None:
+    """What it sends is not heard, it is said who it is, and the robot walks on when it has gone."""
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 10)
+    paths = peer.record(PathMessage, "reference_path", qos.LATCHED)
+    planner = start_planner()
+    robot.start()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED and paths, planner)
+    stranger = peer.node.create_publisher(type(message), topic, qos.STATE)
+    timer = peer.node.create_timer(0.01, lambda: stranger.publish(message))
+    peer.spin_until(lambda: robot.outcome() == outcome, planner)
+    first = len(robot.statuses)
+    peer.spin_until(lambda: len(robot.statuses) > first + 20 and diagnostics[-1].status[1].level == b"\2", planner)
+    assert {status.outcome for status in robot.statuses[first:]} == {outcome}
+    assert all(speeds(command) == (0.0, 0.0) for _, command in ticks(robot, outcome, first))
+    assert f"{topic} has several publishers, /" in diagnostics[-1].status[1].message
+    assert f"{topic} has several publishers, /" in planner.errors
+    peer.node.destroy_timer(timer)
+    peer.node.destroy_publisher(stranger)
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    assert len(paths) == 1
+
+
+def test_models_of_several_nodes_are_not_used(start_planner: StartNode, peer: Peer, robot: Robot, prior: Prior) -> None:
+    planner = start_planner()
+    models = models_to(planner, peer)
+    robot.start()
+    models.publish(AdaptedModel(sequence=3, prior_hash=prior.hash))
+    peer.spin_until(lambda: robot.statuses and robot.statuses[-1].model_sequence == 3, planner)
+    stranger = models_to(planner, peer)
+    for publisher in (models, stranger):
+        publisher.publish(AdaptedModel(sequence=9, prior_hash=prior.hash))
+    peer.spin_until(lambda: planner.errors.count("adapted_model has several publishers"), planner)
+    seen = len(robot.statuses)
+    peer.spin_until(lambda: len(robot.statuses) > seen + 4, planner)
+    assert robot.statuses[-1].model_sequence == 3
+    assert robot.outcome() == PlannerStatus.PLANNED
 
 
 def test_stop_is_latched_until_released(start_planner: StartNode, peer: Peer, robot: Robot) -> None:

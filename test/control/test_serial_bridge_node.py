@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +22,7 @@ from hardware_testing import Robot, until
 from mbmrl_control.hardware.codec import EmergencyStop
 from mbmrl_control.hardware.emulator import LineSettings
 from mbmrl_control.hardware.firmware import FirmwareSettings
+from mbmrl_msgs.msg import MotorCommand
 from mbmrl_sim import qos
 from mbmrl_sim.conversions import from_robot_state, to_seconds
 from mbmrl_sim.robot import RobotParameters, urdf
@@ -211,10 +213,32 @@ def test_commands_of_long_ago_do_not_count(driver: Driver, robot: Robot) -> None
     driver.walk(age=0.5)
     driver.until(lambda: "is refused" in bridge.errors)
     assert not robot.moves
-    driver.stand()
-    driver.walk(left=float("nan"))
-    driver.until(lambda: "not finite" in bridge.errors)
+
+
+@pytest.mark.parametrize(("left", "word"), [(math.nan, "finite"), (1e9, "far from"), (-1e9, "far from")])
+def test_commands_that_cannot_be_meant_are_refused(left: float, word: str, driver: Driver, robot: Robot) -> None:
+    bridge = driver.start()
+    driver.walk(left=left)
+    driver.until(lambda: "command refused" in bridge.errors)
+    assert word in bridge.errors
     assert not robot.moves
+
+
+def test_several_that_command_make_it_inactive(driver: Driver, robot: Robot) -> None:
+    """Motors are off as long as it is not activated, which is refused as long as several command."""
+    bridge = driver.start()
+    driver.walk()
+    driver.until(lambda: robot.moves)
+    stranger = driver.peer.node.create_publisher(MotorCommand, "motor_command", qos.LATEST)
+    driver.until(lambda: not robot.firmware.enabled and driver.level("topics") == 2)
+    assert driver.state() == INACTIVE
+    assert not driver.change(Transition.TRANSITION_ACTIVATE)
+    assert "the motors are off: motor_command has several publishers" in bridge.errors
+    driver.peer.node.destroy_publisher(stranger)
+    driver.until(lambda: driver.level("topics") == 0)
+    assert not robot.firmware.enabled
+    assert driver.change(Transition.TRANSITION_ACTIVATE)
+    driver.until(lambda: robot.moves)
 
 
 def test_pulled_cable_makes_it_inactive_until_it_is_activated(driver: Driver, robot: Robot) -> None:
@@ -340,7 +364,7 @@ def test_second_bridge_is_refused(driver: Driver) -> None:
 
 def test_highest_speed_is_a_limit(driver: Driver) -> None:
     driver.start(max_speed=20.0)
-    driver.walk(left=1000.0, right=MAX_LEG_SPEED)
+    driver.walk(left=1.5 * MAX_LEG_SPEED, right=MAX_LEG_SPEED)
     driver.until(lambda: any(state.applied_left_leg_speed > 19.99 for state in driver.states))
     for state in driver.states:
         assert max(state.applied_left_leg_speed, state.applied_right_leg_speed) < 20.01

@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 
-from mbmrl_control.hardware.health import Level
 from mbmrl_control.ticks import TickRecord
+from mbmrl_sim.health import Level
 
 PERIOD = 0.02
 

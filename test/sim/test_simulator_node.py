@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
@@ -47,6 +48,7 @@ class Commander:
     """Publishes commands at a steady rate and keeps what it sent, by sequence number."""
 
     def __init__(self, peer: Peer, speeds: Callable[[int], tuple[float, float]]) -> None:
+        self._node = peer.node
         self.sent: dict[int, tuple[float, float]] = {}
         self._speeds = speeds
         self._publisher = peer.node.create_publisher(MotorCommand, "motor_command", qos.LATEST)
@@ -60,6 +62,11 @@ class Commander:
     def stop(self) -> None:
         """Send no more."""
         self._timer.cancel()
+
+    def leave(self) -> None:
+        """Send no more, and be no publisher."""
+        self.stop()
+        self._node.destroy_publisher(self._publisher)
 
 
 # What it publishes
@@ -114,8 +121,8 @@ def test_displays_and_recorders_get_what_they_expect(start_simulator: StartSimul
 
 def test_command_is_in_force_as_the_state_says(start_simulator: StartSimulator, peer: Peer) -> None:
     def speeds(sequence: int) -> tuple[float, float]:
-        """Each command another one, too fast on the right; each third one is no command at all."""
-        return (math.nan if sequence % 3 == 0 else 20.0 + sequence % 7, 1e3)
+        """Each command another one, a little too fast on the right; some are none that can be meant."""
+        return ((20.0 + sequence % 7, math.nan, 1e9, -1e9)[sequence % 4], MAX_LEG_SPEED + 4.0)
 
     states = peer.record(RobotState, "robot_state", EVERY_STATE)
     simulator = start_simulator(command_timeout=1.0)
@@ -131,6 +138,7 @@ def test_command_is_in_force_as_the_state_says(start_simulator: StartSimulator, 
     assert len(set(sequences)) > 3
     peer.spin_until(lambda: states[-1].right_leg_speed > 40.0, simulator)
     assert "command refused" in simulator.errors
+    assert all(0.0 <= left < 30.0 for left, _ in map(applied, states))
 
 
 def test_legs_stop_when_commands_do(start_simulator: StartSimulator, peer: Peer) -> None:
@@ -155,6 +163,34 @@ def test_legs_stop_when_commands_do(start_simulator: StartSimulator, peer: Peer)
     for state in states:
         assert (applied(state) == (0.0, 0.0)) == (state.command_sequence == 0 or state is stopped)
     peer.spin_until(lambda: abs(states[-1].left_leg_speed) < 2.0, simulator)
+
+
+def test_robot_stands_while_several_command(start_simulator: StartSimulator, peer: Peer) -> None:
+    """It obeys none of them, says so, and goes on by itself when one is left."""
+    states = peer.record(RobotState, "robot_state", EVERY_STATE)
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 100)
+    simulator = start_simulator(command_timeout=1.0)
+
+    def level() -> int:
+        (part,) = [status for status in diagnostics[-1].status if status.name == "simulator_node: topics"]
+        return int.from_bytes(part.level)
+
+    commander = Commander(peer, lambda _: (30.0, 30.0))
+    peer.spin_until(lambda: states and applied(states[-1]) == (30.0, 30.0) and diagnostics, simulator)
+    assert level() == 0
+    stranger = Commander(peer, lambda _: (0.0, 50.0))
+    peer.spin_until(lambda: applied(states[-1]) == (0.0, 0.0), simulator)
+    seen = len(states)
+    peer.spin_until(lambda: len(states) > seen + 20 and level() == 2, simulator)
+    assert {applied(state) for state in states[seen:]} == {(0.0, 0.0)}
+    message = next(status.message for status in diagnostics[-1].status if status.name == "simulator_node: topics")
+    assert message.startswith("motor_command has several publishers, /")
+    assert peer.node.get_name() in message
+    assert "motor_command has several publishers" in simulator.errors
+    stranger.leave()
+    peer.spin_until(lambda: applied(states[-1]) == (30.0, 30.0) and level() == 0, simulator)
+    assert (0.0, 50.0) not in map(applied, states)
+    assert commander.sent
 
 
 def test_watchdog_counts_simulated_time(start_simulator: StartSimulator, peer: Peer) -> None:

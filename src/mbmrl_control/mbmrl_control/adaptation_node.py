@@ -20,8 +20,9 @@ from mbmrl_control.process import collect, take_over_garbage
 from mbmrl_control.settings import AdaptationSettings
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, RobotState
 from mbmrl_sim import qos
-from mbmrl_sim.conversions import from_robot_state, to_seconds
+from mbmrl_sim.conversions import from_robot_state, to_diagnostics, to_seconds
 from mbmrl_sim.parameters import declare
+from mbmrl_sim.sole import SoleSubscription, claim
 from mbmrl_sim.spin import run
 from mbmrl_sim.state import Observation
 from mbmrl_sim.worker import Worker
@@ -48,10 +49,11 @@ class AdaptationNode(Node):
         self._adapter = OnlineAdapter(prior)
         self._record = AdaptationRecord()
         self._states: queue.SimpleQueue[tuple[Observation, float] | None] = queue.SimpleQueue()
+        self._held = claim(self, "adapted_model", "adaptation")
         self._model = self.create_publisher(AdaptedModel, "adapted_model", qos.LATEST)
         self._status = self.create_publisher(AdaptationStatus, "adaptation_status", qos.STATE)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
-        self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
+        SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.STATE)
         self.create_service(SetBool, "freeze", self._freeze)
         take_over_garbage()
         self._interval = 1.0 / prior.settings.rate
@@ -64,6 +66,7 @@ class AdaptationNode(Node):
         if hasattr(self, "worker"):
             self._states.put(None)
             self.worker.join()
+            self._held.close()
 
     def _take_state(self, message: RobotState) -> None:
         self._states.put((from_robot_state(message), time.monotonic()))
@@ -100,7 +103,7 @@ class AdaptationNode(Node):
 
     def _diagnose(self) -> None:
         now = to_seconds(self.get_clock().now().to_msg())
-        self._diagnostics.publish(conversions.to_diagnostics([self._record.tell()], self.get_name(), "", now))
+        self._diagnostics.publish(to_diagnostics([self._record.tell()], self.get_name(), "", now))
 
     def _freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._adapter.frozen = request.data

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mbmrl_control.hardware.health import Level, Part
 from mbmrl_control.learners.online import Adaptation
+from mbmrl_sim.health import Level, Part
 
 
 class AdaptationRecord:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import safetensors
 import safetensors.torch
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from sensor_msgs.msg import BatteryState, Imu
 
 from mbmrl_control.hardware.codec import Telemetry
-from mbmrl_control.hardware.health import Part
 from mbmrl_control.hardware.pose import Pose
 from mbmrl_control.learners import Update
 from mbmrl_control.learners.online import Adaptation
@@ -156,20 +153,3 @@ def from_pose(message: PoseStamped | Odometry, time: float) -> Pose:
         velocity = v + 2 * np.cross(axis, np.cross(axis, v) + w * v)
     place = np.array([pose.position.x, pose.position.y, pose.position.z])
     return Pose(time, place, np.array(to_roll_pitch_yaw(pose.orientation)), velocity)
-
-
-def to_diagnostics(parts: Iterable[Part], name: str, hardware: str, seconds: float) -> DiagnosticArray:
-    """Diagnostics of a node's parts."""
-    message = DiagnosticArray(header=to_header(seconds, ""))
-    for part in parts:
-        values = [KeyValue(key=key, value=str(value)) for key, value in part.values.items()]
-        message.status.append(
-            DiagnosticStatus(
-                level=bytes([part.level]),
-                name=f"{name}: {part.name}",
-                message=part.message,
-                hardware_id=hardware,
-                values=values,
-            )
-        )
-    return message

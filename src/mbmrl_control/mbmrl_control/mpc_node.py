@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -28,8 +29,9 @@ from mbmrl_control.tasks.paths import make_path
 from mbmrl_control.ticks import TickRecord
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
 from mbmrl_sim import qos
-from mbmrl_sim.conversions import from_robot_state, to_motor_command, to_seconds
+from mbmrl_sim.conversions import from_robot_state, to_diagnostics, to_motor_command, to_seconds
 from mbmrl_sim.parameters import declare, on_change
+from mbmrl_sim.sole import SoleSubscription, claim, dispute, topics
 from mbmrl_sim.spin import run
 from mbmrl_sim.state import Array, Observation
 from mbmrl_sim.ticker import Ticker
@@ -72,15 +74,17 @@ class MpcNode(Node):
         self._sent: deque[tuple[int, Array]] = deque(maxlen=8)
         self._stopped = False
         self._stop = threading.Event()
+        self._follower.warm_up(prior.layers)
+        # By this time discovery has found who else is there.
+        self._held = claim(self, "motor_command", "planner")
         self._command = self.create_publisher(MotorCommand, "motor_command", qos.LATEST)
         self._status = self.create_publisher(PlannerStatus, "planner_status", qos.STATE)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self._reference = self.create_publisher(PathMessage, "reference_path", qos.LATCHED)
         self._planned = self.create_publisher(PathMessage, "planned_path", qos.STATE)
-        self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
-        self.create_subscription(AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
+        self._states = SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.STATE)
+        self._models = SoleSubscription(self, AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
         self.create_service(SetBool, "stop", self._latch_stop)
-        self._follower.warm_up(prior.layers)
         take_over_garbage()
         self._ticker = Ticker(period)
         self._record = TickRecord(period)
@@ -97,6 +101,7 @@ class MpcNode(Node):
             self._send(np.zeros(2), 0)
             # A publisher that is destroyed at once may take its last message with it.
             self._command.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIME))
+            self._held.close()
 
     def _set(self, settings: PlannerSettings) -> None:
         self._settings = settings
@@ -136,9 +141,10 @@ class MpcNode(Node):
             collect(self._ticker.ticks)
 
     def _diagnose(self) -> None:
-        part = self._record.tell(self._ticker.ticks, self._ticker.missed)
+        ticks = self._record.tell(self._ticker.ticks, self._ticker.missed)
+        parts = [ticks, topics(self._states.dispute, self._models.dispute, dispute(self, "motor_command"))]
         now = to_seconds(self.get_clock().now().to_msg())
-        self._diagnostics.publish(conversions.to_diagnostics([part], self.get_name(), "", now))
+        self._diagnostics.publish(to_diagnostics(parts, self.get_name(), "", now))
         # Who reads without asking for what was latched comes to know it too.
         if self._path is not None:
             self._reference.publish(self._path)
@@ -146,7 +152,7 @@ class MpcNode(Node):
     def _act(self, status: PlannerStatus) -> Array:
         """The action of this tick; zero wherever there is no finite plan from a fresh state."""
         newest = self._newest_state
-        if newest is None or time.monotonic() - newest[1] > self._settings.state_timeout:
+        if self._states.contested or newest is None or time.monotonic() - newest[1] > self._settings.state_timeout:
             status.outcome = PlannerStatus.NO_STATE
             return np.zeros(2)
         message, self._planned_arrival = newest
@@ -157,8 +163,14 @@ class MpcNode(Node):
             return np.zeros(2)
         if observation.episode != self._planned_episode:
             self._begin(observation)
-        conversions.fill_tracking(status, self._tracker.observe(observation))
-        if self._stopped:
+        tracking = self._tracker.observe(observation)
+        conversions.fill_tracking(status, tracking)
+        if not math.isfinite(tracking.cross_track):
+            status.outcome = PlannerStatus.NO_STATE
+            return np.zeros(2)
+        if rivals := dispute(self, "motor_command"):
+            self.get_logger().error(f"{rivals}: the legs stand still", throttle_duration_sec=5.0)
+        if self._stopped or rivals:
             status.outcome = PlannerStatus.STOPPED
             return np.zeros(2)
         status.model_sequence, layers = self._adapted_layers()

@@ -26,7 +26,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from mbmrl_control import conversions
-from mbmrl_control.hardware.health import Health, Level
+from mbmrl_control.hardware.health import Health
 from mbmrl_control.hardware.link import Link
 from mbmrl_control.hardware.link_data import Sample
 from mbmrl_control.hardware.measured import Measured
@@ -39,15 +39,18 @@ from mbmrl_msgs.msg import MotorCommand, RobotState
 from mbmrl_sim import qos
 from mbmrl_sim.conversions import (
     from_motor_command,
+    to_diagnostics,
     to_joint_state,
     to_odometry,
     to_robot_state,
     to_seconds,
 )
-from mbmrl_sim.exclusive import hold
+from mbmrl_sim.health import Level
 from mbmrl_sim.parameters import declare
 from mbmrl_sim.robot import RobotParameters, urdf
+from mbmrl_sim.sole import SoleSubscription, claim, dispute, topics
 from mbmrl_sim.spin import run
+from mbmrl_sim.state import check_command
 from mbmrl_sim.worker import Worker
 
 RCLError = rclpy_implementation.RCLError
@@ -73,11 +76,7 @@ class SerialBridgeNode(LifecycleNode):
         super().__init__("serial_bridge_node", automatically_declare_parameters_from_overrides=True)
         self._settings = declare(self, BridgeSettings)
         self._codec = self._settings.codec
-        self._held = hold(f"{self.resolve_topic_name('robot_state')}@{self.context.get_domain_id()}")
-        if self._held is None:
-            raise ValueError(
-                "another robot publishes robot_state on this ROS domain: stop it, or set another ROS_DOMAIN_ID"
-            )
+        self._held = claim(self, "robot_state", "robot")
         self.worker = Worker(lambda: None, "link")
         self._link: Link | None = None
         self._health: Health | None = None
@@ -96,7 +95,7 @@ class SerialBridgeNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
         self._description.publish(String(data=urdf(RobotParameters(), sensors=True)))
-        self.create_subscription(MotorCommand, "motor_command", self._take_command, qos.LATEST)
+        self._commands = SoleSubscription(self, MotorCommand, "motor_command", self._take_command, qos.LATEST)
         self.create_subscription(PoseStamped, "motion_capture/pose", self._take_pose, qos.SENSOR)
         self.create_subscription(Odometry, "motion_capture/odom", self._take_pose, qos.SENSOR)
         self.create_service(Trigger, "emergency_stop", self._stop_at_once)
@@ -118,8 +117,7 @@ class SerialBridgeNode(LifecycleNode):
             self._link.close()
             self.worker.join()
             self._link = None
-        if self._held is not None:
-            self._held.close()
+        self._held.close()
 
     # The lifecycle
 
@@ -160,6 +158,8 @@ class SerialBridgeNode(LifecycleNode):
         assert self._link is not None
         self._fell.clear()
         self._comes_back = False
+        if self._commands.contested:
+            return self._refuse(self._commands.dispute)
         try:
             self._link.enable()
         except LinkError as error:
@@ -206,7 +206,7 @@ class SerialBridgeNode(LifecycleNode):
             response.success = False
             return response
 
-    def _refuse(self, error: LinkError) -> TransitionCallbackReturn:
+    def _refuse(self, error: LinkError | str) -> TransitionCallbackReturn:
         self._reason = str(error)
         if not self._starts:
             self.get_logger().error(self._reason)
@@ -222,7 +222,9 @@ class SerialBridgeNode(LifecycleNode):
         self._fell.set()
 
     def _look(self) -> None:
-        """Let the lifecycle follow what became of the link."""
+        """Let the lifecycle follow what became of the link, and of who commands."""
+        if self._commands.contested and self._is_active:
+            self._fall(self._commands.dispute, lost=False)
         logged = ""
         if self._fell.is_set():
             self._fell.clear()
@@ -282,15 +284,17 @@ class SerialBridgeNode(LifecycleNode):
     def _take_command(self, message: MotorCommand) -> None:
         if self._link is None or not self._is_active:
             return
-        left, right = from_motor_command(message).tolist()
         issued = to_seconds(message.header.stamp)
         age = self.get_clock().now().nanoseconds * 1e-9 - issued
         if issued and age > self._settings.command_timeout:
             self.get_logger().warning(f"a command issued {age:.2f} s ago is refused", throttle_duration_sec=5.0)
-        elif not (math.isfinite(left) and math.isfinite(right)):
-            self.get_logger().warning("a command that is not finite is refused", throttle_duration_sec=5.0)
-        else:
-            self._link.command(left, right, message.sequence)
+            return
+        try:
+            left, right = check_command(from_motor_command(message)).tolist()
+        except ValueError as error:
+            self.get_logger().warning(f"command refused: {error}", throttle_duration_sec=5.0)
+            return
+        self._link.command(left, right, message.sequence)
 
     def _take_pose(self, message: PoseStamped | Odometry) -> None:
         now = time.monotonic()
@@ -322,8 +326,9 @@ class SerialBridgeNode(LifecycleNode):
     def _diagnose(self) -> None:
         if self._health is not None:
             parts = self._health.look(self._source, self._is_active)
+            parts.append(topics(self._commands.dispute, dispute(self, "robot_state")))
             now = self.get_clock().now().nanoseconds * 1e-9
-            self._diagnostics.publish(conversions.to_diagnostics(parts, self.get_name(), self._settings.port, now))
+            self._diagnostics.publish(to_diagnostics(parts, self.get_name(), self._settings.port, now))
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from mbmrl_control.hardware.health import Level, Part
+from mbmrl_sim.health import Level, Part
 
 JITTER_LIMIT: Final = 0.1
 """Share of the period from which the 99th percentile of starts after their ticks is a warning."""

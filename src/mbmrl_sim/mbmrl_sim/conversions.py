@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
 from mbmrl_msgs.srv import InjectFault
 from mbmrl_sim import state as layout
 from mbmrl_sim.faults import Fault
+from mbmrl_sim.health import Part
 from mbmrl_sim.state import Array, Observation, angle, pack_state
 
 ODOM_FRAME = "odom"
@@ -266,3 +268,20 @@ def from_fault(message: FaultMessage | InjectFault.Request) -> Fault:
 def to_fault_array(faults: Iterable[Fault], seconds: float) -> FaultArray:
     """Message of all faults in force."""
     return FaultArray(header=to_header(seconds, ""), faults=[to_fault(fault) for fault in faults])
+
+
+def to_diagnostics(parts: Iterable[Part], name: str, hardware: str, seconds: float) -> DiagnosticArray:
+    """Diagnostics of a node's parts."""
+    message = DiagnosticArray(header=to_header(seconds, ""))
+    for part in parts:
+        values = [KeyValue(key=key, value=str(value)) for key, value in part.values.items()]
+        message.status.append(
+            DiagnosticStatus(
+                level=bytes([part.level]),
+                name=f"{name}: {part.name}",
+                message=part.message,
+                hardware_id=hardware,
+                values=values,
+            )
+        )
+    return message

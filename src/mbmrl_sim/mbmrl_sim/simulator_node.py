@@ -14,8 +14,11 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from pydantic import Field
+from rclpy.clock import Clock as SteadyClock
+from rclpy.clock import ClockType
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import BatteryState, Imu, JointState
@@ -26,15 +29,15 @@ from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim import conversions, qos
 from mbmrl_sim.bullet import quiet
-from mbmrl_sim.exclusive import hold
 from mbmrl_sim.faults import LEG_LOSS, FaultError
 from mbmrl_sim.parameters import declare, on_change
 from mbmrl_sim.render import check_screen, colour_legs, follow_robot, look_at_robot
 from mbmrl_sim.robot import urdf
 from mbmrl_sim.sensors import make_sensors
 from mbmrl_sim.settings import NodeSettings, runtime_field
+from mbmrl_sim.sole import DISCOVERY_TIME, SoleSubscription, claim, dispute, topics
 from mbmrl_sim.spin import run
-from mbmrl_sim.state import Observation, clip_action
+from mbmrl_sim.state import Observation, check_command
 from mbmrl_sim.terrain import DEFAULT_TERRAIN, TERRAINS
 from mbmrl_sim.ticker import Ticker
 from mbmrl_sim.worker import Worker
@@ -42,8 +45,6 @@ from mbmrl_sim.world import World
 
 SLICE: Final = 0.01
 """Longest time between two messages on /clock, s."""
-DISCOVERY_TIME: Final = 0.7
-"""Time in which another simulator on the same domain is found, s."""
 
 
 class SimulatorSettings(NodeSettings):
@@ -91,15 +92,8 @@ class SimulatorNode(Node):
         )
         if self._settings.gui:
             look_at_robot(self._world.physics.client)
-        # Discovery finds robots of other machines, where it is quick enough; on this one the name is sure.
-        topic = self.resolve_topic_name("robot_state")
-        held = hold(f"{topic}@{self.context.get_domain_id()}")
         time.sleep(DISCOVERY_TIME)
-        if held is None or self.count_publishers("robot_state"):
-            raise ValueError(
-                "another robot publishes robot_state on this ROS domain: stop it, or set another ROS_DOMAIN_ID"
-            )
-        self._held = held
+        self._held = claim(self, "robot_state", "robot")
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._command: tuple[MotorCommand, float] | None = None
@@ -112,11 +106,13 @@ class SimulatorNode(Node):
         self._faults = self.create_publisher(FaultArray, "faults", qos.LATCHED)
         self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
         self._description.publish(String(data=urdf(self._world.parameters, sensors=True)))
-        self.create_subscription(MotorCommand, "motor_command", self._take_command, qos.LATEST)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
+        self._commands = SoleSubscription(self, MotorCommand, "motor_command", self._take_command, qos.LATEST)
         self.create_service(InjectFault, "inject_fault", self._inject)
         self.create_service(ClearFaults, "clear_faults", self._clear)
         self.create_service(Trigger, "reset", self._reset)
         self._publish_faults()
+        self.create_timer(1.0, self._diagnose, clock=SteadyClock(clock_type=ClockType.STEADY_TIME))
         self.worker = Worker(self._simulate, "physics")
         self.get_logger().info(f"simulating at {self._settings.rate:g} Hz, seed {self._settings.seed}")
 
@@ -134,15 +130,15 @@ class SimulatorNode(Node):
 
     def _take_command(self, message: MotorCommand) -> None:
         try:
-            clip_action(conversions.from_motor_command(message))
+            check_command(conversions.from_motor_command(message))
         except ValueError as error:
             self.get_logger().warning(f"command refused: {error}", throttle_duration_sec=1.0)
             return
         self._command = (message, time.monotonic())
 
     def _fresh_command(self) -> MotorCommand | None:
-        """The newest command, where the watchdog lets it be in force."""
-        if self._command is None:
+        """The newest command, where it is the only planner's, and the watchdog lets it be in force."""
+        if self._command is None or self._commands.contested:
             return None
         message, arrival = self._command
         age = (time.monotonic() - arrival) * self._settings.real_time_factor
@@ -195,6 +191,11 @@ class SimulatorNode(Node):
         if self._settings.gui:
             colour_legs(self._world.physics.client, self._world.physics.robot, self._world.lost_legs)
         self._faults.publish(conversions.to_fault_array(self._world.faults, self._world.time))
+
+    def _diagnose(self) -> None:
+        part = topics(self._commands.dispute, dispute(self, "robot_state"))
+        now = self.get_clock().now().nanoseconds * 1e-9
+        self._diagnostics.publish(conversions.to_diagnostics([part], self.get_name(), "", now))
 
     def _inject(self, request: InjectFault.Request, response: InjectFault.Response) -> InjectFault.Response:
         with self._lock:

@@ -41,6 +41,9 @@ MIN_LEG_SPEED: Final = 2 * 2 * np.pi
 MAX_LEG_SPEED: Final = 9 * 2 * np.pi
 """Fastest leg speed that the robot accepts, rad/s (9 leg revolutions per second)."""
 
+ABSURD_LEG_SPEED: Final = 2 * MAX_LEG_SPEED
+"""Leg speed from which a command is no command, rad/s."""
+
 LEG_NAMES: Final = ("left_front", "left_middle", "left_rear", "right_front", "right_middle", "right_rear")
 """Legs in the order of their numbers."""
 
@@ -108,6 +111,26 @@ def mirror(states: Array) -> Array:
     left, right = [15, 16, 19, 21], [17, 18, 20, 22]
     mirrored[..., left + right] = mirrored[..., right + left]
     return mirrored
+
+
+def check_command(action: Array) -> Array:
+    """Refuse leg speed set-points that cannot be meant; those that are just beyond the robot's limits can.
+
+    Args:
+        action: Leg speed set-points, shape (2,), rad/s.
+
+    Returns:
+        The action.
+
+    Raises:
+        ValueError: If it is not two finite numbers, each nearer to 0 than ABSURD_LEG_SPEED.
+    """
+    clip_action(action)
+    if np.abs(action).max() >= ABSURD_LEG_SPEED:
+        raise ValueError(
+            f"leg speeds of {action.tolist()} rad/s are far from what the robot can do, 0 to {MAX_LEG_SPEED:.1f}"
+        )
+    return action
 
 
 def clip_action(action: Array) -> Array:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field, replace
-from enum import IntEnum
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 from mbmrl_control.hardware.codec import FrameCounts, Telemetry
 from mbmrl_control.hardware.link import Link
 from mbmrl_control.hardware.link_data import LinkCounts
 from mbmrl_control.hardware.pose import CAPTURED, PoseFilter
+from mbmrl_sim.health import Level, Part
 
 LOW_BATTERY: Final = (3.6, 3.4)
 """Voltages of a LiPo cell below which there is a warning, and an error, V."""
@@ -21,36 +21,6 @@ SLOW_ROUND_TRIP: Final = 0.02
 """s."""
 LEAST_RATE: Final = 0.9
 """Share of the wanted rate of telemetry below which there is a warning."""
-
-
-class Level(IntEnum):
-    """As in diagnostic_msgs/DiagnosticStatus."""
-
-    OK = 0
-    WARN = 1
-    ERROR = 2
-    STALE = 3
-
-
-@dataclass
-class Part:
-    """One part's health: the worst level that was raised, with its reasons."""
-
-    name: str
-    level: Level = Level.OK
-    reasons: list[str] = field(default_factory=list)
-    values: dict[str, Any] = field(default_factory=dict)
-
-    def check(self, wrong: bool, level: Level, reason: str) -> None:
-        """Raise a level where something is wrong."""
-        if wrong:
-            self.level = max(self.level, level)
-            self.reasons.append(reason)
-
-    @property
-    def message(self) -> str:
-        """One line."""
-        return "; ".join(self.reasons) or "in order"
 
 
 class Health:

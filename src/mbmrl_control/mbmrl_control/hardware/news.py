@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mbmrl_control.hardware.health import Level
 from mbmrl_control.hardware.link import Link
+from mbmrl_sim.health import Level
 
 
 class News:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -29,10 +30,13 @@ from mbmrl_sim.state import (
     Observation,
 )
 
+JUMP: Final = 2.0
+"""Distance between two states from which the robot cannot have walked it, m."""
+
 
 @dataclass(frozen=True)
 class Tracking:
-    """Where the robot is relative to the path.
+    """Where the robot is relative to the path; NaN but for the progress where that is not known.
 
     Attributes:
         cross_track: Signed distance, m, positive to the left of the path.
@@ -62,6 +66,7 @@ class PathTracker:
         """x, y (m) and yaw (rad) of the path's start in the frame of the observations."""
         self.progress = 0.0
         self._last: tuple[Tensor, Observation] | None = None
+        self._jumped: Tensor | None = None
 
     def pose(self, observation: Observation) -> Tensor:
         """Pose on the path's own plane, shape (3,): x, y in m, yaw in rad."""
@@ -84,16 +89,29 @@ class PathTracker:
         return self.to_odom(self.path.points, self.path.headings)[0]
 
     def observe(self, observation: Observation) -> Tracking:
-        """Measure where the robot is, and what its last step cost; NaN from a state that is not finite."""
+        """Measure where the robot is, and what its last step cost.
+
+        A state that is not finite is not believed, nor is one that is a JUMP from the last one that was, until a
+        second one agrees: then the robot is looked for along the whole path.
+        """
+        nan = float("nan")
+        unknown = Tracking(nan, self.progress, nan, nan)
         if not np.isfinite(observation.state).all():
-            nan = float("nan")
-            return Tracking(nan, self.progress, nan, nan)
+            return unknown
         if self._last is not None and self._last[1].episode != observation.episode:
             self.reset()
         pose = self.pose(observation)
-        projection = self.path.locate(pose[:2].numpy(), self.progress)
+        if self._last is not None and torch.dist(pose[:2], self._last[0][:2]) > JUMP:
+            jumped, self._jumped = self._jumped, pose
+            if jumped is None or torch.dist(pose[:2], jumped[:2]) > JUMP:
+                return unknown
+            projection = self.path.locate(pose[:2].numpy(), self.progress, self.path.whole)
+            self._last = None
+        else:
+            projection = self.path.locate(pose[:2].numpy(), self.progress)
+        self._jumped = None
         before, self.progress = self.progress, float(projection.progress)
-        cost = float("nan")
+        cost = nan
         if self._last is not None and observation.time > self._last[1].time:
             window = self.path.window(min(before, self.progress) - 0.15, max(before, self.progress) + 0.15)
             poses = torch.stack([self._last[0], pose])

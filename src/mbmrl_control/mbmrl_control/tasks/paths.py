@@ -78,6 +78,11 @@ class ReferencePath:
         """Length of the path, or of one lap, m."""
         return (len(self.points) if self.closed else len(self.points) - 1) * SPACING
 
+    @property
+    def whole(self) -> float:
+        """Reach within which each point of the path lies, whatever the progress, m."""
+        return self.length / 2 if self.closed else self.length
+
     def window(self, start: float, stop: float) -> PathWindow:
         """The stretch between two values of the progress, m; an open path ends at its ends."""
         indices = np.arange(int(np.floor(start / SPACING)), int(np.ceil(stop / SPACING)) + 1)
