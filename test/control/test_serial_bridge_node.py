@@ -339,6 +339,8 @@ def test_healthy_robot_is_in_order_once_a_second(driver: Driver) -> None:
         ({"protocol": "morse"}, ("unknown protocol 'morse'", "mbmrl", "velociroach")),
         ({"protocol": "velociroach", "profile": "tank"}, ("unknown profile 'tank'", "millirobot")),
         ({"protocol": "velociroach", "framing": "xbee", "lost_time": 0.3}, ("no robot that speaks velociroach",)),
+        ({"telemetry_rate": 10.0}, ("parameter 'telemetry_rate' is 10.0: allowed is at least the control rate, 20",)),
+        ({"rate": 150.0}, ("parameter 'telemetry_rate' is 100.0: allowed is at least the control rate, 150",)),
         ({"dead_man": 3.0}, ("parameter 'dead_man' is 3.0",)),
         ({"gains": "[1,2]"}, ("parameter 'gains'",)),
         ({"speed": 1}, ("unknown parameter 'speed'",)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from mbmrl_control.hardware import CODEC_TYPES, make_codec
 from mbmrl_control.hardware.codec import Codec, Side
@@ -41,7 +41,11 @@ class BridgeSettings(NodeSettings):
     baud: int = Field(1_000_000, ge=1200, le=4_000_000, description="Speed of the port, bit/s")
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
     telemetry_rate: float = Field(
-        100.0, ge=5.0, le=1000.0, description="Wanted rate of telemetry, Hz; a whole number of frames per interval"
+        100.0,
+        ge=5.0,
+        le=1000.0,
+        validate_default=True,
+        description="Wanted rate of telemetry, Hz; a whole number of frames per interval",
     )
     autostart: bool = Field(True, description="Whether to open the port and enable the motors at the start")
     reactivate: bool = Field(
@@ -68,6 +72,13 @@ class BridgeSettings(NodeSettings):
         3.95, ge=3.0, le=4.3, description="Battery voltage that the model is told where the robot measures none, V"
     )
     path_per_turn: float = Field(0.052, ge=0.0, le=1.0, description="Path in a leg cycle, for dead reckoning, m")
+
+    @field_validator("telemetry_rate")
+    @classmethod
+    def _a_frame_in_each_interval(cls, value: float, info: ValidationInfo) -> float:
+        if value < info.data.get("rate", 0.0):
+            raise ValueError(f"allowed is at least the control rate, {info.data['rate']:g}")
+        return value
 
     @property
     def codec(self) -> Codec:
