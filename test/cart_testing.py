@@ -27,6 +27,15 @@ def _acceleration(state: Array, force: float, mass: float) -> Array:
     return np.array([velocity, acceleration, rate, -(acceleration * cosine + 9.81 * sine) / 0.5 - 0.2 * rate])
 
 
+def accelerate_cart(state: Array, force: float, mass: float, interval: float) -> Array:
+    """The state after an interval, s."""
+    part = interval / 10
+    for _ in range(10):  # midpoint rule
+        middle = state + part / 2 * _acceleration(state, force, mass)
+        state = state + part * _acceleration(middle, force, mass)
+    return state
+
+
 def drive_cart(seed: int, length: int = 120, intervals: Array | None = None, **metadata: Any) -> Episode:
     """An episode of random forces; the mass, 0.2 to 4 kg, changes half-way; ``intervals`` in s, shape (length,)."""
     rng = np.random.default_rng(seed)
@@ -35,11 +44,7 @@ def drive_cart(seed: int, length: int = 120, intervals: Array | None = None, **m
     masses = np.exp(rng.uniform(np.log(0.2), np.log(4.0), 2))
     states = [np.array([0.0, 0.0, rng.uniform(-1, 1), 0.0])]
     for step, (force, interval) in enumerate(zip(forces, intervals, strict=True)):
-        state, part = states[-1], interval / 10
-        for _ in range(10):  # midpoint rule
-            middle = state + part / 2 * _acceleration(state, force, masses[2 * step // length])
-            state = state + part * _acceleration(middle, force, masses[2 * step // length])
-        states.append(state)
+        states.append(accelerate_cart(states[-1], force, masses[2 * step // length], interval))
     state = np.array(states)
     state[:, 2] = (state[:, 2] + np.pi) % (2 * np.pi) - np.pi
     time = np.concatenate([[0.0], np.cumsum(intervals)])

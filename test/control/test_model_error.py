@@ -202,6 +202,22 @@ def test_commands_train_and_judge(mbmrl: Run, tmp_path: Path) -> None:
     assert f"over {told['windows']} windows" in errors
 
 
+def test_data_that_look_wrong_are_told_and_used(mbmrl: Run, tmp_path: Path) -> None:
+    """An angle in degrees: one line, of the training and of the error."""
+    for seed in range(3):
+        episode = drive_cart(seed, 30)
+        episode.state[:, 2] = np.degrees(episode.state[:, 2])
+        episode.save(tmp_path / f"{seed}.npz")
+    sizes = ("--window", "6", "--future", "4", "--steps", "2", "--out", "cart.safetensors")
+    for command in (("train", *sizes), ("model-error", "--checkpoint", "cart.safetensors")):
+        code, output, errors = mbmrl(*command, "--data", str(tmp_path))
+        assert (code, output) == (0, "")
+        (told,) = [line for line in errors.splitlines() if line.startswith("warning: ")]
+        assert told.startswith(
+            f"warning: {tmp_path / '0.npz'} and 2 more: state 'angle' (column 2) is declared an angle"
+        )
+
+
 def test_training_on_other_data_starts_anew(mbmrl: Run, tmp_path: Path) -> None:
     """In the same work folder."""
     command = ("train", "--window", "6", "--future", "4", "--steps", "2", "--learner", "mb", "--data")
@@ -220,11 +236,13 @@ def test_constant_columns_are_named_and_do_no_harm(mbmrl: Run, tmp_path: Path) -
     command = ("train", "--window", "6", "--future", "4", "--steps", "2", "--out", "cart.safetensors", "--data")
     code, _, errors = mbmrl(*command, str(tmp_path))
     assert code == 0
-    assert f"{tmp_path}: state 'velocity' is always 3: a column that never varies tells the model nothing" in errors
-    assert "action 'force' is always 0" in errors
+    warning = f"{tmp_path}: state 'velocity' (column 1) is always 3: a column that never varies tells the model nothing"
+    assert f"warning: {warning}" in errors
+    assert f"warning: {tmp_path}: action 'force' (column 0) is always 0" in errors
     assert load_prior(Path("cart.safetensors")).settings.training["constant"] == ["state 'velocity'", "action 'force'"]
-    code, output, _ = mbmrl("model-error", "--checkpoint", "cart.safetensors", "--data", str(tmp_path), "--json")
+    code, output, errors = mbmrl("model-error", "--checkpoint", "cart.safetensors", "--data", str(tmp_path), "--json")
     assert code == 0
+    assert f"warning: {warning}" in errors
     assert all(value is not None and value < 10 for value in json.loads(output)["after"]["per_state"].values())
 
 

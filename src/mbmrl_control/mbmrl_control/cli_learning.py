@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mbmrl_control.cli_options import Rate, Seed, Sensors, Workers, console, refuse
+from mbmrl_control.cli_options import Rate, Seed, Sensors, Workers, console, refuse, warn
 from mbmrl_control.graph import DEFAULT_LEARNER
 
 app = typer.Typer()
@@ -164,7 +164,7 @@ def model_error(
     from mbmrl_control.evaluation import model_error as evaluation
 
     try:
-        told = evaluation.model_error(checkpoint, data)
+        told = evaluation.model_error(checkpoint, data, warn)
     except ValueError as error:
         refuse(error)
     console.print(evaluation.table(told), markup=False, highlight=False, soft_wrap=True)

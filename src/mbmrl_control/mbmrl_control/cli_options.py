@@ -66,3 +66,8 @@ def refuse(error: Exception | str) -> NoReturn:
     """End with one sentence and the exit code of a usage error."""
     console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(2)
+
+
+def warn(text: str) -> None:
+    """Show one sentence on what may be wrong, and go on."""
+    console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from torch import Tensor
 from mbmrl_control.dynamics.network import Layers, predict
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import make_learner
+from mbmrl_control.training.data_checks import warnings_of
 from mbmrl_control.training.episodes import EpisodeError
 from mbmrl_control.training.folder import read_folder
 from mbmrl_control.training.transitions import Piece, pieces_of
@@ -100,11 +101,16 @@ def _figures(error: Tensor, spread: Tensor, names: Sequence[str]) -> dict[str, A
     return {"overall": overall, "per_state": dict(zip(names, per_state, strict=True))}
 
 
-def model_error(checkpoint: Path, data: Path) -> dict[str, Any]:
+def model_error(checkpoint: Path, data: Path, warn: Callable[[str], object] = lambda _: None) -> dict[str, Any]:
     """Error over K steps from real states with real actions, before and after adaptation on the M transitions before.
 
     It is the root mean square over windows and steps of each state's error, relative to the spread of that state in
     the training data; ``overall`` is the root mean square over the states.
+
+    Args:
+        checkpoint: File of the prior.
+        data: Folder of episodes.
+        warn: Is given each sentence on what looks wrong in them.
 
     Returns:
         ``before`` and ``after`` with ``overall`` and ``per_state``, and the number of ``windows``; None where the
@@ -142,6 +148,8 @@ def model_error(checkpoint: Path, data: Path) -> dict[str, Any]:
             f"{data}: state and action have at most {longest} transitions at {settings.rate:g} Hz without a gap:"
             f" M + K = {settings.window} + {future} = {settings.window + future} are needed"
         )
+    for line in warnings_of(folder):
+        warn(line)
     before, after = (_figures(error, deviations, features.state_names) for error in errors(prior, windows))
     return {"before": before, "after": after, "windows": len(windows)}
 

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.training.data_checks import warnings_of
 from mbmrl_control.training.episodes import EpisodeError
 from mbmrl_control.training.folder import Folder, read_folder
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
@@ -63,8 +64,6 @@ def summary(trainer: MetaTrainer, folder: Folder) -> Iterator[str]:
         f" {whole['short_pieces']} pieces with {whole['short_transitions']} transitions are shorter than M + K ="
         f" {settings.window} + {settings.future} and give no segments"
     )
-    for name, value in folder.constant.items():
-        yield f"{folder.path}: {name} is always {value:g}: a column that never varies tells the model nothing"
 
 
 def train_on_data(settings: TrainingSettings, path: Path, work: Path, console: Console) -> Prior:
@@ -74,7 +73,7 @@ def train_on_data(settings: TrainingSettings, path: Path, work: Path, console: C
         settings: How to train.
         path: The folder.
         work: Folder for the state of the training: a stopped one of the same settings and data goes on.
-        console: Where to show what was found in the data, and progress.
+        console: Where to show what was found in the data, what looks wrong in them, and progress.
 
     Raises:
         EpisodeError: If the data cannot be used.
@@ -86,6 +85,8 @@ def train_on_data(settings: TrainingSettings, path: Path, work: Path, console: C
     trainer = MetaTrainer(settings, folder.rate, training, held_out)
     for line in summary(trainer, folder):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for line in warnings_of(folder):
+        console.print(f"warning: {line}", markup=False, highlight=False, soft_wrap=True)
     identity = json.dumps([asdict(settings), folder.hash], sort_keys=True)
     name = f"{settings.learner}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}-state.safetensors"
     work.mkdir(parents=True, exist_ok=True)

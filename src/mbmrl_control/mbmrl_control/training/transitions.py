@@ -28,11 +28,13 @@ class Piece:
         states: Shape (L + 1, n), double precision.
         actions: Shape (L, m), double precision.
         intervals: Length of each interval, as a share of the nominal one, shape (L,).
+        start: Row of the episode that it begins with.
     """
 
     states: Tensor
     actions: Tensor
     intervals: Tensor
+    start: int = 0
 
 
 def pieces_of(episode: Episode, rate: float, counts: Counter[str] | None = None) -> Iterator[Piece]:
@@ -56,11 +58,12 @@ def pieces_of(episode: Episode, rate: float, counts: Counter[str] | None = None)
         counts["gaps"] += int((there & ~usable).sum())
         counts["unequal"] += int((usable & (intervals != 1)).sum())
     edges = np.flatnonzero(np.diff(np.concatenate([[False], usable, [False]])))
-    for start, end in edges.reshape(-1, 2):
+    for start, end in edges.reshape(-1, 2).tolist():
         yield Piece(
             torch.from_numpy(episode.state[start : end + 1]),
             torch.from_numpy(episode.action[start:end]),
             torch.from_numpy(intervals[start:end]),
+            start,
         )
 
 
