@@ -14,6 +14,7 @@ from nav_msgs.msg import Odometry
 
 from mbmrl_control import conversions
 from mbmrl_control.hardware import make_codec
+from mbmrl_control.hardware.clocks import BOARD_DRIFT, Clock
 from mbmrl_control.hardware.codec import Telemetry
 from mbmrl_control.hardware.health import Health
 from mbmrl_control.hardware.link import Link
@@ -51,7 +52,7 @@ class Looked:
         self.link.status.state = "enabled"
         self.link.status.round_trip = 0.001
         self.link.status.newest = GOOD
-        self.health = Health(self.link, PoseFilter())
+        self.health = Health(self.link, PoseFilter(), Clock("the robot's clock", BOARD_DRIFT, 3.0))
         self.link._every = 5
 
     def parts(self, source: str = CAPTURED, active: bool = True, fresh: bool = True) -> dict[str, Part]:

@@ -12,8 +12,9 @@ import pytest
 
 from hardware_testing import telemetry
 from mbmrl_control.hardware.link_data import Sample
-from mbmrl_control.hardware.pose import CAPTURED, RECKONED, DeadReckoning, Pose, PoseFilter
-from mbmrl_control.hardware.state import ClockMap, Reading, StateBuilder
+from mbmrl_control.hardware.pose import CAPTURED, RECKONED, DeadReckoning, PoseFilter
+from mbmrl_control.hardware.pose_checks import Pose
+from mbmrl_control.hardware.state import Reading, StateBuilder
 from mbmrl_sim.state import ANGULAR_VELOCITY, LINEAR_VELOCITY, POSITION, YAW, angle
 
 LEVEL = np.array([0.0, 0.0, 9.81])
@@ -22,7 +23,7 @@ STEP = 0.01
 
 def poses(filter: PoseFilter, times: Iterable[float], path: Any, **named: Any) -> None:
     for t in times:
-        filter.add(Pose(float(t), np.array(path(t)), np.array([0.0, 0.0, 0.5]), **named))
+        filter.add(Pose(float(t), np.array(path(t)), np.array([0.0, 0.0, 0.5]), **named), float(t))
 
 
 # The filter
@@ -64,7 +65,7 @@ def test_heading_may_pass_half_a_turn() -> None:
     filter = PoseFilter(window=0.1)
     for t in np.arange(0, 0.3, STEP):
         yaw = math.remainder(3.0 + 2 * t, 2 * math.pi)
-        filter.add(Pose(float(t), np.zeros(3), np.array([0.0, 0.0, yaw])))
+        filter.add(Pose(float(t), np.zeros(3), np.array([0.0, 0.0, yaw])), float(t))
     there = filter.at(0.29)
     assert there is not None
     assert math.remainder(there.angles[2] - 3.58, 2 * math.pi) == pytest.approx(0, abs=1e-9)
@@ -128,20 +129,6 @@ def test_what_is_not_measured_does_not_spoil_the_reckoning() -> None:
     reckoning = DeadReckoning()
     reckoning.step(STEP, np.array([30.0, 30.0]), np.full(3, math.nan), np.full(3, math.nan))
     assert np.isfinite([*reckoning.position, *reckoning.angles]).all()
-
-
-# Clocks
-
-
-def test_jitter_of_arrival_does_not_reach_the_stamps() -> None:
-    rng = np.random.default_rng(0)
-    clock = ClockMap()
-    robot = np.arange(0, 10, STEP) * (1 + 5e-5)  # a clock that runs fast
-    arrivals = np.arange(0, 10, STEP) + 100 + 0.002 + rng.exponential(0.003, len(robot))
-    stamps = np.array([clock.to_host(r, a) for r, a in zip(robot, arrivals, strict=True)])
-    late = stamps - (np.arange(0, 10, STEP) + 100)
-    assert late[100:] == pytest.approx(0.002, abs=1.5e-3)
-    assert np.diff(stamps[100:]).std() < 0.2 * np.diff(arrivals[100:]).std()
 
 
 # The state
@@ -231,7 +218,7 @@ def test_new_session_and_moved_robot_begin_episodes() -> None:
     built.frames(10)
     (reading,) = built.frames(5, session=2)
     assert (reading.observation.episode, reading.observation.interval) == (2, 0.0)
-    poses(built.poses, np.arange(50.1, 50.35, STEP), lambda t: (5.0, 0.0, 0.02))
+    poses(built.poses, np.arange(50.1, 50.35, STEP), lambda t: (5.0 + 0.2 * (t - 50), 0.0, 0.02))
     (moved,) = built.frames(5, session=2)
     assert moved.source == CAPTURED
     assert (moved.observation.episode, moved.observation.interval) == (3, 0.0)

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import safetensors
 import safetensors.torch
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, Quaternion
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from sensor_msgs.msg import BatteryState, Imu
 
 from mbmrl_control.hardware.codec import Telemetry
-from mbmrl_control.hardware.pose import Pose
+from mbmrl_control.hardware.pose_checks import Pose
 from mbmrl_control.learners import Update
 from mbmrl_control.learners.online import Adaptation
 from mbmrl_control.planning.follower import Tracking
@@ -142,14 +142,20 @@ def to_pose_stamped(time: float, position: Array, angles: Array) -> PoseStamped:
 
 
 def from_pose(message: PoseStamped | Odometry, time: float) -> Pose:
-    """Frame of motion capture of a message, at a time in s; with velocity where it is an Odometry."""
-    if isinstance(message, PoseStamped):
-        pose, velocity = message.pose, None
-    else:
-        pose, linear = message.pose.pose, message.twist.twist.linear
-        w, *xyz = (getattr(pose.orientation, name) for name in "wxyz")
+    """Frame of motion capture of a message, at a time in s; with velocity where it is an Odometry.
+
+    What its quaternion tells is that of the unit one with its direction; `Pose.norm` tells how far it was from that.
+    """
+    pose = message.pose if isinstance(message, PoseStamped) else message.pose.pose
+    place = np.array([pose.position.x, pose.position.y, pose.position.z])
+    told = np.array([getattr(pose.orientation, name) for name in "wxyz"])
+    norm = float(np.linalg.norm(told))
+    w, *xyz = (told / norm if norm else told).tolist()
+    velocity = None
+    if isinstance(message, Odometry):
+        linear = message.twist.twist.linear
         v, axis = np.array([linear.x, linear.y, linear.z]), np.array(xyz)
         # The twist is in the child frame: turned by the orientation, it is in that of the pose.
         velocity = v + 2 * np.cross(axis, np.cross(axis, v) + w * v)
-    place = np.array([pose.position.x, pose.position.y, pose.position.z])
-    return Pose(time, place, np.array(to_roll_pitch_yaw(pose.orientation)), velocity)
+    angles = np.array(to_roll_pitch_yaw(Quaternion(w=w, **dict(zip("xyz", xyz, strict=True)))))
+    return Pose(time, place, angles, velocity, norm)

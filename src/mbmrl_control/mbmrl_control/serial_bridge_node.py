@@ -60,8 +60,6 @@ REACTIVATION_PERIOD = 0.1
 """Time between two looks whether a lost link is there again, s."""
 RECKONED_VARIANCE = 1e3
 """Variance of a position, m^2, and of a yaw angle, rad^2, that are not measured."""
-LONGEST_POSE_AGE = 1.0
-"""Age from which a stamp is of another clock, s."""
 
 
 class SerialBridgeNode(LifecycleNode):
@@ -135,7 +133,7 @@ class SerialBridgeNode(LifecycleNode):
             link.close()
             worker.join()
             return self._refuse(error)
-        self._link, self.worker, self._health = link, worker, Health(link, self._poses)
+        self._link, self.worker, self._health = link, worker, Health(link, self._poses, self._builder.clock)
         self.get_logger().info(
             f"{robot.firmware} on {settings.port}, telemetry at {link.telemetry_rate:g} Hz,"
             f" {f'dead-man of {settings.dead_man:g} s' if robot.dead_man else 'no dead-man on board'}"
@@ -156,10 +154,10 @@ class SerialBridgeNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Enable the motors."""
         assert self._link is not None
+        if hindrance := self._hindrance():
+            return self._refuse(hindrance)
         self._fell.clear()
         self._comes_back = False
-        if self._commands.contested:
-            return self._refuse(self._commands.dispute)
         try:
             self._link.enable()
         except LinkError as error:
@@ -216,15 +214,20 @@ class SerialBridgeNode(LifecycleNode):
     def _is_active(self) -> bool:
         return bool(self._state_machine.current_state[0] == State.PRIMARY_STATE_ACTIVE)
 
+    def _hindrance(self) -> str:
+        """Why the motors must be off: others command, or states are told of another time; empty: they need not."""
+        now = time.monotonic()
+        return self._commands.dispute or self._builder.clock.fault(now) or self._poses.clock.fault(now)
+
     def _fall(self, reason: str, lost: bool) -> None:
         """The motors are off though nobody asked for it; called in the link's thread."""
         self._reason, self._lost = reason, lost
         self._fell.set()
 
     def _look(self) -> None:
-        """Let the lifecycle follow what became of the link, and of who commands."""
-        if self._commands.contested and self._is_active:
-            self._fall(self._commands.dispute, lost=False)
+        """Let the lifecycle follow what became of the link and the clocks, and of who commands."""
+        if self._is_active and (hindrance := self._hindrance()):
+            self._fall(hindrance, lost=False)
         logged = ""
         if self._fell.is_set():
             self._fell.clear()
@@ -299,13 +302,12 @@ class SerialBridgeNode(LifecycleNode):
     def _take_pose(self, message: PoseStamped | Odometry) -> None:
         now = time.monotonic()
         taken = to_seconds(message.header.stamp) - self._clock_offset()
-        if abs(now - taken) > LONGEST_POSE_AGE:
+        self._poses.add(conversions.from_pose(message, taken), now)
+        if self._poses.clock.is_another:
             self.get_logger().warning(
-                f"motion capture's stamps are {now - taken:.1f} s off this machine's clock: the time of arrival counts",
+                "motion capture's stamps are of another clock than this machine's: the time of arrival counts",
                 once=True,
             )
-            taken = now
-        self._poses.add(conversions.from_pose(message, taken))
 
     def _stop_at_once(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._comes_back = False

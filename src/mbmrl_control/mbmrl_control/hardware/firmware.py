@@ -60,6 +60,7 @@ class FirmwareSettings:
         legs: Number of legs that it tells.
         rate: Highest rate of telemetry, Hz.
         dead_man: Longest time without a command, s.
+        clock_rate: Seconds of its clock in a second.
         polled: Whether it tells its state only in answer to a command, and has a dead-man only where it is set.
         device_id: What tells it from all others; 0: nothing does.
     """
@@ -69,6 +70,7 @@ class FirmwareSettings:
     legs: int = 6
     rate: float = 200.0
     dead_man: float = 0.2
+    clock_rate: float = 1.0
     polled: bool = False
     device_id: int = field(default_factory=lambda: secrets.randbits(64))
 
@@ -221,7 +223,7 @@ class Firmware:
         faults, self._faults = tuple(sorted(self._faults)), set()
         return Telemetry(
             sequence=self._sequence,
-            time=now.time - self._start,
+            time=(now.time - self._start) * self.settings.clock_rate,
             command_sequence=self._command_sequence,
             applied=_pair(now.action),
             phases=_pair(self._phases),

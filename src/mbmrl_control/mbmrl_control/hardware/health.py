@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
+from mbmrl_control.hardware.clocks import Clock
 from mbmrl_control.hardware.codec import FrameCounts, Telemetry
 from mbmrl_control.hardware.link import Link
 from mbmrl_control.hardware.link_data import LinkCounts
 from mbmrl_control.hardware.pose import CAPTURED, PoseFilter
+from mbmrl_control.hardware.pose_checks import LARGEST_TILT
 from mbmrl_sim.health import Level, Part
 
 LOW_BATTERY: Final = (3.6, 3.4)
@@ -19,6 +21,8 @@ HOT: Final = (60.0, 80.0)
 """Temperatures of a motor from which there is a warning, and an error, degrees Celsius."""
 SLOW_ROUND_TRIP: Final = 0.02
 """s."""
+LATE_POSE: Final = 0.05
+"""Time by which frames of motion capture are late at least, from which there is a warning, s."""
 LEAST_RATE: Final = 0.9
 """Share of the wanted rate of telemetry below which there is a warning."""
 
@@ -26,11 +30,11 @@ LEAST_RATE: Final = 0.9
 class Health:
     """Looks at a link once a second; what was counted since the last look is what is judged."""
 
-    def __init__(self, link: Link, poses: PoseFilter) -> None:
-        """Take what to look at."""
-        self._link, self._poses = link, poses
+    def __init__(self, link: Link, poses: PoseFilter, clock: Clock) -> None:
+        """Take what to look at, with the robot's clock."""
+        self._link, self._poses, self._clock = link, poses, clock
         self._frames, self._counts = replace(link.codec.counts), replace(link.counts)
-        self._taken = 0
+        self._taken, self._refused = poses.counts.taken, poses.counts.reasons.copy()
 
     def look(self, source: str, active: bool) -> list[Part]:
         """Health of all parts.
@@ -83,7 +87,8 @@ class Health:
             part.check(name != "good" and count > 0, Level.WARN, f"{count} {name} in the last second")
         part.check(since["expired"] > 0, Level.WARN, f"commands stayed away {since['expired']} times")
         part.check(since["stalls"] > 0, Level.WARN, f"telemetry stayed away {since['stalls']} times")
-        part.values = {"telemetry (Hz)": _rounded(status.rate, 1)}
+        self._judge(part, self._clock)
+        part.values = {"telemetry (Hz)": _rounded(status.rate, 1)} | _of_clock(self._clock)
         part.values |= {f"frames or bytes {name}": value for name, value in vars(frames).items()}
         part.values |= {
             "telemetry taken": counts.samples,
@@ -98,12 +103,36 @@ class Health:
 
     def _pose(self, source: str, fresh: bool) -> Part:
         part = Part("pose")
-        counts = self._poses.counts
+        counts, clock = self._poses.counts, self._poses.clock
+        refused = counts.reasons.copy()
+        lately, rate = refused - self._refused, counts.taken - self._taken
+        self._taken, self._refused = counts.taken, refused
+        all_refused = lately.total() > 0 and rate == 0
         part.check(not fresh, Level.STALE, "no state")
-        part.check(fresh and source != CAPTURED, Level.WARN, f"{source}: no fresh frames of motion capture")
-        rate, self._taken = counts.taken - self._taken, counts.taken
+        missing = "all frames of motion capture are refused" if all_refused else self._poses.lacking
+        wrong = Level.ERROR if all_refused or self._poses.tilt > LARGEST_TILT else Level.WARN
+        part.check(fresh and source != CAPTURED, wrong, f"{source}: {missing}")
+        for reason, count in lately.items():
+            part.check(True, Level.WARN, f"{count} frames refused: {reason}")
+        if lately.total() or rate:
+            offset = clock.newest_offset
+            part.check(
+                clock.is_another,
+                Level.WARN,
+                f"motion capture's stamps are {offset:.1f} s off this machine's clock: the time of arrival counts",
+            )
+            late = not clock.is_another and offset > LATE_POSE
+            part.check(late, Level.WARN, f"frames of motion capture are {offset * 1e3:.0f} ms late by their stamps")
+            self._judge(part, clock)
         part.values = {"source": source, "frames in the last second": rate, "frames refused": counts.refused}
+        part.values |= {f"frames refused: {reason}": count for reason, count in refused.items()}
+        part.values |= {"tilt against the accelerometer (degrees)": _rounded(math.degrees(self._poses.tilt), 1)}
+        part.values |= _of_clock(clock)
         return part
+
+    def _judge(self, part: Part, clock: Clock) -> None:
+        level = Level.ERROR if clock.fault(time.monotonic()) else Level.WARN
+        part.check(bool(clock.doubt), level, clock.doubt)
 
     def _battery(self, newest: Telemetry | None, fresh: bool) -> Part:
         part = Part("battery")
@@ -130,6 +159,13 @@ class Health:
             part.values[f"{side} current (A)"] = _rounded(current, 3)
             part.values[f"{side} temperature (degrees Celsius)"] = _rounded(temperature, 1)
         return part
+
+
+def _of_clock(clock: Clock) -> dict[str, Any]:
+    return {
+        "clock offset (s)": _rounded(clock.newest_offset, 4),
+        "clock runs slow by (%)": _rounded((clock.rate - 1.0) * 100, 3),
+    }
 
 
 def _rounded(value: float, digits: int) -> str:

@@ -13,6 +13,18 @@ from typing import Final
 
 import numpy as np
 
+from mbmrl_control.hardware.clocks import FUTURE, CaptureClock
+from mbmrl_control.hardware.pose_checks import (
+    IN_FUTURE,
+    LARGEST_TILT,
+    LEGS_TURN,
+    LONGEST_GAP,
+    Place,
+    Pose,
+    PoseCounts,
+    PoseGate,
+    UpCheck,
+)
 from mbmrl_sim.robot import RobotParameters
 from mbmrl_sim.state import Array
 
@@ -20,6 +32,14 @@ CAPTURED: Final = "motion capture"
 RECKONED: Final = "dead reckoning"
 LEAST_FRAMES: Final = 4
 """Frames from which a parabola is fitted: one more than it needs."""
+LONGEST_WINDOW: Final = 0.33
+"""Time that so many frames may take at most, s: what is fitted to is late and smooth."""
+LEAST_RATE: Final = 10.0
+"""Rate of motion capture that this needs, with some jitter, Hz."""
+LEAST_SPAN: Final = 0.5
+"""Share of the window that frames have to span, or their noise is what is fitted."""
+TIMEOUT_PERIODS: Final = 1.5
+"""Age of the newest frame that is in order, in periods of motion capture."""
 GRAVITY: Final = 9.81
 """m/s^2."""
 LEVELLING_TIME: Final = 1.0
@@ -27,96 +47,114 @@ LEVELLING_TIME: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Pose:
-    """A frame of motion capture.
+class Located(Place):
+    """Where the robot is at some time, with its velocity, shape (3,), m/s, odom, and where that is known from."""
 
-    Attributes:
-        time: When it was taken, s.
-        position: shape (3,), m.
-        angles: Roll, pitch and yaw, shape (3,), rad.
-        velocity: shape (3,), m/s, odom; None where it is not measured.
-    """
-
-    time: float
-    position: Array
-    angles: Array
-    velocity: Array | None = None
-
-
-@dataclass(frozen=True)
-class Located:
-    """Where the robot is at some time; as in `Pose`, with where it is known from."""
-
-    time: float
-    position: Array
-    angles: Array
     velocity: Array
     source: str
 
 
-@dataclass
-class PoseCounts:
-    """Frames of motion capture that were taken, and those that were refused: out of order, or not finite."""
-
-    taken: int = 0
-    refused: int = 0
-
-
 class PoseFilter:
-    """Position, angles and velocity at any time near the newest frames.
+    """Position, angles and velocity at any time near the newest frames that can be true.
 
     A parabola is fitted by least squares to the frames of the last ``window`` seconds, and read off at the time that
-    is asked for, so that frames that are late by some milliseconds cost no more than an extrapolation by these. The
-    velocity is its slope: for motion at constant acceleration it has no delay. With n frames that have an error of
-    deviation s, its deviation at the window's end is about s / window * sqrt(192 / n). Where frames tell velocity,
-    as nav_msgs/Odometry does, the newest one's is taken.
+    is asked for, so that frames that are late by some milliseconds cost no more than an extrapolation by these. Where
+    motion capture is too slow for that, it is the last four frames. The velocity is its slope: for motion at constant
+    acceleration it has no delay. With n frames that have an error of deviation s, its deviation at the window's end
+    is about s / window * sqrt(192 / n). Where frames tell velocity, as nav_msgs/Odometry does, the newest one's is
+    taken.
     """
 
     def __init__(self, window: float = 0.06, timeout: float = 0.1) -> None:
         """Take the time that is fitted, and the age from which the newest frame is too old, s."""
         self.window, self.timeout = window, timeout
-        self.counts = PoseCounts()
+        self.clock = CaptureClock()
+        self.lacking = "no frames of motion capture"
+        """Why the robot was not located when that was asked last; empty where it was."""
+        self.tilt = 0.0
+        """How far what is up by motion capture is from what the accelerometer tells, rad."""
+        self._gate = PoseGate()
+        self._up = UpCheck()
         self._frames: deque[Pose] = deque(maxlen=400)
         self._lock = threading.Lock()
 
-    def add(self, pose: Pose) -> None:
-        """Take a frame; one that is not finite, or not newer than the last, is refused."""
-        values = np.concatenate(
-            [[pose.time], pose.position, pose.angles, [] if pose.velocity is None else pose.velocity]
-        )
-        with self._lock:
-            last = self._frames[-1] if self._frames else None
-            if not np.isfinite(values).all() or (last is not None and pose.time <= last.time):
-                self.counts.refused += 1
-                return
-            self.counts.taken += 1
-            if last is not None:  # angles without jumps, so that they can be fitted
-                turns = np.round((pose.angles - last.angles) / (2 * np.pi))
-                pose = replace(pose, angles=pose.angles - turns * 2 * np.pi)
-            self._frames.append(pose)
+    @property
+    def counts(self) -> PoseCounts:
+        """Frames that were taken and refused."""
+        return self._gate.counts
 
-    def forget(self) -> None:
-        """Drop all frames."""
+    def add(self, pose: Pose, arrival: float) -> None:
+        """Take a frame that arrived at a time, s; its own time is by motion capture's clock."""
+        taken = self.clock.taken(pose.time, arrival)
         with self._lock:
-            self._frames.clear()
+            if taken - arrival > FUTURE:
+                self._gate.refuse(IN_FUTURE)
+                return
+            new = self._gate.take(replace(pose, time=taken), self._longest_age)
+            if len(new) > 1:
+                self._frames.clear()
+            for frame in new:
+                if self._frames:  # angles without jumps, so that they can be fitted
+                    turns = np.round((frame.angles - self._frames[-1].angles) / (2 * np.pi))
+                    frame = replace(frame, angles=frame.angles - turns * 2 * np.pi)
+                self._frames.append(frame)
+
+    def note(self, duration: float, speeds: Array, acceleration: Array) -> None:
+        """Take what the robot tells about itself, by which frames are judged.
+
+        Args:
+            duration: Time since it last did, s.
+            speeds: Leg speeds, left and right, rad/s.
+            acceleration: Body frame, m/s^2; not used where it is not finite.
+        """
+        with self._lock:
+            self._gate.legs_turn = bool(np.max(np.abs(speeds)) > LEGS_TURN)
+        self._up.measure(duration, acceleration)
 
     def at(self, time: float) -> Located | None:
-        """Where the robot is at a time; None where the newest frame is too old, or the frames are too few."""
+        """Where the robot is at a time, to be asked in rising order; None where that is not known, see `lacking`."""
         with self._lock:
-            frames = [frame for frame in self._frames if abs(frame.time - time) <= self.window]
-            newest = self._frames[-1] if self._frames else None
-        if newest is None or time - newest.time > self.timeout:
-            return None
-        if len(frames) < LEAST_FRAMES:
+            frames, longest, period = list(self._frames), self._longest_age, self._gate.period
+        located, self.lacking = None, ""
+        if not frames or time - frames[-1].time > LONGEST_GAP:
+            self.lacking = "no frames of motion capture"
+        elif (LEAST_FRAMES - 1) * period > LONGEST_WINDOW:
+            self.lacking = f"motion capture at {1 / period:.1f} Hz, at least {LEAST_RATE:g} Hz are needed"
+        elif (age := time - frames[-1].time) > longest:
+            self.lacking = f"the newest frame of motion capture is {age:.2f} s old, allowed is {longest:.2f} s"
+        else:
+            located = self._fit(frames, time)
+            self.lacking = "" if located else "too few frames of motion capture"
+        if located is not None:
+            self.tilt = self._up.tilt(time, located.angles)
+            if self.tilt > LARGEST_TILT:
+                self.lacking = (
+                    f"motion capture seems not to be z-up: its roll and pitch are {math.degrees(self.tilt):.0f} degrees"
+                    " off the accelerometer's"
+                )
+        return None if self.lacking else located
+
+    @property
+    def _longest_age(self) -> float:
+        period = self._gate.period
+        return max(self.timeout, min(TIMEOUT_PERIODS * period, LONGEST_WINDOW)) if period > 0 else self.timeout
+
+    def _fit(self, frames: list[Pose], time: float) -> Located | None:
+        newest = frames[-1]
+        since = min(time, newest.time) - self.window
+        fitted = [frame for frame in frames if since <= frame.time <= time + self.window]
+        if len(fitted) < LEAST_FRAMES:
+            fitted = frames[-LEAST_FRAMES:]
+        span = fitted[-1].time - fitted[0].time
+        if len(fitted) < LEAST_FRAMES or not LEAST_SPAN * self.window <= span <= max(LONGEST_WINDOW, 2 * self.window):
             if newest.velocity is None:
                 return None
             ahead = newest.velocity * (time - newest.time)
             return Located(time, newest.position + ahead, newest.angles, newest.velocity, CAPTURED)
-        since = np.array([frame.time for frame in frames]) - time
-        values = np.array([[*frame.position, *frame.angles] for frame in frames])
-        scaled = since / self.window
+        values = np.array([[*frame.position, *frame.angles] for frame in fitted])
+        scaled = np.array([frame.time - time for frame in fitted]) / span
         fit = np.linalg.lstsq(np.stack([np.ones_like(scaled), scaled, scaled**2], axis=1), values, rcond=None)[0]
-        velocity = fit[1, :3] / self.window if frames[-1].velocity is None else frames[-1].velocity
+        velocity = fit[1, :3] / span if newest.velocity is None else newest.velocity
         return Located(time, fit[0, :3], fit[0, 3:], velocity, CAPTURED)
 
 

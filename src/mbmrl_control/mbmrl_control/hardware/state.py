@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from mbmrl_control.hardware.clocks import BOARD_DRIFT, Clock
 from mbmrl_control.hardware.codec import Telemetry
 from mbmrl_control.hardware.link_data import Sample
 from mbmrl_control.hardware.measured import Measured
 from mbmrl_control.hardware.pose import DeadReckoning, Located, PoseFilter
+from mbmrl_control.hardware.pose_checks import contradiction
 from mbmrl_sim.state import Array, Observation, pack_state
 
-CLOCK_DRIFT: Final = 1e-3
-"""How much faster or slower the robot's clock may run, share."""
 LENGTH_TOLERANCE: Final = 0.25
 """How far a control interval may be from its nominal length, share of it."""
-FASTEST: Final = 2.0
-"""A robot whose pose changes faster than this has been moved by hand, m/s."""
-SLACK: Final = 0.02
-"""What a pose may change at once besides, m."""
-
-
-class ClockMap:
-    """Time on the host's clock of what happened at a time of the robot's clock.
-
-    Bytes are late by a changing time: the least delay of late is taken as the one that is always there, so that
-    times differ as they do on the robot's clock.
-    """
-
-    def __init__(self) -> None:
-        """Start without knowledge."""
-        self._offset: float | None = None
-        self._last = 0.0
-
-    def to_host(self, robot_time: float, arrival: float) -> float:
-        """Host's time, s, of a robot's time that arrived at a host's time, s."""
-        offset = arrival - robot_time
-        if self._offset is not None:
-            offset = min(offset, self._offset + CLOCK_DRIFT * (arrival - self._last))
-        self._offset, self._last = offset, arrival
-        return robot_time + offset
 
 
 @dataclass(frozen=True)
@@ -77,7 +51,8 @@ class StateBuilder:
         self._last: Telemetry | None = None
         self._last_tick: Telemetry | None = None
         self._last_place: Located | None = None
-        self._clock = ClockMap()
+        self.clock = Clock("the robot's clock", BOARD_DRIFT, judged_after=3.0)
+        """The robot's clock against the host's."""
         self._new_episode = True
 
     def begin_episode(self) -> None:
@@ -89,14 +64,15 @@ class StateBuilder:
         telemetry = self._measured.fill(sample.telemetry)
         if sample.session != self._session:
             self._session, self._new_episode = sample.session, True
-            self._clock, self._last, self._last_tick, self._applied = ClockMap(), None, None, []
-        time = self._clock.to_host(telemetry.time, sample.arrival)
-        duration = 0.0 if self._last is None else max(0.0, telemetry.time - self._last.time)
+            self._last, self._last_tick, self._applied = None, None, []
+            self.clock.restart()
+        time = self.clock.to_host(telemetry.time, sample.arrival)
+        duration = self._between(self._last, telemetry)
         self._last = telemetry
         self._applied.append((np.array(telemetry.applied), duration))
-        self._reckoning.step(
-            duration, np.array(telemetry.speeds), np.array(telemetry.gyro), np.array(telemetry.acceleration)
-        )
+        speeds, acceleration = np.array(telemetry.speeds), np.array(telemetry.acceleration)
+        self._poses.note(duration, speeds, acceleration)
+        self._reckoning.step(duration, speeds, np.array(telemetry.gyro), acceleration)
         if not sample.tick:
             return None
         place = self._poses.at(time)
@@ -108,7 +84,7 @@ class StateBuilder:
 
     def _finish(self, sample: Sample, telemetry: Telemetry, time: float, place: Located) -> Reading:
         last = self._last_tick
-        length = 0.0 if last is None else telemetry.time - last.time
+        length = self._between(last, telemetry)
         if self._new_episode or self._was_moved(place):
             self._episode, self._new_episode, length = self._episode + 1, False, 0.0
         whole = abs(length - self._period) <= LENGTH_TOLERANCE * self._period
@@ -128,11 +104,12 @@ class StateBuilder:
         self._last_tick, self._last_place, self._applied = telemetry, place, []
         return Reading(observation, sample.command, sample.telemetry, place.source)
 
+    def _between(self, before: Telemetry | None, after: Telemetry) -> float:
+        """Time between two frames by the host's clock, s: the robot's may be fast or slow."""
+        return 0.0 if before is None else max(0.0, after.time - before.time) * self.clock.rate
+
     def _was_moved(self, place: Located) -> bool:
-        if self._last_place is None:
-            return False
-        distance = math.dist(place.position[:2], self._last_place.position[:2])
-        return distance > FASTEST * (place.time - self._last_place.time) + SLACK
+        return self._last_place is not None and bool(contradiction(self._last_place, place))
 
     def _mean_applied(self) -> Array:
         """What was in force, on average over time; where nothing changed, to the last bit."""
