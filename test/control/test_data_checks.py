@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from cart_testing import INTERVAL, METADATA, accelerate_cart, drive_cart
 from mbmrl_control.training.collect import CollectSettings, collect_episode
 from mbmrl_control.training.data_checks import warnings_of
-from mbmrl_control.training.episodes import Episode
+from mbmrl_control.training.episodes import Episode, EpisodeError
 from mbmrl_control.training.folder import read_folder
 from mbmrl_sim.state import Array
 
@@ -262,3 +264,23 @@ def test_actions_that_are_equal_are_named(tmp_path: Path) -> None:
 def test_data_without_transitions_have_no_warnings(tmp_path: Path) -> None:
     episode = drive_cart(0, 6, intervals=np.array([0.1, 0.5, 0.1, 0.5, 0.1, 0.5]))
     assert warned(tmp_path / "data", [episode]) == []
+
+
+@FEW
+@given(data=st.data())
+def test_odd_data_raise_nothing(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    states, actions = data.draw(st.integers(1, 6)), data.draw(st.integers(0, 3))
+    length = data.draw(st.sampled_from([2, 30, 200]))
+    numbers = st.sampled_from([0.0, 1.0, -1.0, 1e-12, 0.1, 1e15, -1e15, 7.0])
+    names = [f"s{column}" for column in range(states)]
+    episodes = [
+        Episode(
+            data.draw(arrays(np.float64, (length + 1, states), elements=numbers)),
+            data.draw(arrays(np.float64, (length, actions), elements=numbers)),
+            np.arange(length + 1) * 0.01,
+            metadata={"state_names": names, "angles": names[1:2]},
+        )
+        for _ in range(2)
+    ]
+    with suppress(EpisodeError):  # no state varies
+        assert all("\n" not in text for text in warned(tmp_path_factory.getbasetemp() / "odd", episodes))
