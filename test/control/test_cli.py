@@ -225,6 +225,32 @@ def test_process_ends_with_one_sentence(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["demo", "sim", "hardware --port /dev/null", "emulate", "clear", "activate"])
+@pytest.mark.parametrize("name", ["ROS_DOMAIN_ID", "RMW_IMPLEMENTATION"])
+def test_surroundings_that_ros_cannot_use_are_named(
+    mbmrl: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
+    monkeypatch.setenv(name, "nonsense")
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert_refused(mbmrl(*command.split()), f"{name} is 'nonsense'")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_command_works_without_its_standard_streams(folder: Path, closed: str) -> None:
+    command = f"exec {sys.executable} -P -m mbmrl_control.cli sim --path spiral {closed}"
+    result = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert ("unknown path 'spiral'" in result.stderr) == ("2>" not in closed)
+
+
+def test_folder_that_is_gone_is_told(folder: Path) -> None:
+    folder.rmdir()
+    command = [sys.executable, "-P", "-m", "mbmrl_control.cli", "sim"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert_refused((result.returncode, result.stdout, result.stderr), "the current folder cannot be used")
+
+
 @pytest.mark.parametrize(
     "command", ["demo", "sim", "render", "fault", "clear", "collect", "train", "evaluate", "model-error"]
 )

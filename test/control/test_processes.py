@@ -12,7 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import rclpy
 import yaml
+from rclpy.context import Context
+from rclpy.node import Node
 
 from mbmrl_control import processes
 from mbmrl_control.graph import EMULATOR, HARDWARE, SIM, NodeSpec
@@ -54,10 +57,22 @@ def test_what_is_not_given_is_left_to_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["8", "true", "null", "1e5", "a: b", "[x]", 'with "quotes"', "~", "", "# no", "größer"]
+    "text",
+    [
+        *("8", "true", "null", "1e5", "a: b", "[x]", 'with "quotes"', "~", "", "# no", "größer", "\\U", "it's", "-p"),
+        *("🤖", "a\nb", "\t", "\x7f", "\x80", "\ufeff", "$HOME", "%n", ":=", "{x}", "*", "&a"),
+    ],
 )
-def test_strings_stay_strings(text: str) -> None:
-    assert parameters(command_line(SIM[1], {"checkpoint": text}, use_sim_time=False))["checkpoint"] == text
+def test_strings_stay_strings(domain: int, text: str) -> None:
+    command = command_line(SIM[1], {"checkpoint": text}, use_sim_time=False)
+    assert parameters(command)["checkpoint"] == text
+    context = Context()  # and as ROS itself reads them
+    rclpy.init(args=command[command.index("--ros-args") :], context=context, domain_id=domain)
+    options = {"context": context, "automatically_declare_parameters_from_overrides": True}
+    node = Node("adaptation_node", start_parameter_services=False, **options)
+    assert node.get_parameter("checkpoint").value == text
+    node.destroy_node()
+    context.try_shutdown()
 
 
 def test_parameter_file_is_the_installed_one() -> None:

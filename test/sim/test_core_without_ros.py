@@ -5,7 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 
-CORE = ("bullet", "state", "robot", "drive", "faults", "world", "render", "settings", "ticker", "exclusive", "worker")
+CORE = (
+    "bullet",
+    "state",
+    "robot",
+    "drive",
+    "faults",
+    "world",
+    "render",
+    "settings",
+    "ticker",
+    "exclusive",
+    "worker",
+    "files",
+    "surroundings",
+)
 ROS = ("rclpy", "mbmrl_msgs", "builtin_interfaces", "rcl_interfaces", "std_msgs", "geometry_msgs")
 CODE = f"""
 import importlib, sys

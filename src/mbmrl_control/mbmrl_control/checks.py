@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from mbmrl_control.settings import PlannerSettings
 from mbmrl_control.tasks.paths import make_path
+from mbmrl_sim import surroundings
 from mbmrl_sim.exclusive import hold
 from mbmrl_sim.sensors import make_sensors
 from mbmrl_sim.settings import refusal
@@ -35,6 +36,7 @@ def check_run(
         ValueError: If a value is not possible, or another robot runs: until a second simulator gave up, two
             planners would drive it.
     """
+    surroundings.check()
     make_path(path)
     check_terrain(terrain)
     make_sensors(sensors)
@@ -45,7 +47,7 @@ def check_run(
         raise ValueError(refusal(error)) from None
     prior = given.load_prior()
     prior.check_rate(rate)
-    held = hold(f"/robot_state@{os.environ.get('ROS_DOMAIN_ID') or 0}")
+    held = hold(f"/robot_state@{surroundings.domain()}")
     if held is None:
         raise ValueError(
             "another robot publishes robot_state on this ROS domain: stop it, or set another ROS_DOMAIN_ID"
@@ -96,6 +98,7 @@ def check_emulator(values: Mapping[str, Any]) -> None:
     """
     from mbmrl_control.hardware.settings import codec_of
 
+    surroundings.check()
     codec_of(values["protocol"], "robot", values["profile"], values["framing"])
     check_terrain(values["terrain"])
     make_sensors(values["sensors"])

@@ -26,6 +26,7 @@ from mbmrl_control.cli_options import (
     console,
     refuse,
 )
+from mbmrl_sim import surroundings
 
 if TYPE_CHECKING:
     from rclpy.task import Future
@@ -82,7 +83,7 @@ def demo(
         if plan.time >= duration:
             refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s")
     from mbmrl_control.checks import check_bridge, check_run
-    from mbmrl_control.files import check_folder
+    from mbmrl_sim.files import check_folder
 
     try:
         check_bridge({"protocol": protocol})
@@ -178,6 +179,7 @@ def sim(
 
 def _call(ask: Callable[[MonitorNode], Future], timeout: float = 5.0) -> None:
     """Call a service of the running robot and print its answer."""
+    surroundings.check()
     from mbmrl_control.monitor_node import MonitorNode
     from mbmrl_sim.spin import beside
 
@@ -251,8 +253,8 @@ def calibrate(
     """Compare walks on each terrain with recorded walks of the real robot."""
     from rich.progress import track
 
-    from mbmrl_control.files import check_file, write_text
     from mbmrl_sim import calibration
+    from mbmrl_sim.files import check_file, write_text
     from mbmrl_sim.terrain import TERRAINS
 
     if out is not None:
@@ -280,6 +282,7 @@ def calibrate(
 
 def main() -> None:
     """Entry point."""
+    surroundings.open_streams()
     # The nodes that a command has started must end with it, whoever ends it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from mbmrl_control.cli_options import console, refuse
+from mbmrl_sim import surroundings
 
 app = typer.Typer()
 
@@ -49,6 +50,8 @@ def bench(
     }
     from mbmrl_control.benchmarks import page
 
+    if {"loop", "handover"}.intersection(parts):
+        surroundings.check()
     if out is not None:
         page.check(out)
     conditions, told = page.machine(), {}

@@ -20,6 +20,7 @@ from mbmrl_control.cli_options import (
     Terrain,
     refuse,
 )
+from mbmrl_sim import surroundings
 
 if TYPE_CHECKING:
     from mbmrl_control.graph import NodeSpec
@@ -145,6 +146,7 @@ def emulate(
 @app.command()
 def activate() -> None:
     """Let the robot move again, after its link was lost or an emergency stop."""
+    surroundings.check()
     from lifecycle_msgs.msg import State, Transition
     from lifecycle_msgs.srv import ChangeState, GetState
 

@@ -37,10 +37,10 @@ def collect(
 ) -> None:
     """Collect episodes in the simulator, with faults on the way."""
     from mbmrl_control.dynamics.prior import load_prior
-    from mbmrl_control.files import check_folder
     from mbmrl_control.training.collect import CollectSettings
     from mbmrl_control.training.pipeline import collect_with_bar
     from mbmrl_sim.faults import Fault, choose_fault
+    from mbmrl_sim.files import check_folder
     from mbmrl_sim.sensors import make_sensors
     from mbmrl_sim.terrain import check_terrain
     from mbmrl_sim.world import substeps
@@ -107,12 +107,12 @@ def train(
     ] = None,
 ) -> None:
     """Train a prior, from nothing or on given data; Ctrl-C stops, the same command goes on."""
-    from mbmrl_control.files import check_file, check_folder
     from mbmrl_control.learners import LEARNERS
     from mbmrl_control.training.from_data import train_on_data
     from mbmrl_control.training.meta_training import TrainingSettings
     from mbmrl_control.training.pipeline import OPEN_LOOP, make_prior
     from mbmrl_control.training.pipeline import preset as settings_of
+    from mbmrl_sim.files import check_file, check_folder
 
     if learner not in LEARNERS:
         refuse(f"unknown learner {learner!r}: allowed is {', '.join(LEARNERS)}")
@@ -206,9 +206,9 @@ def evaluate(
     from mbmrl_control.evaluation.scenarios import SCENARIOS
     from mbmrl_control.evaluation.statistics import summarise
     from mbmrl_control.evaluation.tables import markdown
-    from mbmrl_control.files import check_file, check_folder
     from mbmrl_control.planning import PLANNERS, PRECISIONS
     from mbmrl_control.tasks.paths import PATH_NAMES
+    from mbmrl_sim.files import check_file, check_folder
 
     try:
         wanted = Comparison(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,8 +11,9 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from mbmrl_control.files import WriteError
 from mbmrl_control.graph import DEFAULT_LEARNER
+from mbmrl_sim.files import WriteError
+from mbmrl_sim.surroundings import SurroundingsError
 
 console = Console(stderr=True)
 
@@ -39,9 +39,13 @@ class Commands(TyperGroup):
 
     def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
         """Read the command line."""
-        for argument in arguments:
-            if os.fsencode(argument).decode(errors="replace") != argument:
-                refuse(f"the argument {os.fsencode(argument)!r} is no UTF-8")
+        try:
+            here = os.getcwd()
+        except OSError as error:
+            refuse(f"the current folder cannot be used: {error.strerror}")
+        for what, text in (("current folder", here), *(("argument", text) for text in arguments)):
+            if os.fsencode(text).decode(errors="replace") != text:
+                refuse(f"the {what} {os.fsencode(text)!r} is no UTF-8")
         # A shell leaves the ~ of ``--out=~/file`` as it is.
         words = (argument.rpartition("=") for argument in arguments)
         return super().parse_args(context, ["".join((*start, os.path.expanduser(end))) for *start, end in words])
@@ -51,13 +55,13 @@ class Commands(TyperGroup):
         try:
             result = super().invoke(context)
             print(end="", flush=True)
-        except WriteError as error:
+        except (WriteError, SurroundingsError) as error:
             refuse(error)
         except OSError as error:
             if error.errno == errno.EPIPE:  # who reads has gone
                 raise
             # What cannot be written would be tried again at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             refuse(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
         return result
 

@@ -17,7 +17,6 @@ from rich.text import Text
 from mbmrl_control.evaluation import report
 from mbmrl_control.evaluation.figures import summarise
 from mbmrl_control.evaluation.record import Record
-from mbmrl_control.files import write_text
 from mbmrl_control.graph import EMULATOR, HARDWARE, SIM
 from mbmrl_control.monitor_node import MonitorNode
 from mbmrl_control.planning.follower import PathTracker
@@ -26,6 +25,7 @@ from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import make_path
 from mbmrl_sim.conversions import to_seconds
 from mbmrl_sim.faults import FaultPlan
+from mbmrl_sim.files import write_text
 from mbmrl_sim.spin import beside
 
 START_TIME = 60.0

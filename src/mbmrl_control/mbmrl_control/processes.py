@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,12 +44,19 @@ def command_line(spec: NodeSpec, values: Mapping[str, Any], use_sim_time: bool) 
     params_file = Path(get_package_share_directory("mbmrl_control")) / "config" / "mbmrl.yaml"
     command = [sys.executable, "-P", "-m", spec.module, "--ros-args", "--params-file", str(params_file)]
     for name, value in parameters.items():
-        # JSON is YAML, which ROS arguments are read as: quotes keep strings strings.
-        command += ["-p", f"{name}:={json.dumps(value)}"]
+        command += ["-p", f"{name}:={_quote(value)}"]
     for argument, topic in spec.topics:
         if values.get(argument):
             command += ["-r", f"{topic}:={values[argument]}"]
     return command
+
+
+def _quote(value: Any) -> str:
+    """A value as YAML, which ROS arguments are read as: quotes keep strings strings."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    escaped = re.sub(r'[^ -~]|["\\]', lambda found: f"\\U{ord(found[0]):08x}", value)
+    return f'"{escaped}"'
 
 
 class Processes:

@@ -8,12 +8,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mbmrl_sim.surroundings import open_streams
+
 __all__ = ["BulletClient", "pybullet", "quiet"]
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Send what C code prints on the standard output and error output to nowhere."""
+    open_streams()
     sys.stdout.flush()
     sys.stderr.flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -12,13 +13,17 @@ from typing import TypeVar
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.experimental import EventsExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
+from mbmrl_sim import surroundings
 from mbmrl_sim.exit_timer import exit_within
 from mbmrl_sim.parent import end_with_parent
+from mbmrl_sim.surroundings import SurroundingsError
 
+RCLError = rclpy_implementation.RCLError
 USAGE_ERROR = 2
 """Exit code where the user asked for something impossible."""
 SIGNAL_LATENCY = 0.05
@@ -29,12 +34,38 @@ LEAVING_TIME = 4.0
 NodeT = TypeVar("NodeT", bound=Node)
 
 
+def _init(arguments: list[str]) -> None:
+    """Start ROS 2; SurroundingsError where it cannot be."""
+    surroundings.check()
+    # A node works as well where there is no home, such as in a container or as a service of the system.
+    unkept = ["--ros-args", "--disable-external-lib-logs"] if surroundings.lost_logs() else []
+    try:
+        # rclpy's own handlers would end the context under the thread that waits with it.
+        rclpy.init(args=[*arguments, *unkept], signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # such as a malformed argument, or a parameter file that cannot be read
+        what = "the ROS arguments were refused" if "--ros-args" in arguments else "ROS 2 cannot be started"
+        raise SurroundingsError(f"{what}: {_sentence(error)}") from None
+
+
+def _make(make_node: Callable[[], NodeT]) -> NodeT:
+    """Make a node; SurroundingsError where ROS 2 or the system do not let it."""
+    try:
+        return make_node()
+    except (RCLError, OSError) as error:
+        rclpy.try_shutdown()
+        raise SurroundingsError(f"the node cannot be started: {_sentence(error)}") from None
+
+
+def _sentence(error: Exception) -> str:
+    """Text of an error in one line, without the places in the sources of ROS 2."""
+    return re.sub(r"[\s,]+at \S+:\d+", "", " ".join(str(error).split()))
+
+
 @contextmanager
 def beside(make_node: Callable[[], NodeT]) -> Iterator[NodeT]:
     """A node whose callbacks run in a thread of their own; signals stay with the program."""
-    # rclpy's own handlers would end the context under the thread that waits with it.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node, executor, end = make_node(), SingleThreadedExecutor(), Future()
+    _init(sys.argv)
+    node, executor, end = _make(make_node), SingleThreadedExecutor(), Future()
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin_until_future_complete, args=(end,), name=node.get_name())
     thread.start()
@@ -51,16 +82,17 @@ def beside(make_node: Callable[[], NodeT]) -> Iterator[NodeT]:
 def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> int:
     """Run a node until SIGINT, SIGTERM, SIGHUP, the end of its context, or that of the launch that started it.
 
-    A ValueError while the node is made is a mistake of the user's: it is printed as one sentence. A node
-    has a `Worker`, ``worker``, and a method ``close`` that stops it and sends what must be sent last.
+    What ROS 2 refuses, and a ValueError while the node is made, are mistakes of the user's: they are printed as one
+    sentence. A node has a `Worker`, ``worker``, and a method ``close`` that stops it and sends what must be sent last.
 
     Returns:
         The process's exit code; it is ended with it after LEAVING_TIME where it has not ended by then.
     """
+    surroundings.open_streams()
     try:
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:  # a malformed argument, or a parameter file that cannot be read
-        print("error: the ROS arguments were refused:", *str(error).split(), file=sys.stderr)
+        _init(sys.argv if arguments is None else arguments)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
         return USAGE_ERROR
     node = None
     code = 1
@@ -71,7 +103,9 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
             signal.signal(number, lambda *_: interrupted.set())
     end_with_parent()
     try:
-        node = make_node()
+        node = _make(make_node)
+        if why := surroundings.lost_logs():
+            node.get_logger().warning(f"what is logged is not kept in a file: {why}")
         executor = EventsExecutor()
         executor.add_node(node)
         while not interrupted.is_set():

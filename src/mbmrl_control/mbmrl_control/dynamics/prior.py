@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mbmrl_control.dynamics.feature_sets import MILLIROBOT, Features, features_of
 from mbmrl_control.dynamics.network import Layers, Normalizer
-from mbmrl_control.files import whole
+from mbmrl_sim.files import whole
 
 FORMAT: Final = "mbmrl-prior-3"
 _NORMALIZER: Final = ("input_mean", "input_deviation", "output_mean", "output_deviation")

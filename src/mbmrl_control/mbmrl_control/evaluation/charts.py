@@ -15,7 +15,7 @@ import numpy as np
 
 from mbmrl_control.evaluation.runs import TRACE_STEP
 from mbmrl_control.evaluation.statistics import Row, bootstrap, mean
-from mbmrl_control.files import whole
+from mbmrl_sim.files import whole
 
 _MOST_BANDS: Final = 4
 """Contenders whose intervals can still be told apart."""

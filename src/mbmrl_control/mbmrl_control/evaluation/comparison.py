@@ -17,10 +17,10 @@ from mbmrl_control.evaluation.figures import RECOVERY_WINDOW, START_UP
 from mbmrl_control.evaluation.runs import Job, make_runs, read_run
 from mbmrl_control.evaluation.statistics import Row
 from mbmrl_control.evaluation.tables import markdown, write_csv
-from mbmrl_control.files import write_text
 from mbmrl_control.graph import DEFAULT_LEARNER
 from mbmrl_control.learners import LEARNERS, make_learner
 from mbmrl_control.settings import shipped_prior
+from mbmrl_sim.files import write_text
 from mbmrl_sim.world import substeps
 
 DEFAULT: Final = "default"

@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.progress import track
 
 from mbmrl_control.evaluation.record import Record
-from mbmrl_control.files import check_file, whole
 from mbmrl_control.planning.follower import PathTracker
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import make_path
+from mbmrl_sim.files import check_file, whole
 from mbmrl_sim.render import Line, Scene
 from mbmrl_sim.state import Array
 

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from mbmrl_control.evaluation.record import Record
-from mbmrl_control.files import whole
+from mbmrl_sim.files import whole
 from mbmrl_sim.state import Array
 
 _SMOOTHING: Final = 0.5

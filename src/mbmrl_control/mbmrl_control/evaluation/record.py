@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from mbmrl_control.files import whole, write_text
 from mbmrl_control.planning.follower import PathTracker
+from mbmrl_sim.files import whole, write_text
 from mbmrl_sim.state import STATE_NAMES, STATE_SIZE, Array, Observation
 
 COLUMNS: Final = (

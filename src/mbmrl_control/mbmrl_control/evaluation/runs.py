@@ -23,28 +23,20 @@ from mbmrl_control.evaluation.closed_loop import walk
 from mbmrl_control.evaluation.figures import OPEN_LOOP_STEPS, before_and_after
 from mbmrl_control.evaluation.record import Record
 from mbmrl_control.evaluation.scenarios import schedule
-from mbmrl_control.files import write_text
 from mbmrl_control.planning import SamplingSettings
 from mbmrl_control.planning.follower import PathTracker
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import make_path
+from mbmrl_sim.files import write_text
 from mbmrl_sim.world import World
 
 _CODE: Final = (
-    *(
-        "files.py",
-        "dynamics/*.py",
-        "learners/*.py",
-        "planning/*.py",
-        "tasks/*.py",
-        "training/collect.py",
-        "training/episodes.py",
-    ),
+    *("dynamics/*.py", "learners/*.py", "planning/*.py", "tasks/*.py", "training/collect.py", "training/episodes.py"),
     *(f"evaluation/{name}.py" for name in ("closed_loop", "figures", "record", "runs", "scenarios")),
 )
 _SIMULATOR: Final = (
-    *("bullet.py", "drive.py", "effects.py", "faults.py", "physics.py", "robot.py", "sensors.py", "state.py"),
-    *("terrain.py", "world.py"),
+    *("bullet.py", "drive.py", "effects.py", "faults.py", "files.py", "physics.py", "robot.py", "sensors.py"),
+    *("state.py", "surroundings.py", "terrain.py", "world.py"),
 )
 """What runs depend on: of this package, and of the simulator's."""
 TRACE_STEP: Final = 0.5

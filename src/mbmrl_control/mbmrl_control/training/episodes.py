@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbmrl_control.dynamics.feature_sets import MILLIROBOT, Features, features_of
-from mbmrl_control.files import whole
+from mbmrl_sim.files import whole
 from mbmrl_sim.state import LEG_NAMES, Array
 
 LARGEST: Final = 1e15

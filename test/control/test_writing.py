@@ -16,10 +16,10 @@ import pytest
 
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.evaluation.record import Record, Tick
-from mbmrl_control.files import WriteError, check_file, check_folder, whole, write_text
 from mbmrl_control.planning.follower import PathTracker
 from mbmrl_control.tasks.cost import PathCost
 from mbmrl_control.tasks.paths import make_path
+from mbmrl_sim.files import WriteError, check_file, check_folder, whole, write_text
 from mbmrl_sim.state import Observation, pack_state
 
 
@@ -98,7 +98,7 @@ def test_protected_file_and_folder_are_refused(tmp_path: Path) -> None:
     code = f"""
 import os
 from pathlib import Path
-from mbmrl_control.files import WriteError, check_file, check_folder
+from mbmrl_sim.files import WriteError, check_file, check_folder
 os.setuid(65534)
 for name in ("mine", "mine/new", "file", "mine/file"):
     try:
