@@ -16,6 +16,7 @@ from std_srvs.srv import SetBool
 
 from mbmrl_control import conversions
 from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.learners import LEARNERS
 from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.training.episodes import Episode
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, RobotState
@@ -47,7 +48,8 @@ class Robot:
             node,
         )
         # A node that answers knows what the peer had made before it asked.
-        self._peer.call(GetParameters, "adaptation_node/get_parameters", node, names=["learner"])
+        response = self._peer.call(GetParameters, "adaptation_node/get_parameters", node, names=["learner"])
+        assert response.values[0].string_value in LEARNERS  # the one in use, though the default is empty
 
     def send(self, message: RobotState, node: NodeProcess) -> None:
         count = len(self.models)
@@ -163,6 +165,7 @@ def test_frozen_model_is_kept_until_released(node: NodeProcess, peer: Peer, stat
     for message in states[:6]:
         robot.send(message, node)
     assert peer.call(SetBool, "freeze", node, data=True).success
+    assert "the adapted model is kept as it is" in node.errors
     for message in states[6:9]:
         robot.send(message, node)
     assert [status.frozen for status in robot.statuses] == [False] * 6 + [True] * 3

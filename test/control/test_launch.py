@@ -20,10 +20,13 @@ from ament_index_python.packages import get_package_share_directory
 from mbmrl_control.emulator_node import EmulatorSettings
 from mbmrl_control.graph import ARGUMENTS, EMULATOR, HARDWARE, SIM, NodeSpec
 from mbmrl_control.hardware.settings import BridgeSettings
+from mbmrl_control.learners import LEARNERS
 from mbmrl_control.settings import AdaptationSettings, PlannerSettings
+from mbmrl_control.tasks.paths import PATH_NAMES
 from mbmrl_sim.camera_node import CameraSettings
 from mbmrl_sim.settings import NodeSettings
 from mbmrl_sim.simulator_node import SimulatorSettings
+from mbmrl_sim.terrain import TERRAINS
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARE = Path(get_package_share_directory("mbmrl_control"))
@@ -110,6 +113,12 @@ def test_documents_tell_all_parameters_with_their_defaults(name: str, title: str
             default = defaults[parameter]
             same = told.lower() == default.lower() or (told.strip('"') == default)
             assert same or float(told) == pytest.approx(float(default), rel=1e-3), parameter
+
+
+def test_learners_paths_and_terrains_are_named() -> None:
+    """As `--show-args` tells them."""
+    for argument, names in (("learner", LEARNERS), ("path", PATH_NAMES), ("terrain", TERRAINS)):
+        assert set(names) <= set(re.findall(r"\w+", ARGUMENTS[argument][1]))
 
 
 # The launch files

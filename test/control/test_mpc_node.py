@@ -177,6 +177,7 @@ def test_status_and_diagnostics_tell_how_ticks_are_kept(start_planner: StartNode
     assert (topics.name, topics.message) == ("mpc_node: topics", "in order")
     values = {value.key: value.value for value in part.values}
     assert part.name == "mpc_node: ticks"
+    assert part.hardware_id
     assert int(values["ticks"]) > int(values["missed"])
     assert 0 <= int(values["candidates, fewest"]) <= 40
 
@@ -265,6 +266,7 @@ def test_stop_is_latched_until_released(start_planner: StartNode, peer: Peer, ro
     assert all(status.outcome == PlannerStatus.STOPPED for status in stopped)
     assert all(math.isfinite(status.cross_track) for status in stopped)
     assert all(speeds(command) == (0.0, 0.0) for _, command in ticks(robot, PlannerStatus.STOPPED))
+    assert "the legs stand still until released" in planner.errors
     assert peer.call(SetBool, "stop", planner, data=False).success
     peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
 

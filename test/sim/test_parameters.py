@@ -68,6 +68,28 @@ def test_whole_number_does_for_a_real_one(make_node: MakeNode) -> None:
     assert node.get_parameter("gain").type_ == Parameter.Type.DOUBLE
 
 
+def test_parameters_of_other_nodes_are_none_of_its_own(make_node: MakeNode) -> None:
+    """A file whose keys stand under /** gives them to each node."""
+    node = make_node(gain=2.0, distance_weight=40.0, port="/dev/ttyUSB0")
+    assert declare(node, Settings) == Settings(gain=2.0)
+    assert [name for name in ("gain", "distance_weight", "port") if node.has_parameter(name)] == ["gain"]
+    with pytest.raises(ParameterError, match=r"^unknown parameter 'distance_weigth': allowed is gain, lead"):
+        declare(make_node(port="/dev/ttyUSB0", distance_weigth=40.0), Settings)
+
+
+class OpenSettings(Settings):
+    """One whose path may be left open."""
+
+    def in_use(self) -> OpenSettings:
+        return self.model_copy(update={"path": self.path or "straight"})
+
+
+def test_parameter_is_what_is_in_use(make_node: MakeNode) -> None:
+    node = make_node(path="")
+    assert declare(node, OpenSettings).path == "straight"
+    assert node.get_parameter("path").value == "straight"
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

@@ -278,6 +278,7 @@ def test_faults_are_undone_and_said_to_be(start_simulator: StartSimulator, peer:
     response = peer.call(ClearFaults, "clear_faults", simulator)
     assert (response.success, response.message) == (True, "undone: leg_loss:0, leg_loss:3")
     peer.spin_until(lambda: not arrays[-1].faults, simulator)
+    assert "undone: leg_loss:0, leg_loss:3" in simulator.errors
     assert peer.call(InjectFault, "inject_fault", simulator, leg=3).success
 
 
@@ -354,6 +355,22 @@ def test_reset_starts_a_new_episode_of_an_intact_robot(start_simulator: StartSim
     assert (first.sequence, second.sequence) == (last.sequence + 1, last.sequence + 2)
     times = [nanoseconds(clock.clock) for clock in clocks]
     assert times == sorted(set(times))
+
+
+def test_emergency_stop_lasts_until_a_reset(start_simulator: StartSimulator, peer: Peer) -> None:
+    simulator = start_simulator()
+    states = peer.record(RobotState, "robot_state", EVERY_STATE)
+    Commander(peer, lambda _: (30.0, 30.0))
+    peer.spin_until(lambda: states and states[-1].left_leg_speed > 20.0, simulator)
+    assert peer.call(Trigger, "emergency_stop", simulator).success
+    peer.spin_until(lambda: abs(states[-1].left_leg_speed) < 2.0, simulator)
+    stopped = len(states)
+    peer.spin_until(lambda: len(states) > stopped + 5, simulator)
+    assert {(applied(state), state.command_sequence) for state in states[stopped:]} == {((0.0, 0.0), 0)}
+    assert peer.call(Trigger, "reset", simulator).success
+    peer.spin_until(lambda: states[-1].episode == 2 and states[-1].left_leg_speed > 20.0, simulator)
+    for words in ("stopped: reset the robot", "the robot is intact and at the origin"):
+        assert words in simulator.errors
 
 
 # Start and end
@@ -435,6 +452,7 @@ def test_parameters_at_run_time(start_simulator: StartSimulator, peer: Peer) -> 
         return result
 
     assert change("real_time_factor", 2.0).successful
+    assert "real_time_factor is 2.0" in simulator.errors
     for name, value, reason in (
         ("real_time_factor", 1e3, "real_time_factor"),
         ("rate", 50.0, "read-only"),

@@ -109,6 +109,7 @@ class AdaptationNode(Node):
         self._adapter.frozen = request.data
         response.success = True
         response.message = "the adapted model is kept as it is" if request.data else "adapting each tick"
+        self.get_logger().info(response.message)
         return response
 
 

@@ -115,6 +115,7 @@ class EmulatorNode(Node):
         response.success = True
         response.message = f"leg {fault.leg} is lost" if fault.kind == LEG_LOSS else f"in force: {fault}"
         response.fault = to_fault(fault)
+        self.get_logger().info(response.message)
         # The host's clock: the simulated one is the robot's own.
         response.fault.since = self.get_clock().now().to_msg()
         return response
@@ -125,6 +126,7 @@ class EmulatorNode(Node):
         self._publish_faults()
         names = ", ".join(map(str, cleared))
         response.success, response.message = True, f"undone: {names}" if names else "no fault was in force"
+        self.get_logger().info(response.message)
         return response
 
 

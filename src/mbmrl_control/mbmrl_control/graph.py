@@ -83,7 +83,11 @@ ARGUMENTS: Final[dict[str, tuple[type, str]]] = {
     "sensors": (str, "Imperfections of the sensors: ideal, or real; exceptions follow it, as in real,delay=0"),
     "gui": (bool, "Whether to show the robot in a window"),
     "camera_rate": (float, "Images of the robot per second, Hz; 0: none"),
-    "learner": (str, "Learner, how the model adapts each tick; mb does not"),
+    "learner": (
+        str,
+        "Learner, how the model adapts each tick: bayes_replay, bayes_last_layer, grbal, rebal, attention, hybrid"
+        " or mb_de; mb, which does not",
+    ),
     "checkpoint": (str, "File of the prior, *.safetensors, in place of the shipped one"),
     "path": (str, "Path to follow: straight, left, right, zigzag or figure_eight"),
     "port": (str, "Serial port of the robot, such as /dev/ttyUSB0"),

@@ -119,6 +119,7 @@ class MpcNode(Node):
         self._stopped = request.data
         response.success = True
         response.message = "the legs stand still until released" if request.data else "the stop is released"
+        self.get_logger().info(response.message)
         return response
 
     def _control(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from pydantic import Field, field_validator
 
@@ -49,6 +49,14 @@ class ModelSettings(NodeSettings):
         0, ge=0, le=99, description="Priority of SCHED_FIFO, where the system allows one; 0: none"
     )
     lock_memory: bool = Field(False, description="Whether memory is kept from being swapped out")
+
+    def in_use(self) -> Self:
+        """The same, with the learner that an empty name stands for.
+
+        Raises:
+            ValueError: If there is no such prior, see `load_prior`.
+        """
+        return self.model_copy(update={"learner": self.load_prior().settings.learner})
 
     def prepare(self, threads: int) -> None:
         """Set up the process, see `prepare`; torch takes a number of threads."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import math
+import platform
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -271,7 +272,7 @@ def to_fault_array(faults: Iterable[Fault], seconds: float) -> FaultArray:
 
 
 def to_diagnostics(parts: Iterable[Part], name: str, hardware: str, seconds: float) -> DiagnosticArray:
-    """Diagnostics of a node's parts."""
+    """Diagnostics of a node's parts, and of which hardware they tell; empty: of this machine."""
     message = DiagnosticArray(header=to_header(seconds, ""))
     for part in parts:
         values = [KeyValue(key=key, value=str(value)) for key, value in part.values.items()]
@@ -280,7 +281,7 @@ def to_diagnostics(parts: Iterable[Part], name: str, hardware: str, seconds: flo
                 level=bytes([part.level]),
                 name=f"{name}: {part.name}",
                 message=part.message,
-                hardware_id=hardware,
+                hardware_id=hardware or platform.node(),
                 values=values,
             )
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from pydantic import ValidationError
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
-from rclpy.parameter import Parameter
+from rclpy.parameter import Parameter, parameter_dict_from_yaml_file
 
 from mbmrl_sim.settings import NodeSettings, is_runtime, refusal
 
@@ -35,22 +36,37 @@ def _descriptor(settings: type[NodeSettings], name: str) -> ParameterDescriptor:
     return descriptor
 
 
+def _names_of_all_nodes() -> set[str]:
+    """Parameters of all nodes of this project, by the file of their defaults."""
+    try:
+        share = get_package_share_directory("mbmrl_control")
+    except PackageNotFoundError:  # the simulator alone is installed
+        return set()
+    return set(parameter_dict_from_yaml_file(f"{share}/config/mbmrl.yaml"))
+
+
 def declare(node: Node, settings: type[Settings]) -> Settings:
-    """Declare a node's parameters and read them.
+    """Declare a node's parameters and read them; those of other nodes of the project are none of its own.
 
     The node must have been made with ``automatically_declare_parameters_from_overrides=True``, so that
     what a user set can be compared with what exists.
 
     Raises:
         ParameterError: If a parameter that the user set is unknown, of a wrong type, or out of bounds.
+        ValueError: If what the values stand for cannot be had.
     """
     given = {
         name: parameter.value
         for name, parameter in node.get_parameters_by_prefix("").items()
         if not name.startswith(_NOT_OURS)
     }
+    if given.keys() - settings.model_fields.keys():
+        # A file whose keys stand under /** gives each node those of the others too.
+        for name in (given.keys() & _names_of_all_nodes()) - settings.model_fields.keys():
+            del given[name]
+            node.undeclare_parameter(name)
     try:
-        values = settings(**given)
+        values = settings(**given).in_use()
     except ValidationError as error:
         allowed = ", ".join(settings.model_fields)
         text = refusal(error)
@@ -77,6 +93,8 @@ def on_change(node: Node, settings: Settings, apply: Callable[[Settings], None])
             return SetParametersResult(successful=False, reason=refusal(error))
         current.update(changed)
         apply(checked)
+        for name in (parameter.name for parameter in parameters if parameter.name in current):
+            node.get_logger().info(f"{name} is {current[name]}")
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(callback)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -12,6 +12,10 @@ class NodeSettings(BaseModel):
     """Parameters of a node, read-only unless made by `runtime_field`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    def in_use(self) -> Self:
+        """The same, with what a value leaves open filled in."""
+        return self
 
 
 def runtime_field(default: float, low: float, high: float, description: str) -> Any:

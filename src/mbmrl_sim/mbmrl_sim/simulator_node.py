@@ -97,6 +97,7 @@ class SimulatorNode(Node):
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._command: tuple[MotorCommand, float] | None = None
+        self._emergency_stop = False
         self._state = self.create_publisher(RobotState, "robot_state", qos.STATE)
         self._odometry = self.create_publisher(Odometry, "odom", qos.STATE)
         self._joints = self.create_publisher(JointState, "joint_states", qos.STATE)
@@ -111,6 +112,7 @@ class SimulatorNode(Node):
         self.create_service(InjectFault, "inject_fault", self._inject)
         self.create_service(ClearFaults, "clear_faults", self._clear)
         self.create_service(Trigger, "reset", self._reset)
+        self.create_service(Trigger, "emergency_stop", self._stop_at_once)
         self._publish_faults()
         self.create_timer(1.0, self._diagnose, clock=SteadyClock(clock_type=ClockType.STEADY_TIME))
         self.worker = Worker(self._simulate, "physics")
@@ -137,8 +139,8 @@ class SimulatorNode(Node):
         self._command = (message, time.monotonic())
 
     def _fresh_command(self) -> MotorCommand | None:
-        """The newest command, where it is the only planner's, and the watchdog lets it be in force."""
-        if self._command is None or self._commands.contested:
+        """The newest command, where it is the only planner's, and watchdog and emergency stop let it be in force."""
+        if self._command is None or self._commands.contested or self._emergency_stop:
             return None
         message, arrival = self._command
         age = (time.monotonic() - arrival) * self._settings.real_time_factor
@@ -217,13 +219,22 @@ class SimulatorNode(Node):
             self._publish_faults()
         names = ", ".join(map(str, cleared))
         response.success, response.message = True, f"undone: {names}" if names else "no fault was in force"
+        self.get_logger().info(response.message)
         return response
 
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
             self._world.reset()
             self._publish_faults()
+            self._emergency_stop = False
         response.success, response.message = True, "the robot is intact and at the origin"
+        self.get_logger().info(response.message)
+        return response
+
+    def _stop_at_once(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._emergency_stop = True
+        response.success, response.message = True, "stopped: reset the robot to let it move again"
+        self.get_logger().error(response.message)
         return response
 
 
