@@ -11,12 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+import numpy as np
+
 from mbmrl_control.hardware.codec import Telemetry
-from mbmrl_control.hardware.emulator import Emulator, LineSettings
+from mbmrl_control.hardware.emulator import Capture, Emulator, LineSettings
 from mbmrl_control.hardware.firmware import Firmware, FirmwareSettings
 from mbmrl_control.hardware.link import Link
 from mbmrl_control.hardware.link_data import LinkSettings, Sample
 from mbmrl_control.hardware.settings import codec_of
+from mbmrl_sim.sensors import Sensors, SensorSettings
+from mbmrl_sim.state import Array
 from mbmrl_sim.world import World
 
 LIMIT: Final = 30.0
@@ -63,13 +67,20 @@ class Robot:
         line: LineSettings | None = None,
         board: FirmwareSettings | None = None,
         profile: str = "millirobot",
+        capture_rate: float = 0.0,
     ) -> None:
         self.protocol = protocol
+        self.on_capture: Callable[[float, Array], None] = lambda taken, state: None
+        """Called with each frame of motion capture, as of `Capture`, in the robot's thread."""
         self.port = folder / "tty"
         world.reset()
         self.firmware = Firmware(world, board or FirmwareSettings(polled=protocol == "velociroach"))
         codec = codec_of(protocol, "robot", profile, "wired")
-        self.emulator = Emulator(self.firmware, codec, self.port, line)
+        capture = None
+        if capture_rate:
+            eyes = Sensors(SensorSettings(), np.random.default_rng(0))
+            capture = Capture(capture_rate, eyes, lambda taken, state: self.on_capture(taken, state))
+        self.emulator = Emulator(self.firmware, codec, self.port, line, capture)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.emulator.run, args=(self._stop,))
 
