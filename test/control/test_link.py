@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import serial
+from pydantic import ValidationError
 
 from hardware_testing import Host, Robot, until
 from mbmrl_control.hardware.codec import Command, Ping
 from mbmrl_control.hardware.emulator import LineSettings
 from mbmrl_control.hardware.firmware import BOOT_TIME, FirmwareSettings
 from mbmrl_control.hardware.port import LinkError
+from mbmrl_control.hardware.settings import BridgeSettings
+from mbmrl_sim import settings as node_settings
 from mbmrl_sim.state import MAX_LEG_SPEED
 from mbmrl_sim.world import World
 
@@ -299,8 +302,15 @@ def test_wrong_speed_is_told(robot_of: MakeRobot, host_of: MakeHost) -> None:
         (FirmwareSettings(motors=12), {}, ("12 motors", "2 motors")),
         (FirmwareSettings(rate=10.0), {}, ("10 Hz at most", "wanted is 20")),
         (FirmwareSettings(dead_man=0.05), {}, ("refuses Configure", "dead-man")),
+        (FirmwareSettings(rate=20.0), {"stale": 0.04}, ("stale_time is 0.04 s", "0.05 s between frames")),
+        (
+            FirmwareSettings(),
+            {"rate": 10.0, "telemetry_rate": 19.0, "stale": 0.15, "lost": 0.1},
+            ("lost_time is 0.1 s", "0.1 s between"),
+        ),
+        (FirmwareSettings(), {"telemetry_rate": 20.0, "dead_man": 0.05}, ("dead_man is 0.05 s", "0.05 s between")),
     ],
-    ids=["old", "new", "legs", "motors", "slow", "dead-man"],
+    ids=["old", "new", "legs", "motors", "slow", "dead-man", "silence", "loss", "rare commands"],
 )
 def test_robot_that_does_not_fit_is_refused(
     board: FirmwareSettings, settings: dict[str, Any], words: tuple[str, ...], robot_of: MakeRobot, host_of: MakeHost
@@ -309,6 +319,15 @@ def test_robot_that_does_not_fit_is_refused(
     text = refusal(host_of(robot, **settings))
     assert all(word in text for word in words), text
     assert not robot.firmware.enabled
+
+
+def test_command_that_would_expire_within_its_interval_is_refused() -> None:
+    assert BridgeSettings(rate=8.0, command_timeout=0.13).rate == 8.0
+    with pytest.raises(ValidationError) as refused:
+        BridgeSettings(rate=8.0)
+    assert node_settings.refusal(refused.value) == (
+        "parameter 'command_timeout' is 0.1: allowed is more than the control interval, 0.125"
+    )
 
 
 def test_port_in_use(robot_of: MakeRobot, host_of: MakeHost) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from mbmrl_control.hardware.codec import Capabilities, Codec
+from mbmrl_control.hardware.link_data import LinkSettings
 from mbmrl_control.hardware.port import Adapter, LinkError
 
 MOTORS: Final = 2
@@ -78,8 +79,8 @@ class Identity:
         return "" if proven else UNKNOWN
 
 
-def check_fits(robot: Capabilities, codec: Codec, rate: float) -> None:
-    """Refuse a robot that this host cannot drive at a control rate, Hz.
+def check_fits(robot: Capabilities, codec: Codec, settings: LinkSettings) -> None:
+    """Refuse a robot that this host cannot drive with these settings.
 
     Raises:
         LinkError: If it speaks another version, has other dimensions, or tells its state too rarely.
@@ -93,8 +94,14 @@ def check_fits(robot: Capabilities, codec: Codec, rate: float) -> None:
         raise LinkError(
             f"the robot has {robot.motors} motors and {robot.legs} legs, the model {MOTORS} motors and {LEGS} legs"
         )
-    if robot.rate < rate:
-        raise LinkError(f"the robot tells its state at {robot.rate:g} Hz at most, wanted is {rate:g}")
+    if robot.rate < settings.rate:
+        raise LinkError(f"the robot tells its state at {robot.rate:g} Hz at most, wanted is {settings.rate:g}")
+    period = 1.0 / (settings.frames(robot.rate) * settings.rate)
+    times = {"stale_time": settings.stale, "lost_time": settings.lost}
+    times |= {"dead_man": settings.dead_man} if robot.dead_man else {}
+    for name, time in times.items():
+        if time <= period * (1 + 1e-6):
+            raise LinkError(f"{name} is {time:g} s: allowed is more than the {period:g} s between frames of telemetry")
 
 
 def _shown(value: object) -> str:

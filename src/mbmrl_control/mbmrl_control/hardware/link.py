@@ -8,7 +8,6 @@ sets the pace, or, where its telemetry is polled, the host's.
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 import threading
@@ -205,9 +204,9 @@ class Link:
         now = Identity(self.status.adapter, answer)
         self._first = self._first or now
         self.status.doubt = self._first.doubt(now)
-        check_fits(answer, self.codec, self.settings.rate)
+        check_fits(answer, self.codec, self.settings)
         self.status.capabilities = answer
-        frames = math.floor(min(self.settings.telemetry_rate, answer.rate) / self.settings.rate + 1e-6)
+        frames = self.settings.frames(answer.rate)
         dead_man = self.settings.dead_man
         self._request(Configure(frames * self.settings.rate, self.settings.gains, self.settings.max_speed, dead_man))
         self.counts.sessions += 1

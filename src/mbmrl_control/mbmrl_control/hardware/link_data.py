@@ -40,6 +40,10 @@ class LinkSettings:
     stale: float = 0.09
     lost: float = 0.5
 
+    def frames(self, robot_rate: float) -> int:
+        """Frames of telemetry in a control interval, of a robot that tells so many at most, Hz."""
+        return math.floor(min(self.telemetry_rate, robot_rate) / self.rate + 1e-6)
+
 
 @dataclass(frozen=True)
 class Sample:

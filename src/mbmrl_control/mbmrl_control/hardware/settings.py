@@ -51,10 +51,16 @@ class BridgeSettings(NodeSettings):
     reactivate: bool = Field(
         False, description="Whether to enable the motors again when a lost link is there again, without being asked"
     )
-    command_timeout: float = Field(0.1, ge=0.01, le=0.1, description="Age from which a command is in force no more, s")
+    command_timeout: float = Field(
+        0.1,
+        ge=0.01,
+        le=0.2,
+        validate_default=True,
+        description="Age from which a command is in force no more, s; more than a control interval",
+    )
     dead_man: float = Field(0.09, ge=0.02, le=0.2, description="Time without a command after which the robot stops, s")
     stale_time: float = Field(
-        0.09, ge=0.02, le=0.1, description="Time without telemetry after which the legs are stopped, s"
+        0.09, ge=0.02, le=0.2, description="Time without telemetry after which the legs are stopped, s"
     )
     lost_time: float = Field(0.5, ge=0.1, le=5.0, description="Time without telemetry after which the link is lost, s")
     max_speed: float = Field(MAX_SPEED, gt=0.0, le=MAX_SPEED + 1e-9, description="Highest leg speed, rad/s")
@@ -78,6 +84,13 @@ class BridgeSettings(NodeSettings):
     def _a_frame_in_each_interval(cls, value: float, info: ValidationInfo) -> float:
         if value < info.data.get("rate", 0.0):
             raise ValueError(f"allowed is at least the control rate, {info.data['rate']:g}")
+        return value
+
+    @field_validator("command_timeout")
+    @classmethod
+    def _longer_than_an_interval(cls, value: float, info: ValidationInfo) -> float:
+        if value * info.data.get("rate", math.inf) <= 1.0:
+            raise ValueError(f"allowed is more than the control interval, {1.0 / info.data['rate']:g}")
         return value
 
     @property
