@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rclpy.qos import QoSProfile
 
-from mbmrl_msgs.msg import FaultArray, RobotState
+from mbmrl_msgs.msg import FaultArray, PlannerStatus, RobotState
 from mbmrl_sim import qos
 from ros_testing import TIME_LIMIT, Peer, processes
 
+EVERY_STATE = QoSProfile(depth=1000)
 KEYS = {
     *("learner", "path", "seed", "rate_hz", "duration_s", "ticks", "missed_ticks", "command_rate_hz", "fault"),
     *("planning_ms", "adaptation_ms", "tracking_cost", "cross_track_m", "recovery_s", "model_error"),
@@ -68,6 +70,25 @@ def test_demo_walks_loses_a_leg_and_writes_what_happened(run: Run, mark: str, tm
     assert film[4:8] == b"ftyp"
     assert 10_000 < len(film) < 20_000_000
     assert processes(mark) == {}
+
+
+@pytest.mark.parametrize(("factor", "count", "share"), [(0.2, 20, 0.9), (2.0, 60, 0.9), (5.0, 100, 0.5)])
+def test_robot_walks_whatever_the_real_time_factor(
+    factor: float, count: int, share: float, start_command: StartCommand, peer: Peer
+) -> None:
+    """Ticks and time-outs are of simulated time, which waits for the planner where the machine is too slow for it."""
+    states = peer.record(RobotState, "robot_state", EVERY_STATE)
+    statuses = peer.record(PlannerStatus, "planner_status", EVERY_STATE)
+    sim = start_command("sim", "--path", "straight", "--real-time-factor", str(factor))
+    peer.spin_until(lambda: sim.poll() is not None or (states and states[-1].command_sequence > 0))
+    assert sim.poll() is None
+    first = len(states)
+    peer.spin_until(lambda: sim.poll() is not None or len(states) >= first + count)
+    in_force = [state.command_sequence > 0 for state in states[first:]]
+    assert sum(in_force) > share * len(in_force)
+    # It walks, along its path.
+    assert statuses[-1].progress > 0.03 * count * 0.05
+    assert abs(statuses[-1].cross_track) < 0.1
 
 
 def test_demo_that_is_stopped_leaves_nothing_behind(start_command: StartCommand, mark: str, peer: Peer) -> None:

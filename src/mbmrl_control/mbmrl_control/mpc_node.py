@@ -30,6 +30,7 @@ from mbmrl_control.ticks import TickRecord
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
 from mbmrl_sim import qos
 from mbmrl_sim.conversions import from_robot_state, to_diagnostics, to_motor_command, to_seconds
+from mbmrl_sim.pace import Pace
 from mbmrl_sim.parameters import declare, on_change
 from mbmrl_sim.sole import SoleSubscription, claim, dispute, topics
 from mbmrl_sim.spin import run
@@ -66,7 +67,7 @@ class MpcNode(Node):
             self._settings.planner, self._settings.sampling, self._settings.cost, period, self._settings.seed, roll_outs
         )
         self._follower = PathFollower(self._tracker, self._planner, prior.normalizer)
-        self._newest_state: tuple[RobotState, float] | None = None
+        self._newest_state: tuple[RobotState, float, float] | None = None
         self._newest_model: AdaptedModel | None = None
         self._planned_episode: int | None = None
         self._path: bytes | None = None
@@ -86,7 +87,7 @@ class MpcNode(Node):
         self._models = SoleSubscription(self, AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
         self.create_service(SetBool, "stop", self._latch_stop)
         take_over_garbage()
-        self._ticker = Ticker(period)
+        self._ticker, self._pace = Ticker(period), Pace()
         self._record = TickRecord(period)
         self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.worker = Worker(self._control, "planning")
@@ -109,8 +110,21 @@ class MpcNode(Node):
 
     def _take_state(self, message: RobotState) -> None:
         arrival = time.monotonic()
-        self._newest_state = (message, arrival)
+        self._newest_state = (message, arrival, self._now())
+        if self._time_is_simulated:
+            self._pace.observe(to_seconds(message.header.stamp), arrival)
+            self._ticker.period = self._record.period = 1.0 / (self._settings.rate * self._pace.rate)
         self._ticker.follow(arrival, self._settings.state_lead * self._ticker.period)
+
+    @property
+    def _time_is_simulated(self) -> bool:
+        """Whether time is that of /clock, and any was told there."""
+        clock = self.get_clock()
+        return bool(clock.ros_time_is_active and clock.now().nanoseconds > 0)
+
+    def _now(self) -> float:
+        """Time by which states grow old, s: that of /clock where it is simulated, else the machine's steady one."""
+        return self.get_clock().now().nanoseconds * 1e-9 if self._time_is_simulated else time.monotonic()
 
     def _take_model(self, message: AdaptedModel) -> None:
         self._newest_model = message
@@ -153,10 +167,10 @@ class MpcNode(Node):
     def _act(self, status: PlannerStatus) -> Array:
         """The action of this tick; zero wherever there is no finite plan from a fresh state."""
         newest = self._newest_state
-        if self._states.contested or newest is None or time.monotonic() - newest[1] > self._settings.state_timeout:
+        if self._states.contested or newest is None or self._now() - newest[2] > self._settings.state_timeout:
             status.outcome = PlannerStatus.NO_STATE
             return np.zeros(2)
-        message, self._planned_arrival = newest
+        message, self._planned_arrival, _ = newest
         observation = from_robot_state(message)
         status.header, status.state_sequence = message.header, message.sequence
         if not np.isfinite(observation.state).all():

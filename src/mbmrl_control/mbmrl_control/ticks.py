@@ -20,14 +20,15 @@ class TickRecord:
         """Take the period, s."""
         self.late = 0
         """Ticks since the start whose command came only after the next tick was due."""
-        self._period = period
+        self.period = period
+        """Time between ticks, s."""
         self._counts = (0, 0, 0)
         self._recent: list[tuple[float, float, float, int]] = []
         self._lock = threading.Lock()
 
     def observe(self, start_delay: float, lateness: float, planning_time: float, candidates: int) -> None:
         """Take in a tick: its start and its command, s after it was due, the time it took, s, candidates tried."""
-        self.late += lateness > self._period
+        self.late += lateness > self.period
         with self._lock:
             self._recent.append((start_delay, lateness, planning_time, candidates))
 
@@ -46,7 +47,7 @@ class TickRecord:
         if recent:
             delays, lateness, times, candidates = np.array(recent).T
             jitter = float(np.percentile(delays, 99))
-            limit = JITTER_LIMIT * self._period
+            limit = JITTER_LIMIT * self.period
             part.check(jitter > limit, Level.WARN, f"they begin up to {jitter * 1e3:.1f} ms late")
             part.values |= {
                 "begin after the tick, p99 (ms)": f"{jitter * 1e3:.2f}",

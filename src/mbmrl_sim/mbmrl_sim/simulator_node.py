@@ -1,7 +1,8 @@
-"""The simulated millirobot as a ROS node, in real time.
+"""The simulated millirobot as a ROS node, in real time or at a multiple of it.
 
 Each control interval starts with the newest command and ends with a `RobotState`. The interval is
 simulated in slices of a few milliseconds, each published on /clock; it runs on the machine's steady clock.
+Commands grow old by simulated time. Where that is faster than real time, it waits for a planner that is slower.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim import conversions, qos
 from mbmrl_sim.bullet import quiet
 from mbmrl_sim.faults import LEG_LOSS, FaultError
+from mbmrl_sim.health import Level, Part
 from mbmrl_sim.parameters import declare, on_change
 from mbmrl_sim.render import check_screen, colour_legs, follow_robot, look_at_robot
 from mbmrl_sim.robot import urdf
@@ -44,7 +46,11 @@ from mbmrl_sim.worker import Worker
 from mbmrl_sim.world import World
 
 SLICE: Final = 0.01
-"""Longest time between two messages on /clock, s."""
+"""Time between two messages on /clock, s of real time."""
+PATIENCE: Final = 0.5
+"""Longest time that simulated time waits for a command, s of real time."""
+LEAST_RATE: Final = 0.9
+"""Share of the wanted real-time factor below which there is a warning."""
 
 
 class SimulatorSettings(NodeSettings):
@@ -98,6 +104,10 @@ class SimulatorNode(Node):
         self._stop = threading.Event()
         self._command: tuple[MotorCommand, float] | None = None
         self._emergency_stop = False
+        self._arrived = threading.Event()
+        self._told = self._world.time
+        """Simulated time that was told last, s."""
+        self._looked = (time.monotonic(), self._told)
         self._state = self.create_publisher(RobotState, "robot_state", qos.STATE)
         self._odometry = self.create_publisher(Odometry, "odom", qos.STATE)
         self._joints = self.create_publisher(JointState, "joint_states", qos.STATE)
@@ -136,24 +146,34 @@ class SimulatorNode(Node):
         except ValueError as error:
             self.get_logger().warning(f"command refused: {error}", throttle_duration_sec=1.0)
             return
-        self._command = (message, time.monotonic())
+        self._command = (message, self._told)
+        self._arrived.set()
 
     def _fresh_command(self) -> MotorCommand | None:
         """The newest command, where it is the only planner's, and watchdog and emergency stop let it be in force."""
         if self._command is None or self._commands.contested or self._emergency_stop:
             return None
         message, arrival = self._command
-        age = (time.monotonic() - arrival) * self._settings.real_time_factor
-        return message if age <= self._settings.command_timeout else None
+        return message if self._told - arrival <= self._settings.command_timeout else None
+
+    def _await_command(self) -> None:
+        """Faster than real time, wait for the next command rather than let the last one grow too old."""
+        self._arrived.clear()
+        if self._settings.real_time_factor <= 1.0 or self._fresh_command() is None or self._command is None:
+            return
+        end = self._told + 1.0 / self._settings.rate
+        if end - self._command[1] > self._settings.command_timeout:
+            self._arrived.wait(PATIENCE)
 
     def _simulate(self) -> None:
-        slices = max(1, round(1.0 / (self._settings.rate * SLICE)))
-        bounds = np.linspace(0, self._world.substeps, slices + 1).round().astype(int)
         ticker = Ticker(1.0 / self._settings.rate)
         episode = 0  # of the last state that was published
         while not self._stop.is_set():
             ticker.period = 1.0 / (self._settings.rate * self._settings.real_time_factor)
+            slices = min(max(1, round(ticker.period / SLICE)), self._world.substeps)
+            bounds = np.linspace(0, self._world.substeps, slices + 1).round().astype(int)
             end = ticker.deadline
+            self._await_command()
             command = self._fresh_command()
             exact = True
             with self._lock:
@@ -170,19 +190,24 @@ class SimulatorNode(Node):
                 if part < slices and self._stop.wait(max(0.0, due - time.monotonic())):
                     return
                 if part < slices:
-                    self._clock_publisher.publish(Clock(clock=conversions.to_time(now)))
+                    self._tell_time(now)
             if not ticker.wait(self._stop):
                 return
             with self._lock:
+                now = self._world.time
                 observation = self._world.finish_interval(exact and self._world.episode == episode)
                 episode = observation.episode
                 angles = self._world.physics.leg_angles
                 if self._settings.gui:
                     follow_robot(self._world.physics.client, observation.state)
+            self._tell_time(now)
             self._publish(observation, angles, command.sequence if command else 0)
 
+    def _tell_time(self, seconds: float) -> None:
+        self._told = seconds
+        self._clock_publisher.publish(Clock(clock=conversions.to_time(seconds)))
+
     def _publish(self, observation: Observation, angles: np.ndarray, command_sequence: int) -> None:
-        self._clock_publisher.publish(Clock(clock=conversions.to_time(observation.time)))
         self._state.publish(conversions.to_robot_state(observation, command_sequence))
         self._odometry.publish(conversions.to_odometry(observation))
         self._joints.publish(conversions.to_joint_state(observation, angles))
@@ -195,9 +220,21 @@ class SimulatorNode(Node):
         self._faults.publish(conversions.to_fault_array(self._world.faults, self._world.time))
 
     def _diagnose(self) -> None:
-        part = topics(self._commands.dispute, dispute(self, "robot_state"))
+        parts = [topics(self._commands.dispute, dispute(self, "robot_state")), self._look_at_time()]
         now = self.get_clock().now().nanoseconds * 1e-9
-        self._diagnostics.publish(conversions.to_diagnostics([part], self.get_name(), "", now))
+        self._diagnostics.publish(conversions.to_diagnostics(parts, self.get_name(), "", now))
+
+    def _look_at_time(self) -> Part:
+        """Whether the wanted real-time factor is reached."""
+        before, self._looked = self._looked, (time.monotonic(), self._told)
+        elapsed, simulated = (now - then for now, then in zip(self._looked, before, strict=True))
+        wanted, reached = self._settings.real_time_factor, simulated / elapsed
+        part = Part("time")
+        # What is told last may be a slice old.
+        slow = simulated + SLICE * wanted < LEAST_RATE * wanted * elapsed
+        part.check(slow, Level.WARN, f"a real-time factor of {reached:.2f} is reached, wanted is {wanted:g}")
+        part.values = {"real-time factor": f"{reached:.2f}", "wanted": wanted}
+        return part
 
     def _inject(self, request: InjectFault.Request, response: InjectFault.Response) -> InjectFault.Response:
         with self._lock:
