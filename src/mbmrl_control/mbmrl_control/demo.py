@@ -52,17 +52,18 @@ class DemoSettings:
     protocol: str | None = None
 
 
-def _live_line(monitor: MonitorNode, elapsed: float, fault: str) -> Text:
+def _live_line(monitor: MonitorNode, elapsed: float) -> Text:
     planner, adaptation = monitor.planner, monitor.adaptation
-    parts = [f"t {elapsed:5.1f} s"]
+    faults = ", ".join(map(str, monitor.faults))
+    parts = [f"{elapsed:5.1f} s"]
     if planner is not None:
-        parts.append(f"from path {abs(planner.cross_track) * 1e3:5.1f} mm")
+        parts.append(f"{abs(planner.cross_track) * 1e3:5.1f} mm off")
     if adaptation is not None:
-        parts.append(f"error prior {adaptation.prior_error:5.2f} adapted {adaptation.adapted_error:5.2f}")
+        parts.append(f"error {adaptation.prior_error:5.2f}, adapted {adaptation.adapted_error:5.2f}")
     if planner is not None:
         parts.append(f"missed {planner.missed_ticks}")
-    faults = ", ".join(map(str, monitor.faults))
-    return Text("  |  ".join([*parts, faults or fault]), style="bold red" if faults else "")
+    style = "bold red" if faults else ""
+    return Text(" | ".join([*parts, faults or "intact"]), style, no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager
@@ -109,8 +110,10 @@ def _drive(settings: DemoSettings, monitor: MonitorNode, nodes: Processes, conso
                 if not response.success:
                     raise NodeEndedError(f"the fault was refused: {response.message}")
                 fault_time = to_seconds(response.fault.since)
-            live.update(_live_line(monitor, elapsed, "intact"))
+            live.update(_live_line(monitor, elapsed))
             time.sleep(0.02)
+    if not console.is_terminal:
+        console.line()  # elsewhere the line ends with the live one
     return fault_time
 
 
