@@ -207,7 +207,7 @@ def set_up() -> None:
     """Do what is missing."""
     ros = Ros.of_the_caller()
     wanted = os.environ.get("PYTHON", "")
-    if odd := "".join(sorted(set(re.sub(r"[A-Za-z0-9/._-]", "", str(ROOT))))):
+    if odd := "".join(sorted(set(re.sub(r"[A-Za-z0-9/._+-]", "", str(ROOT))))):
         raise SetupError(f"CMake and the linker do not know a folder with {odd!r} in its name: move {str(ROOT)!a}.")
     done = what_is_done()
     keys = {"venv": digest(ROOT, ros.home)}

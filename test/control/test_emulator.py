@@ -29,7 +29,7 @@ from mbmrl_control.hardware.codec import (
     Pong,
     Telemetry,
 )
-from mbmrl_control.hardware.emulator import Capture, Emulator, LineSettings
+from mbmrl_control.hardware.emulator import Capture, Emulator, LineSettings, default_link, hold_link
 from mbmrl_control.hardware.firmware import BOOT_TIME, Firmware, FirmwareSettings
 from mbmrl_control.hardware.mbmrl_codec import MbmrlCodec
 from mbmrl_sim.sensors import Sensors, SensorSettings
@@ -252,6 +252,31 @@ def test_file_is_not_replaced_by_the_link(world: World, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is there, and is no link"):
         Emulator(Firmware(world), MbmrlCodec("robot"), tmp_path / "tty")
     assert (tmp_path / "tty").read_text() == "mine"
+
+
+def test_link_of_another_emulated_robot_is_left_alone(world: World, tmp_path: Path) -> None:
+    first = Emulator(Firmware(world), MbmrlCodec("robot"), tmp_path / "tty")
+    terminal = os.readlink(tmp_path / "tty")
+    (tmp_path / "other").symlink_to(tmp_path)
+    for folder in (tmp_path, tmp_path / "other"):
+        with pytest.raises(ValueError, match="another emulated robot is at "):
+            Emulator(Firmware(world), MbmrlCodec("robot"), folder / "tty")
+    assert os.readlink(tmp_path / "tty") == terminal
+    over = threading.Event()
+    over.set()
+    first.run(over)
+    hold_link(tmp_path / "tty").close()
+
+
+def test_link_that_a_killed_robot_left_is_taken(world: World, tmp_path: Path) -> None:
+    (tmp_path / "tty").symlink_to(tmp_path / "gone")
+    Emulator(Firmware(world), MbmrlCodec("robot"), tmp_path / "tty")
+    assert (tmp_path / "tty").is_char_device()
+
+
+def test_each_user_has_a_link_of_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 7)
+    assert default_link() == Path("/tmp/mbmrl-tty-7")
 
 
 @pytest.mark.parametrize("line", [LineSettings(disconnects=60.0, seed=3), LineSettings(reboots=60.0, seed=3)])

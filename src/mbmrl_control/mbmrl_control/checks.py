@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -96,12 +95,11 @@ def check_emulator(values: Mapping[str, Any]) -> None:
     Raises:
         ValueError: If one is not possible.
     """
+    from mbmrl_control.hardware.emulator import hold_link
     from mbmrl_control.hardware.settings import codec_of
 
     surroundings.check()
     codec_of(values["protocol"], "robot", values["profile"], values["framing"])
     check_terrain(values["terrain"])
     make_sensors(values["sensors"])
-    tty = Path(values["tty"])
-    if not os.access(tty.parent, os.W_OK) or (tty.exists() and not tty.is_symlink()):
-        raise ValueError(f"{tty} cannot be made: it is there, or its folder may not be written")
+    hold_link(Path(values["tty"])).close()

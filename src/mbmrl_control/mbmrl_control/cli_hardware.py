@@ -105,7 +105,9 @@ def hardware(
 @app.command()
 def emulate(
     protocol: Protocol = "mbmrl",
-    tty: Annotated[Path, typer.Option(help="Link to the pseudo-terminal, to be made.")] = Path("/tmp/mbmrl-tty"),
+    tty: Annotated[
+        Path | None, typer.Option(help="Link to the pseudo-terminal, to be made; /tmp/mbmrl-tty-UID where not given.")
+    ] = None,
     profile: Profile = "millirobot",
     framing: Framing = "wired",
     terrain: Terrain = "carpet",
@@ -120,10 +122,12 @@ def emulate(
     """Put the simulated robot behind a pseudo-terminal, with motion capture beside it, until Ctrl-C."""
     from mbmrl_control.checks import check_emulator
     from mbmrl_control.graph import EMULATOR
+    from mbmrl_control.hardware.emulator import default_link
 
+    tty = tty.absolute() if tty else default_link()
     values = {
         "protocol": protocol,
-        "tty": str(tty.absolute()),
+        "tty": str(tty),
         "profile": profile,
         "framing": framing,
         "terrain": terrain,
@@ -139,7 +143,7 @@ def emulate(
         check_emulator(values)
     except ValueError as error:
         refuse(error)
-    print(tty.absolute(), flush=True)
+    print(tty, flush=True)
     _run(EMULATOR, values)
 
 

@@ -14,7 +14,7 @@ from rclpy.node import Node
 
 from mbmrl_control import conversions
 from mbmrl_control.hardware import CODEC_TYPES
-from mbmrl_control.hardware.emulator import Capture, Emulator, LineSettings
+from mbmrl_control.hardware.emulator import Capture, Emulator, LineSettings, default_link
 from mbmrl_control.hardware.firmware import Firmware, FirmwareSettings
 from mbmrl_control.hardware.settings import codec_of
 from mbmrl_msgs.msg import FaultArray
@@ -35,7 +35,7 @@ from mbmrl_sim.world import World
 class EmulatorSettings(NodeSettings):
     """Parameters of the emulated robot."""
 
-    tty: str = Field("/tmp/mbmrl-tty", description="Link to the pseudo-terminal, to be made")
+    tty: str = Field("", description="Link to the pseudo-terminal, to be made; empty: /tmp/mbmrl-tty-UID")
     protocol: str = Field("mbmrl", description=f"Protocol on the line: {', '.join(CODEC_TYPES)}")
     profile: str = Field("millirobot", description="Firmware that speaks velociroach")
     framing: str = Field("wired", description="Frames of velociroach: wired or xbee")
@@ -78,14 +78,15 @@ class EmulatorNode(Node):
         if settings.capture_rate:
             eyes = Sensors(sensors, np.random.default_rng((settings.seed, 2)))
             capture = Capture(settings.capture_rate, eyes, self._publish_pose)
+        tty = Path(settings.tty) if settings.tty else default_link()
         firmware = Firmware(self._world, FirmwareSettings(polled=settings.protocol == "velociroach"))
-        self._emulator = Emulator(firmware, codec, Path(settings.tty), settings.line, capture)
+        self._emulator = Emulator(firmware, codec, tty, settings.line, capture)
         self._stop = threading.Event()
         self.create_service(InjectFault, "inject_fault", self._inject)
         self.create_service(ClearFaults, "clear_faults", self._clear)
         self._publish_faults()
         self.worker = Worker(lambda: self._emulator.run(self._stop), "robot")
-        self.get_logger().info(f"a robot that speaks {settings.protocol} is on {settings.tty}")
+        self.get_logger().info(f"a robot that speaks {settings.protocol} is on {tty}")
 
     def close(self) -> None:
         """Stop the robot and take the terminal away."""

@@ -9,6 +9,7 @@ import errno
 import math
 import os
 import select
+import socket
 import termios
 import threading
 import time
@@ -23,6 +24,8 @@ import numpy as np
 
 from mbmrl_control.hardware.codec import Codec, CodecError, Message
 from mbmrl_control.hardware.firmware import Firmware
+from mbmrl_sim.exclusive import hold
+from mbmrl_sim.files import WriteError, check_folder
 from mbmrl_sim.physics import PHYSICS_STEP
 from mbmrl_sim.sensors import Sensors
 from mbmrl_sim.state import Array
@@ -36,6 +39,31 @@ LARGEST_LAG: Final = 0.25
 SPEEDS: Final = {
     getattr(termios, name): int(name[1:]) for name in dir(termios) if name[0] == "B" and name[1:].isdigit()
 }
+
+
+def default_link() -> Path:
+    """Link to the terminal where none is given, one for each user."""
+    return Path(f"/tmp/mbmrl-tty-{os.getuid()}")
+
+
+def hold_link(tty_link: Path) -> socket.socket:
+    """Have a link to a terminal for this process alone, as long as what is returned is open.
+
+    Raises:
+        ValueError: If it cannot be made, or another emulated robot has it.
+    """
+    if os.path.lexists(tty_link) and not tty_link.is_symlink():
+        raise ValueError(f"{tty_link} cannot be made: it is there, and is no link")
+    if not tty_link.parent.is_dir():
+        raise ValueError(f"{tty_link} cannot be made: there is no folder {tty_link.parent}")
+    try:
+        check_folder(tty_link.parent)
+    except WriteError as error:
+        raise ValueError(f"{tty_link} cannot be made: {error}") from None
+    held = hold(f"{tty_link.parent.resolve() / tty_link.name}")
+    if held is None:
+        raise ValueError(f"another emulated robot is at {tty_link}: stop it, or choose another link")
+    return held
 
 
 @dataclass(frozen=True)
@@ -112,8 +140,7 @@ class Emulator:
         self._wanted = True
         self._plug_at = self._next_disconnect = self._next_reboot = math.inf
         self._epoch = time.monotonic() - firmware.world.time
-        if tty_link.exists() and not tty_link.is_symlink():
-            raise ValueError(f"{tty_link} is there, and is no link")
+        self._held = hold_link(tty_link)
         self._plug()
 
     def plug(self) -> None:
@@ -168,6 +195,7 @@ class Emulator:
             elif not self._wanted:
                 self._unplug()
         self._unplug()
+        self._held.close()
 
     def _read(self) -> bytes:
         """Bytes that the board gets next, after a wait until something is due."""
