@@ -87,7 +87,7 @@ def test_updates_that_are_handed_over_fit_and_are_no_larger_than_the_network() -
 
 
 def test_page_keeps_what_was_measured_before(tmp_path: Path) -> None:
-    conditions = page.machine()
+    conditions = page.machine(threads=2)
     handover = {"rebal": {"bytes": 328, "delay_ms": {"p50": 0.7, "p99": 0.9}, "lost": 0, "apply_ms": {"p50": 0.03}}}
     contenders = {"mbmrl": {"alone": {"p50": 20.0}, "busy": {"p50": 28.0, "p99": 31.0}, "slowdown": 1.4}}
     growth = {name: [(1, 2.0), (2, 3.0)] for name in ("candidates", "horizon", "width", "threads")}
@@ -99,4 +99,4 @@ def test_page_keeps_what_was_measured_before(tmp_path: Path) -> None:
     assert "| mbmrl | 20.0 | 28.0 | 31.0 | 1.40 |" in text
     assert "| rebal | 0.3 | 0.70 | 0.90 | 0 | 0.030 |" in text
     assert "**Calculated, not measured**" in text
-    assert text.count("load 7.5") == 1
+    assert text.count("2 threads, load 7.5") == 1

@@ -54,7 +54,7 @@ def bench(
         surroundings.check()
     if out is not None:
         page.check(out)
-    conditions, told = page.machine(), {}
+    conditions, told = page.machine(threads), {}
     for part in parts:
         with console.status(f"measuring: {part}"):
             told[part] = measures[part]()

@@ -28,12 +28,13 @@ _AXES: Final = {
 }
 
 
-def machine() -> Figures:
-    """What is measured on, and how busy it was when the measurement began."""
+def machine(threads: int) -> Figures:
+    """What is measured on, with how many threads, and how busy it was when the measurement began."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "processor": models[0].partition(":")[2].strip() if models else platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
+        "threads": threads,
         "load": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -91,8 +92,8 @@ def markdown(figures: Figures) -> str:
         where = entry["machine"]
         lines += ["", f"## {title}", "", *section(entry["figures"]), ""]
         lines.append(
-            f"<sub>{where['processor']}, {where['cores']} cores, load {where['load']} at the start, Python"
-            f" {where['python']}, torch {where['torch']}, {where['date']}</sub>"
+            f"<sub>{where['processor']}, {where['cores']} cores, {where['threads']} threads, load {where['load']} at"
+            f" the start, Python {where['python']}, torch {where['torch']}, {where['date']}</sub>"
         )
     return "\n".join(lines) + "\n"
 
