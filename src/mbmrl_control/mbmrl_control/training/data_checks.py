@@ -26,8 +26,9 @@ _STEEP: Final = 0.3
 """Share of the range from which on a step is no motion, in a column whose median step is at most _SMOOTH of it."""
 _SMOOTH: Final = 0.05
 _FEW: Final = 0.05
-"""Share of the rows that is few, and of the range that holds all other values where the rest is a jump away."""
+"""Share of the rows that is few."""
 _NARROW: Final = 0.2
+"""Share of the range that holds all values but those that stand for 'not measured'."""
 _MOST: Final = 0.9
 """Share that is all but a few."""
 _FROZEN: Final = 20
@@ -127,10 +128,10 @@ def _frozen(rows: _Rows) -> Iterator[str]:
     runs = [_runs(rows.joined & ~changes[:, column]) for column in range(len(rows.spans))]
     regular = np.zeros(len(runs), dtype=bool)
     for column, own in enumerate(runs):
-        else_where = rows.joined.copy()
+        elsewhere = rows.joined.copy()
         for start, end in own:
-            else_where[start:end] = False
-        regular[column] = else_where.sum() >= _FROZEN and changes[else_where, column].mean() >= _MOST
+            elsewhere[start:end] = False
+        regular[column] = elsewhere.sum() >= _FROZEN and changes[elsewhere, column].mean() >= _MOST
     for column in np.flatnonzero(regular):
         found = np.zeros(len(rows.states), dtype=bool)
         for start, end in runs[column]:
