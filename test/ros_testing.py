@@ -77,7 +77,8 @@ class NodeProcess:
             ros_arguments: What follows ``--ros-args``.
             folder: Where its output and its log go.
         """
-        self.name = module.rpartition(".")[2]
+        namespace = next((text.partition(":=")[2] for text in ros_arguments if text.startswith("__ns:=")), "")
+        self.name = "/".join(filter(None, (namespace, module.rpartition(".")[2])))
         # The process shares the files' position, which reading moves: it appends instead.
         self._output = tempfile.TemporaryFile("a+", dir=folder)  # noqa: SIM115
         self._errors = tempfile.TemporaryFile("a+", dir=folder)  # noqa: SIM115

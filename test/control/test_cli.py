@@ -81,6 +81,11 @@ FAULTS = [
     (["--duration", "5"], "the fault at 10 s comes after the run of 5 s"),
 ]
 OTHERS = [
+    (["sim", "--namespace", "robot 1"], "'robot 1' is no namespace: allowed are letters, digits and _, as in robot1"),
+    (["demo", "--namespace", "1"], "'1' is no namespace"),
+    (["clear", "--namespace", "a//b"], "'a//b' is no namespace"),
+    (["activate", "--namespace", "größe"], "'größe' is no namespace"),
+    (["sim", "--no-clock", "--real-time-factor", "2"], "without /clock time is real time: the real-time factor is 1"),
     (["fault", "rust"], "unknown fault kind 'rust': allowed is leg_loss"),
     (["fault", "leg_loss", "--leg", "9"], "there is no leg 9: allowed is 0 to 5, or -1 for a random one"),
     (["fault", "--leg", "-2"], "there is no leg -2"),
@@ -195,6 +200,20 @@ def test_nothing_is_started_beside_another_robot(
     assert held is not None
     with held:
         assert_refused(mbmrl(*command), "another robot publishes robot_state on this ROS domain")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["demo", "sim"])
+def test_second_clock_is_refused(
+    mbmrl: Run, folder: Path, domain: int, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    monkeypatch.setattr(subprocess, "Popen", None)
+    held = hold(f"/clock@{domain}")
+    assert held is not None
+    with held:
+        result = mbmrl(command, "--namespace", "robot2")
+    assert_refused(result, "another simulator publishes /clock on this ROS domain: stop it, give --no-clock")
     assert list(folder.iterdir()) == []
 
 

@@ -87,6 +87,12 @@ def test_topics_are_renamed_where_that_is_wanted() -> None:
     assert "-r" not in command_line(HARDWARE[0], {}, False)
 
 
+def test_namespace_is_that_of_each_node() -> None:
+    for spec in SIM + HARDWARE:
+        command = command_line(spec, {"namespace": "/lab/robot1"}, False)
+        assert command[-2:] == ["-r", "__ns:=/lab/robot1"]
+
+
 def test_bridge_gets_its_port() -> None:
     assert parameters(command_line(HARDWARE[0], {"port": "/dev/ttyUSB0"}, False)) == {"port": "/dev/ttyUSB0"}
 

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from nav_msgs.msg import Path as PathMessage
 from rclpy.qos import QoSProfile
 
-from mbmrl_msgs.msg import FaultArray, PlannerStatus, RobotState
+from mbmrl_msgs.msg import FaultArray, MotorCommand, PlannerStatus, RobotState
 from mbmrl_sim import qos
+from mbmrl_sim.conversions import to_seconds
 from ros_testing import TIME_LIMIT, Peer, processes
 
 EVERY_STATE = QoSProfile(depth=1000)
@@ -89,6 +91,39 @@ def test_robot_walks_whatever_the_real_time_factor(
     # It walks, along its path.
     assert statuses[-1].progress > 0.03 * count * 0.05
     assert abs(statuses[-1].cross_track) < 0.1
+
+
+def test_two_robots_in_two_namespaces(start_command: StartCommand, mbmrl: Run, peer: Peer) -> None:
+    """Both walk, time does not jump, and what is asked of one does not reach the other."""
+    names = ("robot1", "robot2")
+    states = {name: peer.record(RobotState, f"{name}/robot_state", EVERY_STATE) for name in names}
+    faults = {name: peer.record(FaultArray, f"{name}/faults", qos.LATCHED) for name in names}
+    paths = {name: peer.record(PathMessage, f"{name}/reference_path", qos.LATCHED) for name in names}
+    commands = {name: peer.record(MotorCommand, f"{name}/motor_command", EVERY_STATE) for name in names}
+    sims = [start_command("sim", "--namespace", "robot1")]
+    peer.spin_until(lambda: sims[0].poll() is not None or states["robot1"])
+    sims.append(start_command("sim", "--namespace", "robot2", "--no-clock", "--frame-prefix", "robot2/"))
+
+    def walked(name: str) -> bool:
+        return len(states[name]) > 0 and states[name][-1].pose.position.x > 0.1
+
+    peer.spin_until(lambda: any(sim.poll() is not None for sim in sims) or all(map(walked, names)))
+    assert [sim.poll() for sim in sims] == [None, None]
+    assert mbmrl("fault", "leg_loss", "--leg", "2", "--namespace", "robot2") == (0, "leg 2 is lost\n", "")
+    peer.spin_until(lambda: faults["robot2"][-1].faults)
+    assert not faults["robot1"][-1].faults
+    assert mbmrl("clear", "--namespace", "/robot1") == (0, "no fault was in force\n", "")
+    assert mbmrl("clear", "--namespace", "robot2") == (0, "undone: leg_loss:2\n", "")
+    for name in names:
+        stamps = [to_seconds(command.header.stamp) for command in commands[name]]
+        assert stamps == sorted(stamps)
+        prefix = "robot2/" if name == "robot2" else ""
+        assert states[name][-1].header.frame_id == paths[name][0].poses[-1].header.frame_id == f"{prefix}odom"
+        assert commands[name][-1].header.frame_id == f"{prefix}base_link"
+    # The second one's stamps are of ROS time, its commands' too.
+    newest = to_seconds(states["robot2"][-1].header.stamp)
+    assert abs(to_seconds(commands["robot2"][-1].header.stamp) - newest) < TIME_LIMIT
+    assert newest > 1e9
 
 
 def test_demo_that_is_stopped_leaves_nothing_behind(start_command: StartCommand, mark: str, peer: Peer) -> None:

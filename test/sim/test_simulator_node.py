@@ -401,6 +401,36 @@ def test_second_simulator_on_the_domain_is_refused(start_simulator: StartSimulat
     assert {later.sequence - earlier.sequence for earlier, later in itertools.pairwise(states)} == {1}
 
 
+def test_two_simulators_in_two_namespaces(start_simulator: StartSimulator, peer: Peer) -> None:
+    """A domain has one /clock: the second one tells ROS time, and names frames of its own where that is wanted."""
+    clocks = peer.record(Clock, "/clock", EVERY_STATE)
+    states = {name: peer.record(RobotState, f"{name}/robot_state", EVERY_STATE) for name in ("one", "two")}
+    first = start_simulator("-r", "__ns:=/one")
+    peer.spin_until(lambda: states["one"], first)
+    start_simulator("-r", "__ns:=/two").assert_refused("another simulator publishes /clock", "publish_clock:=false")
+
+    odometry = peer.record(Odometry, "two/odom", EVERY_STATE)
+    batteries = peer.record(BatteryState, "two/battery_state", EVERY_STATE)
+    before = peer.node.get_clock().now().nanoseconds
+    second = start_simulator("-r", "__ns:=/two", publish_clock=False, frame_prefix="two/")
+    peer.spin_until(lambda: len(states["two"]) > 20 and odometry and batteries, second)
+    assert (odometry[-1].header.frame_id, odometry[-1].child_frame_id) == ("two/odom", "two/base_link")
+    assert (states["two"][-1].header.frame_id, batteries[-1].header.frame_id) == ("two/odom", "two/base_link")
+    stamps = [nanoseconds(state.header.stamp) for state in states["two"]]
+    assert before < stamps[0] < stamps[-1] <= peer.node.get_clock().now().nanoseconds
+    assert stamps == sorted(set(stamps))
+    fault = peer.call(InjectFault, "two/inject_fault", second, kind="leg_loss", leg=1).fault
+    assert nanoseconds(fault.since) > stamps[0]
+    times = [nanoseconds(clock.clock) for clock in clocks]
+    assert times == sorted(set(times))
+    assert states["one"][-1].header.frame_id == "odom"
+
+
+def test_without_a_clock_time_is_real_time(start_simulator: StartSimulator) -> None:
+    refused = start_simulator(publish_clock=False, real_time_factor=2.0)
+    refused.assert_refused("parameter 'real_time_factor' is 2.0", "only 1 is allowed")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -22,7 +22,7 @@ from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, RobotState
 from mbmrl_sim import qos
 from mbmrl_sim.conversions import from_robot_state, to_diagnostics, to_seconds
 from mbmrl_sim.parameters import declare
-from mbmrl_sim.sole import SoleSubscription, claim
+from mbmrl_sim.sole import SoleSubscription, claim, full_name
 from mbmrl_sim.spin import run
 from mbmrl_sim.state import Observation
 from mbmrl_sim.worker import Worker
@@ -103,7 +103,7 @@ class AdaptationNode(Node):
 
     def _diagnose(self) -> None:
         now = to_seconds(self.get_clock().now().to_msg())
-        self._diagnostics.publish(to_diagnostics([self._record.tell()], self.get_name(), "", now))
+        self._diagnostics.publish(to_diagnostics([self._record.tell()], full_name(self), "", now))
 
     def _freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._adapter.frozen = request.data

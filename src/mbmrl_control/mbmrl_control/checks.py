@@ -25,8 +25,10 @@ def check_run(
     rate: float,
     terrain: str = DEFAULT_TERRAIN,
     sensors: str = "ideal",
+    namespace: str = "",
+    clock: bool = False,
 ) -> str:
-    """Check what is to run, and that no other robot does.
+    """Check what is to run, and that no other robot does in that namespace, nor another simulator's clock.
 
     Returns:
         The learner that is meant, where None is given that of the checkpoint.
@@ -46,12 +48,18 @@ def check_run(
         raise ValueError(refusal(error)) from None
     prior = given.load_prior()
     prior.check_rate(rate)
-    held = hold(f"/robot_state@{surroundings.domain()}")
-    if held is None:
-        raise ValueError(
-            "another robot publishes robot_state on this ROS domain: stop it, or set another ROS_DOMAIN_ID"
+    robot = "another robot publishes robot_state on this ROS domain: stop it, or set another ROS_DOMAIN_ID or namespace"
+    refusals = {f"{namespace}/robot_state": robot}
+    if clock:
+        refusals["/clock"] = (
+            "another simulator publishes /clock on this ROS domain: stop it, give --no-clock, or set another"
+            " ROS_DOMAIN_ID"
         )
-    held.close()
+    for topic, sentence in refusals.items():
+        held = hold(f"{topic}@{surroundings.domain()}")
+        if held is None:
+            raise ValueError(sentence)
+        held.close()
     return prior.settings.learner
 
 

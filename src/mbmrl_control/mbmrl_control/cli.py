@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,11 @@ import typer
 from mbmrl_control import cli_bench, cli_hardware, cli_learning
 from mbmrl_control.cli_options import (
     Checkpoint,
+    Clock,
     Commands,
+    FramePrefix,
     Learner,
+    Namespace,
     PathName,
     Protocol,
     Rate,
@@ -25,6 +29,7 @@ from mbmrl_control.cli_options import (
     Workers,
     console,
     refuse,
+    within,
 )
 from mbmrl_sim import surroundings
 
@@ -69,6 +74,8 @@ def demo(
         bool, typer.Option("--hardware", help="Through a serial line: bridge and emulated robot.")
     ] = False,
     protocol: Protocol = "mbmrl",
+    namespace: Namespace = "",
+    clock: Clock = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json as the last line.")] = False,
 ) -> None:
     """Walk a path, lose a leg on the way, and record it all."""
@@ -87,7 +94,7 @@ def demo(
 
     try:
         check_bridge({"protocol": protocol})
-        learner = check_run(learner, checkpoint, path, rate, terrain, sensors)
+        learner = check_run(learner, checkpoint, path, rate, terrain, sensors, namespace, clock and not hardware)
         check_folder(out)
     except ValueError as error:
         refuse(error)
@@ -98,6 +105,8 @@ def demo(
     settings = DemoSettings(
         *(duration, plan, path, learner, checkpoint, seed, rate, terrain, sensors, film),
         protocol=protocol if hardware else None,
+        namespace=namespace,
+        clock=clock,
     )
     try:
         summary = run_demo(settings, folder, console)
@@ -140,6 +149,9 @@ def sim(
     sensors: Sensors = "ideal",
     gui: Annotated[bool, typer.Option("--gui", help="Show the robot in a window.")] = False,
     camera_rate: Annotated[float, typer.Option(help="Images per second on camera/image_raw, Hz; 0: none.")] = 0.0,
+    namespace: Namespace = "",
+    frame_prefix: FramePrefix = "",
+    clock: Clock = True,
 ) -> None:
     """Run simulator, adaptation and planning until Ctrl-C."""
     import time
@@ -148,7 +160,9 @@ def sim(
 
     try:
         check_seeing(gui, camera_rate)
-        learner = check_run(learner, checkpoint, path, rate, terrain, sensors)
+        learner = check_run(learner, checkpoint, path, rate, terrain, sensors, namespace, clock)
+        if not clock and real_time_factor != 1.0:
+            raise ValueError(f"without /clock time is real time: the real-time factor is 1, not {real_time_factor:g}")
     except ValueError as error:
         refuse(error)
     from mbmrl_control.graph import SIM
@@ -165,8 +179,11 @@ def sim(
         "sensors": sensors,
         "gui": gui,
         "camera_rate": camera_rate,
+        "namespace": namespace,
+        "frame_prefix": frame_prefix,
+        "publish_clock": clock,
     }
-    with Processes(SIM, values, use_sim_time=True) as nodes:
+    with Processes(SIM, values, use_sim_time=clock) as nodes:
         try:
             while True:
                 nodes.check()
@@ -177,15 +194,18 @@ def sim(
             pass
 
 
-def _call(ask: Callable[[MonitorNode], Future], timeout: float = 5.0) -> None:
-    """Call a service of the running robot and print its answer."""
+def _call(ask: Callable[[MonitorNode], Future], namespace: str, timeout: float = 5.0) -> None:
+    """Call a service of the robot that runs in a namespace and print its answer."""
     surroundings.check()
     from mbmrl_control.monitor_node import MonitorNode
     from mbmrl_sim.spin import beside
 
-    with beside(MonitorNode) as monitor:
+    with beside(partial(MonitorNode, namespace)) as monitor:
         if not monitor.wait_for_robot(timeout):
-            refuse(f"no robot answers within {timeout:g} s: start one with `mbmrl sim`, on this ROS_DOMAIN_ID")
+            refuse(
+                f"no robot{within(namespace)} answers within {timeout:g} s:"
+                " start one with `mbmrl sim`, on this ROS_DOMAIN_ID"
+            )
         response = monitor.answer(ask(monitor), timeout)
     if response is None:
         refuse(f"the robot did not answer within {timeout:g} s")
@@ -220,6 +240,7 @@ def fault(
     direction: Annotated[float, typer.Option(help="Heading in odom that leads up a slope, degrees.")] = 0.0,
     loss: Annotated[float, typer.Option(help="Share of the commands that a link loses, percent.")] = 0.0,
     ramp: Annotated[float, typer.Option(help="Time over which it grows to its magnitude, s.")] = 0.0,
+    namespace: Namespace = "",
 ) -> None:
     """Inject a fault into the running robot."""
     from mbmrl_sim.faults import Fault, FaultError, choose_fault
@@ -229,13 +250,13 @@ def fault(
         choose_fault(request)
     except FaultError as error:
         refuse(error)
-    _call(lambda monitor: monitor.inject(request))
+    _call(lambda monitor: monitor.inject(request), namespace)
 
 
 @app.command()
-def clear() -> None:
+def clear(namespace: Namespace = "") -> None:
     """Undo all faults of the running robot."""
-    _call(lambda monitor: monitor.clear())
+    _call(lambda monitor: monitor.clear(), namespace)
 
 
 @app.command()

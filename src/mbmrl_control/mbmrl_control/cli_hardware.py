@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,9 @@ import typer
 
 from mbmrl_control.cli_options import (
     Checkpoint,
+    FramePrefix,
     Learner,
+    Namespace,
     PathName,
     Protocol,
     Rate,
@@ -19,6 +22,7 @@ from mbmrl_control.cli_options import (
     Sensors,
     Terrain,
     refuse,
+    within,
 )
 from mbmrl_sim import surroundings
 
@@ -70,6 +74,8 @@ def hardware(
     odometry_topic: Annotated[
         str | None, typer.Option(help="Topic of poses with velocity; motion_capture/odom where not given.")
     ] = None,
+    namespace: Namespace = "",
+    frame_prefix: FramePrefix = "",
 ) -> None:
     """Drive the robot on a serial port until Ctrl-C."""
     from mbmrl_control.checks import check_bridge, check_run
@@ -86,7 +92,7 @@ def hardware(
     }
     try:
         check_bridge(values)
-        learner = check_run(learner, checkpoint, path, rate)
+        learner = check_run(learner, checkpoint, path, rate, namespace=namespace)
     except ValueError as error:
         refuse(error)
     values |= {
@@ -96,6 +102,8 @@ def hardware(
         "seed": seed,
         "pose_topic": pose_topic,
         "odometry_topic": odometry_topic,
+        "namespace": namespace,
+        "frame_prefix": frame_prefix,
     }
     from mbmrl_control.graph import HARDWARE
 
@@ -118,6 +126,7 @@ def emulate(
     delay: Annotated[float, typer.Option(help="Time that bytes take each way, s.", min=0, max=1)] = 0.0,
     disconnects: Annotated[float, typer.Option(help="Cables pulled per minute.", min=0, max=60)] = 0.0,
     reboots: Annotated[float, typer.Option(help="Resets of the board per minute.", min=0, max=60)] = 0.0,
+    namespace: Namespace = "",
 ) -> None:
     """Put the simulated robot behind a pseudo-terminal, with motion capture beside it, until Ctrl-C."""
     from mbmrl_control.checks import check_emulator
@@ -138,6 +147,7 @@ def emulate(
         "delay": delay,
         "disconnects": disconnects,
         "reboots": reboots,
+        "namespace": namespace,
     }
     try:
         check_emulator(values)
@@ -148,7 +158,7 @@ def emulate(
 
 
 @app.command()
-def activate() -> None:
+def activate(namespace: Namespace = "") -> None:
     """Let the robot move again, after its link was lost or an emergency stop."""
     surroundings.check()
     from lifecycle_msgs.msg import State, Transition
@@ -162,12 +172,13 @@ def activate() -> None:
         State.PRIMARY_STATE_INACTIVE: (Transition.TRANSITION_ACTIVATE,),
         State.PRIMARY_STATE_ACTIVE: (),
     }
-    with beside(MonitorNode) as monitor:
+    with beside(partial(MonitorNode, namespace)) as monitor:
         change = monitor.create_client(ChangeState, "serial_bridge_node/change_state")
         asked = monitor.ask(GetState, "serial_bridge_node/get_state", ANSWER_TIME)
         if asked is None:
             refuse(
-                f"no bridge answers within {ANSWER_TIME:g} s: start one with `mbmrl hardware`, on this ROS_DOMAIN_ID"
+                f"no bridge{within(namespace)} answers within {ANSWER_TIME:g} s:"
+                " start one with `mbmrl hardware`, on this ROS_DOMAIN_ID"
             )
         for transition in steps.get(asked.current_state.id, ()):
             request = ChangeState.Request(transition=Transition(id=transition))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -75,3 +76,27 @@ def refuse(error: Exception | str) -> NoReturn:
 def warn(text: str) -> None:
     """Show one sentence on what may be wrong, and go on."""
     console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _namespace(value: str) -> str:
+    """A namespace with its leading slash; empty where none is wanted."""
+    name = value.strip("/")
+    if name and not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", name, re.ASCII):
+        refuse(f"{value!r} is no namespace: allowed are letters, digits and _, as in robot1 or lab/robot1")
+    return f"/{name}" if name else ""
+
+
+def within(namespace: str) -> str:
+    """Where a robot is looked for, as part of a sentence."""
+    return f" in the namespace {namespace}" if namespace else ""
+
+
+Namespace = Annotated[str, typer.Option(help="ROS namespace of the robot, such as robot1.", callback=_namespace)]
+FramePrefix = Annotated[str, typer.Option(help="Prefix of all names of frames, such as robot1/.")]
+Clock = Annotated[
+    bool,
+    typer.Option(
+        "--clock/--no-clock",
+        help="Whether time is simulated, on /clock, of which a ROS domain has one; else it is the machine's.",
+    ),
+]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ START_TIME = 60.0
 class DemoSettings:
     """What to run: times in s, rate in Hz; checkpoint None means the shipped one.
 
-    With a protocol, the robot is an emulated one at the other end of a serial line; without, the simulated one.
+    With a protocol, the robot is an emulated one at the other end of a serial line; without, the simulated one, with
+    simulated time on /clock where that is wanted.
     """
 
     duration: float
@@ -50,6 +52,8 @@ class DemoSettings:
     sensors: str
     film: bool = True
     protocol: str | None = None
+    namespace: str = ""
+    clock: bool = True
 
 
 def _live_line(monitor: MonitorNode, elapsed: float) -> Text:
@@ -71,7 +75,7 @@ def _stack(settings: DemoSettings, values: dict[str, Any], folder: Path) -> Iter
     """The nodes; those of the emulated robot first, whose terminal the bridge opens."""
     logs = folder / "logs"
     if settings.protocol is None:
-        with Processes(SIM, values, use_sim_time=True, log_folder=logs) as nodes:
+        with Processes(SIM, values, use_sim_time=settings.clock, log_folder=logs) as nodes:
             yield nodes
         return
     tty = folder.resolve() / "tty"
@@ -140,8 +144,10 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         "path": settings.path,
         "learner": settings.learner,
         "checkpoint": None if settings.checkpoint is None else str(settings.checkpoint.resolve()),
+        "namespace": settings.namespace,
+        "publish_clock": settings.clock,
     }
-    with _stack(settings, values, folder) as nodes, beside(MonitorNode) as monitor:
+    with _stack(settings, values, folder) as nodes, beside(partial(MonitorNode, settings.namespace)) as monitor:
         with console.status("starting the nodes"):
             _await_motion(monitor, nodes)
         fault_time = _drive(settings, monitor, nodes, console)

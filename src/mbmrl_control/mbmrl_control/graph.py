@@ -42,13 +42,13 @@ class NodeSpec:
 _SIMULATOR: Final = NodeSpec(
     "mbmrl_sim",
     "simulator_node",
-    ("seed", "rate", "real_time_factor", "terrain", "sensors", "gui"),
+    ("seed", "rate", "real_time_factor", "publish_clock", "terrain", "sensors", "gui", "frame_prefix"),
     uses_sim_time=False,
 )
 _BRIDGE: Final = NodeSpec(
     "mbmrl_control",
     "serial_bridge_node",
-    ("port", "protocol", "baud", "profile", "framing", "rate", "autostart", "reactivate"),
+    ("port", "protocol", "baud", "profile", "framing", "rate", "autostart", "reactivate", "frame_prefix"),
     uses_sim_time=False,
     topics=(("pose_topic", "motion_capture/pose"), ("odometry_topic", "motion_capture/odom")),
 )
@@ -62,8 +62,12 @@ _EMULATOR: Final = NodeSpec(
     uses_sim_time=False,
 )
 _ADAPTATION: Final = NodeSpec("mbmrl_control", "adaptation_node", ("learner", "checkpoint"))
-_PLANNER: Final = NodeSpec("mbmrl_control", "mpc_node", ("learner", "checkpoint", "path", "rate", "seed"))
-_CAMERA: Final = NodeSpec("mbmrl_sim", "camera_node", (), uses_sim_time=False, optional_rate="camera_rate")
+_PLANNER: Final = NodeSpec(
+    "mbmrl_control", "mpc_node", ("learner", "checkpoint", "path", "rate", "seed", "frame_prefix")
+)
+_CAMERA: Final = NodeSpec(
+    "mbmrl_sim", "camera_node", ("frame_prefix",), uses_sim_time=False, optional_rate="camera_rate"
+)
 
 SIM: Final = (_SIMULATOR, _ADAPTATION, _PLANNER, _CAMERA)
 """Simulated robot, adaptation, planning, and pictures of the robot where they are wanted."""
@@ -79,6 +83,8 @@ ARGUMENTS: Final[dict[str, tuple[type, str]]] = {
     "seed": (int, "Seed of leg phases, random faults and the planner's samples"),
     "rate": (float, "Control rate, Hz"),
     "real_time_factor": (float, "Simulated seconds per second"),
+    "publish_clock": (bool, "Whether to publish /clock; false, with use_sim_time:=false, beside another simulator"),
+    "frame_prefix": (str, "Prefix of all names of frames, such as robot1/"),
     "terrain": (str, "Ground: carpet, styrofoam, turf or gravel"),
     "sensors": (str, "Imperfections of the sensors: ideal, or real; exceptions follow it, as in real,delay=0"),
     "gui": (bool, "Whether to show the robot in a window"),

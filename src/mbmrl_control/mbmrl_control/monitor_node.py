@@ -29,9 +29,9 @@ ANSWER_TIME = 0.5
 class MonitorNode(Node):
     """Keeps a tick for each robot state, and the newest status of each node."""
 
-    def __init__(self) -> None:
-        """Subscribe to what the nodes publish."""
-        super().__init__("monitor_node")
+    def __init__(self, namespace: str = "") -> None:
+        """Subscribe to what the nodes in a namespace publish."""
+        super().__init__("monitor_node", namespace=namespace)
         self.ticks: list[Tick] = []
         """A tick for each robot state, in order."""
         self.planner: PlannerStatus | None = None

@@ -29,10 +29,10 @@ from mbmrl_control.tasks.paths import make_path
 from mbmrl_control.ticks import TickRecord
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
 from mbmrl_sim import qos
-from mbmrl_sim.conversions import from_robot_state, to_diagnostics, to_motor_command, to_seconds
+from mbmrl_sim.conversions import from_robot_state, to_diagnostics, to_motor_command, to_seconds, with_prefix
 from mbmrl_sim.pace import Pace
 from mbmrl_sim.parameters import declare, on_change
-from mbmrl_sim.sole import SoleSubscription, claim, dispute, topics
+from mbmrl_sim.sole import SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_sim.spin import run
 from mbmrl_sim.state import Array, Observation
 from mbmrl_sim.ticker import Ticker
@@ -159,7 +159,7 @@ class MpcNode(Node):
         ticks = self._record.tell(self._ticker.ticks, self._ticker.missed)
         parts = [ticks, topics(self._states.dispute, self._models.dispute, dispute(self, "motor_command"))]
         now = to_seconds(self.get_clock().now().to_msg())
-        self._diagnostics.publish(to_diagnostics(parts, self.get_name(), "", now))
+        self._diagnostics.publish(to_diagnostics(parts, full_name(self), "", now))
         # Who reads without asking for what was latched comes to know it too.
         if self._path is not None:
             self._reference.publish(self._path)
@@ -208,6 +208,7 @@ class MpcNode(Node):
         points, headings = self._tracker.to_odom(self._tracker.path.points, self._tracker.path.headings)
         every = max(1, len(points) // 1000)
         path = conversions.to_path(points[::every], headings[::every], observation.time)
+        with_prefix(path, self._settings.frame_prefix)
         # As bytes it costs the next tick nothing to send it again.
         self._path = serialize_message(path)
         self._reference.publish(self._path)
@@ -242,14 +243,16 @@ class MpcNode(Node):
     def _send(self, action: Array, state_sequence: int) -> int:
         sequence = (self._sent[-1][0] if self._sent else 0) + 1
         seconds = to_seconds(self.get_clock().now().to_msg())
-        self._command.publish(to_motor_command(action, seconds, sequence, state_sequence))
+        command = to_motor_command(action, seconds, sequence, state_sequence)
+        self._command.publish(with_prefix(command, self._settings.frame_prefix))
         self._sent.append((sequence, action))
         return sequence
 
     def _show(self, plan: Plan, message: RobotState) -> None:
         if self._planned.get_subscription_count():
             points, headings = self._tracker.to_odom(plan.poses[:, :2].numpy(), plan.poses[:, 2].numpy())
-            self._planned.publish(conversions.to_path(points, headings, to_seconds(message.header.stamp)))
+            path = conversions.to_path(points, headings, to_seconds(message.header.stamp))
+            self._planned.publish(with_prefix(path, self._settings.frame_prefix))
 
 
 def main() -> None:

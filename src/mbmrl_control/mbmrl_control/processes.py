@@ -45,6 +45,8 @@ def command_line(spec: NodeSpec, values: Mapping[str, Any], use_sim_time: bool) 
     command = [sys.executable, "-P", "-m", spec.module, "--ros-args", "--params-file", str(params_file)]
     for name, value in parameters.items():
         command += ["-p", f"{name}:={_quote(value)}"]
+    if namespace := values.get("namespace"):
+        command += ["-r", f"__ns:={namespace}"]
     for argument, topic in spec.topics:
         if values.get(argument):
             command += ["-r", f"{topic}:={values[argument]}"]

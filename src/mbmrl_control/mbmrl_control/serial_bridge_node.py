@@ -44,11 +44,12 @@ from mbmrl_sim.conversions import (
     to_odometry,
     to_robot_state,
     to_seconds,
+    with_prefix,
 )
 from mbmrl_sim.health import Level
 from mbmrl_sim.parameters import declare
 from mbmrl_sim.robot import RobotParameters, urdf
-from mbmrl_sim.sole import SoleSubscription, claim, dispute, topics
+from mbmrl_sim.sole import SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_sim.spin import run
 from mbmrl_sim.state import check_command
 from mbmrl_sim.worker import Worker
@@ -267,16 +268,17 @@ class SerialBridgeNode(LifecycleNode):
         observation, telemetry = reading.observation, reading.telemetry
         observation = conversions.at_time(observation, observation.time + self._clock_offset())
         self._source = reading.source
-        self._states.publish(to_robot_state(observation, reading.command))
+        prefix = self._settings.frame_prefix
+        self._states.publish(with_prefix(to_robot_state(observation, reading.command), prefix))
         odometry = to_odometry(observation)
         if reading.source != CAPTURED:
             odometry.pose.covariance[0] = odometry.pose.covariance[7] = RECKONED_VARIANCE
             odometry.pose.covariance[35] = RECKONED_VARIANCE
-        self._odometry.publish(odometry)
+        self._odometry.publish(with_prefix(odometry, prefix))
         left, right = (math.remainder(phase, 2 * math.pi) for phase in telemetry.phases)
         self._joints.publish(to_joint_state(observation, conversions.joint_angles(left, right)))
-        self._imu.publish(conversions.to_measured_imu(observation, telemetry))
-        self._battery.publish(conversions.to_measured_battery(observation, telemetry))
+        self._imu.publish(with_prefix(conversions.to_measured_imu(observation, telemetry), prefix))
+        self._battery.publish(with_prefix(conversions.to_measured_battery(observation, telemetry), prefix))
 
     def _clock_offset(self) -> float:
         """ROS time less the monotonic clock's, s."""
@@ -330,7 +332,7 @@ class SerialBridgeNode(LifecycleNode):
             parts = self._health.look(self._source, self._is_active)
             parts.append(topics(self._commands.dispute, dispute(self, "robot_state")))
             now = self.get_clock().now().nanoseconds * 1e-9
-            self._diagnostics.publish(to_diagnostics(parts, self.get_name(), self._settings.port, now))
+            self._diagnostics.publish(to_diagnostics(parts, full_name(self), self._settings.port, now))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from mbmrl_control.learners import LEARNERS, make_learner
 from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings
 from mbmrl_control.process import prepare
 from mbmrl_control.tasks.cost import PathCost
-from mbmrl_sim.settings import NodeSettings, runtime_field
+from mbmrl_sim.settings import FRAME_PREFIX, NodeSettings, runtime_field
 
 SLOWEST: Final = 0.1
 """Speed on carpet with the legs as slow as they are planned, 2 leg revolutions per second, m/s."""
@@ -90,6 +90,7 @@ class PlannerSettings(ModelSettings):
 
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
     path: str = Field("figure_eight", description="Path to follow")
+    frame_prefix: str = Field("", description=FRAME_PREFIX)
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the planner's samples")
     planner: str = Field("mppi", description=f"Planner: {', '.join(PLANNERS)}")
     threads: int = Field(2, ge=1, le=64, description="Threads of the roll-outs")

@@ -18,7 +18,7 @@ from mbmrl_sim import conversions, qos
 from mbmrl_sim.faults import LEG_LOSS
 from mbmrl_sim.parameters import declare
 from mbmrl_sim.render import FIELD_OF_VIEW, Line, Scene
-from mbmrl_sim.settings import NodeSettings
+from mbmrl_sim.settings import FRAME_PREFIX, NodeSettings
 from mbmrl_sim.spin import run
 from mbmrl_sim.ticker import Ticker
 from mbmrl_sim.worker import Worker
@@ -32,6 +32,7 @@ class CameraSettings(NodeSettings):
     rate: float = Field(10.0, ge=0.1, le=60.0, description="Images per second of real time, Hz")
     width: int = Field(480, ge=16, le=1920, description="Width of an image, pixels")
     height: int = Field(360, ge=16, le=1080, description="Height of an image, pixels")
+    frame_prefix: str = Field("", description=FRAME_PREFIX)
 
 
 class CameraNode(Node):
@@ -85,8 +86,10 @@ class CameraNode(Node):
                     continue
                 picture = scene.draw(conversions.from_robot_state(message).state, self._lost_legs, self._lines)
                 # The stamp is that of the state, which is what the image shows.
-                self._images.publish(conversions.to_image(picture, message.header.stamp))
-                self._infos.publish(conversions.to_camera_info(width, height, angle, message.header.stamp))
+                image = conversions.to_image(picture, message.header.stamp)
+                info = conversions.to_camera_info(width, height, angle, message.header.stamp)
+                self._images.publish(conversions.with_prefix(image, self._settings.frame_prefix))
+                self._infos.publish(conversions.with_prefix(info, self._settings.frame_prefix))
                 drawn = message
 
 

@@ -10,7 +10,7 @@ import array
 import math
 import platform
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -29,6 +29,7 @@ from mbmrl_sim.faults import Fault
 from mbmrl_sim.health import Part
 from mbmrl_sim.state import Array, Observation, angle, pack_state
 
+MessageT = TypeVar("MessageT", bound=Any)
 ODOM_FRAME = "odom"
 BASE_FRAME = "base_link"
 IMU_FRAME = "imu_link"
@@ -50,6 +51,17 @@ def to_seconds(stamp: Time) -> float:
 def to_header(seconds: float, frame: str) -> Header:
     """Header of a time in s and a frame."""
     return Header(stamp=to_time(seconds), frame_id=frame)
+
+
+def with_prefix(message: MessageT, prefix: str) -> MessageT:
+    """The message, with a prefix such as "robot1/" before the names of its frames."""
+    if prefix:
+        parts = [message, *getattr(message, "poses", ())]
+        for header in {id(part.header): part.header for part in parts}.values():  # they may share one
+            header.frame_id = prefix + header.frame_id if header.frame_id else ""
+        if hasattr(message, "child_frame_id"):
+            message.child_frame_id = prefix + message.child_frame_id
+    return message
 
 
 def to_quaternion(roll: float, pitch: float, yaw: float) -> Quaternion:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -16,6 +16,9 @@ class NodeSettings(BaseModel):
     def in_use(self) -> Self:
         """The same, with what a value leaves open filled in."""
         return self
+
+
+FRAME_PREFIX: Final = "Prefix of all names of frames, such as robot1/"
 
 
 def runtime_field(default: float, low: float, high: float, description: str) -> Any:

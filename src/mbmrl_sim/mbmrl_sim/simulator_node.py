@@ -11,13 +11,14 @@ import math
 import sys
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from rclpy.clock import Clock as SteadyClock
 from rclpy.clock import ClockType
 from rclpy.node import Node
@@ -30,14 +31,14 @@ from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim import conversions, qos
 from mbmrl_sim.bullet import quiet
-from mbmrl_sim.faults import LEG_LOSS, FaultError
+from mbmrl_sim.faults import LEG_LOSS, Fault, FaultError
 from mbmrl_sim.health import Level, Part
 from mbmrl_sim.parameters import declare, on_change
 from mbmrl_sim.render import check_screen, colour_legs, follow_robot, look_at_robot
 from mbmrl_sim.robot import urdf
 from mbmrl_sim.sensors import make_sensors
-from mbmrl_sim.settings import NodeSettings, runtime_field
-from mbmrl_sim.sole import DISCOVERY_TIME, SoleSubscription, claim, dispute, topics
+from mbmrl_sim.settings import FRAME_PREFIX, NodeSettings, runtime_field
+from mbmrl_sim.sole import DISCOVERY_TIME, SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_sim.spin import run
 from mbmrl_sim.state import Observation, check_command
 from mbmrl_sim.terrain import DEFAULT_TERRAIN, TERRAINS
@@ -49,6 +50,8 @@ SLICE: Final = 0.01
 """Time between two messages on /clock, s of real time."""
 PATIENCE: Final = 0.5
 """Longest time that simulated time waits for a command, s of real time."""
+CLOCK_REMEDY: Final = "set publish_clock:=false and use_sim_time:=false (mbmrl: --no-clock), or another ROS_DOMAIN_ID"
+"""What lets two simulators run on one domain."""
 LEAST_RATE: Final = 0.9
 """Share of the wanted real-time factor below which there is a warning."""
 
@@ -67,10 +70,19 @@ class SimulatorSettings(NodeSettings):
         "ideal", description="Imperfections: ideal, or real; exceptions follow it, as in real,delay=0,frozen=0"
     )
     gui: bool = Field(False, description="Whether to show the robot in a window")
+    publish_clock: bool = Field(True, description="Whether to publish /clock; else stamps are of ROS time")
+    frame_prefix: str = Field("", description=FRAME_PREFIX)
     real_time_factor: float = runtime_field(1.0, 0.01, 10.0, "Simulated seconds per second")
     command_timeout: float = Field(
         0.1, ge=0.01, le=1.0, description="Time after which a command is no longer in force, s"
     )
+
+    @field_validator("real_time_factor")
+    @classmethod
+    def _is_real_time(cls, factor: float, info: ValidationInfo) -> float:
+        if factor != 1.0 and not info.data.get("publish_clock", True):
+            raise ValueError("without publish_clock time is real time, only 1 is allowed")
+        return factor
 
 
 class SimulatorNode(Node):
@@ -99,7 +111,9 @@ class SimulatorNode(Node):
         if self._settings.gui:
             look_at_robot(self._world.physics.client)
         time.sleep(DISCOVERY_TIME)
-        self._held = claim(self, "robot_state", "robot")
+        self._held = [claim(self, "robot_state", "robot")]
+        if self._settings.publish_clock:
+            self._held.append(claim(self, "/clock", "simulator", CLOCK_REMEDY))
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._command: tuple[MotorCommand, float] | None = None
@@ -107,13 +121,17 @@ class SimulatorNode(Node):
         self._arrived = threading.Event()
         self._told = self._world.time
         """Simulated time that was told last, s."""
+        self._offset = 0.0
+        """ROS time less simulated time, s, where there is no /clock."""
         self._looked = (time.monotonic(), self._told)
         self._state = self.create_publisher(RobotState, "robot_state", qos.STATE)
         self._odometry = self.create_publisher(Odometry, "odom", qos.STATE)
         self._joints = self.create_publisher(JointState, "joint_states", qos.STATE)
         self._imu = self.create_publisher(Imu, "imu/data", qos.STATE)
         self._battery = self.create_publisher(BatteryState, "battery_state", qos.STATE)
-        self._clock_publisher = self.create_publisher(Clock, "/clock", qos.LATEST)
+        self._clock_publisher = None
+        if self._settings.publish_clock:
+            self._clock_publisher = self.create_publisher(Clock, "/clock", qos.LATEST)
         self._faults = self.create_publisher(FaultArray, "faults", qos.LATCHED)
         self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
         self._description.publish(String(data=urdf(self._world.parameters, sensors=True)))
@@ -123,6 +141,8 @@ class SimulatorNode(Node):
         self.create_service(ClearFaults, "clear_faults", self._clear)
         self.create_service(Trigger, "reset", self._reset)
         self.create_service(Trigger, "emergency_stop", self._stop_at_once)
+        if not self._settings.publish_clock:
+            self._offset = self._ros_time() - self._told
         self._publish_faults()
         self.create_timer(1.0, self._diagnose, clock=SteadyClock(clock_type=ClockType.STEADY_TIME))
         self.worker = Worker(self._simulate, "physics")
@@ -133,7 +153,8 @@ class SimulatorNode(Node):
         if hasattr(self, "worker"):
             self._stop.set()
             self.worker.join()
-            self._held.close()
+            for held in self._held:
+                held.close()
             with quiet():  # it says how its window ends
                 self._world.close()
 
@@ -200,29 +221,42 @@ class SimulatorNode(Node):
                 angles = self._world.physics.leg_angles
                 if self._settings.gui:
                     follow_robot(self._world.physics.client, observation.state)
+            if not self._settings.publish_clock:
+                self._offset = self._ros_time() - (time.monotonic() - ticker.current) - now
             self._tell_time(now)
             self._publish(observation, angles, command.sequence if command else 0)
 
     def _tell_time(self, seconds: float) -> None:
         self._told = seconds
-        self._clock_publisher.publish(Clock(clock=conversions.to_time(seconds)))
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(Clock(clock=conversions.to_time(seconds)))
+
+    def _ros_time(self) -> float:
+        return float(self.get_clock().now().nanoseconds * 1e-9)
 
     def _publish(self, observation: Observation, angles: np.ndarray, command_sequence: int) -> None:
-        self._state.publish(conversions.to_robot_state(observation, command_sequence))
-        self._odometry.publish(conversions.to_odometry(observation))
-        self._joints.publish(conversions.to_joint_state(observation, angles))
-        self._imu.publish(conversions.to_imu(observation))
-        self._battery.publish(conversions.to_battery_state(observation))
+        told, prefix = replace(observation, time=observation.time + self._offset), self._settings.frame_prefix
+        self._state.publish(conversions.with_prefix(conversions.to_robot_state(told, command_sequence), prefix))
+        self._odometry.publish(conversions.with_prefix(conversions.to_odometry(told), prefix))
+        self._joints.publish(conversions.to_joint_state(told, angles))
+        self._imu.publish(conversions.with_prefix(conversions.to_imu(told), prefix))
+        self._battery.publish(conversions.with_prefix(conversions.to_battery_state(told), prefix))
 
     def _publish_faults(self) -> None:
         if self._settings.gui:
             colour_legs(self._world.physics.client, self._world.physics.robot, self._world.lost_legs)
-        self._faults.publish(conversions.to_fault_array(self._world.faults, self._world.time))
+        faults = map(self._dated, self._world.faults)
+        self._faults.publish(conversions.to_fault_array(faults, self._world.time + self._offset))
+
+    def _dated(self, fault: Fault) -> Fault:
+        """The fault with its time on the clock of all messages."""
+        return replace(fault, since=fault.since + self._offset)
 
     def _diagnose(self) -> None:
-        parts = [topics(self._commands.dispute, dispute(self, "robot_state")), self._look_at_time()]
-        now = self.get_clock().now().nanoseconds * 1e-9
-        self._diagnostics.publish(conversions.to_diagnostics(parts, self.get_name(), "", now))
+        clock = dispute(self, "/clock") if self._settings.publish_clock else ""
+        parts = [topics(self._commands.dispute, dispute(self, "robot_state"), clock), self._look_at_time()]
+        seconds = self._told + self._offset
+        self._diagnostics.publish(conversions.to_diagnostics(parts, full_name(self), "", seconds))
 
     def _look_at_time(self) -> Part:
         """Whether the wanted real-time factor is reached."""
@@ -246,7 +280,7 @@ class SimulatorNode(Node):
             self._publish_faults()
         response.success = True
         response.message = f"leg {fault.leg} is lost" if fault.kind == LEG_LOSS else f"in force: {fault}"
-        response.fault = conversions.to_fault(fault)
+        response.fault = conversions.to_fault(self._dated(fault))
         self.get_logger().info(response.message)
         return response
 

@@ -22,6 +22,11 @@ DISCOVERY_TIME: Final = 0.7
 _NAMELESS: Final = "a node without a name"
 
 
+def full_name(node: Node) -> str:
+    """Name of a node with its namespace, such as robot1/mpc_node: what is told of it on a topic of all robots."""
+    return str(node.get_fully_qualified_name().lstrip("/"))
+
+
 def publishers(node: Node, topic: str) -> list[str]:
     """Full names of the nodes that publish a topic, as far as they have been discovered, once per publisher."""
     found = node.get_publishers_info_by_topic(topic)
@@ -45,7 +50,9 @@ def topics(*disputes: str) -> Part:
     return part
 
 
-def claim(node: Node, topic: str, kind: str) -> socket.socket:
+def claim(
+    node: Node, topic: str, kind: str, remedy: str = "or set another ROS_DOMAIN_ID or namespace"
+) -> socket.socket:
     """Make sure that nobody else publishes a topic that a node is about to publish.
 
     Discovery finds nodes of other machines, where it is quick enough; on this one the name is sure.
@@ -54,6 +61,7 @@ def claim(node: Node, topic: str, kind: str) -> socket.socket:
         node: The node.
         topic: Name of the topic.
         kind: What publishes it, such as "robot".
+        remedy: What to do where the other one is not to be stopped.
 
     Returns:
         What holds the topic's name as long as it is open.
@@ -71,10 +79,7 @@ def claim(node: Node, topic: str, kind: str) -> socket.socket:
         if held is not None:
             held.close()
         names = f" ({', '.join(others)})" if others else ""
-        raise ValueError(
-            f"another {kind} publishes {topic} on this ROS domain{names}:"
-            " stop it, or set another ROS_DOMAIN_ID or namespace"
-        )
+        raise ValueError(f"another {kind} publishes {topic} on this ROS domain{names}: stop it, {remedy}")
     return held
 
 

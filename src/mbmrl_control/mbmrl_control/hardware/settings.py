@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from mbmrl_control.hardware import CODEC_TYPES, make_codec
 from mbmrl_control.hardware.codec import Codec, Side
 from mbmrl_control.hardware.link_data import LinkSettings
-from mbmrl_sim.settings import NodeSettings
+from mbmrl_sim.settings import FRAME_PREFIX, NodeSettings
 
 MAX_SPEED: Final = 9 * 2 * math.pi
 
@@ -78,6 +78,7 @@ class BridgeSettings(NodeSettings):
         3.95, ge=3.0, le=4.3, description="Battery voltage that the model is told where the robot measures none, V"
     )
     path_per_turn: float = Field(0.052, ge=0.0, le=1.0, description="Path in a leg cycle, for dead reckoning, m")
+    frame_prefix: str = Field("", description=FRAME_PREFIX)
 
     @field_validator("telemetry_rate")
     @classmethod
