@@ -42,9 +42,10 @@ def launch(mark: str, domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
         def start(file: str, *arguments: str) -> subprocess.Popen[str]:
             log = stack.enter_context((tmp_path / "launch.log").open("w"))
-            command = ["ros2", "launch", "mbmrl_control", file, *arguments]
+            # Where the tests run in the background, a shell had them ignore SIGINT, and so would launch.
+            command = ["env", "--default-signal=INT", "ros2", "launch", "mbmrl_control", file, *arguments]
             process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, text=True)
-            stack.callback(process.wait)
+            stack.callback(process.wait, TIME_LIMIT)
             stack.callback(process.send_signal, signal.SIGINT)
             return process
 
