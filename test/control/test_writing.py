@@ -22,6 +22,8 @@ from mbmrl_control.tasks.paths import make_path
 from mbmrl_sim.files import WriteError, check_file, check_folder, whole, write_text
 from mbmrl_sim.state import Observation, pack_state
 
+Run = Callable[..., tuple[int, str, str]]
+
 
 def names(folder: Path) -> list[str]:
     """What is in a folder."""
@@ -142,6 +144,21 @@ def test_film_for_which_there_is_no_space_is_not_written(run: Path, name: str) -
     assert result.stderr.splitlines()[-1].startswith(f"error: {run / name} cannot be written: ")
     assert "Traceback" not in result.stderr
     assert names(run) == before
+
+
+NAMES = ["[red].gif", ":fire:.gif", "a\nb.gif", "🤖 'é\".gif", "-x.gif", "~.gif", "x" * 100 + ".gif"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_of_any_name_is_written_and_told(mbmrl: Run, folder: Path, run: Path, name: str) -> None:
+    code, output, errors = mbmrl("render", str(run), "--out", name)
+    assert (code, output) == (0, "")
+    assert f"written: {name}\n" in errors
+    assert names(folder) == [name]
+
+
+def test_name_with_a_new_line_is_told_in_one_line(mbmrl: Run, folder: Path) -> None:
+    assert mbmrl("render", "a\nb")[2] == "error: a\\nb holds no run: there is no run.json\n"
 
 
 def run_command(*arguments: str, **files: Any) -> subprocess.CompletedProcess[str]:

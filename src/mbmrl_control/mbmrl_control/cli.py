@@ -134,7 +134,7 @@ def render(
     except KeyboardInterrupt:
         console.print("stopped: nothing was written")
         raise typer.Exit(130) from None
-    console.print(f"written: {file}")
+    console.print(f"written: {file}", soft_wrap=True)
 
 
 @app.command()
@@ -288,7 +288,7 @@ def calibrate(
     walks = walk(1, "walking")
     told = calibration.as_json(walks, walk(2, "half the physics step") if convergence else None)
     table = calibration.as_markdown(told)
-    console.print(table, markup=False, highlight=False, soft_wrap=True)
+    console.print(table, soft_wrap=True)
     if out is not None:
         write_text(out, table)
     if as_json:

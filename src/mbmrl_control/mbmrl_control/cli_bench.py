@@ -59,7 +59,7 @@ def bench(
         with console.status(f"measuring: {part}"):
             told[part] = measures[part]()
     if out is not None:
-        console.print(f"written: {', '.join(map(str, page.write(told, out, conditions)))}")
+        console.print(f"written: {', '.join(map(str, page.write(told, out, conditions)))}", soft_wrap=True)
     if as_json:
         print(json.dumps(told))
 
@@ -69,7 +69,7 @@ def _planning(threads: int) -> dict[str, Any]:
 
     peers.enable()
     if absent := peers.missing(planners.PEERS):
-        console.print(absent, markup=False, highlight=False, soft_wrap=True)
+        console.print(absent, soft_wrap=True)
     told = dict(planning.measure(threads))
     _show("one plan, candidates x horizon x units", told)
     for case, figures in told.items():
@@ -77,7 +77,6 @@ def _planning(threads: int) -> dict[str, Any]:
         console.print(
             f"{case}: {figures['precision']}, {figures['gemm_fraction']:.0%} of the rate of the matrix products alone;"
             f" on one thread, ms: {parts}",
-            highlight=False,
             soft_wrap=True,
         )
     return told
@@ -90,7 +89,7 @@ def _growth(threads: int) -> dict[str, Any]:
     for name in ("candidates", "horizon", "width", "threads"):
         console.print(f"plan, ms over {name}: " + ", ".join(f"{size} {time:.1f}" for size, time in told[name]))
     calculated = ", ".join(f"{name} {time:.1f}" for name, time in told["calculated"].items())
-    console.print(f"calculated, ms: {calculated}", highlight=False)
+    console.print(f"calculated, ms: {calculated}")
     return told
 
 
@@ -104,7 +103,6 @@ def _neighbour(threads: int) -> dict[str, Any]:
             console.print(
                 f"{case} by {name}: {taken['alone']['p50']:.1f} ms alone, {taken['busy']['p50']:.1f} ms beside a busy"
                 f" process, {taken['slowdown']:.2f} times as long",
-                highlight=False,
                 soft_wrap=True,
             )
     return told
@@ -124,7 +122,6 @@ def _loop(duration: float, threads: int, priority: int) -> dict[str, Any]:
                 f" ({figures['missed_share']:.3%}), jitter p99 {figures['jitter_ms']['p99']:.2f} ms, state to command"
                 f" p99 {figures['state_to_command_ms']['p99']:.1f} ms, {figures['candidates']['mean']:.0f} candidates"
                 f" (fewest {figures['candidates']['fewest']}), memory {growth:+.2%}",
-                highlight=False,
                 soft_wrap=True,
             )
     except NodeEndedError as error:
@@ -140,7 +137,6 @@ def _handover() -> dict[str, Any]:
         console.print(
             f"{name}: {figures['bytes'] / 1e3:.1f} kB, {figures['delay_ms']['p50']:.2f} ms over DDS (p99"
             f" {figures['delay_ms']['p99']:.2f}), {figures['lost']} lost, {figures['apply_ms']['p50']:.3f} ms to apply",
-            highlight=False,
             soft_wrap=True,
         )
     return told
@@ -156,7 +152,6 @@ def _simulator() -> dict[str, Any]:
         f"  PyBullet's stepSimulation alone does {told['bare_steps_per_s']:.0f} steps/s: it takes"
         f" {told['ratio']:.0%} of the time, motors, battery, speed control and measurements take the rest\n"
         f"  two workers do {told['two_workers']:.2f} times the work of one",
-        highlight=False,
     )
     return told
 
@@ -176,7 +171,7 @@ def _outer_step(threads: int) -> dict[str, Any]:
     _prepare(threads)
     peers.enable()
     if absent := peers.missing(("learn2learn", "higher", "torchopt")):
-        console.print(absent, markup=False, highlight=False, soft_wrap=True)
+        console.print(absent, soft_wrap=True)
     told = dict(outer_step.measure())
     _show("outer step of meta-training, tasks x M x units", told)
     return told

@@ -74,9 +74,9 @@ def collect(
     try:
         collect_with_bar(settings, seeds, out, workers, "episodes", console)
     except KeyboardInterrupt:
-        console.print(f"stopped: what is done is in {out}, the same command goes on")
+        console.print(f"stopped: what is done is in {out}, the same command goes on", soft_wrap=True)
         raise typer.Exit(130) from None
-    console.print(f"written: {episodes} episodes in {out}")
+    console.print(f"written: {episodes} episodes in {out}", soft_wrap=True)
 
 
 @app.command()
@@ -141,7 +141,7 @@ def train(
             work.mkdir(parents=True, exist_ok=True)
             prior = make_prior(settings, work, workers, console)
     except KeyboardInterrupt:
-        console.print(f"stopped: what is done is in {work}, the same command goes on")
+        console.print(f"stopped: what is done is in {work}, the same command goes on", soft_wrap=True)
         raise typer.Exit(130) from None
     except ValueError as error:
         refuse(error)
@@ -151,7 +151,7 @@ def train(
         f" --{name} {value}" for name, value in given.items() if value is not None
     )
     prior.save(file)
-    console.print(f"written: {file}, {file.stat().st_size / 1e6:.2f} MB, hash {prior.hash[:12]}")
+    console.print(f"written: {file}, {file.stat().st_size / 1e6:.2f} MB, hash {prior.hash[:12]}", soft_wrap=True)
 
 
 @app.command("model-error")
@@ -167,7 +167,7 @@ def model_error(
         told = evaluation.model_error(checkpoint, data, warn)
     except ValueError as error:
         refuse(error)
-    console.print(evaluation.table(told), markup=False, highlight=False, soft_wrap=True)
+    console.print(evaluation.table(told), soft_wrap=True)
     if as_json:
         print(json.dumps(told))
 
@@ -232,10 +232,10 @@ def evaluate(
         rows = run_with_bar(wanted, work, workers, console)
         files = write_results(rows, fault_time, out) if out else []
     except KeyboardInterrupt:
-        console.print(f"stopped: what is done is in {work}, the same command goes on")
+        console.print(f"stopped: what is done is in {work}, the same command goes on", soft_wrap=True)
         raise typer.Exit(130) from None
-    console.print(markdown(rows), markup=False, highlight=False, soft_wrap=True)
+    console.print(markdown(rows), soft_wrap=True)
     if files:
-        console.print(f"written: {', '.join(map(str, files))}")
+        console.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)
     if as_json:
         print(json.dumps(summarise(rows)))

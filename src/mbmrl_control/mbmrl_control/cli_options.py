@@ -16,7 +16,7 @@ from mbmrl_control.graph import DEFAULT_LEARNER
 from mbmrl_sim.files import WriteError
 from mbmrl_sim.surroundings import SurroundingsError
 
-console = Console(stderr=True)
+console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # what is told holds paths
 
 
 Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0, max=2**31 - 1)]
@@ -69,13 +69,15 @@ class Commands(TyperGroup):
 
 def refuse(error: Exception | str) -> NoReturn:
     """End with one sentence and the exit code of a usage error."""
-    console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+    # A path may have a new line in it.
+    text = str(error).translate({number: ascii(chr(number))[1:-1] for number in range(ord(" "))})
+    console.print(f"error: {text}", soft_wrap=True)
     raise typer.Exit(2)
 
 
 def warn(text: str) -> None:
     """Show one sentence on what may be wrong, and go on."""
-    console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"warning: {text}", soft_wrap=True)
 
 
 def _namespace(value: str) -> str:

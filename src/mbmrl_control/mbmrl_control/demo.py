@@ -181,5 +181,5 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
     if settings.film:
         film(record, reference, folder / "robot.mp4", console)
     written = ", ".join(sorted(file.name for file in folder.iterdir() if file.is_file()))
-    console.print(f"written: {folder}/ ({written})")
+    console.print(f"written: {folder}/ ({written})", soft_wrap=True)
     return summary
