@@ -29,7 +29,7 @@ from mbmrl_control.hardware.codec import (
     Pong,
     Telemetry,
 )
-from mbmrl_control.hardware.emulator import Capture, Emulator, LineSettings, default_link, hold_link
+from mbmrl_control.hardware.emulator import LARGEST_LAG, Capture, Emulator, LineSettings, default_link, hold_link
 from mbmrl_control.hardware.firmware import BOOT_TIME, Firmware, FirmwareSettings
 from mbmrl_control.hardware.mbmrl_codec import MbmrlCodec
 from mbmrl_sim.sensors import Sensors, SensorSettings
@@ -334,3 +334,18 @@ def test_motion_capture_has_its_own_rate(world: World, tmp_path: Path) -> None:
     assert np.median(np.diff(times)) == pytest.approx(0.005, abs=1e-4)
     assert abs(time.monotonic() - times[-1]) < 5.0
     assert frames[-1][1].shape == (24,)
+
+
+def test_clock_of_the_board_goes_on_where_the_simulation_is_left_behind(world: World, tmp_path: Path) -> None:
+    """A machine that is too slow holds the body up; the board's clock does not run slow for that."""
+    world.reset()
+    board = Firmware(world)
+    emulator = Emulator(board, MbmrlCodec("robot"), tmp_path / "tty")
+    simulated, told = world.time, board.clock(world.time)
+    emulator._epoch -= 10.0  # as after 10 s in which this thread did not run
+    emulator._simulate()
+    assert world.time - simulated < LARGEST_LAG
+    assert board.clock(world.time) - told > 10.0 - LARGEST_LAG
+    stop = threading.Event()
+    stop.set()
+    emulator.run(stop)

@@ -229,6 +229,7 @@ class Emulator:
         lag = time.monotonic() - self._epoch - world.time
         if lag > LARGEST_LAG:
             self._epoch += lag - PHYSICS_STEP
+            self.firmware.left_behind += lag - PHYSICS_STEP
             lag = PHYSICS_STEP
         steps = int(lag / PHYSICS_STEP)
         while steps > 0:

@@ -94,10 +94,14 @@ class Firmware:
     def reboot(self) -> None:
         """Reset the board: motors off, no session, its clock at zero."""
         self._silent_until = self.world.time + BOOT_TIME
-        self._start = self.world.time
+        self._start, self.left_behind = self.world.time, 0.0
         self._session = 0
         self._estop = False
         self._begin(0)
+
+    def clock(self, time: float) -> float:
+        """Its clock at a simulated time, s; it goes on where that is left behind."""
+        return (time - self._start + self.left_behind) * self.settings.clock_rate
 
     def _begin(self, session: int) -> None:
         self._session, self._fresh_session = session, True
@@ -223,7 +227,7 @@ class Firmware:
         faults, self._faults = tuple(sorted(self._faults)), set()
         return Telemetry(
             sequence=self._sequence,
-            time=(now.time - self._start) * self.settings.clock_rate,
+            time=self.clock(now.time),
             command_sequence=self._command_sequence,
             applied=_pair(now.action),
             phases=_pair(self._phases),
