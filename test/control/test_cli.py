@@ -104,6 +104,8 @@ OTHERS = [
     (["collect", "--rate", "0"], "a control rate of 0 Hz is not reachable"),
     (["collect", "--prior", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
     (["collect", "--prior", "{files}/fast.safetensors"], "the prior predicts at 50 Hz, not at 20 Hz"),
+    (["hardware", "--port", "x", "--pose-topic", "a b"], "'a b' is no topic: allowed are letters, digits and _"),
+    (["hardware", "--port", "x", "--odometry-topic", ""], "'' is no topic"),
     (["sim", "--gui"], "there is no screen for a window: DISPLAY names none that can be opened"),
     (["train", "--learner", "maml"], "unknown learner 'maml': allowed is grbal, rebal"),
     (["evaluate", "--learners", "default,maml"], "unknown learner 'maml': allowed is grbal, rebal"),

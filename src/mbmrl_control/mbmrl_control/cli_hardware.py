@@ -22,6 +22,7 @@ from mbmrl_control.cli_options import (
     Sensors,
     Terrain,
     refuse,
+    topic,
     within,
 )
 from mbmrl_sim import surroundings
@@ -70,9 +71,12 @@ def hardware(
     reactivate: Annotated[
         bool, typer.Option("--reactivate", help="Enable the motors again when a lost link is there again.")
     ] = False,
-    pose_topic: Annotated[str | None, typer.Option(help="Topic of poses; motion_capture/pose where not given.")] = None,
+    pose_topic: Annotated[
+        str | None, typer.Option(help="Topic of poses; motion_capture/pose where not given.", callback=topic)
+    ] = None,
     odometry_topic: Annotated[
-        str | None, typer.Option(help="Topic of poses with velocity; motion_capture/odom where not given.")
+        str | None,
+        typer.Option(help="Topic of poses with velocity; motion_capture/odom where not given.", callback=topic),
     ] = None,
     namespace: Namespace = "",
     frame_prefix: FramePrefix = "",

@@ -80,10 +80,21 @@ def warn(text: str) -> None:
     console.print(f"warning: {text}", soft_wrap=True)
 
 
+_NAMES = r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*"
+"""Names of ROS, with slashes between."""
+
+
+def topic(value: str | None) -> str | None:
+    """The name of a topic."""
+    if value is not None and not re.fullmatch(f"(/|~/)?{_NAMES}", value, re.ASCII):
+        refuse(f"{value!r} is no topic: allowed are letters, digits and _, as in /vrpn/robot/pose")
+    return value
+
+
 def _namespace(value: str) -> str:
     """A namespace with its leading slash; empty where none is wanted."""
     name = value.strip("/")
-    if name and not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", name, re.ASCII):
+    if name and not re.fullmatch(_NAMES, name, re.ASCII):
         refuse(f"{value!r} is no namespace: allowed are letters, digits and _, as in robot1 or lab/robot1")
     return f"/{name}" if name else ""
 
