@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -92,11 +93,11 @@ def test_node_ends_with_what_started_it_where_that_is_asked_for(domain: int, sta
     assert output == ("closed\n" if starter else "orphaned\nclosed\n")
 
 
-def test_node_whose_launch_has_ended_while_it_loaded_ends_too(domain: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_node_whose_launch_has_ended_while_it_loaded_is_not_made(domain: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with subprocess.Popen("true") as ended:  # and is still to be reaped
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
         monkeypatch.setenv("MBMRL_PARENT", str(ended.pid))
-        assert run_node(domain) == (0, "closed\n", "")
+        assert run_node(domain, in_constructor="print('made')") == (-signal.SIGTERM, "", "")
 
 
 @pytest.mark.parametrize(("refused", "code", "output"), [("", 0, "closed\n"), ("fail('no')", 2, "")])

@@ -88,6 +88,7 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
     Returns:
         The process's exit code; it is ended with it after LEAVING_TIME where it has not ended by then.
     """
+    end_with_parent()  # before there is a node: a robot whose launch has gone is not to be brought up
     surroundings.open_streams()
     try:
         _init(sys.argv if arguments is None else arguments)
@@ -101,7 +102,6 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
         # What nohup has started outlives its terminal.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda *_: interrupted.set())
-    end_with_parent()
     try:
         node = _make(make_node)
         if why := surroundings.lost_logs():
