@@ -121,9 +121,13 @@ class NodeProcess:
         self._errors.seek(0)
         return self._errors.read()
 
+    def send(self, signal_number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(signal_number)
+
     def end(self, signal_number: int = signal.SIGINT) -> int:
         """Send a signal and wait for the end; returns the exit code."""
-        self._process.send_signal(signal_number)
+        self.send(signal_number)
         return self.wait()
 
     def wait(self) -> int:
