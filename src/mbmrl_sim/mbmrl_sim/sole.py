@@ -78,6 +78,7 @@ def claim(
     if held is None or others:
         if held is not None:
             held.close()
+            remedy += "; one that was killed is forgotten after 20 s"
         names = f" ({', '.join(others)})" if others else ""
         raise ValueError(f"another {kind} publishes {topic} on this ROS domain{names}: stop it, {remedy}")
     return held
