@@ -20,6 +20,7 @@ from mbmrl_control.hardware.health import Health
 from mbmrl_control.hardware.link import Link
 from mbmrl_control.hardware.link_data import LinkSettings
 from mbmrl_control.hardware.pose import CAPTURED, RECKONED, PoseFilter
+from mbmrl_control.hardware.pose_checks import Pose
 from mbmrl_sim.conversions import to_diagnostics, to_quaternion
 from mbmrl_sim.health import Level, Part
 from mbmrl_sim.state import Observation, pack_state
@@ -52,7 +53,8 @@ class Looked:
         self.link.status.state = "enabled"
         self.link.status.round_trip = 0.001
         self.link.status.newest = GOOD
-        self.health = Health(self.link, PoseFilter(), Clock("the robot's clock", BOARD_DRIFT, 3.0))
+        self.poses, self.clock = PoseFilter(), Clock("the robot's clock", BOARD_DRIFT, 3.0)
+        self.health = Health(self.link, self.poses, self.clock)
         self.link._every = 5
 
     def parts(self, source: str = CAPTURED, active: bool = True, fresh: bool = True) -> dict[str, Part]:
@@ -126,6 +128,54 @@ def test_slow_line_is_a_warning(looked: Looked) -> None:
 
 def test_reckoned_pose_is_a_warning(looked: Looked) -> None:
     assert looked.parts(RECKONED)["pose"].level == Level.WARN
+
+
+def captured(looked: Looked, late: float = 0.0, **values: Any) -> None:
+    """Frames of motion capture that arrive in the last seconds, late by their stamps by a time, s."""
+    now = time.monotonic()
+    for n in range(1500, 0, -1):
+        arrival = now - 0.01 * n
+        given = {"position": np.array([1.0, 0.2 * arrival, 0.02]), "angles": np.zeros(3)} | values
+        looked.poses.add(Pose(arrival - late, **given), arrival)
+    looked.poses.at(now)
+
+
+@pytest.mark.parametrize(
+    ("late", "values", "level", "words"),
+    [
+        (0.005, {}, Level.OK, "in order"),
+        (0.08, {}, Level.WARN, "frames of motion capture are 80 ms late by their stamps"),
+        (1e6, {}, Level.WARN, "stamps are 1000000.0 s off this machine's clock: the time of arrival counts"),
+        (-0.4, {}, Level.ERROR, "motion capture's clock is 0.40 s ahead of this machine's: synchronise them"),
+        (0.0, {"norm": 0.0}, Level.WARN, "1500 frames refused: no unit quaternion"),
+    ],
+)
+def test_motion_capture_is_judged(
+    late: float, values: dict[str, Any], level: Level, words: str, looked: Looked
+) -> None:
+    captured(looked, late, **values)
+    part = looked.parts()["pose"]
+    assert part.level == level
+    assert words in part.message
+    assert part.values["frames refused"] == (1500 if values or late < 0 else 0)
+
+
+def test_capture_that_is_refused_altogether_is_an_error(looked: Looked) -> None:
+    captured(looked, norm=0.0)
+    part = looked.parts(RECKONED)["pose"]
+    assert part.level == Level.ERROR
+    assert part.message.startswith("dead reckoning: all frames of motion capture are refused; 1500 frames")
+    assert looked.parts(RECKONED)["pose"].message == "dead reckoning: no frames of motion capture"
+
+
+def test_clock_of_the_robot_is_told_and_judged(looked: Looked) -> None:
+    now = time.monotonic()
+    for n in range(1000, 0, -1):
+        looked.clock.take(-0.01 * n / 1.05, now - 0.01 * n)
+    part = looked.parts()["frames"]
+    assert part.level == Level.ERROR
+    assert "the robot's clock runs 5.0% slow: allowed is 2.5%" in part.message
+    assert part.values["clock runs slow by (%)"] == "5.000"
 
 
 def test_silent_robot_is_stale(looked: Looked) -> None:
