@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hardware_testing import telemetry
 from mbmrl_control.hardware.link_data import Sample
@@ -70,6 +72,7 @@ def turned(pose: Pose, roll: float = 0.0, yaw: float = 0.0) -> Pose:
 
 BAD: dict[str, tuple[Spoil, str]] = {
     "nan": (lambda p: changed(p, position=np.array([math.nan, 0.0, 0.0])), NOT_FINITE),
+    "beyond all bounds": (lambda p: shifted(p, 1e300), NOT_FINITE),
     "nan in the quaternion": (lambda p: changed(p, norm=math.nan), NOT_FINITE),
     "infinite velocity": (lambda p: changed(p, velocity=np.array([math.inf, 0.0, 0.0])), NOT_FINITE),
     "quaternion 0": (lambda p: changed(p, norm=0.0, angles=np.zeros(3)), NO_ROTATION),
@@ -145,6 +148,24 @@ def test_frames_that_contradict_each_other_are_never_believed(filter: PoseFilter
         place = filter.at(t)
         assert place is None or np.linalg.norm(place.position - true_pose(t).position) < 0.02
     assert filter.at(2.0) is None
+
+
+ANY = st.lists(st.one_of(st.floats(), st.floats(-3.0, 3.0)), min_size=6, max_size=6).map(np.array)
+FRAMES = st.lists(st.tuples(st.floats(0.0, 0.05), st.floats(0.0, 0.01), st.booleans()), min_size=10, max_size=40)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(ANY, ANY, FRAMES)
+def test_nothing_that_is_told_makes_a_pose_that_is_not_finite(
+    often: Array, seldom: Array, frames: list[tuple[float, float, bool]]
+) -> None:
+    filter, now = PoseFilter(), 100.0
+    for later, late, is_often in frames:
+        now += later
+        values = often if is_often else seldom
+        filter.add(Pose(now - late, values[:3], values[3:]), now)
+        there = filter.at(now)
+        assert there is None or np.isfinite([*there.position, *there.angles, *there.velocity]).all()
 
 
 def test_turn_is_the_angle_between_two_orientations() -> None:

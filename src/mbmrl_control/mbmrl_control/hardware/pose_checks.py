@@ -22,6 +22,8 @@ FASTEST_TURN: Final = 20.0
 """As `FASTEST`, rad/s: more than it turns at where it falls over."""
 TURN_SLACK: Final = 0.2
 """As `SLACK`, rad."""
+FARTHEST: Final = 1e3
+"""Beyond any motion capture, m."""
 AGREEING: Final = 5
 """Frames that have to agree until a place is believed."""
 NORM_TOLERANCE: Final = 0.01
@@ -41,7 +43,7 @@ TILT_TIME: Final = 2.0
 LEAST_GRAVITY: Final = 5.0
 """Mean specific force below which it does not tell what is up, m/s^2."""
 
-NOT_FINITE: Final = "not finite"
+NOT_FINITE: Final = "not finite, or beyond a kilometre"
 NO_ROTATION: Final = "no unit quaternion"
 ALL_ZERO: Final = "all zero, as of an occluded body"
 IN_FUTURE: Final = "stamped in the future"
@@ -146,7 +148,7 @@ class PoseGate:
     def _flaw(self, pose: Pose) -> str:
         """What is wrong with a frame; empty where nothing is."""
         last = self._newest
-        if not (np.isfinite(pose.values).all() and math.isfinite(pose.time + pose.norm)):
+        if not ((np.abs(pose.values) < FARTHEST).all() and math.isfinite(pose.time + pose.norm)):
             return NOT_FINITE
         if abs(pose.norm - 1.0) > NORM_TOLERANCE:
             return NO_ROTATION
