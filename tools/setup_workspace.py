@@ -264,6 +264,9 @@ def main() -> int:
     except SetupError as error:
         print(f"{error}", file=sys.stderr)
         return 1
+    except OSError as error:  # such as a full disk
+        print(f"{error.filename or ROOT}: {error.strerror or error}.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nInterrupted; the next set-up goes on from here.", file=sys.stderr)
         return 130
