@@ -69,7 +69,8 @@ def hardware(
     rate: Rate = 20.0,
     autostart: Annotated[bool, typer.Option(help="Enable the motors at the start.")] = True,
     reactivate: Annotated[
-        bool, typer.Option("--reactivate", help="Enable the motors again when a lost link is there again.")
+        bool,
+        typer.Option("--reactivate", help="Enable the motors again when a lost link to the same robot is there again."),
     ] = False,
     pose_topic: Annotated[
         str | None, typer.Option(help="Topic of poses; motion_capture/pose where not given.", callback=topic)

@@ -102,7 +102,7 @@ ARGUMENTS: Final[dict[str, tuple[type, str]]] = {
     "profile": (str, "Firmware that speaks velociroach: millirobot or turner"),
     "framing": (str, "Frames of velociroach: wired or xbee"),
     "autostart": (bool, "Whether to enable the motors at the start"),
-    "reactivate": (bool, "Whether to enable the motors again when a lost link is there again"),
+    "reactivate": (bool, "Whether to enable the motors again when a lost link to the same robot is there again"),
     "tty": (str, "Link to the pseudo-terminal, to be made"),
     "noise": (float, "Share of the bytes that are changed on the line"),
     "loss": (float, "Share of the bytes that are lost on the line"),

@@ -49,7 +49,8 @@ class BridgeSettings(NodeSettings):
     )
     autostart: bool = Field(True, description="Whether to open the port and enable the motors at the start")
     reactivate: bool = Field(
-        False, description="Whether to enable the motors again when a lost link is there again, without being asked"
+        False,
+        description="Whether to enable the motors again, without being asked, when a lost link to the same robot is back",
     )
     command_timeout: float = Field(
         0.1,
