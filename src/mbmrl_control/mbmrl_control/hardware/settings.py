@@ -50,7 +50,7 @@ class BridgeSettings(NodeSettings):
     autostart: bool = Field(True, description="Whether to open the port and enable the motors at the start")
     reactivate: bool = Field(
         False,
-        description="Whether to enable the motors again, without being asked, when a lost link to the same robot is back",
+        description="Whether to enable the motors again, unasked, when a lost link to the same robot is there again",
     )
     command_timeout: float = Field(
         0.1,
