@@ -104,14 +104,17 @@ def test_stop_is_latched_and_ctrl_c_switches_the_motors_off(
 
 
 def test_pulled_cable_needs_mbmrl_activate(start_command: StartCommand, robot: Robot, peer: Peer) -> None:
-    hardware = start_command("hardware", "--port", str(robot.port))
+    hardware = start_command("hardware", "--port", str(robot.port), "--namespace", "robot1")
     peer.spin_until(lambda: hardware.poll() is not None or robot.moves)
     robot.emulator.unplug()
     peer.spin_until(lambda: not robot.moves)
     robot.emulator.plug()
     peer.spin_until(lambda: robot.firmware._sequence > 20)
     assert not robot.moves
-    assert start_command("activate").communicate(timeout=TIME_LIMIT) == ("the motors are enabled\n", "")
+    assert start_command("activate", "--namespace", "robot1").communicate(timeout=TIME_LIMIT) == (
+        "the motors are enabled\n",
+        "",
+    )
     peer.spin_until(lambda: robot.moves)
     assert hardware.poll() is None
 

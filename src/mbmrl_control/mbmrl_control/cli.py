@@ -204,7 +204,7 @@ def _call(ask: Callable[[MonitorNode], Future], namespace: str, timeout: float =
         if not monitor.wait_for_robot(timeout):
             refuse(
                 f"no robot{within(namespace)} answers within {timeout:g} s:"
-                " start one with `mbmrl sim`, on this ROS_DOMAIN_ID"
+                " start one with `mbmrl sim`, on this ROS_DOMAIN_ID, or give its --namespace"
             )
         response = monitor.answer(ask(monitor), timeout)
     if response is None:

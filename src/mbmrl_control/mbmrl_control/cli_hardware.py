@@ -183,7 +183,7 @@ def activate(namespace: Namespace = "") -> None:
         if asked is None:
             refuse(
                 f"no bridge{within(namespace)} answers within {ANSWER_TIME:g} s:"
-                " start one with `mbmrl hardware`, on this ROS_DOMAIN_ID"
+                " start one with `mbmrl hardware`, on this ROS_DOMAIN_ID, or give its --namespace"
             )
         for transition in steps.get(asked.current_state.id, ()):
             request = ChangeState.Request(transition=Transition(id=transition))
