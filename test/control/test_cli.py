@@ -127,6 +127,7 @@ OTHERS = [
     (["calibrate", "--out", "/dev/null"], "/dev/null cannot be written: it is no regular file"),
     (["collect", "--out", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),
     (["train", "--out", "none/p.safetensors"], "none/p.safetensors cannot be written: there is no folder none"),
+    (["train", "--out", "/proc/prior"], "/proc/prior cannot be written: no such file or directory"),
     (["train", "--out", "/dev/null"], "/dev/null cannot be written: it is no regular file"),
     (["train", "--out", "{files}"], "{files} cannot be written: it is a folder"),
     (["train", "--work", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),

@@ -47,9 +47,13 @@ def check_file(file: Path, new_folder: bool = False) -> None:
             raise WriteError(f"{file} cannot be written: it is {'a folder' if target.is_dir() else 'no regular file'}")
         if target.exists() and not os.access(target, os.W_OK):
             raise WriteError(f"{file} cannot be written: permission denied")
-        if not new_folder and not target.parent.is_dir():
+        if target.parent.is_dir():
+            with _part(target.parent) as part:
+                part.touch()
+        elif new_folder:
+            check_folder(target.parent)
+        else:
             raise WriteError(f"{file} cannot be written: there is no folder {file.parent}")
-        check_folder(target.parent)
 
 
 def check_folder(folder: Path) -> None:
