@@ -277,12 +277,13 @@ def test_reference_path_is_latched_and_starts_at_the_robot(start_planner: StartN
     peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
     late, volatile = (peer.record(PathMessage, "reference_path", profile) for profile in (qos.LATCHED, 10))
     planned, lossy = (peer.record(PathMessage, "planned_path", profile) for profile in (10, qos.SENSOR))
-    peer.spin_until(lambda: late and volatile and planned and lossy, planner)
+    # Where a machine is held up, what the last plan has left is shorter.
+    peer.spin_until(lambda: late and volatile and lossy and any(len(path.poses) == 6 for path in planned), planner)
+    assert max(len(path.poses) for path in planned) == 6
     assert volatile[0] == late[0]
     start = late[0].poses[0].pose.position
     assert (start.x, start.y) == pytest.approx(robot.position[:2])
     assert late[0].header.frame_id == planned[0].header.frame_id == "odom"
-    assert len(planned[0].poses) == 6
     for path in (late[0], planned[0]):
         assert to_seconds(path.header.stamp) > 0
         assert all(pose.header == path.header for pose in path.poses)
