@@ -99,4 +99,4 @@ def test_page_keeps_what_was_measured_before(tmp_path: Path) -> None:
     assert "| mbmrl | 20.0 | 28.0 | 31.0 | 1.40 |" in text
     assert "| rebal | 0.3 | 0.70 | 0.90 | 0 | 0.030 |" in text
     assert "**Calculated, not measured**" in text
-    assert text.count("2 threads, load 7.5") == 1
+    assert text.count("threads: 2, load 7.5") == 1

@@ -92,7 +92,7 @@ def markdown(figures: Figures) -> str:
         where = entry["machine"]
         lines += ["", f"## {title}", "", *section(entry["figures"]), ""]
         lines.append(
-            f"<sub>{where['processor']}, {where['cores']} cores, {where['threads']} threads, load {where['load']} at"
+            f"<sub>{where['processor']}, {where['cores']} cores, threads: {where['threads']}, load {where['load']} at"
             f" the start, Python {where['python']}, torch {where['torch']}, {where['date']}</sub>"
         )
     return "\n".join(lines) + "\n"
@@ -108,7 +108,7 @@ def _ratio(value: float | None) -> str:
 
 def _planning(told: Figures) -> Iterator[str]:
     yield "Candidates x horizon x units of each of two hidden layers; all contenders with the same network, cost and"
-    yield "number of threads, taking turns in one process. Ratio: our time / theirs, in single precision; the last but"
+    yield "number of threads, taking turns in one process. Ratio: our time / theirs in single precision; the last but"
     yield "one column is pytorch-mppi under bfloat16 autocast. The network is frozen, as in pytorch-mppi's example of a"
     yield "learned model: where it is not, each plan of pytorch-mppi also keeps all that its gradients would need."
     yield ""
