@@ -135,7 +135,7 @@ def captured(looked: Looked, late: float = 0.0, **values: Any) -> None:
     now = time.monotonic()
     for n in range(1500, 0, -1):
         arrival = now - 0.01 * n
-        given = {"position": np.array([1.0, 0.2 * arrival, 0.02]), "angles": np.zeros(3)} | values
+        given = {"position": np.array([1.0, 0.002 * n, 0.02]), "angles": np.zeros(3)} | values
         looked.poses.add(Pose(arrival - late, **given), arrival)
     looked.poses.at(now)
 
