@@ -81,7 +81,7 @@ FAULTS = [
     (["--duration", "5"], "the fault at 10 s comes after the run of 5 s"),
 ]
 OTHERS = [
-    (["sim", "--namespace", "robot 1"], "'robot 1' is no namespace: allowed are letters, digits and _, as in robot1"),
+    (["sim", "--namespace", "robot 1"], "'robot 1' is no namespace: allowed are letters, digits and _, no digit first"),
     (["demo", "--namespace", "1"], "'1' is no namespace"),
     (["clear", "--namespace", "a//b"], "'a//b' is no namespace"),
     (["activate", "--namespace", "größe"], "'größe' is no namespace"),

@@ -12,7 +12,7 @@ class AdaptationRecord:
     def __init__(self) -> None:
         """Start without adaptations."""
         self._newest: Adaptation | None = None
-        self._told = (0, 0, 0, 0)
+        self._told = (0, 0, 0)
         self._failure = ""
 
     def observe(self, adaptation: Adaptation) -> None:
@@ -27,13 +27,12 @@ class AdaptationRecord:
         if newest is None:
             part.check(True, Level.STALE, "no state has come")
             return part
-        counts = (newest.sequence, newest.rejected, newest.skipped, newest.failed)
-        lately, rejected, skipped, failed = (now - before for now, before in zip(counts, self._told, strict=True))
+        counts = (newest.sequence, newest.skipped, newest.failed)
+        lately, skipped, failed = (now - before for now, before in zip(counts, self._told, strict=True))
         self._told = counts
         part.check(lately == 0, Level.STALE, "no state has come")
         part.check(failed > 0, Level.ERROR, f"the learner failed {failed} times, the prior is used: {self._failure}")
         part.check(skipped > 0, Level.WARN, f"{skipped} transitions skipped: a number in them is missing")
-        part.check(rejected > 0, Level.WARN, f"{rejected} updates withheld: the prior predicts better")
         part.values = {
             "adaptations": newest.sequence,
             "transitions in the window": newest.window,

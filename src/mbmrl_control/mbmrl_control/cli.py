@@ -88,7 +88,7 @@ def demo(
         except FaultError as error:
             refuse(error)
         if plan.time >= duration:
-            refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s")
+            refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s: give --fault KIND@T or none")
     from mbmrl_control.checks import check_bridge, check_run
     from mbmrl_sim.files import check_folder
 

@@ -95,7 +95,7 @@ def _namespace(value: str) -> str:
     """A namespace with its leading slash; empty where none is wanted."""
     name = value.strip("/")
     if name and not re.fullmatch(_NAMES, name, re.ASCII):
-        refuse(f"{value!r} is no namespace: allowed are letters, digits and _, as in robot1 or lab/robot1")
+        refuse(f"{value!r} is no namespace: allowed are letters, digits and _, no digit first, as in lab/robot1")
     return f"/{name}" if name else ""
 
 

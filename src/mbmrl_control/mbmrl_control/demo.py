@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from mbmrl_sim.faults import FaultPlan
 from mbmrl_sim.files import write_text
 from mbmrl_sim.spin import beside
 
+LOGGED_ERROR = re.compile(r"\[(?:ERROR|FATAL)\] \[[\d.]+\] \[(.+?)\]: (.*)")
+"""A line of rclpy's logging: its node and its text."""
 START_TIME = 60.0
 """Time that the nodes have to get the robot moving, s."""
 
@@ -65,7 +68,7 @@ def _live_line(monitor: MonitorNode, elapsed: float) -> Text:
     if adaptation is not None:
         parts.append(f"error {adaptation.prior_error:5.2f}, adapted {adaptation.adapted_error:5.2f}")
     if planner is not None:
-        parts.append(f"missed {planner.missed_ticks}")
+        parts.append(f"skipped {planner.missed_ticks}")
     style = "bold red" if faults else ""
     return Text(" | ".join([*parts, faults or "intact"]), style, no_wrap=True, overflow="ellipsis")
 
@@ -121,6 +124,13 @@ def _drive(settings: DemoSettings, monitor: MonitorNode, nodes: Processes, conso
     return fault_time
 
 
+def errors_in(logs: Path) -> list[str]:
+    """What nodes have logged as errors, each once, after the node's name."""
+    lines = (line for file in sorted(logs.iterdir()) for line in file.read_text(errors="replace").splitlines())
+    found = (LOGGED_ERROR.match(line) for line in lines)
+    return list(dict.fromkeys(f"{error[1]}: {error[2]}" for error in found if error))
+
+
 def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str, Any]:
     """Run the stack and write its record.
 
@@ -172,14 +182,16 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
     )
     tracker = PathTracker(path, PathCost())
     tracking = record.track(tracker)
-    summary = summarise(record, tracking, settings.duration)
+    summary = summarise(record, tracking, settings.duration) | {"errors": errors_in(folder / "logs")}
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     record.write(folder, tracking)
     console.print(report.table(summary))
+    for error in summary["errors"]:
+        console.print(f"warning: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     reference = tracker.reference()
     pictures.plot(record, tracking, reference, path.closed, folder / "plot.png")
     if settings.film:
         film(record, reference, folder / "robot.mp4", console)
-    written = ", ".join(sorted(file.name for file in folder.iterdir() if file.is_file()))
+    written = ", ".join(sorted(f"{file.name}/" if file.is_dir() else file.name for file in folder.iterdir()))
     console.print(f"written: {folder}/ ({written})", soft_wrap=True)
     return summary

@@ -119,6 +119,8 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
             raise
         print(f"error: {error}", file=sys.stderr)
         code = USAGE_ERROR
+        # The half-made node ends with the error, before what follows: as below.
+        exit_within(LEAVING_TIME, code)
     finally:
         # A second signal must not break off the orderly end.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -38,5 +38,5 @@ def table(summary: dict[str, Any]) -> Table:
         result.add_row(f"{name} time", _number(times["p50"], 2, "ms"), _number(times["p99"], 2, "ms"))
     result.add_section()
     result.add_row("command rate", _number(summary["command_rate_hz"], 2, "Hz"), "")
-    result.add_row("ticks missed", f"{summary['missed_ticks']} of {summary['ticks']}", "")
+    result.add_row("intervals without a command", f"{summary['missed_ticks']} of {summary['ticks']}", "")
     return result

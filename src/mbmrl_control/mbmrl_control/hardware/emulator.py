@@ -62,7 +62,7 @@ def hold_link(tty_link: Path) -> socket.socket:
         raise ValueError(f"{tty_link} cannot be made: {error}") from None
     held = hold(f"{tty_link.parent.resolve() / tty_link.name}")
     if held is None:
-        raise ValueError(f"another emulated robot is at {tty_link}: stop it, or choose another link")
+        raise ValueError(f"another emulated robot is at {tty_link}: stop it, or give another --tty")
     return held
 
 

@@ -24,8 +24,8 @@ class AnotherRobotError(LinkError):
     def __init__(self, why: str) -> None:
         """Say why."""
         super().__init__(
-            f"another robot is on the line: {why}; link that one again, or clean up and configure the bridge to take"
-            " this one"
+            f"another robot is on the line: {why}; link that one again, or start the bridge anew, or clean up and"
+            " configure it, to take this one"
         )
 
 

@@ -198,7 +198,8 @@ class Link:
             wrong = "what arrives is something else, so it is another device"
             raise LinkError(
                 f"no robot that speaks {self.codec.name} answers on {self.settings.port} at {self.settings.baud} baud:"
-                f" {silent if self._line.received == received else wrong}, or set to another speed"
+                f" {silent if self._line.received == received else wrong}, or set to another speed,"
+                " protocol or profile"
             ) from None
         assert isinstance(answer, Capabilities)
         now = Identity(self.status.adapter, answer)

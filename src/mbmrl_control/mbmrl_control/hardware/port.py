@@ -67,11 +67,11 @@ def adapter_of(port: str) -> Adapter | None:
     return Adapter(f"{found.vid:04x}:{found.pid:04x}", serial_number, place)
 
 
-def open_port(port: str, baud: int) -> serial.Serial:
-    """Open a port: raw, without flow control, and locked against other programs.
+def check_port(port: str) -> None:
+    """See whether a port can be opened, as far as that can be told without doing so, which resets many a board.
 
     Raises:
-        LinkError: If it cannot be opened.
+        LinkError: If it cannot.
     """
     if not port:
         raise LinkError(f"no serial port is given: {_choice()}")
@@ -85,6 +85,15 @@ def open_port(port: str, baud: int) -> serial.Serial:
         raise LinkError(f"{port} is no serial port")
     if not os.access(port, os.R_OK | os.W_OK):
         raise LinkError(f"{port} may not be opened by this user: {_remedy(status.st_gid)}")
+
+
+def open_port(port: str, baud: int) -> serial.Serial:
+    """Open a port: raw, without flow control, and locked against other programs.
+
+    Raises:
+        LinkError: If it cannot be opened.
+    """
+    check_port(port)
     try:
         opened = serial.Serial(port, baud, timeout=0, exclusive=True)
         # The lock holds off programs that ask for it, this one all that have no right to override it.
@@ -93,7 +102,7 @@ def open_port(port: str, baud: int) -> serial.Serial:
         if error.errno in (errno.EBUSY, errno.EAGAIN) or "lock" in str(error):
             raise LinkError(f"{port} is in use by another program") from None
         if error.errno == errno.EACCES:
-            raise LinkError(f"{port} may not be opened by this user: {_remedy(status.st_gid)}") from None
+            raise LinkError(f"{port} may not be opened by this user: its driver does not allow it") from None
         cause = error.__context__
         number = error.errno or (cause.args[0] if isinstance(cause, termios.error) else 0)
         if number in (errno.ENOTTY, errno.EINVAL):
