@@ -142,6 +142,19 @@ def test_second_node_is_refused(
     assert node.running
 
 
+@pytest.mark.parametrize("interval", [math.nan, 1e30, -1.0])
+def test_impossible_interval_is_lived_through(
+    interval: float, node: NodeProcess, peer: Peer, states: list[RobotState]
+) -> None:
+    robot = Robot(peer)
+    robot.wait_for(node)
+    states[2].interval = interval
+    for message in states[:6]:
+        robot.send(message, node)
+    assert [status.window_length for status in robot.statuses] == [0, 1, 1, 2, 3, 4]
+    assert node.running
+
+
 def test_states_of_several_robots_are_not_learned_from(node: NodeProcess, peer: Peer, states: list[RobotState]) -> None:
     robot = Robot(peer)
     robot.wait_for(node)

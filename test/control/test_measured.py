@@ -57,6 +57,20 @@ def test_battery_that_falls_silent_is_as_it_was_last_measured() -> None:
     assert measured.fill(telemetry(9, battery=NAN)).battery == 3.7
 
 
+@pytest.mark.parametrize("value", [1e4, -1e4, math.inf, 1e300])
+def test_impossible_numbers_are_as_if_they_were_not_measured(value: float) -> None:
+    """A damaged number must not reach the reckoned pose, nor the model."""
+    measured = after()
+    sound = measured.fill(telemetry(8))
+    damaged = telemetry(9, gyro=(0.1, value, 0.3), speeds=(30.0, value), back_emf=(value, 1.1), battery=value)
+    filled = measured.fill(damaged)
+    assert math.isnan(filled.gyro[1])
+    assert (filled.gyro[0], filled.speeds[0]) == (0.1, 30.0)
+    assert math.isnan(filled.speeds[1])
+    assert filled.battery == sound.battery
+    assert filled.back_emf[0] == pytest.approx(30.0 * 1.41e-3 * 21.3)
+
+
 @pytest.mark.parametrize(
     ("gone", "sentence"),
     [

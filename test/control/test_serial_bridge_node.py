@@ -351,7 +351,8 @@ def test_healthy_robot_is_in_order_once_a_second(driver: Driver) -> None:
         ({"rate": 150.0}, ("parameter 'telemetry_rate' is 100.0: allowed is at least the control rate, 150",)),
         ({"dead_man": 3.0}, ("parameter 'dead_man' is 3.0",)),
         ({"gains": "[1,2]"}, ("parameter 'gains'",)),
-        ({"speed": 1}, ("unknown parameter 'speed'",)),
+        ({"pace": 1}, ("unknown parameter 'pace'",)),
+        ({"use_sim_time": True}, ("parameter 'use_sim_time' is True", "allowed is False")),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",
 )

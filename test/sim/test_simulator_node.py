@@ -367,6 +367,9 @@ def test_emergency_stop_lasts_until_a_reset(start_simulator: StartSimulator, pee
     stopped = len(states)
     peer.spin_until(lambda: len(states) > stopped + 5, simulator)
     assert {(applied(state), state.command_sequence) for state in states[stopped:]} == {((0.0, 0.0), 0)}
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 10)
+    peer.spin_until(lambda: diagnostics, simulator)
+    assert any("emergency stop" in status.message for status in diagnostics[-1].status)
     assert peer.call(Trigger, "reset", simulator).success
     peer.spin_until(lambda: states[-1].episode == 2 and states[-1].left_leg_speed > 20.0, simulator)
     for words in ("stopped: reset the robot", "the robot is intact and at the origin"):

@@ -15,6 +15,7 @@ from std_srvs.srv import SetBool
 
 from mbmrl_control import conversions
 from mbmrl_control.adaptation_record import AdaptationRecord
+from mbmrl_control.dynamics.feature_sets import TOLERANCE
 from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.process import collect, take_over_garbage
 from mbmrl_control.settings import AdaptationSettings
@@ -56,7 +57,7 @@ class AdaptationNode(Node):
         SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.STATE)
         self.create_service(SetBool, "freeze", self._freeze)
         take_over_garbage()
-        self._interval = 1.0 / prior.settings.rate
+        self._interval = self._nominal = 1.0 / prior.settings.rate
         self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.worker = Worker(self._adapt, "adaptation")
         self.get_logger().info(f"adapting by {self._learner}, prior {self._hash[:12]}")
@@ -85,7 +86,9 @@ class AdaptationNode(Node):
     def _adapt(self) -> None:
         while (item := self._next_state()) is not None:
             observation, arrival = item
-            self._interval = observation.interval or self._interval
+            # Of a state that is no transition, or not to be believed, it tells nothing.
+            if abs(observation.interval / self._nominal - 1.0) <= TOLERANCE:
+                self._interval = observation.interval
             adaptation = self._adapter.observe(observation)
             duration = time.monotonic() - arrival
             self._model.publish(conversions.to_adapted_model(adaptation, observation.time, self._hash, self._learner))

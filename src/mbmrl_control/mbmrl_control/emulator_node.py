@@ -22,7 +22,7 @@ from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim import qos
 from mbmrl_sim.conversions import from_fault, to_fault, to_fault_array
 from mbmrl_sim.faults import LEG_LOSS, FaultError
-from mbmrl_sim.parameters import declare
+from mbmrl_sim.parameters import declare, refuse_simulated_time
 from mbmrl_sim.sensors import Sensors, make_sensors
 from mbmrl_sim.settings import NodeSettings
 from mbmrl_sim.spin import run
@@ -69,6 +69,7 @@ class EmulatorNode(Node):
         """
         super().__init__("emulator_node", automatically_declare_parameters_from_overrides=True)
         settings = declare(self, EmulatorSettings)
+        refuse_simulated_time(self)
         codec = codec_of(settings.protocol, "robot", settings.profile, settings.framing)
         sensors = make_sensors(settings.sensors)
         self._poses = self.create_publisher(PoseStamped, "motion_capture/pose", qos.STATE)

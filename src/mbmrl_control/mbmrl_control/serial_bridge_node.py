@@ -19,6 +19,7 @@ from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
+from rclpy.clock import Clock, ClockType
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import BatteryState, Imu, JointState
@@ -47,7 +48,7 @@ from mbmrl_sim.conversions import (
     with_prefix,
 )
 from mbmrl_sim.health import Level
-from mbmrl_sim.parameters import declare
+from mbmrl_sim.parameters import declare, refuse_simulated_time
 from mbmrl_sim.robot import RobotParameters, urdf
 from mbmrl_sim.sole import SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_sim.spin import run
@@ -74,6 +75,7 @@ class SerialBridgeNode(LifecycleNode):
         """
         super().__init__("serial_bridge_node", automatically_declare_parameters_from_overrides=True)
         self._settings = declare(self, BridgeSettings)
+        refuse_simulated_time(self)
         self._codec = self._settings.codec
         self._held = claim(self, "robot_state", "robot")
         self.worker = Worker(lambda: None, "link")
@@ -98,8 +100,9 @@ class SerialBridgeNode(LifecycleNode):
         self.create_subscription(PoseStamped, "motion_capture/pose", self._take_pose, qos.SENSOR)
         self.create_subscription(Odometry, "motion_capture/odom", self._take_pose, qos.SENSOR)
         self.create_service(Trigger, "emergency_stop", self._stop_at_once)
-        self.create_timer(DIAGNOSTICS_PERIOD, self._diagnose)
-        self.create_timer(REACTIVATION_PERIOD, self._look)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._diagnose, clock=steady)
+        self.create_timer(REACTIVATION_PERIOD, self._look, clock=steady)
         if self._starts:
             self._bring_up()
             self._starts = False

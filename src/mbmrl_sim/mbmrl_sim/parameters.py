@@ -78,6 +78,23 @@ def declare(node: Node, settings: type[Settings]) -> Settings:
     return values
 
 
+def refuse_simulated_time(node: Node) -> None:
+    """Have a node that a real robot depends on go by the machine's time alone.
+
+    Raises:
+        ParameterError: If it is to follow /clock.
+    """
+    sentence = "parameter 'use_sim_time' is True: what is at a serial line goes by the machine's time, allowed is False"
+
+    def check(parameters: list[Parameter]) -> SetParametersResult:
+        wrong = any(parameter.name == "use_sim_time" and parameter.value for parameter in parameters)
+        return SetParametersResult(successful=not wrong, reason=sentence if wrong else "")
+
+    if node.get_parameter("use_sim_time").value:
+        raise ParameterError(sentence)
+    node.add_on_set_parameters_callback(check)
+
+
 def on_change(node: Node, settings: Settings, apply: Callable[[Settings], None]) -> None:
     """Check parameters that are set at run time, and hand the new settings to a function.
 

@@ -254,7 +254,9 @@ class SimulatorNode(Node):
 
     def _diagnose(self) -> None:
         clock = dispute(self, "/clock") if self._settings.publish_clock else ""
-        parts = [topics(self._commands.dispute, dispute(self, "robot_state"), clock), self._look_at_time()]
+        motors = Part("motors")
+        motors.check(self._emergency_stop, Level.ERROR, "emergency stop: reset the robot to let it move again")
+        parts = [topics(self._commands.dispute, dispute(self, "robot_state"), clock), self._look_at_time(), motors]
         seconds = self._told + self._offset
         self._diagnostics.publish(conversions.to_diagnostics(parts, full_name(self), "", seconds))
 

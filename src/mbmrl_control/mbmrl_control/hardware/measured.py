@@ -6,16 +6,17 @@ changes within a run: they can be made up. Nothing takes the place of the others
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from mbmrl_control.hardware.codec import Telemetry
 from mbmrl_control.hardware.port import LinkError
 from mbmrl_sim.robot import MotorParameters
-from mbmrl_sim.state import Array
+from mbmrl_sim.state import ABSURD_LEG_SPEED, Array
 
 NEEDED: Final = {"gyro": "no angular velocity", "phases": "no leg phases", "speeds": "no leg speeds"}
 """Telemetry that has no substitute, and what a robot without it measures."""
@@ -24,6 +25,8 @@ MADE_UP: Final = {
     "back_emf": "no back-EMF: it is reckoned from the leg speeds",
 }
 """Telemetry that has one, and what that is."""
+LARGEST: Final = {"gyro": 100.0, "acceleration": 1000.0, "speeds": ABSURD_LEG_SPEED, "back_emf": 20.0, "battery": 20.0}
+"""Magnitudes in the units of `Telemetry` beyond which no such robot measures anything: a number that is damaged."""
 FRAMES: Final = 5
 """Frames after which a sensor that has told nothing is one that the robot does not have."""
 WAITING_TIME: Final = 2.0
@@ -44,7 +47,8 @@ class Measured:
         self._known = threading.Event()
 
     def fill(self, telemetry: Telemetry) -> Telemetry:
-        """The same frame with a battery voltage and back-EMF in any case."""
+        """The same frame without impossible numbers, and with a battery voltage and back-EMF in any case."""
+        telemetry = replace(telemetry, **{name: _possible(telemetry, name) for name in LARGEST})
         if not self._known.is_set():
             self._seen |= {name for name in (*NEEDED, *MADE_UP) if _is_there(telemetry, name)}
             self._frames += 1
@@ -72,6 +76,15 @@ class Measured:
             raise LinkError(f"the robot measures {' and '.join(missing)}: the model cannot do without")
         told = (sentence.format(voltage=self.voltage) for name, sentence in MADE_UP.items() if name not in self._seen)
         return [f"the robot measures {sentence}" for sentence in told]
+
+
+def _possible(telemetry: Telemetry, name: str) -> Any:
+    """What was measured, with NaN for what cannot be."""
+    measured = getattr(telemetry, name)
+    values = measured if isinstance(measured, tuple) else (measured,)
+    # A comparison with NaN is false.
+    kept = tuple(value if abs(value) <= LARGEST[name] else math.nan for value in values)
+    return kept if isinstance(measured, tuple) else kept[0]
 
 
 def _is_there(telemetry: Telemetry, name: str) -> bool:

@@ -15,6 +15,7 @@ Another robot's: state_names, and where there are any action_names, angles and u
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -64,8 +65,10 @@ class Episode:
         arrays: dict[str, NDArray[Any]] = {"state": self.state, "action": self.action, "time": self.time}
         if self.lost_legs is not None:
             arrays["lost_legs"] = self.lost_legs
-        with whole(path) as part, part.open("wb") as file:
-            np.savez(file, **arrays, metadata=np.array(json.dumps(self.metadata)))
+        content = io.BytesIO()  # a zip file that the disk has no place for would raise once more at its end
+        np.savez(content, **arrays, metadata=np.array(json.dumps(self.metadata)))
+        with whole(path) as part:
+            part.write_bytes(content.getvalue())
 
     @staticmethod
     def load(path: Path) -> Episode:
