@@ -97,6 +97,18 @@ def test_what_the_robot_tells_is_judged(
     assert words in found.message
 
 
+def test_motors_that_are_on_though_they_were_switched_off_are_an_error(looked: Looked) -> None:
+    looked.link.rest.begin(0.0)
+    looked.link.rest.take(GOOD, 1.0)
+    part = looked.parts(active=False)["motors"]
+    assert (part.level, part.message) == (
+        Level.ERROR,
+        "the robot says that its motors are on, though they were switched off",
+    )
+    looked.link.rest.take(replace(GOOD, enabled=False), 1.1)
+    assert looked.parts(active=False)["motors"].level == Level.OK
+
+
 def test_counts_of_the_last_second_are_judged(looked: Looked) -> None:
     looked.link.codec.counts.bad += 3
     looked.link.counts.dropped += 2

@@ -14,7 +14,7 @@ import serial
 from pydantic import ValidationError
 
 from hardware_testing import Host, Robot, until
-from mbmrl_control.hardware.codec import Command, Ping
+from mbmrl_control.hardware.codec import Command, EmergencyStop, Ping
 from mbmrl_control.hardware.emulator import LineSettings
 from mbmrl_control.hardware.firmware import BOOT_TIME, FirmwareSettings
 from mbmrl_control.hardware.port import LinkError
@@ -347,3 +347,40 @@ def test_closed_port_is_free_again(robot_of: MakeRobot, host_of: MakeHost) -> No
     with serial.Serial(str(robot.port), exclusive=True):
         pass
     host_of(robot).link.wait_open()
+
+
+def test_robot_that_acknowledges_a_stop_and_goes_on_is_told(robot_of: MakeRobot, host_of: MakeHost) -> None:
+    """It is sent again until it is obeyed."""
+    robot = robot_of()
+    host = enabled(host_of(robot))
+    host.drive(lambda: robot.moves)
+    board, obeyed, heard = robot.firmware, robot.firmware._obey, []
+    board._obey = heard.append  # type: ignore[method-assign]
+    board._take_command = lambda command: None  # type: ignore[method-assign]
+    board._dead_man = 0.0
+    with pytest.raises(LinkError, match="acknowledges it, but the robot says that its motors are on, though they were"):
+        host.link.emergency_stop()
+    seen = len(heard)
+    until(lambda: sum(isinstance(message, EmergencyStop) for message in heard) > seen + 1)
+    board._obey = obeyed  # type: ignore[method-assign]
+    until(lambda: not host.link.rest.wrong)
+    assert not robot.moves
+    host.link.enable()
+    host.drive(lambda: host.link.status.newest is not None and host.link.status.newest.enabled)
+    assert not host.link.rest.wrong
+
+
+def test_leg_speeds_tell_of_a_robot_whose_protocol_has_no_flags(robot_of: MakeRobot, host_of: MakeHost) -> None:
+    robot = robot_of("velociroach")
+    host = enabled(host_of(robot))
+    host.drive(lambda: host.ticks and min(host.ticks[-1].telemetry.speeds) > 20.0)
+    board, kept = robot.firmware, robot.firmware.set_point
+    take = board._take_command
+    board._take_command = lambda command: setattr(board, "set_point", kept)  # type: ignore[method-assign]
+    board._obey = lambda message: None  # type: ignore[method-assign]
+    board._dead_man = 0.0
+    with pytest.raises(LinkError, match=r"the legs turn at .* though the motors were switched off"):
+        host.link.emergency_stop()
+    assert not host.link.status.newest.enabled
+    board._take_command = lambda command: (take(command), board.set_point.fill(0.0))  # type: ignore[method-assign]
+    until(lambda: not host.link.rest.wrong)

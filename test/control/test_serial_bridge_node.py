@@ -311,6 +311,24 @@ def test_emergency_stop_is_latched(driver: Driver, robot: Robot) -> None:
     driver.until(lambda: robot.moves)
 
 
+def test_emergency_stop_that_is_not_obeyed_is_told(driver: Driver, robot: Robot) -> None:
+    bridge = driver.start()
+    driver.walk()
+    driver.until(lambda: robot.moves)
+    obey = robot.firmware._obey
+    robot.firmware._dead_man = 0.0
+    robot.firmware._obey = robot.firmware._take_command = lambda message: None  # type: ignore[method-assign,assignment]
+    answer = driver.peer.call(Trigger, "emergency_stop", driver.bridge)
+    assert not answer.success
+    assert "its motors are on, though they were switched off: cut the robot's power" in answer.message
+    driver.until(lambda: driver.level("motors") == 2 and "motors are on, though" in driver.part("motors").message)
+    driver.until(lambda: "though they were switched off: cut" in bridge.errors)
+    assert driver.state() == INACTIVE
+    robot.firmware._obey = obey  # type: ignore[method-assign]
+    driver.until(lambda: not robot.moves)
+    driver.until(lambda: driver.part("motors").message == "emergency stop")
+
+
 # Diagnostics
 
 

@@ -32,7 +32,7 @@ from mbmrl_control.hardware.link import Link
 from mbmrl_control.hardware.link_data import Sample
 from mbmrl_control.hardware.measured import Measured
 from mbmrl_control.hardware.news import News
-from mbmrl_control.hardware.port import LinkError
+from mbmrl_control.hardware.port import DisobeyedError, LinkError
 from mbmrl_control.hardware.pose import CAPTURED, DeadReckoning, PoseFilter
 from mbmrl_control.hardware.settings import BridgeSettings
 from mbmrl_control.hardware.state import Reading, StateBuilder
@@ -245,7 +245,8 @@ class SerialBridgeNode(LifecycleNode):
             return
         ready = self._link.status.state == "ready"
         # Nothing but a person enables a robot that was stopped, or may be another one.
-        self._comes_back &= not (ready and (self._link.is_stopped or self._link.status.doubt))
+        held = self._link.is_stopped or self._link.status.doubt or self._link.rest.wrong
+        self._comes_back &= not (ready and held)
         for level, sentence in self._news.look(logged, self._comes_back):
             self._tell(level, sentence)
         if self._comes_back and ready:
@@ -324,8 +325,9 @@ class SerialBridgeNode(LifecycleNode):
             response.success, response.message = True, "stopped: activate the bridge to let the robot move again"
             self.get_logger().warning("emergency stop: the motors are off until the bridge is activated")
         except LinkError as error:
-            response.message = str(error)
-            self.get_logger().error(f"emergency stop: the robot did not acknowledge it: {error}")
+            response.message = f"{error}: cut the robot's power"
+            missing = "obey" if isinstance(error, DisobeyedError) else "acknowledge"
+            self.get_logger().error(f"emergency stop: the robot did not {missing} it: {response.message}")
         if self._is_active:
             self.trigger_deactivate()
         return response

@@ -148,6 +148,7 @@ class Health:
         part.check(not fresh, Level.STALE, "not measured lately")
         if newest is None:
             return part
+        part.check(bool(self._link.rest.wrong), Level.ERROR, self._link.rest.wrong)
         part.check(newest.emergency_stop, Level.ERROR, "emergency stop")
         for fault in newest.faults:
             part.check(True, Level.WARN if fault == "dead_man" else Level.ERROR, f"fault {fault}")

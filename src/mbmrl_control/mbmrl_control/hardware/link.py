@@ -34,8 +34,9 @@ from mbmrl_control.hardware.commands import CommandBook
 from mbmrl_control.hardware.identity import AnotherRobotError, Identity, check_fits
 from mbmrl_control.hardware.line import Line
 from mbmrl_control.hardware.link_data import LinkCounts, LinkSettings, LinkStatus, Sample
-from mbmrl_control.hardware.port import LinkError, LinkLostError, NoAnswerError, adapter_of
+from mbmrl_control.hardware.port import DisobeyedError, LinkError, LinkLostError, NoAnswerError, adapter_of
 from mbmrl_control.hardware.requests import Requests
+from mbmrl_control.hardware.rest import Rest
 
 ANSWER_TIME: Final = 0.1
 """Time after which a request is sent again, s."""
@@ -74,6 +75,7 @@ class Link:
         self.codec = codec
         self.counts = LinkCounts()
         self.status = LinkStatus()
+        self.rest = Rest()
         self._on_sample, self._on_stop = on_sample, on_stop
         self._line = Line(settings.port, settings.baud, codec)
         self._opened: Future[Capabilities] = Future()
@@ -139,8 +141,11 @@ class Link:
 
         Raises:
             LinkError: If there is no link, or the robot did not acknowledge it.
+            DisobeyedError: If it did, and no frame of the next moment says that the motors are off.
         """
         self._requests.call(self._emergency_stop, REQUEST_TIME)
+        if not self.rest.wait():
+            raise DisobeyedError(f"the robot acknowledges it, but {self.rest.wrong or 'tells nothing since'}")
 
     def close(self) -> None:
         """Stop the motors and end `run`."""
@@ -301,6 +306,9 @@ class Link:
         if self._enabled_since is not None and arrival - self._enabled_since > ANSWER_TIME and not telemetry.enabled:
             why = ", ".join(telemetry.faults) or "it does not say why"
             self._stopped(f"the robot has switched its motors off: {why}")
+        elif self.rest.take(telemetry, arrival):
+            self._send_command()
+            self._line.send(EmergencyStop() if self._latched else Enable(False))
 
     def _poll(self, now: float) -> None:
         """Ask for telemetry, by a command; it tells the state, and what was in force, before that one."""
@@ -344,7 +352,12 @@ class Link:
         if self._latched:
             self._shake_hands()
         self._commands.drop()
-        self._request(Enable(True))
+        self.rest.end()  # frames may say it before the answer is there
+        try:
+            self._request(Enable(True))
+        except LinkError:
+            self.rest.begin(time.monotonic())
+            raise
         self._latched = False
         self._enabled_since = time.monotonic()
         self.status.state = "enabled"
@@ -366,6 +379,7 @@ class Link:
     def _disarm(self) -> None:
         self._commands.drop()
         self._enabled_since = None
+        self.rest.begin(time.monotonic())
 
     def _stopped(self, reason: str) -> None:
         self._disarm()

@@ -1,4 +1,4 @@
-"""What became of a link that was lost, as sentences for a log; each is told once."""
+"""What became of a link that was lost, or of a stop, as sentences for a log; each is told once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class News:
         """Take what to look at, and what lets the robot move again, as one clause."""
         self._link, self._remedy = link, remedy
         self._losses = 0
-        self._away = False
+        self._away = self._disobeys = False
         self._told: set[str] = set()
 
     def look(self, logged: str = "", comes_back: bool = False) -> list[tuple[Level, str]]:
@@ -23,6 +23,14 @@ class News:
             logged: Why the link was lost, where the log has that already.
             comes_back: Whether nobody has to do something about it.
         """
+        return [*self._of_rest(), *self._of_line(logged, comes_back)]
+
+    def _of_rest(self) -> list[tuple[Level, str]]:
+        wrong, told = self._link.rest.wrong, self._disobeys
+        self._disobeys = bool(wrong)
+        return [(Level.ERROR, f"{wrong}: cut the robot's power")] if wrong and not told else []
+
+    def _of_line(self, logged: str, comes_back: bool) -> list[tuple[Level, str]]:
         status, losses = self._link.status, self._link.counts.losses
         if losses > self._losses:
             self._losses, self._away, self._told = losses, True, {logged}

@@ -30,6 +30,10 @@ class NoAnswerError(LinkLostError):
     """A link on which a request is not answered."""
 
 
+class DisobeyedError(LinkError):
+    """A request that was acknowledged and not done."""
+
+
 @dataclass(frozen=True)
 class Adapter:
     """What tells a USB adapter, or a board with USB, from others.
