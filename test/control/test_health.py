@@ -142,6 +142,16 @@ def test_reckoned_pose_is_a_warning(looked: Looked) -> None:
     assert looked.parts(RECKONED)["pose"].level == Level.WARN
 
 
+def test_states_that_were_reckoned_in_between_are_a_warning(looked: Looked) -> None:
+    now = time.monotonic()
+    captured(looked)
+    looked.parts()
+    for n in range(4):
+        looked.poses.at(now if n != 1 else now + 0.4)
+    assert looked.parts()["pose"].message.startswith("1 of 4 states were reckoned: the newest frame of motion capture")
+    assert looked.parts()["pose"].message == "in order"
+
+
 def captured(looked: Looked, late: float = 0.0, **values: Any) -> None:
     """Frames of motion capture that arrive in the last seconds, late by their stamps by a time, s."""
     now = time.monotonic()

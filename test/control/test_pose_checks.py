@@ -32,6 +32,7 @@ from mbmrl_sim.state import POSITION, YAW, Array, angle
 
 SPEED = 0.2
 STEP = 0.01
+SHAKING = 2 * math.pi * 6.0
 Spoil = Callable[[Pose], Pose | None]
 
 
@@ -177,9 +178,13 @@ def test_turn_is_the_angle_between_two_orientations() -> None:
 
 
 class Line:
-    """A robot that walks, with a frame each 10 ms and motion capture beside it, which a test spoils."""
+    """A robot that walks, with a frame each 10 ms and motion capture beside it, which a test spoils.
 
-    def __init__(self, rate: float = 100.0) -> None:
+    Its legs shake the heading by an amplitude, rad, six times a second.
+    """
+
+    def __init__(self, rate: float = 100.0, shake: float = 0.0) -> None:
+        self._shake = shake
         self.poses = PoseFilter()
         self.builder = StateBuilder(20.0, self.poses, DeadReckoning())
         self._number = 0
@@ -193,12 +198,14 @@ class Line:
             self._number += 1
             now = self._number * STEP
             while self._next <= now:
-                pose = spoil(self._frames, true_pose(self._next))
+                shaken = turned(true_pose(self._next), yaw=self._shake * math.sin(SHAKING * self._next))
+                pose = spoil(self._frames, shaken)
                 self._frames += 1
                 if pose is not None:
                     self.poses.add(pose, now)
                 self._next += self._each
-            told = telemetry(self._number, gyro=(0.0, 0.0, 0.3), speeds=(24.2, 24.2))
+            rate = 0.3 + self._shake * SHAKING * math.cos(SHAKING * now)
+            told = telemetry(self._number, gyro=(0.0, 0.0, rate), speeds=(24.2, 24.2))
             sample = Sample(told, now, 1, self._number % 5 == 0, self._number // 5, True)
             reading = self.builder.take(sample)
             readings += [reading] if reading else []
@@ -239,6 +246,29 @@ def test_bad_capture_moves_no_robot(spoil: Callable[[int, Pose], Pose | None]) -
     assert {r.observation.episode for r in before[2:] + during + after} == {before[-1].observation.episode}
     assert np.abs(np.diff(yaws(readings[2:]))).max() < 0.05
     assert off(during + after) < 0.03
+
+
+@pytest.mark.parametrize("gap", [3, 5, 7, 9, 11, 15, 30])
+def test_drop_outs_move_no_robot_whose_legs_shake_it(gap: int) -> None:
+    line = Line(shake=0.15)
+    line.walk(1.0)
+    readings = line.walk(10.0, lambda n, p: None if n % 99 < gap else p)
+    assert len({reading.observation.episode for reading in readings}) == 1
+    assert off(readings) < 0.03
+    shakes = [0.15 * math.sin(SHAKING * r.observation.time) for r in readings]
+    truth = np.array([true_pose(r.observation.time).angles[2] for r in readings]) + shakes
+    assert np.abs(np.unwrap(yaws(readings) - truth)).max() < 0.3
+    reckoned = sum(reading.source == RECKONED for reading in readings)
+    assert (line.poses.asked, line.poses.missed) == (220, reckoned)
+
+
+def test_robot_that_was_carried_while_it_was_not_seen_begins_one_episode() -> None:
+    line = Line()
+    before = line.walk(1.0)[-1].observation.episode
+    unseen = line.walk(1.0, lambda n, p: None)
+    assert {reading.observation.episode for reading in unseen} == {before}
+    readings = line.walk(1.0, lambda n, p: shifted(p, 1.5))
+    assert [reading.observation.episode for reading in readings[1:]] == [before + 1] * 19
 
 
 def test_robot_that_was_carried_begins_one_episode() -> None:
@@ -312,6 +342,6 @@ def test_why_a_pose_is_lacking() -> None:
     assert filter.lacking == "no frames of motion capture"
     walked(filter, np.arange(0.0, 1.0, STEP))
     assert filter.at(1.2) is None
-    assert filter.lacking == "the newest frame of motion capture is 0.21 s old, allowed is 0.10 s"
+    assert filter.lacking == "the newest frame of motion capture is 0.21 s old, allowed is 0.03 s"
     assert filter.at(3.0) is None
     assert filter.lacking == "no frames of motion capture"

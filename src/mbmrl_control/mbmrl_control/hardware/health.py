@@ -35,6 +35,7 @@ class Health:
         self._link, self._poses, self._clock = link, poses, clock
         self._frames, self._counts = replace(link.codec.counts), replace(link.counts)
         self._taken, self._refused = poses.counts.taken, poses.counts.reasons.copy()
+        self._asked, self._missed = poses.asked, poses.missed
 
     def look(self, source: str, active: bool) -> list[Part]:
         """Health of all parts.
@@ -107,11 +108,15 @@ class Health:
         refused = counts.reasons.copy()
         lately, rate = refused - self._refused, counts.taken - self._taken
         self._taken, self._refused = counts.taken, refused
+        asked, missed = self._poses.asked - self._asked, self._poses.missed - self._missed
+        self._asked, self._missed = self._poses.asked, self._poses.missed
         all_refused = lately.total() > 0 and rate == 0
         part.check(not fresh, Level.STALE, "no state")
         missing = "all frames of motion capture are refused" if all_refused else self._poses.lacking
         wrong = Level.ERROR if all_refused or self._poses.tilt > LARGEST_TILT else Level.WARN
         part.check(fresh and source != CAPTURED, wrong, f"{source}: {missing}")
+        why = f"{missed} of {asked} states were reckoned: {self._poses.last_lacking}"
+        part.check(fresh and source == CAPTURED and missed > 0, Level.WARN, why)
         for reason, count in lately.items():
             part.check(True, Level.WARN, f"{count} frames refused: {reason}")
         if lately.total() or rate:

@@ -19,6 +19,7 @@ from mbmrl_control.hardware.pose_checks import (
     LARGEST_TILT,
     LEGS_TURN,
     LONGEST_GAP,
+    PAUSE,
     Place,
     Pose,
     PoseCounts,
@@ -48,10 +49,17 @@ LEVELLING_TIME: Final = 1.0
 
 @dataclass(frozen=True)
 class Located(Place):
-    """Where the robot is at some time, with its velocity, shape (3,), m/s, odom, and where that is known from."""
+    """Where the robot is at some time.
+
+    Attributes:
+        velocity: shape (3,), m/s, odom.
+        source: Where that is known from.
+        moves: How often motion capture has told by then that the robot was moved by hand.
+    """
 
     velocity: Array
     source: str
+    moves: int = 0
 
 
 class PoseFilter:
@@ -65,12 +73,19 @@ class PoseFilter:
     taken.
     """
 
-    def __init__(self, window: float = 0.06, timeout: float = 0.1) -> None:
-        """Take the time that is fitted, and the age from which the newest frame is too old, s."""
+    def __init__(self, window: float = 0.06, timeout: float = 0.03) -> None:
+        """Take the time that is fitted, and the age from which the newest frame is too old, s.
+
+        The legs shake the body at several Hz: what is extrapolated by more than some 0.03 s is worse than reckoned.
+        """
         self.window, self.timeout = window, timeout
         self.clock = CaptureClock()
         self.lacking = "no frames of motion capture"
         """Why the robot was not located when that was asked last; empty where it was."""
+        self.last_lacking = ""
+        """The same of the last time that it was not."""
+        self.asked = self.missed = 0
+        """How often it was asked where the robot is, and how often that was not known."""
         self.tilt = 0.0
         """How far what is up by motion capture is from what the accelerometer tells, rad."""
         self._gate = PoseGate()
@@ -90,7 +105,7 @@ class PoseFilter:
             if taken - arrival > FUTURE:
                 self._gate.refuse(IN_FUTURE)
                 return
-            new = self._gate.take(replace(pose, time=taken), self._longest_age)
+            new = self._gate.take(replace(pose, time=taken), self._longest(PAUSE))
             if len(new) > 1:
                 self._frames.clear()
             for frame in new:
@@ -114,7 +129,8 @@ class PoseFilter:
     def at(self, time: float) -> Located | None:
         """Where the robot is at a time, to be asked in rising order; None where that is not known, see `lacking`."""
         with self._lock:
-            frames, longest, period = list(self._frames), self._longest_age, self._gate.period
+            frames, longest, period = list(self._frames), self._longest(self.timeout), self._gate.period
+            moves = self._gate.moves
         located, self.lacking = None, ""
         if not frames or time - frames[-1].time > LONGEST_GAP:
             self.lacking = "no frames of motion capture"
@@ -132,12 +148,16 @@ class PoseFilter:
                     f"motion capture seems not to be z-up: its roll and pitch are {math.degrees(self.tilt):.0f} degrees"
                     " off the accelerometer's"
                 )
-        return None if self.lacking else located
+        self.asked += 1
+        if self.lacking or located is None:
+            self.missed, self.last_lacking = self.missed + 1, self.lacking
+            return None
+        return replace(located, moves=moves)
 
-    @property
-    def _longest_age(self) -> float:
+    def _longest(self, time: float) -> float:
+        """The same time, s, or as much as a slow camera needs."""
         period = self._gate.period
-        return max(self.timeout, min(TIMEOUT_PERIODS * period, LONGEST_WINDOW)) if period > 0 else self.timeout
+        return max(time, min(TIMEOUT_PERIODS * period, LONGEST_WINDOW)) if period > 0 else time
 
     def _fit(self, frames: list[Pose], time: float) -> Located | None:
         newest = frames[-1]

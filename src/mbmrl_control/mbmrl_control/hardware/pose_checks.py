@@ -24,6 +24,8 @@ TURN_SLACK: Final = 0.2
 """As `SLACK`, rad."""
 FARTHEST: Final = 1e3
 """Beyond any motion capture, m."""
+PAUSE: Final = 0.1
+"""Time after which the last frame that was let through does not vouch for the next, s; more for slow cameras."""
 AGREEING: Final = 5
 """Frames that have to agree until a place is believed."""
 NORM_TOLERANCE: Final = 0.01
@@ -102,6 +104,8 @@ class PoseGate:
         self.counts = PoseCounts()
         self.legs_turn = False
         """Whether the robot says that its legs turn."""
+        self.moves = 0
+        """How often frames were let through that contradict those before."""
         self._newest: Pose | None = None
         self._believed: Pose | None = None
         self._agreeing: list[Pose] = []
@@ -130,6 +134,7 @@ class PoseGate:
         self._newest = pose
         known = self._believed
         reason = "" if known is None else contradiction(known, pose)
+        is_moved = bool(reason)
         if known is not None and not reason and pose.time - known.time <= pause:
             self.counts.taken += 1
             self._believed, self._agreeing = pose, []
@@ -142,6 +147,7 @@ class PoseGate:
         self.counts.taken += 1
         if len(self._agreeing) < AGREEING:
             return []
+        self.moves += is_moved
         self._believed, agreeing, self._agreeing = pose, self._agreeing, []
         return agreeing
 

@@ -73,7 +73,7 @@ class BridgeSettings(NodeSettings):
     )
     pose_window: float = Field(0.06, ge=0.01, le=0.5, description="Time of the frames that the pose is fitted to, s")
     pose_timeout: float = Field(
-        0.1, ge=0.01, le=1.0, description="Age from which the pose is reckoned from legs and gyro, s"
+        0.03, ge=0.01, le=1.0, description="Age of a frame from which the pose is reckoned from legs and gyro, s"
     )
     nominal_voltage: float = Field(
         3.95, ge=3.0, le=4.3, description="Battery voltage that the model is told where the robot measures none, V"

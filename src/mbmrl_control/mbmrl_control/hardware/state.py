@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,12 +12,16 @@ from mbmrl_control.hardware.clocks import BOARD_DRIFT, Clock
 from mbmrl_control.hardware.codec import Telemetry
 from mbmrl_control.hardware.link_data import Sample
 from mbmrl_control.hardware.measured import Measured
-from mbmrl_control.hardware.pose import DeadReckoning, Located, PoseFilter
-from mbmrl_control.hardware.pose_checks import contradiction
+from mbmrl_control.hardware.pose import CAPTURED, DeadReckoning, Located, PoseFilter
+from mbmrl_control.hardware.pose_checks import turn
 from mbmrl_sim.state import Array, Observation, pack_state
 
 LENGTH_TOLERANCE: Final = 0.25
 """How far a control interval may be from its nominal length, share of it."""
+DRIFT: Final = (0.1, 0.5, 1.0)
+"""How far dead reckoning may be off: at once, m, with time, m/s, and at most, m."""
+TURN_DRIFT: Final = (0.5, 1.0)
+"""The same of the heading, rad and rad/s."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class StateBuilder:
         self._last: Telemetry | None = None
         self._last_tick: Telemetry | None = None
         self._last_place: Located | None = None
+        self._last_captured: Located | None = None
         self.clock = Clock("the robot's clock", BOARD_DRIFT, judged_after=3.0)
         """The robot's clock against the host's."""
         self._new_episode = True
@@ -102,6 +108,7 @@ class StateBuilder:
         )
         observation = Observation(state, self._mean_applied(), time, self._sequence, self._episode, interval)
         self._last_tick, self._last_place, self._applied = telemetry, place, []
+        self._last_captured = place if place.source == CAPTURED else self._last_captured
         return Reading(observation, sample.command, sample.telemetry, place.source)
 
     def _between(self, before: Telemetry | None, after: Telemetry) -> float:
@@ -109,7 +116,19 @@ class StateBuilder:
         return 0.0 if before is None else max(0.0, after.time - before.time) * self.clock.rate
 
     def _was_moved(self, place: Located) -> bool:
-        return self._last_place is not None and bool(contradiction(self._last_place, place))
+        """Whether frames contradict those before, or dead reckoning by far more than it drifts."""
+        last, captured = self._last_place, self._last_captured
+        if last is None or place.source != CAPTURED:
+            return False
+        if captured is not None and place.moves > captured.moves:
+            return True
+        if last.source == CAPTURED:
+            return False
+        reckoned = place.time - captured.time if captured is not None else 0.0
+        at_once, with_time, at_most = DRIFT
+        return math.dist(last.position, place.position) > min(at_once + with_time * reckoned, at_most) or (
+            turn(last.angles, place.angles) > TURN_DRIFT[0] + TURN_DRIFT[1] * reckoned
+        )
 
     def _mean_applied(self) -> Array:
         """What was in force, on average over time; where nothing changed, to the last bit."""
