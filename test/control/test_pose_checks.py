@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable
 
@@ -260,6 +261,15 @@ def test_drop_outs_move_no_robot_whose_legs_shake_it(gap: int) -> None:
     assert np.abs(np.unwrap(yaws(readings) - truth)).max() < 0.3
     reckoned = sum(reading.source == RECKONED for reading in readings)
     assert (line.poses.asked, line.poses.missed) == (220, reckoned)
+
+
+def test_transition_over_a_change_of_source_is_not_exact() -> None:
+    line = Line()
+    line.walk(1.0)
+    readings = line.walk(0.5) + line.walk(0.5, lambda n, p: None) + line.walk(0.5)
+    for before, after in itertools.pairwise(readings):
+        assert (after.observation.interval > 0) == (before.source == after.source)
+    assert {reading.source for reading in readings} == {CAPTURED, RECKONED}
 
 
 def test_robot_that_was_carried_while_it_was_not_seen_begins_one_episode() -> None:

@@ -94,7 +94,9 @@ class StateBuilder:
         if self._new_episode or self._was_moved(place):
             self._episode, self._new_episode, length = self._episode + 1, False, 0.0
         whole = abs(length - self._period) <= LENGTH_TOLERANCE * self._period
-        interval = length if whole and sample.exact and "dead_man" not in telemetry.faults else 0.0
+        # Where the pose is known from elsewhere it may jump by as much as dead reckoning is off.
+        one_source = self._last_place is not None and self._last_place.source == place.source
+        interval = length if whole and one_source and sample.exact and "dead_man" not in telemetry.faults else 0.0
         self._sequence += 1
         state = pack_state(
             place.position,
