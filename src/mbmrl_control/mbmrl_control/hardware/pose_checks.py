@@ -28,6 +28,8 @@ PAUSE: Final = 0.1
 """Time after which the last frame that was let through does not vouch for the next, s; more for slow cameras."""
 AGREEING: Final = 5
 """Frames that have to agree until a place is believed."""
+LASTING: Final = 0.5
+"""Time for which they have to where the robot was seen elsewhere just before, s: other bodies pass for it for less."""
 NORM_TOLERANCE: Final = 0.01
 """How far the norm of a quaternion may be from 1."""
 CROWDED: Final = 0.1
@@ -109,6 +111,7 @@ class PoseGate:
         self._newest: Pose | None = None
         self._believed: Pose | None = None
         self._agreeing: list[Pose] = []
+        self._resumed = -math.inf
         self._times: deque[float] = deque(maxlen=30)
 
     @property
@@ -131,10 +134,11 @@ class PoseGate:
         """
         if reason := self._flaw(pose):
             return self.refuse(reason)
+        if self._newest is not None and pose.time - self._newest.time > LONGEST_GAP:
+            self._resumed = pose.time
         self._newest = pose
         known = self._believed
         reason = "" if known is None else contradiction(known, pose)
-        is_moved = bool(reason)
         if known is not None and not reason and pose.time - known.time <= pause:
             self.counts.taken += 1
             self._believed, self._agreeing = pose, []
@@ -142,12 +146,16 @@ class PoseGate:
         if self._agreeing and (other := contradiction(self._agreeing[-1], pose)):
             self._agreeing, reason = [], other
         self._agreeing.append(pose)
-        if len(self._agreeing) < AGREEING and reason:
+        # By the first of them: the others may have had the time to get there.
+        elsewhere = "" if known is None else contradiction(known, self._agreeing[0])
+        needed = LASTING if known is not None and elsewhere and known.time >= self._resumed else 0.0
+        agreed = len(self._agreeing) >= AGREEING and pose.time - self._agreeing[0].time >= needed
+        if not agreed and (reason := elsewhere or reason):
             return self.refuse(reason)
         self.counts.taken += 1
-        if len(self._agreeing) < AGREEING:
+        if not agreed:
             return []
-        self.moves += is_moved
+        self.moves += bool(elsewhere)
         self._believed, agreeing, self._agreeing = pose, self._agreeing, []
         return agreeing
 

@@ -33,12 +33,14 @@ class Reading:
         command: Number of the command that was in force; 0: none.
         telemetry: The frame that ended it, as it was measured.
         source: Where the pose is known from.
+        cause: Why an episode begins with it; empty where none does.
     """
 
     observation: Observation
     command: int
     telemetry: Telemetry
     source: str
+    cause: str = ""
 
 
 class StateBuilder:
@@ -59,17 +61,17 @@ class StateBuilder:
         self._last_captured: Located | None = None
         self.clock = Clock("the robot's clock", BOARD_DRIFT, judged_after=3.0)
         """The robot's clock against the host's."""
-        self._new_episode = True
+        self._cause = "the link is new"
 
     def begin_episode(self) -> None:
         """Let the next state be the first of an episode, as after the robot was moved."""
-        self._new_episode = True
+        self._cause = "the motors were enabled"
 
     def take(self, sample: Sample) -> Reading | None:
         """Take a frame; returns the state where a control interval ends with it."""
         telemetry = self._measured.fill(sample.telemetry)
         if sample.session != self._session:
-            self._session, self._new_episode = sample.session, True
+            self._session, self._cause = sample.session, "the link is new"
             self._last, self._last_tick, self._applied = None, None, []
             self.clock.restart()
         time = self.clock.to_host(telemetry.time, sample.arrival)
@@ -91,8 +93,9 @@ class StateBuilder:
     def _finish(self, sample: Sample, telemetry: Telemetry, time: float, place: Located) -> Reading:
         last = self._last_tick
         length = self._between(last, telemetry)
-        if self._new_episode or self._was_moved(place):
-            self._episode, self._new_episode, length = self._episode + 1, False, 0.0
+        cause, self._cause = self._cause or self._was_moved(place), ""
+        if cause:
+            self._episode, length = self._episode + 1, 0.0
         whole = abs(length - self._period) <= LENGTH_TOLERANCE * self._period
         # Where the pose is known from elsewhere it may jump by as much as dead reckoning is off.
         one_source = self._last_place is not None and self._last_place.source == place.source
@@ -111,26 +114,27 @@ class StateBuilder:
         observation = Observation(state, self._mean_applied(), time, self._sequence, self._episode, interval)
         self._last_tick, self._last_place, self._applied = telemetry, place, []
         self._last_captured = place if place.source == CAPTURED else self._last_captured
-        return Reading(observation, sample.command, sample.telemetry, place.source)
+        return Reading(observation, sample.command, sample.telemetry, place.source, cause)
 
     def _between(self, before: Telemetry | None, after: Telemetry) -> float:
         """Time between two frames by the host's clock, s: the robot's may be fast or slow."""
         return 0.0 if before is None else max(0.0, after.time - before.time) * self.clock.rate
 
-    def _was_moved(self, place: Located) -> bool:
-        """Whether frames contradict those before, or dead reckoning by far more than it drifts."""
+    def _was_moved(self, place: Located) -> str:
+        """How frames contradict those before, or dead reckoning by far more than it drifts; empty where they do not."""
         last, captured = self._last_place, self._last_captured
         if last is None or place.source != CAPTURED:
-            return False
+            return ""
+        distance, turned = math.dist(last.position, place.position), turn(last.angles, place.angles)
+        off = f"motion capture sees the robot {distance:.2f} m and {math.degrees(turned):.0f} degrees off where it"
         if captured is not None and place.moves > captured.moves:
-            return True
+            return f"{off} was last"
         if last.source == CAPTURED:
-            return False
+            return ""
         reckoned = place.time - captured.time if captured is not None else 0.0
         at_once, with_time, at_most = DRIFT
-        return math.dist(last.position, place.position) > min(at_once + with_time * reckoned, at_most) or (
-            turn(last.angles, place.angles) > TURN_DRIFT[0] + TURN_DRIFT[1] * reckoned
-        )
+        is_far = distance > min(at_once + with_time * reckoned, at_most)
+        return f"{off} was reckoned to be" if is_far or turned > TURN_DRIFT[0] + TURN_DRIFT[1] * reckoned else ""
 
     def _mean_applied(self) -> Array:
         """What was in force, on average over time; where nothing changed, to the last bit."""
