@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware_testing import telemetry
-from mbmrl_control.hardware.clocks import BOARD_DRIFT, MEMORY, PATIENCE, CaptureClock, Clock
+from mbmrl_control.hardware.clocks import BOARD_DRIFT, MEMORY, PATIENCE, CaptureClock, Clock, Progress
 from mbmrl_control.hardware.link_data import Sample
 from mbmrl_control.hardware.pose import DeadReckoning, PoseFilter
 from mbmrl_control.hardware.state import StateBuilder
@@ -93,6 +93,58 @@ def test_rate_that_is_far_off_is_in_doubt_and_then_a_fault(slow: float) -> None:
     assert told[2] == ("slow" if slow > 0 else "fast")
     assert heard.clock.fault(EPOCH + 20.0)
     assert not heard.clock.fault(EPOCH + 25.0)  # it is not heard of any more
+
+
+@pytest.mark.parametrize(
+    ("rate", "is_fault"),
+    [
+        *((0.0, True), (0.2, True), (0.5, True), (0.8, True), (0.87, True), (0.97, True), (0.98, False)),
+        *((1.0, False), (1.02, False), (1.03, True), (1.13, True), (1.2, True), (2.0, True), (10.0, True)),
+    ],
+)
+@pytest.mark.parametrize("telemetry_rate", [20.0, 100.0])
+def test_any_rate_is_right_or_a_fault(rate: float, is_fault: bool, telemetry_rate: float) -> None:
+    heard = listen(board(), 1.0 - rate, 20.0, telemetry_rate, jitter=0.0005)
+    assert (heard.fault < 2 * PATIENCE + 1.0) == is_fault
+    assert bool(heard.clock.fault(EPOCH + 20.0)) == is_fault
+    told = re.search(r"runs (.*)% (slow|fast)", heard.clock.doubt)
+    if told is not None and not 0.8 < rate < 1.2:  # in between the line's slope is bounded
+        assert float(told[1]) == pytest.approx(100 * abs(1 - rate), rel=0.05)
+        assert told[2] == ("slow" if rate < 1 else "fast")
+    assert bool(told) == (is_fault and rate > 0)
+
+
+def test_clock_that_stops_is_a_fault() -> None:
+    clock = board()
+    for n in range(2000):
+        clock.to_host(min(n, 1000) * STEP, EPOCH + n * STEP)
+    assert clock.fault(EPOCH + 20.0) == "the robot's clock stands"
+    for n in range(2000, 2500):
+        clock.to_host(n * STEP, EPOCH + n * STEP)
+    assert not clock.fault(EPOCH + 25.0)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.floats(-0.02, 0.02),
+    st.floats(0.0, 0.02),
+    st.sampled_from([10.0, 50.0, 200.0]),
+    st.floats(0.0, 1.0),
+    st.floats(0.0, 0.3),
+    st.sampled_from([0.0, 30.0, -30.0, 0.5]),
+)
+def test_line_is_not_taken_for_a_rate_that_is_far_off(
+    slow: float, jitter: float, rate: float, bursts: float, bunch: float, step: float
+) -> None:
+    """Neither jitter, nor bursts, nor a machine that reads now and then, nor a board that starts anew."""
+    host = EPOCH + np.arange(0.0, 30.0, 1.0 / rate)
+    progress, right = Progress(), EPOCH
+    when = arrivals(host, np.random.default_rng(0), jitter, bursts)
+    when = np.ceil(when / bunch) * bunch if bunch > STEP else when
+    for sent, arrival in zip(host, when, strict=True):
+        progress.take((sent - EPOCH) * (1 - slow) + step * (sent > EPOCH + 15.0), arrival)
+        right = right if progress.drift else arrival
+        assert arrival - right < PATIENCE
 
 
 def test_stamps_rise_and_are_never_of_the_future() -> None:

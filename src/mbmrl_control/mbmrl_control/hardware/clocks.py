@@ -9,6 +9,7 @@ of clock skew from network delay measurements, INFOCOM 1999).
 from __future__ import annotations
 
 import math
+import statistics
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -29,6 +30,10 @@ LONGEST_RATE_ERROR: Final = 0.1
 """Share by which a rate may be off at most, beyond any resonator."""
 PATIENCE: Final = 3.0
 """Time for which a clock has to be wrong until that is a fault, s."""
+GROSS: Final = 0.12
+"""Share from which a rate is judged by bare times."""
+STANDS: Final = 0.99
+"""Share by which a clock that stands is slow."""
 SILENCE: Final = 1.0
 """Time without news after which nothing is said of a clock, s."""
 
@@ -50,6 +55,7 @@ class Clock:
         self.name, self.largest_drift, self.judged_after = name, largest_drift, judged_after
         self._wrong_since = math.inf
         self._seen = -math.inf
+        self._progress = Progress()
         self.restart()
 
     def restart(self) -> None:
@@ -83,6 +89,12 @@ class Clock:
 
     def take(self, time: float, arrival: float) -> None:
         """Take a time of it, and the time on this machine's clock at which it arrived."""
+        self._seen = arrival
+        self._progress.take(time, arrival)
+        self._follow(time, arrival)
+        self._judge(arrival)
+
+    def _follow(self, time: float, arrival: float) -> None:
         delay = arrival - time
         excess = delay - self.offset(time)
         if not -EARLY <= excess <= LATE:  # also where nothing is known
@@ -90,7 +102,7 @@ class Clock:
             self._origin, self._base, excess = time, delay, 0.0
         elif time <= self._newest:
             return
-        self._newest, self._seen = time, arrival
+        self._newest = time
         self._base += min(excess, 0.0)
         if self._least is None or excess < self._least[1] - self.offset(self._least[0]):
             self._least = time, delay
@@ -98,7 +110,6 @@ class Clock:
             self._points.append(self._least)
             self._least, self._window_end = None, time + WINDOW
             self._fit()
-        self._judge(arrival)
 
     def _fit(self) -> None:
         points = list(self._points)
@@ -118,10 +129,13 @@ class Clock:
     @property
     def doubt(self) -> str:
         """What is wrong with it, in a sentence; empty where nothing is."""
-        if abs(self.drift) <= self.largest_drift:
+        drift = self._progress.drift or self.drift
+        if abs(drift) <= self.largest_drift:
             return ""
-        way = "slow" if self.drift > 0 else "fast"
-        return f"{self.name} runs {abs(self.drift):.1%} {way}: allowed is {self.largest_drift:.1%}"
+        if drift > STANDS:
+            return f"{self.name} stands"
+        way = "slow" if drift > 0 else "fast"
+        return f"{self.name} runs {abs(drift):.1%} {way}: allowed is {self.largest_drift:.1%}"
 
     def fault(self, now: float) -> str:
         """As `doubt`, where it has lasted so long, and the clock has been heard of lately, that the robot must stop."""
@@ -130,6 +144,53 @@ class Clock:
 
     def _judge(self, now: float) -> None:
         self._wrong_since = min(self._wrong_since, now) if self.doubt else math.inf
+
+
+class Progress:
+    """How a clock advances as told by its bare times, for rates so far off that no line can be fitted.
+
+    Each window of arrival gives the time of least delay; from one to the next the clock falls behind, or gains. The
+    median of these steps, so that neither a burst nor a board that starts anew counts, and their mean without the
+    oddest one, so that delays that come and go do not either, both have to be off.
+    """
+
+    def __init__(self) -> None:
+        """Start without knowledge."""
+        self.drift = 0.0
+        """Share by which the clock is grossly slow; fast where it is below zero; 0 where it is not."""
+        self._seen = -math.inf
+        self._forget()
+
+    def _forget(self) -> None:
+        self._steps: deque[float] = deque(maxlen=round(PATIENCE / WINDOW))
+        self._delay = self._least = math.nan
+        self._window_end = self._seen + WINDOW
+        self.drift = 0.0
+
+    def take(self, time: float, arrival: float) -> None:
+        """Take a time of the clock, and when it arrived."""
+        silent = arrival - self._seen > SILENCE
+        self._seen = arrival
+        if silent:
+            self._forget()
+        if arrival >= self._window_end:
+            windows = math.floor((arrival - self._window_end) / WINDOW) + 1
+            self._window_end += windows * WINDOW
+            if math.isfinite(self._delay):
+                self._steps.extend([(self._least - self._delay) / windows] * windows)
+            self._delay, self._least = self._least, math.nan
+            self._judge()
+        delay = arrival - time
+        self._least = delay if math.isnan(self._least) else min(self._least, delay)
+
+    def _judge(self) -> None:
+        if len(self._steps) < (self._steps.maxlen or 0):
+            return
+        median = statistics.median(self._steps)
+        others = sorted(self._steps, key=lambda step: abs(step - median))[:-1]
+        shares = median / WINDOW, statistics.fmean(others) / WINDOW
+        gross = min(map(abs, shares)) > GROSS and math.prod(shares) > 0
+        self.drift = min(shares, key=abs) if gross else 0.0
 
 
 class CaptureClock(Clock):
