@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from mbmrl_control import conversions
 from mbmrl_control.hardware import make_codec
 from mbmrl_control.hardware.clocks import BOARD_DRIFT, Clock
 from mbmrl_control.hardware.codec import Telemetry
+from mbmrl_control.hardware.commands import STALE
 from mbmrl_control.hardware.health import Health
 from mbmrl_control.hardware.link import Link
 from mbmrl_control.hardware.link_data import LinkSettings
@@ -54,7 +56,9 @@ class Looked:
         self.link.status.round_trip = 0.001
         self.link.status.newest = GOOD
         self.poses, self.clock = PoseFilter(), Clock("the robot's clock", BOARD_DRIFT, 3.0)
-        self.health = Health(self.link, self.poses, self.clock)
+        self.missing: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.health = Health(self.link, self.poses, self.clock, self.missing, self.refused)
         self.link._every = 5
 
     def parts(self, source: str = CAPTURED, active: bool = True, fresh: bool = True) -> dict[str, Part]:
@@ -117,6 +121,16 @@ def test_counts_of_the_last_second_are_judged(looked: Looked) -> None:
     assert "3 bad in the last second" in frames.message
     assert "2 dropped in the last second" in frames.message
     assert looked.parts()["frames"].level == Level.OK  # nothing new
+
+
+def test_refused_commands_and_missing_sensors_of_the_last_second_are_told(looked: Looked) -> None:
+    looked.refused[STALE] += 20
+    looked.missing["gyro"] += 100
+    frames = looked.parts()["frames"]
+    assert frames.level == Level.WARN
+    assert frames.message == ("gyro missing or impossible in 100 frames; 20 commands refused: too old by their stamps")
+    assert frames.values[f"commands refused: {STALE}"] == 20
+    assert looked.parts()["frames"].level == Level.OK
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,14 @@ def test_one_frame_without_a_number_does_not_make_a_sensor_missing() -> None:
     assert measured.require() == []
 
 
+def test_frames_without_what_the_model_needs_are_counted() -> None:
+    measured = after(3, battery=NAN)
+    assert not measured.missing
+    for gyro in (NAN, 1e4):
+        measured.fill(telemetry(4, gyro=(0.0, gyro, 0.0), phases=(1.0, NAN)))
+    assert measured.missing == {"gyro": 2, "phases": 2}
+
+
 def test_robot_that_tells_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAITING_TIME", 0.01)
     with pytest.raises(LinkError, match=f"less than {FRAMES} times in 0.01 s"):

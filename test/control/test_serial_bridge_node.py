@@ -220,7 +220,29 @@ def test_commands_of_long_ago_do_not_count(driver: Driver, robot: Robot) -> None
     bridge = driver.start()
     driver.walk(age=0.5)
     driver.until(lambda: "is refused" in bridge.errors)
+    driver.until(lambda: "commands refused: too old by their stamps" in str(driver.part("frames")))
     assert not robot.moves
+
+
+def test_commands_of_the_future_do_not_count(driver: Driver, robot: Robot) -> None:
+    """They would never be too old."""
+    bridge = driver.start()
+    driver.walk(age=-3600.0)
+    driver.until(lambda: "s in the future is refused" in bridge.errors)
+    driver.until(lambda: "commands refused: stamped in the future" in str(driver.part("frames")))
+    assert driver.level("frames") == 1
+    assert not robot.moves
+
+
+def test_sensor_that_is_missing_later_is_told(driver: Driver, robot: Robot) -> None:
+    driver.start()
+    driver.until(lambda: driver.level("frames") == 0)
+    measure = robot.firmware._measure
+    robot.firmware._measure = lambda: replace(measure(), gyro=(np.nan,) * 3)  # type: ignore[method-assign]
+    driver.until(lambda: "gyro missing or impossible in" in driver.part("frames").message)
+    assert driver.level("frames") == 1
+    robot.firmware._measure = measure  # type: ignore[method-assign]
+    driver.until(lambda: driver.level("frames") == 0)
 
 
 @pytest.mark.parametrize(("left", "word"), [(math.nan, "finite"), (1e9, "far from"), (-1e9, "far from")])

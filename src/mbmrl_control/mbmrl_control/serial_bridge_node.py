@@ -27,6 +27,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from mbmrl_control import conversions
+from mbmrl_control.hardware.commands import CommandGate
 from mbmrl_control.hardware.health import Health
 from mbmrl_control.hardware.link import Link
 from mbmrl_control.hardware.link_data import Sample
@@ -52,7 +53,6 @@ from mbmrl_sim.parameters import declare, refuse_simulated_time
 from mbmrl_sim.robot import RobotParameters, urdf
 from mbmrl_sim.sole import SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_sim.spin import run
-from mbmrl_sim.state import check_command
 from mbmrl_sim.worker import Worker
 
 RCLError = rclpy_implementation.RCLError
@@ -87,6 +87,7 @@ class SerialBridgeNode(LifecycleNode):
         self._starts = self._settings.autostart
         self._fell = threading.Event()
         self._lost = self._comes_back = False
+        self._gate = CommandGate(self._settings.command_timeout)
         self._poses = PoseFilter(self._settings.pose_window, self._settings.pose_timeout)
         self._states = self.create_publisher(RobotState, "robot_state", qos.STATE)
         self._odometry = self.create_publisher(Odometry, "odom", qos.STATE)
@@ -137,7 +138,8 @@ class SerialBridgeNode(LifecycleNode):
             link.close()
             worker.join()
             return self._refuse(error)
-        self._link, self.worker, self._health = link, worker, Health(link, self._poses, self._builder.clock)
+        self._link, self.worker = link, worker
+        self._health = Health(link, self._poses, self._builder.clock, measured.missing, self._gate.refused)
         self.get_logger().info(
             f"{robot.firmware} on {settings.port}, telemetry at {link.telemetry_rate:g} Hz,"
             f" {f'dead-man of {settings.dead_man:g} s' if robot.dead_man else 'no dead-man on board'}"
@@ -296,15 +298,11 @@ class SerialBridgeNode(LifecycleNode):
         if self._link is None or not self._is_active:
             return
         issued = to_seconds(message.header.stamp)
-        age = self.get_clock().now().nanoseconds * 1e-9 - issued
-        if issued and age > self._settings.command_timeout:
-            self.get_logger().warning(f"a command issued {age:.2f} s ago is refused", throttle_duration_sec=5.0)
+        command = from_motor_command(message)
+        if refusal := self._gate.refusal(command, issued, self.get_clock().now().nanoseconds * 1e-9):
+            self.get_logger().warning(refusal, throttle_duration_sec=5.0)
             return
-        try:
-            left, right = check_command(from_motor_command(message)).tolist()
-        except ValueError as error:
-            self.get_logger().warning(f"command refused: {error}", throttle_duration_sec=5.0)
-            return
+        left, right = command.tolist()
         self._link.command(left, right, message.sequence)
 
     def _take_pose(self, message: PoseStamped | Odometry) -> None:

@@ -1,13 +1,55 @@
-"""Which command is in force, and which was sent with which number: none is sent once it is too old."""
+"""Which commands are taken, which is in force, and which was sent with which number: none is sent once too old."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
+from typing import Final
 
+import numpy as np
+
+from mbmrl_control.hardware.clocks import FUTURE
 from mbmrl_control.hardware.codec import Command
+from mbmrl_sim.state import Array, check_command
+
+STALE: Final = "too old by their stamps"
+EARLY: Final = "stamped in the future"
+NOT_FINITE: Final = "not finite"
+ABSURD: Final = "far beyond the robot's limits"
+
+
+class CommandGate:
+    """Refuses commands that are of another time, or cannot be meant, and counts them by reason."""
+
+    def __init__(self, timeout: float) -> None:
+        """Take the age, s, from which a command is refused."""
+        self.refused: Counter[str] = Counter()
+        self._timeout = timeout
+
+    def refusal(self, command: Array, issued: float, now: float) -> str:
+        """Why a command is refused, in a sentence; empty where it is taken.
+
+        Args:
+            command: Leg speeds, shape (2,), rad/s.
+            issued: When it was issued, s; 0: it does not tell.
+            now: The time, s, of the same clock.
+        """
+        age = now - issued if issued else 0.0
+        if age > self._timeout:
+            return self._refuse(STALE, f"a command issued {age:.2f} s ago is refused")
+        if age < -FUTURE:
+            return self._refuse(EARLY, f"a command stamped {-age:.2f} s in the future is refused")
+        try:
+            check_command(command)
+        except ValueError as error:
+            return self._refuse(ABSURD if np.isfinite(command).all() else NOT_FINITE, f"command refused: {error}")
+        return ""
+
+    def _refuse(self, reason: str, sentence: str) -> str:
+        self.refused[reason] += 1
+        return sentence
 
 
 @dataclass(frozen=True)

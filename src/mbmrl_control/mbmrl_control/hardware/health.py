@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import Any, Final
 
@@ -30,9 +31,21 @@ LEAST_RATE: Final = 0.9
 class Health:
     """Looks at a link once a second; what was counted since the last look is what is judged."""
 
-    def __init__(self, link: Link, poses: PoseFilter, clock: Clock) -> None:
-        """Take what to look at, with the robot's clock."""
+    def __init__(
+        self, link: Link, poses: PoseFilter, clock: Clock, missing: Counter[str], refused: Counter[str]
+    ) -> None:
+        """Take what to look at.
+
+        Args:
+            link: The robot's.
+            poses: What motion capture told.
+            clock: The robot's.
+            missing: Frames that lack what the model needs, by sensor.
+            refused: Commands that were refused, by reason.
+        """
         self._link, self._poses, self._clock = link, poses, clock
+        self._missing, self._refused_commands = missing, refused
+        self._missing_before, self._refused_before = missing.copy(), refused.copy()
         self._frames, self._counts = replace(link.codec.counts), replace(link.counts)
         self._taken, self._refused = poses.counts.taken, poses.counts.reasons.copy()
         self._asked, self._missed = poses.asked, poses.missed
@@ -88,6 +101,12 @@ class Health:
             part.check(name != "good" and count > 0, Level.WARN, f"{count} {name} in the last second")
         part.check(since["expired"] > 0, Level.WARN, f"commands stayed away {since['expired']} times")
         part.check(since["stalls"] > 0, Level.WARN, f"telemetry stayed away {since['stalls']} times")
+        missing, refused = self._missing.copy(), self._refused_commands.copy()
+        for name, count in (missing - self._missing_before).items():
+            part.check(True, Level.WARN, f"{name} missing or impossible in {count} frames")
+        for reason, count in (refused - self._refused_before).items():
+            part.check(True, Level.WARN, f"{count} commands refused: {reason}")
+        self._missing_before, self._refused_before = missing, refused
         self._judge(part, self._clock)
         part.values = {"telemetry (Hz)": _rounded(status.rate, 1)} | _of_clock(self._clock)
         part.values |= {f"frames or bytes {name}": value for name, value in vars(frames).items()}
@@ -100,6 +119,8 @@ class Health:
             "commands clipped": counts.clipped,
             "commands expired": counts.expired,
         }
+        part.values |= {f"commands refused: {reason}": count for reason, count in refused.items()}
+        part.values |= {f"frames without {name}": count for name, count in missing.items()}
         return part
 
     def _pose(self, source: str, fresh: bool) -> Part:

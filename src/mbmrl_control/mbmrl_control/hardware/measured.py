@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from dataclasses import replace
 from typing import Any, Final
 
@@ -42,6 +43,8 @@ class Measured:
         """The battery's voltage as it was last measured, else the nominal one, V."""
         motor = MotorParameters()
         self._emf_per_speed = motor.torque_constant * motor.gear_ratio
+        self.missing: Counter[str] = Counter()
+        """Frames without what the model cannot do without, by its name in `NEEDED`."""
         self._frames = 0
         self._seen: set[str] = set()
         self._known = threading.Event()
@@ -49,6 +52,7 @@ class Measured:
     def fill(self, telemetry: Telemetry) -> Telemetry:
         """The same frame without impossible numbers, and with a battery voltage and back-EMF in any case."""
         telemetry = replace(telemetry, **{name: _possible(telemetry, name) for name in LARGEST})
+        self.missing.update(name for name in NEEDED if not _is_there(telemetry, name))
         if not self._known.is_set():
             self._seen |= {name for name in (*NEEDED, *MADE_UP) if _is_there(telemetry, name)}
             self._frames += 1
