@@ -85,6 +85,11 @@ OTHERS = [
     (["demo", "--namespace", "1"], "'1' is no namespace"),
     (["clear", "--namespace", "a//b"], "'a//b' is no namespace"),
     (["activate", "--namespace", "größe"], "'größe' is no namespace"),
+    (["activate", "--namespace", "a" * 300], "the namespace aaaaaaaaaaaaaaaaaaaa... has 300 characters: allowed are"),
+    (
+        ["hardware", "--port", "/dev/null", "--pose-topic", "/" + "p" * 300],
+        "has 301 characters: allowed are at most",
+    ),
     (["sim", "--no-clock", "--real-time-factor", "2"], "without /clock time is real time: the real-time factor is 1"),
     (["fault", "rust"], "unknown fault kind 'rust': allowed is leg_loss"),
     (["fault", "leg_loss", "--leg", "9"], "there is no leg 9: allowed is 0 to 5, or -1 for a random one"),

@@ -108,6 +108,10 @@ def test_pulled_cable_needs_mbmrl_activate(start_command: StartCommand, robot: R
     peer.spin_until(lambda: hardware.poll() is not None or robot.moves)
     robot.emulator.unplug()
     peer.spin_until(lambda: not robot.moves)
+    refused = start_command("activate", "--namespace", "robot1")
+    _, errors = refused.communicate(timeout=TIME_LIMIT)
+    assert errors.startswith("error: the motors could not be enabled: there is no link"), errors
+    assert refused.returncode == 2
     robot.emulator.plug()
     peer.spin_until(lambda: robot.firmware._sequence > 20)
     assert not robot.moves

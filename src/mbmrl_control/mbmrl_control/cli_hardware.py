@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 app = typer.Typer()
 ANSWER_TIME = 5.0
 """Longest time until a running bridge answers, s."""
+COMPLAINT_TIME = 2.0
+"""Longest time until its log tells why it refuses, s."""
 LOOK_PERIOD = 0.01
 """Time between two looks whether all nodes run, s: where one does not, the robot is to stop."""
 
@@ -169,7 +171,7 @@ def activate(namespace: Namespace = "") -> None:
     from lifecycle_msgs.msg import State, Transition
     from lifecycle_msgs.srv import ChangeState, GetState
 
-    from mbmrl_control.monitor_node import MonitorNode
+    from mbmrl_control.monitor_node import Complaints, MonitorNode
     from mbmrl_sim.spin import beside
 
     steps = {
@@ -178,6 +180,7 @@ def activate(namespace: Namespace = "") -> None:
         State.PRIMARY_STATE_ACTIVE: (),
     }
     with beside(partial(MonitorNode, namespace)) as monitor:
+        complaints = Complaints(monitor, "serial_bridge_node")
         change = monitor.create_client(ChangeState, "serial_bridge_node/change_state")
         asked = monitor.ask(GetState, "serial_bridge_node/get_state", ANSWER_TIME)
         if asked is None:
@@ -187,7 +190,9 @@ def activate(namespace: Namespace = "") -> None:
             )
         for transition in steps.get(asked.current_state.id, ()):
             request = ChangeState.Request(transition=Transition(id=transition))
+            complaints.forget()
             answer = monitor.answer(change.call_async(request), ANSWER_TIME)
             if answer is None or not answer.success:
-                refuse("the motors could not be enabled: the bridge's log says why")
+                why = complaints.wait(COMPLAINT_TIME) or "the bridge's log says why"
+                refuse(f"the motors could not be enabled: {why}")
     print("the motors are enabled")

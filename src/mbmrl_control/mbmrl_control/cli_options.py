@@ -82,12 +82,20 @@ def warn(text: str) -> None:
 
 _NAMES = r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*"
 """Names of ROS, with slashes between."""
+LONGEST_NAME = 120
+"""Characters of a namespace, or of a topic: both together, with a slash between, are within the 247 of ROS 2."""
+
+
+def _check_length(what: str, name: str) -> None:
+    if len(name) > LONGEST_NAME:
+        refuse(f"the {what} {name[:20]}... has {len(name)} characters: allowed are at most {LONGEST_NAME}")
 
 
 def topic(value: str | None) -> str | None:
     """The name of a topic."""
     if value is not None and not re.fullmatch(f"(/|~/)?{_NAMES}", value, re.ASCII):
         refuse(f"{value!r} is no topic: allowed are letters, digits and _, as in /vrpn/robot/pose")
+    _check_length("topic", value or "")
     return value
 
 
@@ -96,6 +104,7 @@ def _namespace(value: str) -> str:
     name = value.strip("/")
     if name and not re.fullmatch(_NAMES, name, re.ASCII):
         refuse(f"{value!r} is no namespace: allowed are letters, digits and _, no digit first, as in lab/robot1")
+    _check_length("namespace", name)
     return f"/{name}" if name else ""
 
 

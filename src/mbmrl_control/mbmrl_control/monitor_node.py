@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from nav_msgs.msg import Path as PathMessage
+from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 from rclpy.task import Future
@@ -124,3 +125,29 @@ class MonitorNode(Node):
                     if self.answer(question, ANSWER_TIME) is not None:
                         return True
         return False
+
+
+class Complaints:
+    """What a node logs as errors, as told to others on /rosout."""
+
+    def __init__(self, monitor: MonitorNode, name: str) -> None:
+        """Listen to a node of the monitor's namespace."""
+        self._logger = f"{monitor.get_namespace()}/{name}".strip("/").replace("/", ".")
+        self._newest = ""
+        self._told = threading.Event()
+        monitor.create_subscription(Log, "/rosout", self._take, qos.STATE)
+
+    def _take(self, message: Log) -> None:
+        if message.name == self._logger and message.level >= Log.ERROR:
+            self._newest = message.msg
+            self._told.set()
+
+    def forget(self) -> None:
+        """Let only what comes from now on count."""
+        self._told.clear()
+        self._newest = ""
+
+    def wait(self, timeout: float) -> str:
+        """The newest error, waited for at most a time in s; empty where none came."""
+        self._told.wait(timeout)
+        return self._newest
