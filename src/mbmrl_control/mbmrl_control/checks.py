@@ -86,9 +86,8 @@ def check_bridge(values: Mapping[str, Any]) -> None:
     """Check parameters of the serial bridge; those that are None are not given.
 
     Raises:
-        ValueError: If one is not possible, or a port that is given cannot be opened.
+        ValueError: If one is not possible.
     """
-    from mbmrl_control.hardware.port import LinkError, check_port
     from mbmrl_control.hardware.settings import BridgeSettings
 
     try:
@@ -96,11 +95,6 @@ def check_bridge(values: Mapping[str, Any]) -> None:
     except ValidationError as error:
         raise ValueError(refusal(error)) from None
     settings.codec.reset()
-    if "port" in values:
-        try:
-            check_port(settings.port)
-        except LinkError as error:
-            raise ValueError(str(error)) from None
 
 
 def check_emulator(values: Mapping[str, Any]) -> None:

@@ -86,6 +86,7 @@ def hardware(
 ) -> None:
     """Drive the robot on a serial port until Ctrl-C."""
     from mbmrl_control.checks import check_bridge, check_run
+    from mbmrl_control.hardware.port import LinkError, check_port
 
     values = {
         "port": port,
@@ -100,7 +101,8 @@ def hardware(
     try:
         check_bridge(values)
         learner = check_run(learner, checkpoint, path, rate, namespace=namespace)
-    except ValueError as error:
+        check_port(port)
+    except (ValueError, LinkError) as error:
         refuse(error)
     values |= {
         "path": path,
