@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import threading
@@ -32,6 +33,7 @@ from mbmrl_control.hardware.codec import (
 from mbmrl_control.hardware.emulator import LARGEST_LAG, Capture, Emulator, LineSettings, default_link, hold_link
 from mbmrl_control.hardware.firmware import BOOT_TIME, Firmware, FirmwareSettings
 from mbmrl_control.hardware.mbmrl_codec import MbmrlCodec
+from mbmrl_sim.faults import Fault
 from mbmrl_sim.sensors import Sensors, SensorSettings
 from mbmrl_sim.world import World
 
@@ -102,6 +104,16 @@ def test_telemetry_of_a_standing_robot(board: Board) -> None:
     assert sample.battery == pytest.approx(3.95, abs=0.05)
     assert not sample.enabled
     assert sample.applied == (0.0, 0.0)
+
+
+def test_accelerometer_tells_a_slope(board: Board, world: World) -> None:
+    firmware = board()
+    try:
+        world.inject(Fault("slope", magnitude=10.0, direction=90.0))
+        uphill, up = np.mean([sample.acceleration for sample in told(firmware, 1000)], axis=0)[1:]
+    finally:
+        world.clear_faults()
+    assert 4.0 < math.degrees(math.atan2(uphill, up)) < 12.0  # less than 10 where it slides
 
 
 def test_phases_grow_without_end_at_the_legs_speed(board: Board) -> None:

@@ -186,7 +186,9 @@ class World:
         self._battery.drop = float(effects.value(BATTERY_LOW, now)[0])
         mass, moment_x, moment_y = effects.value(PAYLOAD, now).tolist()
         self.physics.set_payload(mass, moment_x / mass if mass else 0.0, moment_y / mass if mass else 0.0)
-        self.physics.set_gravity(gravity_on(self._rise + effects.value(SLOPE, now)))
+        self.gravity = gravity_on(self._rise + effects.value(SLOPE, now))
+        """Shape (3,), m/s^2, in the frame that lies on the ground."""
+        self.physics.set_gravity(self.gravity)
         delay, self._link.loss = effects.value(LINK, now).tolist()
         self._link.delay = round(delay / PHYSICS_STEP)
         # Told here, so that an effect is applied once more when it has reached its value.

@@ -46,8 +46,6 @@ BOOT_TIME: Final = 0.2
 """Time after a reset in which the board says nothing, s."""
 NEVER: Final = 10**9
 """Physics steps that nobody waits for."""
-GRAVITY: Final = np.array([0.0, 0.0, 9.81])
-"""m/s^2."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +231,7 @@ class Firmware:
             phases=_pair(self._phases),
             speeds=_pair(speeds),
             gyro=_triple(now.state[ANGULAR_VELOCITY]),
-            acceleration=_triple(_specific_force(last, now)),
+            acceleration=_triple(_specific_force(last, now, -np.array(self.world.gravity))),
             back_emf=_pair(emf),
             battery=float(now.state[BATTERY.start]),
             current=(math.nan, math.nan),
@@ -250,8 +248,14 @@ class Firmware:
         self._phases = expected + (measured - expected + np.pi) % (2 * np.pi) - np.pi
 
 
-def _specific_force(last: Observation | None, now: Observation) -> Array:
-    """What an accelerometer measures between two observations, body frame, m/s^2."""
+def _specific_force(last: Observation | None, now: Observation, standing: Array) -> Array:
+    """What an accelerometer measures between two observations, body frame, m/s^2; it tells a slope.
+
+    Args:
+        last: The one before.
+        now: The newest.
+        standing: The same of a robot at rest, odom, shape (3,).
+    """
     change = np.zeros(3)
     if last is not None and now.time > last.time and now.episode == last.episode:
         change = (now.state[LINEAR_VELOCITY] - last.state[LINEAR_VELOCITY]) / (now.time - last.time)
@@ -259,7 +263,7 @@ def _specific_force(last: Observation | None, now: Observation) -> Array:
     yaw = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
     pitch = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
     roll = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
-    return np.asarray((yaw @ pitch @ roll).T @ (change + GRAVITY))
+    return np.asarray((yaw @ pitch @ roll).T @ (change + standing))
 
 
 def _pair(values: Array) -> tuple[float, float]:
