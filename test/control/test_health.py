@@ -166,6 +166,16 @@ def test_states_that_were_reckoned_in_between_are_a_warning(looked: Looked) -> N
     assert looked.parts()["pose"].message == "in order"
 
 
+def test_frames_of_turned_axes_are_an_error(looked: Looked) -> None:
+    for now in time.monotonic() + np.arange(-400, 0) * 0.01:
+        looked.poses.note(0.01, np.full(2, 30.0), np.zeros(3), np.array([0.0, 0.0, 9.81]))
+        looked.poses.add(Pose(now, np.array([1.0, 0.2 * math.fmod(now, 1e3), 0.02]), np.array([0.0, 0.0, 0.1])), now)
+        looked.poses.at(now)
+    part = looked.parts(RECKONED)["pose"]
+    assert part.level == Level.ERROR
+    assert "motion capture's heading does not fit: turned by about 8" in part.message
+
+
 def captured(looked: Looked, late: float = 0.0, **values: Any) -> None:
     """Frames of motion capture that arrive in the last seconds, late by their stamps by a time, s."""
     now = time.monotonic()

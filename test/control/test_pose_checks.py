@@ -54,7 +54,7 @@ def walked(filter: PoseFilter, times: Iterable[float]) -> None:
 def filter() -> PoseFilter:
     """A filter that knows where the robot is, until 1 s."""
     filter = PoseFilter()
-    filter.note(STEP, np.array([30.0, 35.0]), np.array([0.0, 0.0, 9.81]))
+    filter.note(STEP, np.array([30.0, 35.0]), np.zeros(3), np.array([0.0, 0.0, 9.81]))
     walked(filter, np.arange(0.5, 1.005, STEP))
     assert filter.at(1.0) is not None
     assert filter.counts.refused == 0
@@ -108,7 +108,7 @@ def test_frame_that_cannot_be_true_changes_nothing(spoil: Spoil, reason: str, fi
 
 
 def test_robot_that_stands_may_stand_still_to_the_last_bit(filter: PoseFilter) -> None:
-    filter.note(STEP, np.zeros(2), np.array([0.0, 0.0, 9.81]))
+    filter.note(STEP, np.zeros(2), np.zeros(3), np.array([0.0, 0.0, 9.81]))
     for t in np.arange(1.01, 1.2, STEP):
         filter.add(changed(true_pose(1.0), time=float(t)), float(t))
     assert filter.counts.refused == 0
@@ -315,6 +315,14 @@ def test_frame_that_is_y_up_is_refused_by_the_accelerometer() -> None:
     assert {reading.observation.episode for reading in readings} == {1}
     assert line.poses.lacking.startswith("motion capture seems not to be z-up")
     assert "90 degrees" in line.poses.lacking
+
+
+def test_body_with_axes_that_are_turned_is_refused_by_the_way_that_it_walks() -> None:
+    line = Line()
+    line.walk(4.0, lambda n, p: turned(p, yaw=math.pi / 2))
+    assert {reading.source for reading in line.walk(2.0, lambda n, p: turned(p, yaw=math.pi / 2))} == {RECKONED}
+    assert line.poses.lacking == line.poses.misfit
+    assert "turned by about 90 degrees against the way that the robot walks" in line.poses.lacking
 
 
 def test_robot_on_its_back_is_no_tilted_frame() -> None:

@@ -13,7 +13,6 @@ from mbmrl_control.hardware.codec import FrameCounts, Telemetry
 from mbmrl_control.hardware.link import Link
 from mbmrl_control.hardware.link_data import LinkCounts
 from mbmrl_control.hardware.pose import CAPTURED, PoseFilter
-from mbmrl_control.hardware.pose_checks import LARGEST_TILT
 from mbmrl_sim.health import Level, Part
 
 LOW_BATTERY: Final = (3.6, 3.4)
@@ -134,7 +133,7 @@ class Health:
         all_refused = lately.total() > 0 and rate == 0
         part.check(not fresh, Level.STALE, "no state")
         missing = "all frames of motion capture are refused" if all_refused else self._poses.lacking
-        wrong = Level.ERROR if all_refused or self._poses.tilt > LARGEST_TILT else Level.WARN
+        wrong = Level.ERROR if all_refused or self._poses.misfit else Level.WARN
         part.check(fresh and source != CAPTURED, wrong, f"{source}: {missing}")
         why = f"{missed} of {asked} states were reckoned: {self._poses.last_lacking}"
         part.check(fresh and source == CAPTURED and missed > 0, Level.WARN, why)

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from mbmrl_control.hardware.clocks import FUTURE, CaptureClock
+from mbmrl_control.hardware.heading import HeadingCheck
 from mbmrl_control.hardware.pose_checks import (
     IN_FUTURE,
     LARGEST_TILT,
@@ -86,10 +87,14 @@ class PoseFilter:
         """The same of the last time that it was not."""
         self.asked = self.missed = 0
         """How often it was asked where the robot is, and how often that was not known."""
+        self.misfit = ""
+        """Why the frame or the axes of motion capture cannot be the robot's; empty where they can."""
         self.tilt = 0.0
         """How far what is up by motion capture is from what the accelerometer tells, rad."""
         self._gate = PoseGate()
         self._up = UpCheck()
+        self._heading = HeadingCheck()
+        self._moves = 0
         self._frames: deque[Pose] = deque(maxlen=400)
         self._lock = threading.Lock()
 
@@ -114,17 +119,19 @@ class PoseFilter:
                     frame = replace(frame, angles=frame.angles - turns * 2 * np.pi)
                 self._frames.append(frame)
 
-    def note(self, duration: float, speeds: Array, acceleration: Array) -> None:
+    def note(self, duration: float, speeds: Array, gyro: Array, acceleration: Array) -> None:
         """Take what the robot tells about itself, by which frames are judged.
 
         Args:
             duration: Time since it last did, s.
             speeds: Leg speeds, left and right, rad/s.
+            gyro: Angular velocity, body frame, rad/s.
             acceleration: Body frame, m/s^2; not used where it is not finite.
         """
         with self._lock:
             self._gate.legs_turn = bool(np.max(np.abs(speeds)) > LEGS_TURN)
         self._up.measure(duration, acceleration)
+        self._heading.measure(duration, speeds, gyro, acceleration)
 
     def at(self, time: float) -> Located | None:
         """Where the robot is at a time, to be asked in rising order; None where that is not known, see `lacking`."""
@@ -142,17 +149,25 @@ class PoseFilter:
             located = self._fit(frames, time)
             self.lacking = "" if located else "too few frames of motion capture"
         if located is not None:
-            self.tilt = self._up.tilt(time, located.angles)
-            if self.tilt > LARGEST_TILT:
-                self.lacking = (
-                    f"motion capture seems not to be z-up: its roll and pitch are {math.degrees(self.tilt):.0f} degrees"
-                    " off the accelerometer's"
-                )
+            if moves > self._moves:
+                self._moves = moves
+                self._heading.restart()
+            self.misfit = self.lacking = self._find_misfit(located)
         self.asked += 1
         if self.lacking or located is None:
             self.missed, self.last_lacking = self.missed + 1, self.lacking
             return None
         return replace(located, moves=moves)
+
+    def _find_misfit(self, located: Located) -> str:
+        self.tilt = self._up.tilt(located.time, located.angles)
+        fault = self._heading.fault(located)
+        if self.tilt <= LARGEST_TILT:
+            return fault
+        return (
+            f"motion capture seems not to be z-up: its roll and pitch are {math.degrees(self.tilt):.0f} degrees off the"
+            " accelerometer's"
+        )
 
     def _longest(self, time: float) -> float:
         """The same time, s, or as much as a slow camera needs."""

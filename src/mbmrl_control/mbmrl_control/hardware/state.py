@@ -78,9 +78,9 @@ class StateBuilder:
         duration = self._between(self._last, telemetry)
         self._last = telemetry
         self._applied.append((np.array(telemetry.applied), duration))
-        speeds, acceleration = np.array(telemetry.speeds), np.array(telemetry.acceleration)
-        self._poses.note(duration, speeds, acceleration)
-        self._reckoning.step(duration, speeds, np.array(telemetry.gyro), acceleration)
+        told = np.array(telemetry.speeds), np.array(telemetry.gyro), np.array(telemetry.acceleration)
+        self._poses.note(duration, *told)
+        self._reckoning.step(duration, *told)
         if not sample.tick:
             return None
         place = self._poses.at(time)
