@@ -274,7 +274,7 @@ class SerialBridgeNode(LifecycleNode):
         observation, telemetry = reading.observation, reading.telemetry
         observation = conversions.at_time(observation, observation.time + self._clock_offset())
         self._source = reading.source
-        if reading.cause:
+        if reading.cause and self._health is not None:  # a robot that is refused gets one sentence
             self.get_logger().info(f"episode {observation.episode} begins: {reading.cause}")
         prefix = self._settings.frame_prefix
         self._states.publish(with_prefix(to_robot_state(observation, reading.command), prefix))
