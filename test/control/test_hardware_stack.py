@@ -112,8 +112,9 @@ def test_pulled_cable_needs_mbmrl_activate(start_command: StartCommand, robot: R
     _, errors = refused.communicate(timeout=TIME_LIMIT)
     assert errors.startswith("error: the motors could not be enabled: there is no link"), errors
     assert refused.returncode == 2
+    session = robot.firmware._session
     robot.emulator.plug()
-    peer.spin_until(lambda: robot.firmware._sequence > 20)
+    peer.spin_until(lambda: robot.firmware._session != session and robot.firmware._sequence > 20)
     assert not robot.moves
     assert start_command("activate", "--namespace", "robot1").communicate(timeout=TIME_LIMIT) == (
         "the motors are enabled\n",

@@ -189,6 +189,22 @@ def test_pulled_cable_needs_a_new_hand_shake_and_an_explicit_enable(
     assert len(host.stops) == 1
 
 
+def test_request_brings_the_next_attempt_forward(
+    robot_of: MakeRobot, host_of: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mbmrl_control.hardware.link.BACK_OFF", (1e6, 1e6))
+    robot = robot_of()
+    host = enabled(host_of(robot))
+    robot.emulator.unplug()
+    until(lambda: host.stops)
+    robot.emulator.plug()
+    until(robot.port.exists)
+    host.link.enable()
+    assert host.link.counts.sessions == 2
+    assert not robot.moves  # what was given before does not count
+    host.drive(lambda: robot.moves)
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_board_that_resets_is_found_again_with_its_motors_off(
     protocol: str, robot_of: MakeRobot, host_of: MakeHost

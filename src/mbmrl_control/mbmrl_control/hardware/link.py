@@ -170,6 +170,7 @@ class Link:
                     if not self._opened.done():
                         self._opened.set_exception(error)
                         return
+                    self._requests.refuse(f"there is no link: {error}")
                     self._wait(pause)
                     pause = min(2 * pause, BACK_OFF[1])
         finally:
@@ -410,11 +411,10 @@ class Link:
         self._line.close()
 
     def _wait(self, duration: float) -> None:
-        """Wait before the next attempt; requests fail meanwhile."""
+        """Wait before the next attempt; a request brings it forward, since the cable may be in again."""
         end = time.monotonic() + duration
-        while not self._closing.is_set() and (left := end - time.monotonic()) > 0:
+        while not self._closing.is_set() and self._requests.empty and (left := end - time.monotonic()) > 0:
             self._line.receive(left)
-            self._requests.refuse(f"there is no link: {self.status.reason}")
 
     def _end(self) -> None:
         self._end_session()

@@ -37,6 +37,11 @@ class Requests:
         except TimeoutError:
             raise LinkError("the link does not answer") from None
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is asked for."""
+        return self._waiting.empty()
+
     def serve(self, ends: Callable[[LinkError], bool]) -> None:
         """Do what is asked for; to be called in the link's thread.
 
