@@ -12,7 +12,7 @@ help:
 	@echo "make demo [ARGS=...]  the robot walks a path, loses a leg, adapts and walks on (ARGS=--help lists options)"
 	@echo "make test [ARGS=...]  all tests (ARGS go to pytest)"
 	@echo "make bench [ARGS=...] speeds, against other packages, which it installs in .venv-bench (ARGS=--help lists options)"
-	@echo "make lint             ruff and mypy"
+	@echo "make lint             ruff, mypy and import-linter"
 	@echo "make clean            removes .venv, .venv-bench, build, install, log and the caches of tools"
 	@echo "With PYTHON=... the environment is made of that interpreter."
 
@@ -36,6 +36,7 @@ lint: setup
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/python -m mypy
+	@.venv/bin/ros-env lint-imports --no-cache
 
 clean:
 	rm -rf .venv .venv-bench build install log .mypy_cache .pytest_cache .ruff_cache .hypothesis

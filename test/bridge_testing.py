@@ -13,9 +13,9 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from nav_msgs.msg import Odometry
 
 from hardware_testing import Robot
+from mbmrl_base.toolkit import qos
+from mbmrl_base.toolkit.conversions import to_motor_command, to_quaternion, to_time
 from mbmrl_msgs.msg import MotorCommand, RobotState
-from mbmrl_sim import qos
-from mbmrl_sim.conversions import to_motor_command, to_quaternion, to_time
 from ros_testing import NodeProcess, Peer
 
 StartNode = Callable[..., NodeProcess]

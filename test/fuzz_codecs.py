@@ -19,8 +19,8 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1] / "src" / "mbmrl_control"))
 
-from mbmrl_control.hardware import make_codec
-from mbmrl_control.hardware.codec import Capabilities, Codec, Command, Hello, Message, Telemetry
+from mbmrl_control.hardware.codecs import make_codec
+from mbmrl_control.hardware.codecs.codec import Capabilities, Codec, Command, Hello, Message, Telemetry
 
 LONGEST_WAIT = 256
 """Bytes that a decoder may keep."""

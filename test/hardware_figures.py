@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from hardware_testing import Host, Robot, until
-from mbmrl_control.hardware.codec import Message, Telemetry
-from mbmrl_sim.conversions import to_motor_command
+from mbmrl_base.toolkit.conversions import to_motor_command
+from mbmrl_control.hardware.codecs.codec import Message, Telemetry
 from mbmrl_sim.world import World
 from ros_testing import NodeProcess, free_domain, peer_in
 
@@ -71,8 +71,8 @@ def drive(minutes: float, folder: Path) -> dict[str, float]:
     """State and command at 50 Hz through bridge, DDS and a pseudo-terminal."""
     from diagnostic_msgs.msg import DiagnosticArray
 
+    from mbmrl_base.toolkit import qos
     from mbmrl_msgs.msg import MotorCommand, RobotState
-    from mbmrl_sim import qos
 
     stop, written = multiprocessing.Event(), multiprocessing.Queue()  # type: ignore[var-annotated]
     robot = multiprocessing.Process(target=play, args=(folder, stop, written), daemon=True)
@@ -91,7 +91,7 @@ def drive(minutes: float, folder: Path) -> dict[str, float]:
             commands.publish(to_motor_command(np.array([30.0, 35.0]), now, state.sequence, state.sequence))
 
         peer.node.create_subscription(RobotState, "robot_state", take, qos.STATE)
-        with NodeProcess("mbmrl_control.serial_bridge_node", domain, *parameters, folder=folder) as bridge:
+        with NodeProcess("mbmrl_control.nodes.serial_bridge_node", domain, *parameters, folder=folder) as bridge:
             peer.spin_until(lambda: arrivals, bridge)
             end = time.monotonic() + 60 * minutes
             peer.spin_until(lambda: time.monotonic() > end, bridge, limit=60 * minutes + 60)
@@ -148,7 +148,7 @@ def kill_nodes(folder: Path, runs: int) -> dict[str, float]:
     for node in ("mpc_node", "adaptation_node", "serial_bridge_node"):
         for _ in range(runs):
             with free_domain() as domain, Robot(world, folder) as robot:
-                command = [sys.executable, "-P", "-m", "mbmrl_control.cli", "hardware", "--port", str(robot.port)]
+                command = [sys.executable, "-P", "-m", "mbmrl_control.cli.main", "hardware", "--port", str(robot.port)]
                 environment = os.environ | {"ROS_DOMAIN_ID": str(domain)}
                 with subprocess.Popen(
                     command, env=environment, cwd=folder, stderr=subprocess.DEVNULL, preexec_fn=give_way

@@ -13,14 +13,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from mbmrl_control.hardware.codec import Telemetry
-from mbmrl_control.hardware.emulator import Capture, Emulator, LineSettings
-from mbmrl_control.hardware.firmware import Firmware, FirmwareSettings
-from mbmrl_control.hardware.link import Link
-from mbmrl_control.hardware.link_data import LinkSettings, Sample
+from mbmrl_base.robots.observation import Array
+from mbmrl_control.hardware.codecs.codec import Telemetry
+from mbmrl_control.hardware.emulator.board import Firmware, FirmwareSettings
+from mbmrl_control.hardware.emulator.emulator import Capture, Emulator, LineSettings
+from mbmrl_control.hardware.link.link import Link
+from mbmrl_control.hardware.link.link_data import LinkSettings, Sample
 from mbmrl_control.hardware.settings import codec_of
 from mbmrl_sim.sensors import Sensors, SensorSettings
-from mbmrl_sim.state import Array
 from mbmrl_sim.world import World
 
 LIMIT: Final = 30.0

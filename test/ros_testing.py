@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -26,6 +26,7 @@ from typing import Any, Final
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
+import pytest
 import rclpy
 from rcl_interfaces.srv import GetParameters
 from rclpy.client import Client
@@ -237,3 +238,42 @@ def processes(mark: str, word: str = "") -> dict[int, str]:
             except OSError:  # it has ended, or is another user's
                 continue
     return {number: line for number, line in found.items() if word in line}
+
+
+# Fixtures, which each conftest names
+
+
+@pytest.fixture(autouse=True)
+def log_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ROS logs of this process go where the test's files go."""
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def domain() -> Iterator[int]:
+    """A ROS domain of the test's own."""
+    with free_domain() as number:
+        yield number
+
+
+@pytest.fixture
+def peer(domain: int) -> Iterator[Peer]:
+    """The test's ROS node."""
+    with peer_in(domain) as peer:
+        yield peer
+
+
+StartSimulator = Callable[..., NodeProcess]
+
+
+@pytest.fixture
+def start_simulator(domain: int, tmp_path: Path) -> Iterator[StartSimulator]:
+    """A function that starts a simulator node in the test's domain with parameters like ``rate=50.0``."""
+    with ExitStack() as processes:
+
+        def start(*ros_arguments: str, **parameters: object) -> NodeProcess:
+            given = [text for name, value in parameters.items() for text in ("-p", f"{name}:={value}")]
+            process = NodeProcess("mbmrl_sim.nodes.simulator_node", domain, *ros_arguments, *given, folder=tmp_path)
+            return processes.enter_context(process)
+
+        yield start

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mbmrl_sim.state import Array, Observation
+from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_sim.world import World, random_action
 
 STAND: Final = np.zeros(2)

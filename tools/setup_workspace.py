@@ -161,7 +161,7 @@ exec "$@"
         "mbmrl",
         f"""
 # The mbmrl command; written by {Path(__file__).name}.
-exec {shlex.quote(str(VENV / "bin" / "ros-env"))} {shlex.quote(str(VENV_PYTHON))} -P -m mbmrl_control.cli "$@"
+exec {shlex.quote(str(VENV / "bin" / "ros-env"))} {shlex.quote(str(VENV_PYTHON))} -P -m mbmrl_control.cli.main "$@"
 """,
     )
 

@@ -42,11 +42,11 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "adaptation_node = mbmrl_control.entry:adaptation_node",
-            "emulator_node = mbmrl_control.entry:emulator_node",
-            "mbmrl = mbmrl_control.cli:main",
-            "mpc_node = mbmrl_control.entry:mpc_node",
-            "serial_bridge_node = mbmrl_control.entry:serial_bridge_node",
+            "adaptation_node = mbmrl_control.nodes.entry:adaptation_node",
+            "emulator_node = mbmrl_control.nodes.entry:emulator_node",
+            "mbmrl = mbmrl_control.cli.main:main",
+            "mpc_node = mbmrl_control.nodes.entry:mpc_node",
+            "serial_bridge_node = mbmrl_control.nodes.entry:serial_bridge_node",
         ],
     },
 )

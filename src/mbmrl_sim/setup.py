@@ -21,8 +21,8 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "camera_node = mbmrl_sim.entry:camera_node",
-            "simulator_node = mbmrl_sim.entry:simulator_node",
+            "camera_node = mbmrl_sim.nodes.entry:camera_node",
+            "simulator_node = mbmrl_sim.nodes.entry:simulator_node",
         ],
     },
 )

@@ -13,21 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
-from mbmrl_control.cli import app
-from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE, model_inputs, model_targets
+from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE, model_inputs, model_targets
+from mbmrl_base.robots.observation import Observation
+from mbmrl_control.cli.main import app
 from mbmrl_control.dynamics.network import Normalizer, initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
 from mbmrl_control.learners import LEARNER_TYPES, LearnerSettings
 from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.collect import CollectSettings, collect_episode
 from mbmrl_control.training.episodes import Episode
-from mbmrl_sim.state import Observation, pack_state
-from ros_testing import NodeProcess, Peer, free_domain, peer_in, processes
+from robot_testing import random_states
+from ros_testing import NodeProcess, domain, log_folder, peer, processes
+
+__all__ = ["domain", "log_folder", "peer", "random_states"]
 
 MakePrior = Callable[..., Prior]
-RandomStates = Callable[..., Tensor]
 ObservationsOf = Callable[..., list[Observation]]
 StartNode = Callable[..., NodeProcess]
 StartCommand = Callable[..., subprocess.Popen[str]]
@@ -84,30 +85,6 @@ def make_prior(normalizer: Normalizer) -> MakePrior:
 
 
 @pytest.fixture(scope="session")
-def random_states() -> RandomStates:
-    """A function that draws states of the robot, shape (n, 24), double."""
-
-    def draw(seed: int, count: int) -> Tensor:
-        rng = np.random.default_rng(seed)
-        states = [
-            pack_state(
-                rng.uniform(-2, 2, 3),
-                rng.normal(0, 0.3, 3),
-                rng.uniform((-0.5, -0.5, -np.pi), (0.5, 0.5, np.pi)),
-                rng.normal(0, 3, 3),
-                rng.uniform(-np.pi, np.pi, 2),
-                rng.uniform(0, 56, 2),
-                rng.uniform(0, 3, 2),
-                rng.uniform(3.6, 4.2),
-            )
-            for _ in range(count)
-        ]
-        return torch.from_numpy(np.array(states))
-
-    return draw
-
-
-@pytest.fixture(scope="session")
 def observations_of() -> ObservationsOf:
     """A function that makes the observations that a collected episode consists of."""
 
@@ -124,26 +101,6 @@ def observations_of() -> ObservationsOf:
 # The nodes
 
 
-@pytest.fixture(autouse=True)
-def log_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ROS logs of this process go where the test's files go."""
-    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path))
-
-
-@pytest.fixture
-def domain() -> Iterator[int]:
-    """A ROS domain of the test's own."""
-    with free_domain() as number:
-        yield number
-
-
-@pytest.fixture
-def peer(domain: int) -> Iterator[Peer]:
-    """The test's ROS node."""
-    with peer_in(domain) as peer:
-        yield peer
-
-
 @pytest.fixture
 def start_node(domain: int, tmp_path: Path) -> Iterator[StartNode]:
     """A function that starts a node of this package in the test's domain with parameters like ``rate=20.0``."""
@@ -151,7 +108,7 @@ def start_node(domain: int, tmp_path: Path) -> Iterator[StartNode]:
 
         def start(name: str, *ros_arguments: str, **parameters: Any) -> NodeProcess:
             given = [text for key, value in parameters.items() for text in ("-p", f"{key}:={value}")]
-            process = NodeProcess(f"mbmrl_control.{name}", domain, *ros_arguments, *given, folder=tmp_path)
+            process = NodeProcess(f"mbmrl_control.nodes.{name}", domain, *ros_arguments, *given, folder=tmp_path)
             return processes.enter_context(process)
 
         yield start
@@ -197,7 +154,7 @@ def start_command(mark: str, domain: int, tmp_path: Path, monkeypatch: pytest.Mo
 
         def start(*arguments: str) -> subprocess.Popen[str]:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mbmrl_control.cli", *arguments],
+                [sys.executable, "-P", "-m", "mbmrl_control.cli.main", *arguments],
                 cwd=tmp_path,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mbmrl_base.robots.observation import Array
 from mbmrl_sim.effects import NEUTRAL, CommandLink, Effects, effect_of
 from mbmrl_sim.faults import Fault
-from mbmrl_sim.state import Array
 
 TIMEOUT = 100
 NO_CHANGES: Mapping[int, int] = {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_sim.render import Line, Scene
-from mbmrl_sim.state import pack_state
 
 STATE = pack_state([0, 0, 0.025], [0] * 3, [0] * 3, [0] * 3, [0, 0], [0] * 2, [0] * 2, 4.0)
 PATH = np.stack([np.linspace(-0.3, 0.3, 100), np.zeros(100)], axis=1)

@@ -9,8 +9,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from mbmrl_sim.sensors import SENSORS, Sensors, SensorSettings, make_sensors
-from mbmrl_sim.state import (
+from mbmrl_base.robots.millirobot.layout import (
     ANGULAR_VELOCITY,
     BACK_EMF,
     BATTERY,
@@ -23,10 +22,11 @@ from mbmrl_sim.state import (
     ROLL,
     STATE_SIZE,
     YAW,
-    Array,
     angle,
     pack_state,
 )
+from mbmrl_base.robots.observation import Array
+from mbmrl_sim.sensors import SENSORS, Sensors, SensorSettings, make_sensors
 
 POSE = (POSITION, LINEAR_VELOCITY, ROLL, PITCH, YAW)
 PHASES = (LEFT_PHASE, RIGHT_PHASE)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mbmrl_base.robots.millirobot.body import RobotParameters
 from mbmrl_sim.physics import joint_of_leg
-from mbmrl_sim.robot import RobotParameters
 from mbmrl_sim.terrain import CELL, GRAVITY, PATCH, TERRAINS, Terrain, check_terrain, gravity_on, heights, tilt
 from world_testing import WALK, NewWorld, states, support
 

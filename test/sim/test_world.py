@@ -7,10 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from mbmrl_sim.bullet import pybullet
-from mbmrl_sim.faults import Fault
-from mbmrl_sim.robot import RobotParameters, vary
-from mbmrl_sim.state import (
+from mbmrl_base.robots.millirobot.body import RobotParameters, vary
+from mbmrl_base.robots.millirobot.layout import (
     ANGULAR_VELOCITY,
     BATTERY,
     LEG_SPEED,
@@ -21,11 +19,12 @@ from mbmrl_sim.state import (
     POSITION,
     ROLL,
     YAW,
-    Array,
-    Observation,
     angle,
     mirror,
 )
+from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_sim.bullet import pybullet
+from mbmrl_sim.faults import Fault
 from mbmrl_sim.world import PHYSICS_STEP, World, substeps
 from world_testing import STAND, WALK, NewWorld, place_legs, random_actions, states
 

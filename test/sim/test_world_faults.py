@@ -7,20 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mbmrl_base.robots.millirobot.body import side_of
+from mbmrl_base.robots.millirobot.layout import BATTERY, LEG_SPEED, LINEAR_VELOCITY, PITCH, POSITION, ROLL, YAW, angle
+from mbmrl_base.robots.observation import Array
 from mbmrl_sim.faults import Fault, FaultError
 from mbmrl_sim.physics import joint_of_leg
-from mbmrl_sim.robot import side_of
-from mbmrl_sim.state import (
-    BATTERY,
-    LEG_SPEED,
-    LINEAR_VELOCITY,
-    PITCH,
-    POSITION,
-    ROLL,
-    YAW,
-    Array,
-    angle,
-)
 from mbmrl_sim.terrain import GRAVITY
 from mbmrl_sim.world import PHYSICS_STEP, World
 from world_testing import (

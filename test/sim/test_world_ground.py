@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mbmrl_base.robots.millirobot.layout import LINEAR_VELOCITY, POSITION, YAW, angle
+from mbmrl_base.robots.observation import Array
 from mbmrl_sim.bullet import pybullet
 from mbmrl_sim.faults import Fault
 from mbmrl_sim.physics import joint_of_leg
-from mbmrl_sim.state import LINEAR_VELOCITY, POSITION, YAW, Array, angle
 from mbmrl_sim.terrain import CELL, GRAVITY, PATCH, TERRAINS, heights, tilt
 from mbmrl_sim.world import World
 from world_testing import (

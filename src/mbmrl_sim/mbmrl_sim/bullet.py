@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mbmrl_sim.surroundings import open_streams
+from mbmrl_base.system.surroundings import open_streams
 
 __all__ = ["BulletClient", "pybullet", "quiet"]
 

@@ -15,7 +15,8 @@ from typing import Any, Final
 import joblib
 import numpy as np
 
-from mbmrl_sim.state import LEG_SPEED, MAX_LEG_SPEED, MIN_LEG_SPEED, YAW, Array, angle
+from mbmrl_base.robots.millirobot.layout import LEG_SPEED, MAX_LEG_SPEED, MIN_LEG_SPEED, YAW, angle
+from mbmrl_base.robots.observation import Array
 from mbmrl_sim.terrain import TERRAINS
 from mbmrl_sim.world import World
 

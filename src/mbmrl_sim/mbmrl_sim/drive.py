@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mbmrl_sim.robot import BatteryParameters, MotorParameters
+from mbmrl_base.robots.millirobot.body import BatteryParameters, MotorParameters
 
 
 class Battery:

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
+from mbmrl_base.robots.observation import Array
 from mbmrl_sim.faults import BATTERY_LOW, LINK, MOTOR_WEAK, PAYLOAD, POSE_MISCALIBRATION, SLOPE, Fault
-from mbmrl_sim.state import Array
 from mbmrl_sim.terrain import tilt
 
 NEUTRAL: Final = {

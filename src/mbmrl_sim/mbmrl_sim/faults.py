@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mbmrl_sim.state import LEG_NAMES
+from mbmrl_base.robots.millirobot.layout import LEG_NAMES
 from mbmrl_sim.terrain import TERRAINS
 
 ANY_LEG: Final = -1

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from mbmrl_base.robots.millirobot.body import RobotParameters, side_of, urdf
+from mbmrl_base.robots.observation import Array
 from mbmrl_sim.bullet import BulletClient, pybullet, quiet
-from mbmrl_sim.robot import RobotParameters, side_of, urdf
-from mbmrl_sim.state import Array
 from mbmrl_sim.terrain import CELL, PATCH, Terrain, heights
 
 PHYSICS_STEP: Final = 1e-3

@@ -15,10 +15,11 @@ import PIL.ImageDraw
 import PIL.ImageFilter
 from numpy.typing import NDArray
 
+from mbmrl_base.robots.millirobot.body import LEG_COLOURS, LOST_LEG_COLOUR, RobotParameters, side_of
+from mbmrl_base.robots.millirobot.layout import LEFT_PHASE, PITCH, POSITION, RIGHT_PHASE, ROLL, YAW, angle
+from mbmrl_base.robots.observation import Array
 from mbmrl_sim.bullet import pybullet
 from mbmrl_sim.physics import connect, joint_of_leg, load_robot
-from mbmrl_sim.robot import LEG_COLOURS, LOST_LEG_COLOUR, RobotParameters, side_of
-from mbmrl_sim.state import LEFT_PHASE, PITCH, POSITION, RIGHT_PHASE, ROLL, YAW, Array, angle
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]

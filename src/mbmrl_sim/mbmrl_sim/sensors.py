@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mbmrl_sim.state import (
+from mbmrl_base.robots.millirobot.layout import (
     ANGULAR_VELOCITY,
     BACK_EMF,
     BATTERY,
@@ -26,9 +26,9 @@ from mbmrl_sim.state import (
     RIGHT_PHASE,
     ROLL,
     YAW,
-    Array,
     angle,
 )
+from mbmrl_base.robots.observation import Array
 
 _POSE: Final = slice(0, 12)
 """What motion capture measures: position, velocity, roll, pitch and yaw."""

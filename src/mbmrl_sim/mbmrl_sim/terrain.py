@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from mbmrl_sim.state import Array
+from mbmrl_base.robots.observation import Array
 
 GRAVITY: Final = 9.81
 """m/s^2."""

@@ -7,6 +7,9 @@ from typing import Final
 
 import numpy as np
 
+from mbmrl_base.robots.millirobot.body import RobotParameters
+from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, clip_action, pack_state
+from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_sim.bullet import pybullet
 from mbmrl_sim.drive import Battery, SpeedController
 from mbmrl_sim.effects import CommandLink, Effects
@@ -24,9 +27,7 @@ from mbmrl_sim.faults import (
     choose_fault,
 )
 from mbmrl_sim.physics import CRANKS, PHYSICS_STEP, Physics
-from mbmrl_sim.robot import RobotParameters
 from mbmrl_sim.sensors import Sensors, SensorSettings
-from mbmrl_sim.state import MAX_LEG_SPEED, Array, Observation, clip_action, pack_state
 from mbmrl_sim.terrain import DEFAULT_TERRAIN, TERRAINS, check_terrain, gravity_on, tilt
 
 SETTLING_TIME: Final = 0.5

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.benchmarks.gradients import Data, adaptations
 from mbmrl_control.benchmarks.timing import OURS, compared, flops, gemm_rate, interleaved
-from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.dynamics.network import Layers, initial_layers
 from mbmrl_control.learners.grbal import Grbal
 

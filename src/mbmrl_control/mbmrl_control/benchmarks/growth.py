@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
+from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.benchmarks.planning import our_plan, our_planner, parts, task
 from mbmrl_control.benchmarks.timing import OURS, flops, in_ms, interleaved
-from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.planning import RollOuts
 
 CANDIDATES: Final = (100, 200, 500, 1000, 2000, 4000)

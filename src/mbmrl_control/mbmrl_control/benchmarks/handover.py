@@ -14,15 +14,15 @@ import torch
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from mbmrl_control import conversions
+from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
+from mbmrl_base.toolkit import qos
 from mbmrl_control.benchmarks.loop import LoopCase, random_prior
 from mbmrl_control.benchmarks.timing import in_ms, interleaved
-from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.learners import Update, make_learner
 from mbmrl_control.learners.base import Learner, to_update
 from mbmrl_control.learners.online import Adaptation
+from mbmrl_control.nodes import conversions
 from mbmrl_msgs.msg import AdaptedModel
-from mbmrl_sim import qos
 
 LEARNERS: Final = ("rebal", "bayes_last_layer", "bayes_replay", "grbal", "mb_de")
 WHOLE: Final = "whole network"

@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from rclpy.node import Node
 
-from mbmrl_control.dynamics.features import INPUT_SIZE, OUTPUT_SIZE
+from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
+from mbmrl_base.toolkit import qos
+from mbmrl_base.toolkit.spin import beside
+from mbmrl_control.bringup.graph import SIM
+from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
 from mbmrl_control.dynamics.network import initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorSettings, load_prior
-from mbmrl_control.graph import SIM
 from mbmrl_control.learners import LEARNER_TYPES, LearnerSettings
-from mbmrl_control.processes import NodeEndedError, Processes
-from mbmrl_control.settings import shipped_prior
+from mbmrl_control.priors import shipped_prior
 from mbmrl_msgs.msg import MotorCommand, PlannerStatus, RobotState
-from mbmrl_sim import qos
-from mbmrl_sim.spin import beside
 
 START_TIME: Final = 90.0
 """Time that the nodes have to get the robot walking, s."""

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from mbmrl_base.robots.observation import Array
 from mbmrl_control.benchmarks.planners import contenders
 from mbmrl_control.benchmarks.planning import our_plan, our_planner, task, with_threads
 from mbmrl_control.benchmarks.timing import OURS, in_ms, interleaved
 from mbmrl_control.planning import RollOuts
-from mbmrl_sim.state import Array
 
 _SETTLE = 0.1
 """Time after which the neighbour is busy, or still, for sure, s."""

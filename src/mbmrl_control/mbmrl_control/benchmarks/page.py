@@ -17,7 +17,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
 
-from mbmrl_sim.files import WriteError, check_file, whole, write_text
+from mbmrl_base.system.files import WriteError, check_file, whole, write_text
 
 Figures = dict[str, Any]
 _AXES: Final = {

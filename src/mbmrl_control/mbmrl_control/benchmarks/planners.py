@@ -16,14 +16,14 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from mbmrl_base.robots.millirobot.features import BODY_SIZE, advance_
+from mbmrl_base.robots.millirobot.layout import ACTION_SIZE, MAX_LEG_SPEED, MIN_LEG_SPEED
 from mbmrl_control.benchmarks.gradients import module_of
 from mbmrl_control.benchmarks.peers import found
-from mbmrl_control.dynamics.features import BODY_SIZE, advance_
 from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.planning import SamplingSettings
-from mbmrl_control.tasks.cost import PathCost
-from mbmrl_control.tasks.paths import PathWindow
-from mbmrl_sim.state import ACTION_SIZE, MAX_LEG_SPEED, MIN_LEG_SPEED
+from mbmrl_control.tasks.path.cost import PathCost
+from mbmrl_control.tasks.path.paths import PathWindow
 
 PEERS: Final = ("pytorch_mppi", "torchrl", "mbrl")
 INFORMED: Final = "pytorch_mppi_bfloat16"

@@ -9,14 +9,14 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from mbmrl_base.robots.millirobot.features import BODY_SIZE, INPUT_SIZE, OUTPUT_SIZE
+from mbmrl_base.robots.millirobot.layout import ACTION_SIZE, MAX_LEG_SPEED
 from mbmrl_control.benchmarks.planners import INFORMED, PEERS, Task, contenders
 from mbmrl_control.benchmarks.timing import OURS, compared, flops, gemm_rate, in_ms, interleaved
-from mbmrl_control.dynamics.features import BODY_SIZE, INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.dynamics.network import initial_layers
 from mbmrl_control.planning import Planner, RollOuts, SamplingSettings, make_planner
-from mbmrl_control.tasks.cost import PathCost
-from mbmrl_control.tasks.paths import make_path
-from mbmrl_sim.state import ACTION_SIZE, MAX_LEG_SPEED
+from mbmrl_control.tasks.path.cost import PathCost
+from mbmrl_control.tasks.path.paths import make_path
 
 CASES: Final = ((1000, 20, 512), (1000, 20, 256), (500, 10, 512), (500, 10, 256))
 """Candidates, horizon, units of each of the two hidden layers."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from mbmrl_sim.state import Array
+from mbmrl_base.robots.observation import Array
 
 Calls = Mapping[str, Callable[[], object]]
 """What each contender does once."""

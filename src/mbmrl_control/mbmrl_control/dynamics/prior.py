@@ -14,9 +14,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.feature_sets import MILLIROBOT, Features, features_of
+from mbmrl_base.robots.features import MILLIROBOT, Features, features_of
+from mbmrl_base.system.files import whole
 from mbmrl_control.dynamics.network import Layers, Normalizer
-from mbmrl_sim.files import whole
 
 FORMAT: Final = "mbmrl-prior-3"
 _NORMALIZER: Final = ("input_mean", "input_deviation", "output_mean", "output_deviation")

@@ -12,15 +12,14 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mbmrl_base.system.files import write_text
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
-from mbmrl_control.evaluation.figures import RECOVERY_WINDOW, START_UP
-from mbmrl_control.evaluation.runs import Job, make_runs, read_run
+from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, START_UP
+from mbmrl_control.evaluation.run_cache import Job, make_runs, read_run
 from mbmrl_control.evaluation.statistics import Row
 from mbmrl_control.evaluation.tables import markdown, write_csv
-from mbmrl_control.graph import DEFAULT_LEARNER
 from mbmrl_control.learners import LEARNERS, make_learner
-from mbmrl_control.settings import shipped_prior
-from mbmrl_sim.files import write_text
+from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
 from mbmrl_sim.world import substeps
 
 DEFAULT: Final = "default"
@@ -129,11 +128,11 @@ def result_files(folder: Path) -> list[Path]:
 
 def write_results(rows: Sequence[Row], fault_time: float, folder: Path) -> list[Path]:
     """Write runs.csv, tables.md and charts into a folder; returns the files."""
-    from mbmrl_control.evaluation import charts  # matplotlib takes its time
+    from mbmrl_control.evaluation import comparison_plots  # matplotlib takes its time
 
     files = result_files(folder)
     write_csv(rows, files[0])
     write_text(files[1], markdown(rows))
-    charts.cost_after(rows, files[2])
-    charts.cost_over_time(rows, fault_time, files[3])
+    comparison_plots.cost_after(rows, files[2])
+    comparison_plots.cost_over_time(rows, fault_time, files[3])
     return files

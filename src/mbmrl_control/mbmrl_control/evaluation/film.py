@@ -14,13 +14,13 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.progress import track
 
-from mbmrl_control.evaluation.record import Record
-from mbmrl_control.planning.follower import PathTracker
-from mbmrl_control.tasks.cost import PathCost
-from mbmrl_control.tasks.paths import make_path
-from mbmrl_sim.files import check_file, whole
+from mbmrl_base.robots.observation import Array
+from mbmrl_base.system.files import check_file, whole
+from mbmrl_control.control.follower import PathTracker
+from mbmrl_control.control.run_record import Record
+from mbmrl_control.tasks.path.cost import PathCost
+from mbmrl_control.tasks.path.paths import make_path
 from mbmrl_sim.render import Line, Scene
-from mbmrl_sim.state import Array
 
 FRAME_RATE: Final = 10.0
 """Pictures per second."""

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from mbmrl_base.robots.observation import Array
 from mbmrl_control.evaluation.scenarios import NONE
-from mbmrl_sim.state import Array
 
 RESAMPLES: Final = 2000
 BASELINES: Final = ("mb_de", "mb")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from mbmrl_base.system.files import whole
 from mbmrl_control.evaluation.statistics import Row, differences, mean, pairs, recovery
-from mbmrl_sim.files import whole
 
 _COLUMNS: Final = {
     "cost before": ("cost_before", 1.0, 2),

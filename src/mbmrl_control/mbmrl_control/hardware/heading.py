@@ -13,8 +13,8 @@ from typing import Final
 
 import numpy as np
 
+from mbmrl_base.robots.observation import Array
 from mbmrl_control.hardware.pose_checks import LONGEST_GAP, Place
-from mbmrl_sim.state import Array
 
 WINDOW: Final = 3.0
 """Time that is looked at, s."""

@@ -8,12 +8,12 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any, Final
 
-from mbmrl_control.hardware.clocks import Clock
-from mbmrl_control.hardware.codec import FrameCounts, Telemetry
-from mbmrl_control.hardware.link import Link
-from mbmrl_control.hardware.link_data import LinkCounts
+from mbmrl_base.toolkit.health import Level, Part
+from mbmrl_control.hardware.codecs.codec import FrameCounts, Telemetry
+from mbmrl_control.hardware.link.clocks import Clock
+from mbmrl_control.hardware.link.link import Link
+from mbmrl_control.hardware.link.link_data import LinkCounts
 from mbmrl_control.hardware.pose import CAPTURED, PoseFilter
-from mbmrl_sim.health import Level, Part
 
 LOW_BATTERY: Final = (3.6, 3.4)
 """Voltages of a LiPo cell below which there is a warning, and an error, V."""

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from mbmrl_control.hardware.codec import Telemetry
-from mbmrl_control.hardware.port import LinkError
-from mbmrl_sim.robot import MotorParameters
-from mbmrl_sim.state import ABSURD_LEG_SPEED, Array
+from mbmrl_base.robots.millirobot.body import MotorParameters
+from mbmrl_base.robots.millirobot.layout import ABSURD_LEG_SPEED
+from mbmrl_base.robots.observation import Array
+from mbmrl_control.hardware.codecs.codec import Telemetry
+from mbmrl_control.hardware.link.port import LinkError
 
 NEEDED: Final = {"gyro": "no angular velocity", "phases": "no leg phases", "speeds": "no leg speeds"}
 """Telemetry that has no substitute, and what a robot without it measures."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mbmrl_control.hardware.link import Link
-from mbmrl_sim.health import Level
+from mbmrl_base.toolkit.health import Level
+from mbmrl_control.hardware.link.link import Link
 
 
 class News:

@@ -13,8 +13,10 @@ from typing import Final
 
 import numpy as np
 
-from mbmrl_control.hardware.clocks import FUTURE, CaptureClock
+from mbmrl_base.robots.millirobot.body import RobotParameters
+from mbmrl_base.robots.observation import Array
 from mbmrl_control.hardware.heading import HeadingCheck
+from mbmrl_control.hardware.link.clocks import FUTURE, CaptureClock
 from mbmrl_control.hardware.pose_checks import (
     IN_FUTURE,
     LARGEST_TILT,
@@ -27,8 +29,6 @@ from mbmrl_control.hardware.pose_checks import (
     PoseGate,
     UpCheck,
 )
-from mbmrl_sim.robot import RobotParameters
-from mbmrl_sim.state import Array
 
 CAPTURED: Final = "motion capture"
 RECKONED: Final = "dead reckoning"

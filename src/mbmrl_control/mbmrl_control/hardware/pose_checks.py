@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from mbmrl_sim.state import Array
+from mbmrl_base.robots.observation import Array
 
 FASTEST: Final = 2.0
 """A robot whose pose changes faster than this has been moved by hand, m/s."""

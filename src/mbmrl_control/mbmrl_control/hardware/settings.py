@@ -7,10 +7,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from mbmrl_control.hardware import CODEC_TYPES, make_codec
-from mbmrl_control.hardware.codec import Codec, Side
-from mbmrl_control.hardware.link_data import LinkSettings
-from mbmrl_sim.settings import FRAME_PREFIX, NodeSettings
+from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings
+from mbmrl_control.hardware.codecs import CODEC_TYPES, make_codec
+from mbmrl_control.hardware.codecs.codec import Codec, Side
+from mbmrl_control.hardware.link.link_data import LinkSettings
 
 MAX_SPEED: Final = 9 * 2 * math.pi
 

@@ -12,12 +12,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.feature_sets import TOLERANCE
+from mbmrl_base.robots.features import TOLERANCE
+from mbmrl_base.robots.observation import Observation
 from mbmrl_control.dynamics.network import Layers, one_step_error
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners import Update, make_learner
 from mbmrl_control.learners.change import RECENT, ChangeDetector
-from mbmrl_sim.state import Observation
 
 JUDGED: Final = 8
 """Predictions over which an adapted model must be no worse than the prior to be used."""

@@ -9,7 +9,7 @@ from mbmrl_control.planning.mppi import Mppi
 from mbmrl_control.planning.planner import Plan, Planner, SamplingSettings
 from mbmrl_control.planning.random_shooting import RandomShooting
 from mbmrl_control.planning.rollout import PRECISIONS, RollOuts
-from mbmrl_control.tasks.cost import PathCost
+from mbmrl_control.tasks.path.cost import PathCost
 
 _PLANNERS: Final[dict[str, type[Planner]]] = {kind.name: kind for kind in (Mppi, CrossEntropy, RandomShooting)}
 PLANNERS: Final = tuple(_PLANNERS)

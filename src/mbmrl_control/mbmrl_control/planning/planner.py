@@ -12,12 +12,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mbmrl_base.robots.millirobot.layout import ACTION_SIZE, MAX_LEG_SPEED, MIN_LEG_SPEED
 from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.planning.budget import CandidateBudget
 from mbmrl_control.planning.rollout import RollOuts
-from mbmrl_control.tasks.cost import PathCost
-from mbmrl_control.tasks.paths import PathWindow
-from mbmrl_sim.state import ACTION_SIZE, MAX_LEG_SPEED, MIN_LEG_SPEED
+from mbmrl_control.tasks.path.cost import PathCost
+from mbmrl_control.tasks.path.paths import PathWindow
 
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Poses, shape (n, H + 1, 3), and mean costs, shape (n,), of candidates, shape (n, H, 2)."""

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbmrl_sim.state import ACTION_SIZE, Array, Observation
+from mbmrl_base.robots.millirobot.layout import ACTION_SIZE
+from mbmrl_base.robots.observation import Array, Observation
 
 _INTERVALS: Final = 40
 """Intervals that the shares are fitted to."""

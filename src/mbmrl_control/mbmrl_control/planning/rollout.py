@@ -16,7 +16,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.features import advance_
+from mbmrl_base.robots.millirobot.features import advance_
 from mbmrl_control.dynamics.network import Layers
 
 PRECISIONS: Final = ("auto", "float32", "bfloat16")

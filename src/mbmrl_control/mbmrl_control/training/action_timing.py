@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import torch
 
+from mbmrl_base.robots.observation import Array
 from mbmrl_control.training.folder import Folder
 from mbmrl_control.training.transitions import pieces_of
-from mbmrl_sim.state import Array
 
 _MOST_ROWS: Final = 20_000
 """Transitions that are looked at, of more as many at equal distances."""

@@ -13,16 +13,17 @@ import joblib
 import numpy as np
 import torch
 
+from mbmrl_base.robots.millirobot.body import RobotParameters, vary
+from mbmrl_base.robots.millirobot.layout import LEG_NAMES, MAX_LEG_SPEED, MIN_LEG_SPEED
+from mbmrl_base.robots.observation import Observation
+from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.dynamics.prior import Prior, load_prior
-from mbmrl_control.evaluation.closed_loop import walk
 from mbmrl_control.planning import SamplingSettings
-from mbmrl_control.tasks.cost import PathCost
-from mbmrl_control.tasks.paths import PATH_NAMES
+from mbmrl_control.tasks.path.cost import PathCost
+from mbmrl_control.tasks.path.paths import PATH_NAMES
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.faults import LEG_LOSS, Fault, random_fault
-from mbmrl_sim.robot import RobotParameters, vary
 from mbmrl_sim.sensors import make_sensors
-from mbmrl_sim.state import LEG_NAMES, MAX_LEG_SPEED, MIN_LEG_SPEED, Observation
 from mbmrl_sim.terrain import DEFAULT_TERRAIN, TERRAINS
 from mbmrl_sim.world import World
 

@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mbmrl_base.robots.observation import Array
 from mbmrl_control.training.action_timing import acting_step
 from mbmrl_control.training.folder import Folder
 from mbmrl_control.training.transitions import pieces_of
-from mbmrl_sim.state import Array
 
 Mask = NDArray[np.bool_]
 

@@ -25,9 +25,10 @@ from typing import Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mbmrl_control.dynamics.feature_sets import MILLIROBOT, Features, features_of
-from mbmrl_sim.files import whole
-from mbmrl_sim.state import LEG_NAMES, Array
+from mbmrl_base.robots.features import MILLIROBOT, Features, features_of
+from mbmrl_base.robots.millirobot.layout import LEG_NAMES
+from mbmrl_base.robots.observation import Array
+from mbmrl_base.system.files import whole
 
 LARGEST: Final = 1e15
 """Largest magnitude of a number: its square is finite in single precision."""

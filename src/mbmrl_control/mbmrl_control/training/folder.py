@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mbmrl_control.dynamics.feature_sets import Features
+from mbmrl_base.robots.features import Features
 from mbmrl_control.training.episodes import Episode, EpisodeError, missing_samples
 
 

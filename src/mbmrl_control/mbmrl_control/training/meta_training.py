@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.feature_sets import MILLIROBOT
+from mbmrl_base.robots.features import MILLIROBOT
+from mbmrl_base.system.files import whole
 from mbmrl_control.dynamics.network import Layers, Normalizer, initial_layers, one_step_error, predict
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
 from mbmrl_control.learners import LEARNER_TYPES, Learner, LearnerSettings
@@ -21,7 +22,6 @@ from mbmrl_control.learners.mb import DynamicEvaluation, ModelBased
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.transitions import Transitions
 from mbmrl_control.training.tuning import tuned_rate
-from mbmrl_sim.files import whole
 
 CHECK_EVERY: Final = 250
 """Steps between two checks on held-out data, each of which saves the state of the training."""

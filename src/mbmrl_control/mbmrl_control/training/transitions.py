@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.feature_sets import MILLIROBOT, TOLERANCE, Features
+from mbmrl_base.robots.features import MILLIROBOT, TOLERANCE, Features
+from mbmrl_base.robots.millirobot.layout import mirror
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.training.episodes import Episode, missing_samples
-from mbmrl_sim.state import mirror
 
 LEAST_SPREAD: Final = 1e-6
 """Deviation up to which a state counts as one that does not vary: else noise of rounding would be a unit of errors."""

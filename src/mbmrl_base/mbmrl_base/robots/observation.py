@@ -1,0 +1,32 @@
+"""What a robot reports at the end of a control interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the robot reports at the end of a control interval.
+
+    Attributes:
+        state: State vector, shape (24,).
+        action: Leg speed set-points in force during the interval, as applied, shape (2,), rad/s.
+        time: Time of measurement, s.
+        sequence: Number of the interval that ended.
+        episode: Number of the episode; a reset starts a new one.
+        interval: Length of the interval, s; 0 where it ends no exact transition: in the first state of an
+            episode, and where the action changed within the interval.
+    """
+
+    state: Array
+    action: Array
+    time: float
+    sequence: int
+    episode: int
+    interval: float

@@ -1,0 +1,1 @@
+"""Files, processes and the surroundings that a program runs in."""

@@ -1,0 +1,117 @@
+"""ROS parameters declared from a node's settings: their types, bounds and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from pydantic import ValidationError
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter, parameter_dict_from_yaml_file
+
+from mbmrl_base.toolkit.settings import NodeSettings, is_runtime, refusal
+
+_NOT_OURS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+
+
+class ParameterError(ValueError):
+    """A parameter that was refused; its text names it and says why."""
+
+
+Settings = TypeVar("Settings", bound=NodeSettings)
+
+
+def _descriptor(settings: type[NodeSettings], name: str) -> ParameterDescriptor:
+    field = settings.model_fields[name]
+    descriptor = ParameterDescriptor(name=name, description=field.description or "", read_only=not is_runtime(field))
+    bounds = {type(bound).__name__: bound for bound in field.metadata}
+    low, high = bounds.get("Ge"), bounds.get("Le")
+    if low is not None and high is not None:
+        if field.annotation is int:
+            descriptor.integer_range = [IntegerRange(from_value=low.ge, to_value=high.le)]
+        else:
+            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low.ge), to_value=float(high.le))]
+    return descriptor
+
+
+def _names_of_all_nodes() -> set[str]:
+    """Parameters of all nodes of this project, by the file of their defaults."""
+    try:
+        share = get_package_share_directory("mbmrl_control")
+    except PackageNotFoundError:  # the simulator alone is installed
+        return set()
+    return set(parameter_dict_from_yaml_file(f"{share}/config/mbmrl.yaml"))
+
+
+def declare(node: Node, settings: type[Settings]) -> Settings:
+    """Declare a node's parameters and read them; those of other nodes of the project are none of its own.
+
+    The node must have been made with ``automatically_declare_parameters_from_overrides=True``, so that
+    what a user set can be compared with what exists.
+
+    Raises:
+        ParameterError: If a parameter that the user set is unknown, of a wrong type, or out of bounds.
+        ValueError: If what the values stand for cannot be had.
+    """
+    given = {
+        name: parameter.value
+        for name, parameter in node.get_parameters_by_prefix("").items()
+        if not name.startswith(_NOT_OURS)
+    }
+    if given.keys() - settings.model_fields.keys():
+        # A file whose keys stand under /** gives each node those of the others too.
+        for name in (given.keys() & _names_of_all_nodes()) - settings.model_fields.keys():
+            del given[name]
+            node.undeclare_parameter(name)
+    try:
+        values = settings(**given).in_use()
+    except ValidationError as error:
+        allowed = ", ".join(settings.model_fields)
+        text = refusal(error)
+        raise ParameterError(f"{text}: allowed is {allowed}" if "unknown" in text else text) from None
+    for name, value in values.model_dump().items():
+        if name in given:
+            node.undeclare_parameter(name)
+        node.declare_parameter(name, value, _descriptor(settings, name), ignore_override=True)
+    return values
+
+
+def refuse_simulated_time(node: Node) -> None:
+    """Have a node that a real robot depends on go by the machine's time alone.
+
+    Raises:
+        ParameterError: If it is to follow /clock.
+    """
+    sentence = "parameter 'use_sim_time' is True: what is at a serial line goes by the machine's time, allowed is False"
+
+    def check(parameters: list[Parameter]) -> SetParametersResult:
+        wrong = any(parameter.name == "use_sim_time" and parameter.value for parameter in parameters)
+        return SetParametersResult(successful=not wrong, reason=sentence if wrong else "")
+
+    if node.get_parameter("use_sim_time").value:
+        raise ParameterError(sentence)
+    node.add_on_set_parameters_callback(check)
+
+
+def on_change(node: Node, settings: Settings, apply: Callable[[Settings], None]) -> None:
+    """Check parameters that are set at run time, and hand the new settings to a function.
+
+    A value of a wrong type, or out of bounds, is rejected with a reason.
+    """
+    current = settings.model_dump()
+
+    def callback(parameters: list[Parameter]) -> SetParametersResult:
+        changed = current | {p.name: p.value for p in parameters if p.name in current}
+        try:
+            checked = type(settings)(**changed)
+        except ValidationError as error:
+            return SetParametersResult(successful=False, reason=refusal(error))
+        current.update(changed)
+        apply(checked)
+        for name in (parameter.name for parameter in parameters if parameter.name in current):
+            node.get_logger().info(f"{name} is {current[name]}")
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(callback)

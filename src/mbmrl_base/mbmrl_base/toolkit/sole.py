@@ -1,0 +1,113 @@
+"""Topics that only one node may publish: commands, models and states.
+
+DDS lets several nodes publish a topic, and a message does not tell its publisher. So who is to publish such a topic
+refuses to start beside another one, and who listens to it takes nothing while several publish it.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+from mbmrl_base.system.exclusive import hold
+from mbmrl_base.toolkit.health import Level, Part
+
+DISCOVERY_TIME: Final = 0.7
+"""Time in which another node on the same domain is found, s."""
+_NAMELESS: Final = "a node without a name"
+
+
+def full_name(node: Node) -> str:
+    """Name of a node with its namespace, such as robot1/mpc_node: what is told of it on a topic of all robots."""
+    return str(node.get_fully_qualified_name().lstrip("/"))
+
+
+def publishers(node: Node, topic: str) -> list[str]:
+    """Full names of the nodes that publish a topic, as far as they have been discovered, once per publisher."""
+    found = node.get_publishers_info_by_topic(topic)
+    names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found]
+    # A publisher is often discovered before its node's name is.
+    return sorted(_NAMELESS if "_NODE_NAME_UNKNOWN_" in name else name for name in names)
+
+
+def dispute(node: Node, topic: str) -> str:
+    """Who publishes a topic, where several do; else empty."""
+    if node.count_publishers(topic) < 2:
+        return ""
+    return f"{topic} has several publishers, {', '.join(publishers(node, topic))}"
+
+
+def topics(*disputes: str) -> Part:
+    """Health of the topics that only one node may publish."""
+    part = Part("topics")
+    for text in disputes:
+        part.check(bool(text), Level.ERROR, text)
+    return part
+
+
+def claim(
+    node: Node, topic: str, kind: str, remedy: str = "or set another ROS_DOMAIN_ID or namespace"
+) -> socket.socket:
+    """Make sure that nobody else publishes a topic that a node is about to publish.
+
+    Discovery finds nodes of other machines, where it is quick enough; on this one the name is sure.
+
+    Args:
+        node: The node.
+        topic: Name of the topic.
+        kind: What publishes it, such as "robot".
+        remedy: What to do where the other one is not to be stopped.
+
+    Returns:
+        What holds the topic's name as long as it is open.
+
+    Raises:
+        ValueError: If another node publishes it.
+    """
+    held = hold(f"{node.resolve_topic_name(topic)}@{node.context.get_domain_id()}")
+    end = time.monotonic() + DISCOVERY_TIME
+    others = publishers(node, topic)
+    while held is None and (not others or _NAMELESS in others) and time.monotonic() < end:
+        time.sleep(0.05)
+        others = publishers(node, topic)
+    if held is None or others:
+        if held is not None:
+            held.close()
+            remedy += "; one that was killed is forgotten after 20 s"
+        names = f" ({', '.join(others)})" if others else ""
+        raise ValueError(f"another {kind} publishes {topic} on this ROS domain{names}: stop it, {remedy}")
+    return held
+
+
+class SoleSubscription:
+    """A subscription to a topic of one publisher: while there are several, it takes nothing that they send."""
+
+    def __init__(
+        self, node: Node, message_type: type, topic: str, take: Callable[[Any], None], profile: QoSProfile
+    ) -> None:
+        """Subscribe; take is called with each message."""
+        self._node, self._topic, self._callback = node, topic, take
+        self._subscription = node.create_subscription(message_type, topic, self._take, profile)
+
+    @property
+    def contested(self) -> bool:
+        """Whether several publish the topic."""
+        return bool(self._subscription.get_publisher_count() > 1)
+
+    @property
+    def dispute(self) -> str:
+        """Who publishes the topic, where several do; else empty."""
+        if not self.contested:
+            return ""
+        return f"{dispute(self._node, self._topic) or self._topic}: none of them is heard"
+
+    def _take(self, message: Any) -> None:
+        if self.contested:
+            self._node.get_logger().error(self.dispute, throttle_duration_sec=5.0)
+        else:
+            self._callback(message)

@@ -1,0 +1,1 @@
+"""Which nodes run, and how they are started."""

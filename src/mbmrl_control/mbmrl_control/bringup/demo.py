@@ -1,0 +1,197 @@
+"""A run of the whole stack: nodes as processes, a fault on the way, a live line, figures and pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from mbmrl_base.system.files import write_text
+from mbmrl_base.toolkit.conversions import to_seconds
+from mbmrl_base.toolkit.spin import beside
+from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM
+from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
+from mbmrl_control.control.follower import PathTracker
+from mbmrl_control.control.run_record import Record
+from mbmrl_control.evaluation import summary_table
+from mbmrl_control.evaluation.metrics import summarise
+from mbmrl_control.nodes.monitor_node import MonitorNode
+from mbmrl_control.tasks.path.cost import PathCost
+from mbmrl_control.tasks.path.paths import make_path
+from mbmrl_sim.faults import FaultPlan
+
+LOGGED_ERROR = re.compile(r"\[(?:ERROR|FATAL)\] \[[\d.]+\] \[(.+?)\]: (.*)")
+"""A line of rclpy's logging: its node and its text."""
+START_TIME = 60.0
+"""Time that the nodes have to get the robot moving, s."""
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What to run: times in s, rate in Hz; checkpoint None means the shipped one.
+
+    With a protocol, the robot is an emulated one at the other end of a serial line; without, the simulated one, with
+    simulated time on /clock where that is wanted.
+    """
+
+    duration: float
+    fault: FaultPlan | None
+    path: str
+    learner: str
+    checkpoint: Path | None
+    seed: int
+    rate: float
+    terrain: str
+    sensors: str
+    film: bool = True
+    protocol: str | None = None
+    namespace: str = ""
+    clock: bool = True
+
+
+def _live_line(monitor: MonitorNode, elapsed: float) -> Text:
+    planner, adaptation = monitor.planner, monitor.adaptation
+    faults = ", ".join(map(str, monitor.faults))
+    parts = [f"{elapsed:5.1f} s"]
+    if planner is not None:
+        parts.append(f"{abs(planner.cross_track) * 1e3:5.1f} mm off")
+    if adaptation is not None:
+        parts.append(f"error {adaptation.prior_error:5.2f}, adapted {adaptation.adapted_error:5.2f}")
+    if planner is not None:
+        parts.append(f"skipped {planner.missed_ticks}")
+    style = "bold red" if faults else ""
+    return Text(" | ".join([*parts, faults or "intact"]), style, no_wrap=True, overflow="ellipsis")
+
+
+@contextmanager
+def _stack(settings: DemoSettings, values: dict[str, Any], folder: Path) -> Iterator[Processes]:
+    """The nodes; those of the emulated robot first, whose terminal the bridge opens."""
+    logs = folder / "logs"
+    if settings.protocol is None:
+        with Processes(SIM, values, use_sim_time=settings.clock, log_folder=logs) as nodes:
+            yield nodes
+        return
+    tty = folder.resolve() / "tty"
+    values = values | {"tty": str(tty), "port": str(tty), "protocol": settings.protocol}
+    with Processes(EMULATOR, values, use_sim_time=False, log_folder=logs) as nodes:
+        end = time.monotonic() + START_TIME
+        while not tty.exists():
+            nodes.check()
+            if time.monotonic() > end:
+                raise NodeEndedError(f"the emulated robot was not there within {START_TIME:g} s")
+            time.sleep(0.05)
+        nodes.start(HARDWARE, values)
+        yield nodes
+
+
+def _await_motion(monitor: MonitorNode, nodes: Processes) -> None:
+    end = time.monotonic() + START_TIME
+    while not monitor.moved.wait(0.05):
+        nodes.check()
+        if time.monotonic() > end:
+            raise NodeEndedError(f"no command was in force within {START_TIME:g} s")
+
+
+def _drive(settings: DemoSettings, monitor: MonitorNode, nodes: Processes, console: Console) -> float | None:
+    """Wait out the run; returns when the fault came into force, s of the simulated time."""
+    plan, answer = settings.fault, None
+    start = time.monotonic()
+    fault_time = None
+    with Live(console=console, refresh_per_second=8) as live:
+        while (elapsed := time.monotonic() - start) < settings.duration:
+            nodes.check()
+            if plan is not None and answer is None and elapsed >= plan.time:
+                answer = monitor.inject(plan.fault)
+            if answer is not None and answer.done() and fault_time is None:
+                response = answer.result()
+                if not response.success:
+                    raise NodeEndedError(f"the fault was refused: {response.message}")
+                fault_time = to_seconds(response.fault.since)
+            live.update(_live_line(monitor, elapsed))
+            time.sleep(0.02)
+    if not console.is_terminal:
+        console.line()  # elsewhere the line ends with the live one
+    return fault_time
+
+
+def errors_in(logs: Path) -> list[str]:
+    """What nodes have logged as errors, each once, after the node's name."""
+    lines = (line for file in sorted(logs.iterdir()) for line in file.read_text(errors="replace").splitlines())
+    found = (LOGGED_ERROR.match(line) for line in lines)
+    return list(dict.fromkeys(f"{error[1]}: {error[2]}" for error in found if error))
+
+
+def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str, Any]:
+    """Run the stack and write its record.
+
+    Args:
+        settings: What to run.
+        folder: Where to write; it must not exist.
+        console: Where to show progress.
+
+    Returns:
+        The object of summary.json.
+
+    Raises:
+        NodeEndedError: If a node ended by itself, or the robot did not get going.
+    """
+    (folder / "logs").mkdir(parents=True)
+    values = {
+        "seed": settings.seed,
+        "rate": settings.rate,
+        "terrain": settings.terrain,
+        "sensors": settings.sensors,
+        "path": settings.path,
+        "learner": settings.learner,
+        "checkpoint": None if settings.checkpoint is None else str(settings.checkpoint.resolve()),
+        "namespace": settings.namespace,
+        "publish_clock": settings.clock,
+    }
+    with _stack(settings, values, folder) as nodes, beside(partial(MonitorNode, settings.namespace)) as monitor:
+        with console.status("starting the nodes"):
+            _await_motion(monitor, nodes)
+        fault_time = _drive(settings, monitor, nodes, console)
+        ticks = list(monitor.ticks)
+    # They take their time to load, which nobody is to wait for before the robot walks.
+    from mbmrl_control.evaluation import run_plot
+    from mbmrl_control.evaluation.film import film
+
+    # The run begins with the last state before the first command came into force.
+    begin = max(0, next(index for index, tick in enumerate(ticks) if tick.commanded) - 1)
+    path = make_path(settings.path)
+    start = monitor.path_start
+    record = Record(
+        settings.learner,
+        settings.path,
+        settings.seed,
+        settings.rate,
+        None if settings.fault is None else str(settings.fault),
+        None if fault_time is None else fault_time - ticks[begin].observation.time,
+        ticks[begin:],
+        None if start is None else start - [0.0, 0.0, path.headings[0]],
+    )
+    tracker = PathTracker(path, PathCost())
+    tracking = record.track(tracker)
+    summary = summarise(record, tracking, settings.duration) | {"errors": errors_in(folder / "logs")}
+    write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    record.write(folder, tracking)
+    console.print(summary_table.table(summary))
+    for error in summary["errors"]:
+        console.print(f"warning: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    reference = tracker.reference()
+    run_plot.plot(record, tracking, reference, path.closed, folder / "plot.png")
+    if settings.film:
+        film(record, reference, folder / "robot.mp4", console)
+    written = ", ".join(sorted(f"{file.name}/" if file.is_dir() else file.name for file in folder.iterdir()))
+    console.print(f"written: {folder}/ ({written})", soft_wrap=True)
+    return summary

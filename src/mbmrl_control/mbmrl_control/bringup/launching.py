@@ -1,0 +1,120 @@
+"""Launch descriptions of the graph, for the files in launch/."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.events.process import ProcessExited
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchContext, LaunchDescription
+from mbmrl_base.system.parent import PARENT
+from mbmrl_control.bringup.graph import ARGUMENTS, NodeSpec
+
+
+def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[str, ...] = ()) -> LaunchDescription:
+    """Describe the launch of nodes; when one of them ends, all end.
+
+    Args:
+        nodes: Nodes to start.
+        use_sim_time: Default of the argument of that name.
+        required: Arguments that have no default.
+    """
+    names = [name for name in ARGUMENTS if any(name in node.arguments for node in nodes)]
+    topics = [pair for node in nodes for pair in node.topics]
+    optional = {node.optional_rate for node in nodes}
+    params_file = PathJoinSubstitution([FindPackageShare("mbmrl_control"), "config", "mbmrl.yaml"])
+    declarations = [
+        DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes"),
+        DeclareLaunchArgument("params_file", default_value=params_file, description="File of parameters"),
+        DeclareLaunchArgument(
+            "use_sim_time", default_value=str(use_sim_time).lower(), description="Whether time is /clock"
+        ),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            description="Least severe messages that are logged",
+            choices=["debug", "info", "warn", "error", "fatal"],
+        ),
+    ]
+    for name in names:
+        text = ARGUMENTS[name][1]
+        default, hint = ("0", "") if name in optional else ("", " (empty: as in params_file)")
+        if name in required:
+            declarations.append(DeclareLaunchArgument(name, description=text))
+        else:
+            declarations.append(DeclareLaunchArgument(name, default_value=default, description=text + hint))
+    for name, topic in topics:
+        declarations.append(DeclareLaunchArgument(name, default_value=topic, description=ARGUMENTS[name][1]))
+    # What a node prints is shown when it is printed.
+    unbuffered = SetEnvironmentVariable("PYTHONUNBUFFERED", "1")
+    return LaunchDescription([*declarations, unbuffered, OpaqueFunction(function=_start, args=[nodes])])
+
+
+_KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def _argument(context: LaunchContext, name: str, value_type: type) -> ParameterValue:
+    value = ParameterValue(LaunchConfiguration(name), value_type=value_type)
+    try:
+        value.evaluate(context)
+    except ValueError:
+        text = LaunchConfiguration(name).perform(context)
+        raise ValueError(f"the argument {name} is {text!r}: allowed is {_KINDS[value_type]}") from None
+    return value
+
+
+def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Node]:
+    # A launch that fails half-way leaves the nodes that it has started: all arguments are looked at before.
+    params_file = Path(LaunchConfiguration("params_file").perform(context))
+    if not params_file.is_file():
+        raise ValueError(f"the argument params_file is {str(params_file)!r}: there is no such file")
+    use_sim_time = _argument(context, "use_sim_time", bool)
+    # Only what was given overrides the file of parameters.
+    given = {
+        name: _argument(context, name, ARGUMENTS[name][0])
+        for name in dict.fromkeys(name for node in nodes for name in node.arguments)
+        if LaunchConfiguration(name).perform(context)
+    }
+    return [_action(node, given, use_sim_time) for node in nodes if _is_wanted(context, node)]
+
+
+def _is_wanted(context: LaunchContext, node: NodeSpec) -> bool:
+    return not node.optional_rate or float(LaunchConfiguration(node.optional_rate).perform(context) or 0) != 0
+
+
+def _end(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
+    """All nodes end with one.
+
+    Raises:
+        RuntimeError: If it failed by itself: `Shutdown` alone would have the launch end with exit code 0.
+    """
+    if context.is_shutdown:
+        return None
+    if event.returncode:
+        raise RuntimeError(f"{event.action.node_executable} has ended with exit code {event.returncode}")
+    return Shutdown(reason=f"{event.action.node_executable} has ended")
+
+
+def _action(node: NodeSpec, given: dict[str, ParameterValue], use_sim_time: ParameterValue) -> Node:
+    overrides = {name: given[argument] for argument, name in node.arguments.items() if argument in given}
+    if node.uses_sim_time:
+        overrides["use_sim_time"] = use_sim_time
+    return Node(
+        package=node.package,
+        executable=node.executable,
+        name=node.executable,
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[LaunchConfiguration("params_file"), overrides],
+        remappings=[(topic, LaunchConfiguration(name)) for name, topic in node.topics],
+        additional_env={PARENT: str(os.getpid())},
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        output="screen",
+        on_exit=_end,
+    )

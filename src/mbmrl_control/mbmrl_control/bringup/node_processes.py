@@ -1,0 +1,142 @@
+"""Starts the nodes of a graph as processes, with the arguments that a launch would give them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ament_index_python.packages import get_package_share_directory
+
+from mbmrl_base.system.parent import PARENT
+from mbmrl_control.bringup.graph import NodeSpec
+
+STOP_TIME = 5.0
+"""Time that a node has to end after SIGTERM, s."""
+
+
+class NodeEndedError(RuntimeError):
+    """A node that ended by itself; the text says which one and its last words."""
+
+
+@dataclass
+class _Running:
+    spec: NodeSpec
+    process: subprocess.Popen[bytes]
+    log: Path | None
+
+
+def command_line(spec: NodeSpec, values: Mapping[str, Any], use_sim_time: bool) -> list[str]:
+    """Command that runs a node with those values that are parameters of it; None: as in the file."""
+    parameters = {
+        name: values[argument] for argument, name in spec.arguments.items() if values.get(argument) is not None
+    }
+    if spec.uses_sim_time:
+        parameters["use_sim_time"] = use_sim_time
+    params_file = Path(get_package_share_directory("mbmrl_control")) / "config" / "mbmrl.yaml"
+    command = [sys.executable, "-P", "-m", spec.module, "--ros-args", "--params-file", str(params_file)]
+    for name, value in parameters.items():
+        command += ["-p", f"{name}:={_quote(value)}"]
+    if namespace := values.get("namespace"):
+        command += ["-r", f"__ns:={namespace}"]
+    for argument, topic in spec.topics:
+        if values.get(argument):
+            command += ["-r", f"{topic}:={values[argument]}"]
+    return command
+
+
+def _quote(value: Any) -> str:
+    """A value as YAML, which ROS arguments are read as: quotes keep strings strings."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    escaped = re.sub(r'[^ -~]|["\\]', lambda found: f"\\U{ord(found[0]):08x}", value)
+    return f'"{escaped}"'
+
+
+class Processes:
+    """The nodes of a graph; a context manager that stops them at its end, the planner first."""
+
+    def __init__(
+        self,
+        nodes: Sequence[NodeSpec],
+        values: Mapping[str, Any],
+        use_sim_time: bool,
+        log_folder: Path | None = None,
+    ) -> None:
+        """Start the nodes; what they print goes to the terminal, or to files in a folder."""
+        self._running: list[_Running] = []
+        self._handled: list[int] = []
+        self._use_sim_time, self._log_folder = use_sim_time, log_folder
+        self.start(nodes, values)
+
+    def start(self, nodes: Sequence[NodeSpec], values: Mapping[str, Any]) -> None:
+        """Start more nodes; they are stopped before those that run already."""
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
+        for spec in nodes:
+            if spec.optional_rate and not values.get(spec.optional_rate):
+                continue
+            log = None if self._log_folder is None else self._log_folder / f"{spec.executable}.log"
+            output = None if log is None else log.open("wb")
+            process = subprocess.Popen(
+                command_line(spec, values, self._use_sim_time),
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                env=environment,
+                # Ctrl-C goes to the command, which then stops the nodes in order.
+                start_new_session=True,
+            )
+            if output:
+                output.close()
+            self._running.append(_Running(spec, process, log))
+
+    def check(self) -> None:
+        """See whether all nodes run; where one has ended, all others are told to end at once.
+
+        Raises:
+            NodeEndedError: If one has ended.
+        """
+        for node in self._running:
+            if (code := node.process.poll()) is not None:
+                for other in self._running:
+                    if other.process.poll() is None:
+                        other.process.terminate()
+                lines = node.log.read_text(errors="replace").strip().splitlines() if node.log else []
+                last = f": {lines[-1].removeprefix('error: ')}" if lines else ""
+                raise NodeEndedError(f"{node.spec.executable} has ended with exit code {code}{last}")
+
+    def stop(self) -> None:
+        """Stop the nodes in reverse order, so that the planner's last command, zero, still arrives."""
+        for node in reversed(self._running):
+            if node.process.poll() is None:
+                node.process.terminate()  # by SIGINT, Python breaks off imports with a trace-back
+            try:
+                node.process.wait(STOP_TIME)
+            except subprocess.TimeoutExpired:
+                node.process.kill()
+                node.process.wait()
+
+    def __enter__(self) -> Processes:
+        """Use as a context manager; a kill, or a closed terminal, stops the nodes as Ctrl-C does."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, signal.default_int_handler)
+                self._handled.append(number)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the nodes; a second Ctrl-C must not leave them behind."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+        self.stop()
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if number in self._handled else handler)

@@ -1,0 +1,1 @@
+"""The ``mbmrl`` command."""

@@ -1,0 +1,241 @@
+"""Commands of the ``mbmrl`` command that collect data, train, and evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mbmrl_control.cli.options import Rate, Seed, Sensors, Workers, console, refuse, warn
+from mbmrl_control.priors import DEFAULT_LEARNER
+
+app = typer.Typer()
+
+
+@app.command()
+def collect(
+    episodes: Annotated[int, typer.Option(help="Number of episodes.", min=1)] = 100,
+    seed: Seed = 0,
+    workers: Workers = 2,
+    out: Annotated[Path, typer.Option(help="Folder of the episodes, one .npz file each.")] = Path("runs/episodes"),
+    duration: Annotated[float, typer.Option(help="Length of an episode, s.", min=1.0)] = 10.0,
+    rate: Rate = 20.0,
+    prior: Annotated[
+        Path | None, typer.Option(help="Prior of the controller that walks; random actions where not given.")
+    ] = None,
+    faults: Annotated[
+        str, typer.Option(help="Kinds of faults that may come, with commas between; 'none'.")
+    ] = "leg_loss",
+    legs: Annotated[str, typer.Option(help="Legs that may be lost, with commas between.")] = "0,2,3,5",
+    terrains: Annotated[str, typer.Option(help="Grounds to choose from, with commas between.")] = "carpet",
+    sensors: Sensors = "ideal",
+    varied: Annotated[
+        float, typer.Option(help="Share of episodes with another robot, on a slope.", min=0.0, max=1.0)
+    ] = 0.8,
+) -> None:
+    """Collect episodes in the simulator, with faults on the way."""
+    from mbmrl_base.system.files import check_folder
+    from mbmrl_control.dynamics.prior import load_prior
+    from mbmrl_control.training.collect import CollectSettings
+    from mbmrl_control.training.pipeline import collect_with_bar
+    from mbmrl_sim.faults import Fault, choose_fault
+    from mbmrl_sim.sensors import make_sensors
+    from mbmrl_sim.terrain import check_terrain
+    from mbmrl_sim.world import substeps
+
+    try:
+        substeps(rate)
+        if prior is not None:
+            given = load_prior(prior)
+            given.check_robot(str(prior))
+            given.check_rate(rate)
+        kinds = () if faults == "none" else tuple(choose_fault(Fault(kind)).kind for kind in faults.split(","))
+        may_be_lost = tuple(choose_fault(Fault(leg=int(leg))).leg for leg in legs.split(","))
+        grounds = tuple(map(check_terrain, terrains.split(",")))
+        make_sensors(sensors)
+        check_folder(out)
+    except ValueError as error:
+        refuse(error)
+    chances = CollectSettings.faults if kinds else (1.0, 0.0, 0.0)
+    settings = CollectSettings(
+        may_be_lost,
+        kinds,
+        faults=chances,
+        terrains=grounds,
+        duration=duration,
+        rate=rate,
+        varied=varied,
+        sensors=sensors,
+        prior=prior,
+    )
+    seeds = range(seed * 1_000_000, seed * 1_000_000 + episodes)
+    try:
+        collect_with_bar(settings, seeds, out, workers, "episodes", console)
+    except KeyboardInterrupt:
+        console.print(f"stopped: what is done is in {out}, the same command goes on", soft_wrap=True)
+        raise typer.Exit(130) from None
+    console.print(f"written: {episodes} episodes in {out}", soft_wrap=True)
+
+
+@app.command()
+def train(
+    learner: Annotated[str, typer.Option(help="Learner to train a prior for.")] = DEFAULT_LEARNER,
+    preset: Annotated[str, typer.Option(help="full, or quick: less data and fewer steps.")] = "full",
+    seed: Seed = 0,
+    workers: Workers = 2,
+    work: Annotated[Path, typer.Option(help="Folder for episodes and what is needed to go on.")] = Path("runs/train"),
+    out: Annotated[Path | None, typer.Option(help="File of the prior; LEARNER.safetensors where not given.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of episodes of any robot to train on; no simulator then.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of the final training; those of the preset where not given.", min=1)
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(help="M, transitions to adapt on; what suits the learner where not given.", min=1)
+    ] = None,
+    future: Annotated[int, typer.Option(help="K, transitions after them that are to be predicted.", min=1)] = 16,
+    open_loop: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of the error in open loop over those K, beside that of single steps; where not given, what"
+            " suits the learner, and with --data 0.",
+            min=0,
+        ),
+    ] = None,
+) -> None:
+    """Train a prior, from nothing or on given data; Ctrl-C stops, the same command goes on."""
+    from mbmrl_base.system.files import check_file, check_folder
+    from mbmrl_control.learners import LEARNERS
+    from mbmrl_control.training.from_data import train_on_data
+    from mbmrl_control.training.meta_training import TrainingSettings
+    from mbmrl_control.training.pipeline import OPEN_LOOP, make_prior
+    from mbmrl_control.training.pipeline import preset as settings_of
+
+    if learner not in LEARNERS:
+        refuse(f"unknown learner {learner!r}: allowed is {', '.join(LEARNERS)}")
+    file = out or Path(f"{learner}.safetensors")
+    try:
+        check_file(file)
+        check_folder(work)
+        settings = settings_of(
+            preset,
+            TrainingSettings(
+                learner=learner,
+                seed=seed,
+                steps=steps or 0,
+                window=window or 0,
+                future=future,
+                open_loop=(OPEN_LOOP.get(learner, 0.0) if data is None else 0.0) if open_loop is None else open_loop,
+            ),
+            alone=data is not None,
+        )
+    except ValueError as error:
+        refuse(error)
+    try:
+        if data is not None:
+            prior = train_on_data(settings.training, data, work, console)
+        else:
+            work.mkdir(parents=True, exist_ok=True)
+            prior = make_prior(settings, work, workers, console)
+    except KeyboardInterrupt:
+        console.print(f"stopped: what is done is in {work}, the same command goes on", soft_wrap=True)
+        raise typer.Exit(130) from None
+    except ValueError as error:
+        refuse(error)
+    given = {"learner": learner, "preset": preset, "seed": seed, "data": data, "steps": steps, "window": window}
+    given |= {"open-loop": open_loop}
+    prior.settings.training["command"] = f"mbmrl train --future {future}" + "".join(
+        f" --{name} {value}" for name, value in given.items() if value is not None
+    )
+    prior.save(file)
+    console.print(f"written: {file}, {file.stat().st_size / 1e6:.2f} MB, hash {prior.hash[:12]}", soft_wrap=True)
+
+
+@app.command("model-error")
+def model_error(
+    checkpoint: Annotated[Path, typer.Option(help="File of the prior, *.safetensors.")],
+    data: Annotated[Path, typer.Option(help="Folder of episodes of the robot that it is for.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
+) -> None:
+    """Error of a prior's predictions over K steps, before and after adaptation."""
+    from mbmrl_control.evaluation import model_error as evaluation
+
+    try:
+        told = evaluation.model_error(checkpoint, data, warn)
+    except ValueError as error:
+        refuse(error)
+    console.print(evaluation.table(told), soft_wrap=True)
+    if as_json:
+        print(json.dumps(told))
+
+
+@app.command()
+def evaluate(
+    learners: Annotated[
+        str, typer.Option(help="default, learners with a shipped prior, NAME=FILE, with commas between; or all.")
+    ] = "default,mb",
+    scenarios: Annotated[
+        str, typer.Option(help="none, kinds of faults, two_at_once, comes_and_goes, with commas between; or all.")
+    ] = "leg_loss",
+    paths: Annotated[str, typer.Option(help="Paths with commas between; or all.")] = "figure_eight",
+    planner: Annotated[str, typer.Option(help="mppi, cem, random_shooting, with commas between; or all.")] = "mppi",
+    precision: Annotated[
+        str, typer.Option(help="Of the planner's roll-outs: float32, bfloat16, with commas between; or all.")
+    ] = "float32",
+    seeds: Annotated[int, typer.Option(help="Number of seeds.", min=1)] = 20,
+    seed: Annotated[int, typer.Option(help="The first seed.", min=0, max=2**30)] = 0,
+    duration: Annotated[float, typer.Option(help="Length of a run, s.", min=1.0, max=600.0)] = 30.0,
+    fault_time: Annotated[float, typer.Option(help="Time of the fault, s.")] = 10.0,
+    workers: Workers = 2,
+    work: Annotated[Path, typer.Option(help="Folder of the runs, one file each.")] = Path("runs/evaluate"),
+    out: Annotated[Path | None, typer.Option(help="Folder for table, charts and CSV; none where not given.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
+) -> None:
+    """Compare learners on faults that training did not show; Ctrl-C stops, the same command goes on."""
+    from mbmrl_base.system.files import check_file, check_folder
+    from mbmrl_control.evaluation.comparison import (
+        Comparison,
+        choose,
+        choose_learners,
+        result_files,
+        run_with_bar,
+        write_results,
+    )
+    from mbmrl_control.evaluation.scenarios import SCENARIOS
+    from mbmrl_control.evaluation.statistics import summarise
+    from mbmrl_control.evaluation.tables import markdown
+    from mbmrl_control.planning import PLANNERS, PRECISIONS
+    from mbmrl_control.tasks.path.paths import PATH_NAMES
+
+    try:
+        wanted = Comparison(
+            choose_learners(learners),
+            choose("planner", planner, PLANNERS),
+            choose("precision", precision, [name for name in PRECISIONS if name != "auto"]),
+            choose("path", paths, PATH_NAMES),
+            choose("scenario", scenarios, SCENARIOS),
+            range(seed, seed + seeds),
+            duration,
+            fault_time,
+        )
+        check_folder(work)
+        for file in result_files(out) if out else []:
+            check_file(file, new_folder=True)
+    except ValueError as error:
+        refuse(error)
+    for folder in (work, out or work):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        rows = run_with_bar(wanted, work, workers, console)
+        files = write_results(rows, fault_time, out) if out else []
+    except KeyboardInterrupt:
+        console.print(f"stopped: what is done is in {work}, the same command goes on", soft_wrap=True)
+        raise typer.Exit(130) from None
+    console.print(markdown(rows), soft_wrap=True)
+    if files:
+        console.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)
+    if as_json:
+        print(json.dumps(summarise(rows)))

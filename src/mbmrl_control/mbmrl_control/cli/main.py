@@ -1,0 +1,314 @@
+"""The ``mbmrl`` command."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mbmrl_base.system import surroundings
+from mbmrl_control.cli import bench, hardware, learning
+from mbmrl_control.cli.options import (
+    Checkpoint,
+    Clock,
+    Commands,
+    FramePrefix,
+    Learner,
+    Namespace,
+    PathName,
+    Protocol,
+    Rate,
+    Seed,
+    Sensors,
+    Terrain,
+    Workers,
+    console,
+    refuse,
+    within,
+)
+
+if TYPE_CHECKING:
+    from rclpy.task import Future
+
+    from mbmrl_control.nodes.monitor_node import MonitorNode
+
+app = typer.Typer(
+    name="mbmrl",
+    cls=Commands,
+    help="Model-based meta-reinforcement learning for a legged millirobot: walk, lose a leg, adapt, walk on.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+app.add_typer(hardware.app)
+app.add_typer(learning.app)
+app.add_typer(bench.app)
+
+
+@app.command()
+def demo(
+    duration: Annotated[float, typer.Option(help="Length of the run, s.", min=1.0)] = 30.0,
+    fault: Annotated[
+        str,
+        typer.Option(
+            help="KIND[:VALUE,...]@T, T in s after the first command, such as payload:15,x=0.03@10; 'none' for none."
+        ),
+    ] = "leg_loss:4@10",
+    path: PathName = "figure_eight",
+    learner: Learner = None,
+    checkpoint: Checkpoint = None,
+    seed: Seed = 0,
+    rate: Rate = 20.0,
+    terrain: Terrain = "carpet",
+    sensors: Sensors = "ideal",
+    out: Annotated[Path, typer.Option(help="Folder in which the run's own folder is made.")] = Path("runs"),
+    film: Annotated[bool, typer.Option(help="Render the robot as it walked.")] = True,
+    hardware: Annotated[
+        bool, typer.Option("--hardware", help="Through a serial line: bridge and emulated robot.")
+    ] = False,
+    protocol: Protocol = "mbmrl",
+    namespace: Namespace = "",
+    clock: Clock = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json as the last line.")] = False,
+) -> None:
+    """Walk a path, lose a leg on the way, and record it all."""
+    from mbmrl_sim.faults import FaultError, parse_fault_plan
+
+    plan = None
+    if fault != "none":
+        try:
+            plan = parse_fault_plan(fault)
+        except FaultError as error:
+            refuse(error)
+        if plan.time >= duration:
+            refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s: give --fault KIND@T or none")
+    from mbmrl_base.system.files import check_folder
+    from mbmrl_control.bringup.checks import check_bridge, check_run
+
+    try:
+        check_bridge({"protocol": protocol})
+        learner = check_run(learner, checkpoint, path, rate, terrain, sensors, namespace, clock and not hardware)
+        check_folder(out)
+    except ValueError as error:
+        refuse(error)
+    from mbmrl_control.bringup.demo import DemoSettings, run_demo
+    from mbmrl_control.bringup.node_processes import NodeEndedError
+
+    folder = out / datetime.now().strftime("%Y%m%d-%H%M%S")
+    settings = DemoSettings(
+        *(duration, plan, path, learner, checkpoint, seed, rate, terrain, sensors, film),
+        protocol=protocol if hardware else None,
+        namespace=namespace,
+        clock=clock,
+    )
+    try:
+        summary = run_demo(settings, folder, console)
+    except NodeEndedError as error:
+        refuse(error)
+    except KeyboardInterrupt:
+        console.print("stopped: the robot stands still, nothing was written but the logs")
+        raise typer.Exit(130) from None
+    if as_json:
+        print(json.dumps(summary))
+
+
+@app.command()
+def render(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, as demo writes it.")],
+    out: Annotated[Path | None, typer.Option(help="File, .mp4 or .gif; RUN/robot.mp4 where not given.")] = None,
+) -> None:
+    """Render the robot as it walked in a recorded run."""
+    from mbmrl_control.evaluation.film import render_run
+
+    try:
+        file = render_run(run, out, console)
+    except ValueError as error:
+        refuse(error)
+    except KeyboardInterrupt:
+        console.print("stopped: nothing was written")
+        raise typer.Exit(130) from None
+    console.print(f"written: {file}", soft_wrap=True)
+
+
+@app.command()
+def sim(
+    path: PathName = "figure_eight",
+    learner: Learner = None,
+    checkpoint: Checkpoint = None,
+    seed: Seed = 0,
+    rate: Rate = 20.0,
+    real_time_factor: Annotated[float, typer.Option(help="Simulated seconds per second.", min=0.01, max=10.0)] = 1.0,
+    terrain: Terrain = "carpet",
+    sensors: Sensors = "ideal",
+    gui: Annotated[bool, typer.Option("--gui", help="Show the robot in a window.")] = False,
+    camera_rate: Annotated[float, typer.Option(help="Images per second on camera/image_raw, Hz; 0: none.")] = 0.0,
+    namespace: Namespace = "",
+    frame_prefix: FramePrefix = "",
+    clock: Clock = True,
+) -> None:
+    """Run simulator, adaptation and planning until Ctrl-C."""
+    import time
+
+    from mbmrl_control.bringup.checks import check_run, check_seeing
+
+    try:
+        check_seeing(gui, camera_rate)
+        learner = check_run(learner, checkpoint, path, rate, terrain, sensors, namespace, clock)
+        if not clock and real_time_factor != 1.0:
+            raise ValueError(f"without /clock time is real time: the real-time factor is 1, not {real_time_factor:g}")
+    except ValueError as error:
+        refuse(error)
+    from mbmrl_control.bringup.graph import SIM
+    from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
+
+    values = {
+        "path": path,
+        "learner": learner,
+        "checkpoint": str(checkpoint.resolve()) if checkpoint else None,
+        "seed": seed,
+        "rate": rate,
+        "real_time_factor": real_time_factor,
+        "terrain": terrain,
+        "sensors": sensors,
+        "gui": gui,
+        "camera_rate": camera_rate,
+        "namespace": namespace,
+        "frame_prefix": frame_prefix,
+        "publish_clock": clock,
+    }
+    with Processes(SIM, values, use_sim_time=clock) as nodes:
+        try:
+            while True:
+                nodes.check()
+                time.sleep(0.2)
+        except NodeEndedError as error:
+            refuse(error)
+        except KeyboardInterrupt:
+            pass
+
+
+def _call(ask: Callable[[MonitorNode], Future], namespace: str, timeout: float = 5.0) -> None:
+    """Call a service of the robot that runs in a namespace and print its answer."""
+    surroundings.check()
+    from mbmrl_base.toolkit.spin import beside
+    from mbmrl_control.nodes.monitor_node import MonitorNode
+
+    with beside(partial(MonitorNode, namespace)) as monitor:
+        if not monitor.wait_for_robot(timeout):
+            refuse(
+                f"no robot{within(namespace)} answers within {timeout:g} s:"
+                " start one with `mbmrl sim`, on this ROS_DOMAIN_ID, or give its --namespace"
+            )
+        response = monitor.answer(ask(monitor), timeout)
+    if response is None:
+        refuse(f"the robot did not answer within {timeout:g} s")
+    if not response.success:
+        refuse(response.message)
+    print(response.message)
+
+
+@app.command()
+def fault(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="leg_loss, motor_weak, payload, terrain, slope, pose_miscalibration, link or battery_low.",
+        ),
+    ] = "leg_loss",
+    leg: Annotated[
+        int,
+        typer.Option(help="Leg: 0, 1, 2 left front, middle, rear; 3, 4, 5 right; -1 a random one that still works."),
+    ] = -1,
+    side: Annotated[str, typer.Option(help="left or right, for motor_weak; a random one where not given.")] = "",
+    terrain: Annotated[str, typer.Option(help="carpet, styrofoam, turf or gravel; a random other one.")] = "",
+    magnitude: Annotated[
+        float,
+        typer.Option(
+            help="Share of torque left (motor_weak), g (payload), degrees (slope, pose_miscalibration),"
+            " ms (link), V (battery_low); 0: the kind's default."
+        ),
+    ] = 0.0,
+    x: Annotated[float, typer.Option(help="Place of a payload, or shift of the pose, ahead, m.")] = 0.0,
+    y: Annotated[float, typer.Option(help="The same to the left, m.")] = 0.0,
+    direction: Annotated[float, typer.Option(help="Heading in odom that leads up a slope, degrees.")] = 0.0,
+    loss: Annotated[float, typer.Option(help="Share of the commands that a link loses, percent.")] = 0.0,
+    ramp: Annotated[float, typer.Option(help="Time over which it grows to its magnitude, s.")] = 0.0,
+    namespace: Namespace = "",
+) -> None:
+    """Inject a fault into the running robot."""
+    from mbmrl_sim.faults import Fault, FaultError, choose_fault
+
+    request = Fault(kind, leg, side, terrain, magnitude, x, y, direction, loss, ramp)
+    try:
+        choose_fault(request)
+    except FaultError as error:
+        refuse(error)
+    _call(lambda monitor: monitor.inject(request), namespace)
+
+
+@app.command()
+def clear(namespace: Namespace = "") -> None:
+    """Undo all faults of the running robot."""
+    _call(lambda monitor: monitor.clear(), namespace)
+
+
+@app.command()
+def calibrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit code 1 where a figure misses its target by over 15 %.")
+    ] = False,
+    convergence: Annotated[bool, typer.Option(help="Walk with half the physics step too.")] = False,
+    runs: Annotated[int, typer.Option(help="Walks of 5 s on each terrain.", min=2)] = 100,
+    seed: Seed = 0,
+    workers: Workers = 2,
+    out: Annotated[Path | None, typer.Option(help="Markdown file of the table.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
+) -> None:
+    """Compare walks on each terrain with recorded walks of the real robot."""
+    from rich.progress import track
+
+    from mbmrl_base.system.files import check_file, write_text
+    from mbmrl_sim import calibration
+    from mbmrl_sim.terrain import TERRAINS
+
+    if out is not None:
+        check_file(out)
+
+    def walk(parts: int, title: str) -> dict[str, calibration.Walk]:
+        walks = calibration.calibrate(runs, seed, workers, parts)
+        return dict(track(walks, title, total=len(TERRAINS), console=console))
+
+    walks = walk(1, "walking")
+    told = calibration.as_json(walks, walk(2, "half the physics step") if convergence else None)
+    table = calibration.as_markdown(told)
+    console.print(table, soft_wrap=True)
+    if out is not None:
+        write_text(out, table)
+    if as_json:
+        print(json.dumps(told))
+    missed = [
+        name for name, made in walks.items() if max(map(abs, calibration.misses(name, made))) > calibration.TOLERANCE
+    ]
+    if check and missed:
+        console.print(f"off by more than {calibration.TOLERANCE:.0%}: {', '.join(missed)}")
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point."""
+    surroundings.open_streams()
+    # The nodes that a command has started must end with it, whoever ends it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    app(prog_name="mbmrl")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""What the parts of the ``mbmrl`` command share: options, the console, and how bad input is refused."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from mbmrl_base.system.files import WriteError
+from mbmrl_base.system.surroundings import SurroundingsError
+from mbmrl_control.priors import DEFAULT_LEARNER
+
+console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # what is told holds paths
+
+
+Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0, max=2**31 - 1)]
+Learner = Annotated[
+    str | None,
+    typer.Option(help=f"How the model adapts each tick; where not given, as the checkpoint, else {DEFAULT_LEARNER}."),
+]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="File of the prior, *.safetensors; the shipped one where not given.")
+]
+PathName = Annotated[str, typer.Option("--path", help="straight, left, right, zigzag or figure_eight.")]
+Terrain = Annotated[str, typer.Option(help="Ground: carpet, styrofoam, turf or gravel.")]
+Sensors = Annotated[str, typer.Option(help="Imperfections of the sensors: ideal, or real; or as in real,delay=0.")]
+Protocol = Annotated[str, typer.Option(help="Protocol on the serial line: mbmrl or velociroach.")]
+Rate = Annotated[float, typer.Option(help="Control rate, Hz.")]
+Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
+
+
+class Commands(TyperGroup):
+    """The commands; what the system does not do for them, such as to write to a full disk, is told in one sentence."""
+
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        """Read the command line."""
+        try:
+            here = os.getcwd()
+        except OSError as error:
+            refuse(f"the current folder cannot be used: {error.strerror}")
+        for what, text in (("current folder", here), *(("argument", text) for text in arguments)):
+            if os.fsencode(text).decode(errors="replace") != text:
+                refuse(f"the {what} {os.fsencode(text)!r} is no UTF-8")
+        # A shell leaves the ~ of ``--out=~/file`` as it is.
+        words = (argument.rpartition("=") for argument in arguments)
+        return super().parse_args(context, ["".join((*start, os.path.expanduser(end))) for *start, end in words])
+
+    def invoke(self, context: Any) -> Any:
+        """Run a command."""
+        try:
+            result = super().invoke(context)
+            print(end="", flush=True)
+        except (WriteError, SurroundingsError) as error:
+            refuse(error)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who reads has gone
+                raise
+            # What cannot be written would be tried again at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            refuse(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+        return result
+
+
+def refuse(error: Exception | str) -> NoReturn:
+    """End with one sentence and the exit code of a usage error."""
+    # A path may have a new line in it.
+    text = str(error).translate({number: ascii(chr(number))[1:-1] for number in range(ord(" "))})
+    console.print(f"error: {text}", soft_wrap=True)
+    raise typer.Exit(2)
+
+
+def warn(text: str) -> None:
+    """Show one sentence on what may be wrong, and go on."""
+    console.print(f"warning: {text}", soft_wrap=True)
+
+
+_NAMES = r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*"
+"""Names of ROS, with slashes between."""
+LONGEST_NAME = 120
+"""Characters of a namespace, or of a topic: both together, with a slash between, are within the 247 of ROS 2."""
+
+
+def _check_length(what: str, name: str) -> None:
+    if len(name) > LONGEST_NAME:
+        refuse(f"the {what} {name[:20]}... has {len(name)} characters: allowed are at most {LONGEST_NAME}")
+
+
+def topic(value: str | None) -> str | None:
+    """The name of a topic."""
+    if value is not None and not re.fullmatch(f"(/|~/)?{_NAMES}", value, re.ASCII):
+        refuse(f"{value!r} is no topic: allowed are letters, digits and _, as in /vrpn/robot/pose")
+    _check_length("topic", value or "")
+    return value
+
+
+def _namespace(value: str) -> str:
+    """A namespace with its leading slash; empty where none is wanted."""
+    name = value.strip("/")
+    if name and not re.fullmatch(_NAMES, name, re.ASCII):
+        refuse(f"{value!r} is no namespace: allowed are letters, digits and _, no digit first, as in lab/robot1")
+    _check_length("namespace", name)
+    return f"/{name}" if name else ""
+
+
+def within(namespace: str) -> str:
+    """Where a robot is looked for, as part of a sentence."""
+    return f" in the namespace {namespace}" if namespace else ""
+
+
+Namespace = Annotated[str, typer.Option(help="ROS namespace of the robot, such as robot1.", callback=_namespace)]
+FramePrefix = Annotated[str, typer.Option(help="Prefix of all names of frames, such as robot1/.")]
+Clock = Annotated[
+    bool,
+    typer.Option(
+        "--clock/--no-clock",
+        help="Whether time is simulated, on /clock, of which a ROS domain has one; else it is the machine's.",
+    ),
+]

@@ -1,0 +1,134 @@
+"""Figures of a run: tracking before and after the fault, recovery, model error, times."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from mbmrl_base.robots.millirobot.layout import PITCH, ROLL
+from mbmrl_base.robots.observation import Array
+from mbmrl_control.control.run_record import Record
+
+START_UP: Final = 2.0
+"""Time at the start of a run, in which the robot gets going, that counts for nothing, s."""
+RECOVERY_WINDOW: Final = 2.0
+"""Time over which the distance from the path is averaged to tell whether the robot has recovered, s."""
+RECOVERY_LEVEL: Final = 1.5
+"""Share of the distance before the fault that counts as recovered."""
+COST_RECOVERY_LEVEL: Final = 1.1
+"""The same of the tracking cost."""
+OPEN_LOOP_STEPS: Final = 16
+"""Steps, K, that the model predicts ahead where its open-loop error is measured."""
+
+
+def _mean(values: Array) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None
+
+
+def _percentiles(seconds: Array) -> dict[str, float | None]:
+    finite = seconds[np.isfinite(seconds)] * 1e3
+    return {
+        name: float(np.percentile(finite, percent)) if len(finite) else None
+        for name, percent in (("p50", 50), ("p99", 99))
+    }
+
+
+def recovery_time(time: Array, values: Array, fault_time: float, level: float = RECOVERY_LEVEL) -> float | None:
+    """Time from the fault until the robot does as well as before, s.
+
+    It is the first time from which on the mean, both over the next RECOVERY_WINDOW and over the rest of the
+    run, is at most a multiple of the mean before the fault.
+
+    Args:
+        time: Time of each tick, shape (n,), s.
+        values: What is to be small, such as the distance from the path, shape (n,).
+        fault_time: Time of the fault, s.
+        level: The multiple.
+
+    Returns:
+        The time, or None where the robot does not recover.
+    """
+    before = values[(time >= START_UP) & (time < fault_time)]
+    if not len(before):
+        return None
+    highest = level * before.mean()
+    for start in np.flatnonzero(time >= fault_time):
+        if time[-1] - time[start] < RECOVERY_WINDOW:
+            break
+        window = values[start:][time[start:] < time[start] + RECOVERY_WINDOW]
+        if window.mean() <= highest and values[start:].mean() <= highest:
+            return float(time[start] - fault_time)
+    return None
+
+
+def summarise(record: Record, tracking: dict[str, Array], duration: float) -> dict[str, Any]:
+    """The object of summary.json; None stands for what was not measured.
+
+    Args:
+        record: The run.
+        tracking: What `Record.track` tells of it.
+        duration: Time for which the run was planned, s.
+    """
+    time, distance = record.time, np.abs(tracking["cross_track"])
+    fault_time = record.fault_time
+    before = (time >= START_UP) & (time < (duration if fault_time is None else fault_time))
+    after = time >= fault_time if fault_time is not None else np.zeros(len(time), dtype=bool)
+    commanded = record.array("commanded")
+    # Ticks count from the first one in which a command was in force.
+    started = int(commanded.argmax()) if commanded.any() else len(commanded)
+    active = commanded[started:]
+    elapsed = float(time[-1] - time[started]) if len(active) > 1 else 0.0
+    return {
+        "learner": record.learner,
+        "path": record.path,
+        "seed": record.seed,
+        "rate_hz": record.rate,
+        "duration_s": duration,
+        "ticks": len(active),
+        "missed_ticks": int((active == 0).sum()),
+        "command_rate_hz": float((active[1:].sum()) / elapsed) if elapsed else None,
+        "fault": record.fault,
+        "planning_ms": _percentiles(record.array("planning_time")),
+        "adaptation_ms": _percentiles(record.array("adaptation_time")),
+        "tracking_cost": {"before": _mean(tracking["cost"][before]), "after": _mean(tracking["cost"][after])},
+        "cross_track_m": {"before": _mean(distance[before]), "after": _mean(distance[after])},
+        "recovery_s": None if fault_time is None else recovery_time(time, distance, fault_time),
+        "model_error": {
+            "prior_after": _mean(record.array("prior_error")[after]),
+            "adapted_after": _mean(record.array("adapted_error")[after]),
+        },
+    }
+
+
+def before_and_after(record: Record, tracking: dict[str, Array], split: float) -> dict[str, float | None]:
+    """Means of a run on both sides of a moment; None stands for what was not measured.
+
+    Costs are per step, one-step errors of the model in use, dimensionless; open-loop errors over
+    OPEN_LOOP_STEPS that lie on one side; ``on_back`` is the share of the time that the robot lies so; recovery is that
+    of the tracking cost; computing times are medians.
+
+    Args:
+        record: The run.
+        tracking: What `Record.track` tells of it.
+        split: Time of the fault, or of where it would be, s.
+    """
+    time, progress = record.time, tracking["progress"]
+    upright = record.states[:, ROLL.start] * record.states[:, PITCH.start]  # z of the body's z axis
+    told: dict[str, float | None] = {}
+    for side, ticks in (("before", (time >= START_UP) & (time < split)), ("after", time >= split)):
+        foreseen = ticks & ((time < split) | (time >= split + OPEN_LOOP_STEPS / record.rate))
+        told[f"cost_{side}"] = _mean(tracking["cost"][ticks])
+        told[f"cross_track_{side}_m"] = _mean(np.abs(tracking["cross_track"][ticks]))
+        elapsed = float(np.ptp(time[ticks])) if ticks.any() else 0.0
+        told[f"speed_{side}_m_s"] = float(np.diff(progress[ticks][[0, -1]])[0]) / elapsed if elapsed else None
+        told[f"on_back_{side}"] = _mean((upright[ticks] < 0).astype(np.float64))
+        told[f"model_error_{side}"] = _mean(record.array("model_error")[ticks])
+        told[f"open_loop_error_{side}_m"] = _mean(record.array("open_loop_error")[foreseen])
+    speed_before, speed_after = told["speed_before_m_s"], told["speed_after_m_s"]
+    told["speed_kept"] = speed_after / speed_before if speed_before and speed_after is not None else None
+    told["recovery_s"] = recovery_time(time, tracking["cost"], split, COST_RECOVERY_LEVEL)
+    told["adaptation_ms"] = _percentiles(record.array("adaptation_time"))["p50"]
+    told["planning_ms"] = _percentiles(record.array("planning_time"))["p50"]
+    return told

@@ -1,0 +1,184 @@
+"""Evaluated runs: learners x planners x paths x scenarios x seeds, in lock-step, in parallel, each kept in a file."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from functools import cache, cached_property
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import joblib
+import numpy as np
+import torch
+
+from mbmrl_base.system.files import write_text
+from mbmrl_control.control.closed_loop import walk
+from mbmrl_control.control.follower import PathTracker
+from mbmrl_control.control.run_record import Record
+from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.evaluation.metrics import OPEN_LOOP_STEPS, before_and_after
+from mbmrl_control.evaluation.scenarios import schedule
+from mbmrl_control.planning import SamplingSettings
+from mbmrl_control.tasks.path.cost import PathCost
+from mbmrl_control.tasks.path.paths import make_path
+from mbmrl_sim.world import World
+
+_CODE: Final = {
+    "mbmrl_base": ("robots/*.py", "system/files.py", "system/surroundings.py"),
+    "mbmrl_control": (
+        *("control/*.py", "dynamics/*.py", "learners/*.py", "planning/*.py", "tasks/**/*.py"),
+        *("training/collect.py", "training/episodes.py"),
+        *(f"evaluation/{name}.py" for name in ("metrics", "run_cache", "run_record", "scenarios")),
+    ),
+    "mbmrl_sim": tuple(
+        f"{name}.py"
+        for name in ("bullet", "drive", "effects", "faults", "physics", "robot", "sensors", "terrain", "world")
+    ),
+}
+"""What runs depend on, in each package."""
+TRACE_STEP: Final = 0.5
+"""Time over which the cost is averaged where it is kept over time, s."""
+
+
+def hash_of_code(files: Iterable[Path]) -> str:
+    """SHA-256, in hexadecimal, of Python files; comments and layout play no part."""
+    trees = [ast.dump(ast.parse(file.read_bytes())) for file in files]
+    return hashlib.sha256("".join(trees).encode()).hexdigest()
+
+
+def own_files() -> list[Path]:
+    """The code that runs depend on."""
+    folders = {name: Path(str(find_spec(name).origin)).parent for name in _CODE}  # type: ignore[union-attr]
+    return sorted(file for name, parts in _CODE.items() for part in parts for file in folders[name].glob(part))
+
+
+@cache
+def own_code() -> str:
+    """Hash of the code that runs depend on."""
+    return hash_of_code(own_files())
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A run to be made: a prior, names of planner, precision, path and scenario, seed, and times in s."""
+
+    prior: Prior
+    planner: str
+    precision: str
+    path: str
+    scenario: str
+    seed: int
+    duration: float
+    fault_time: float
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """All that the run depends on."""
+        return {
+            "prior": self.prior.hash,
+            **{field.name: getattr(self, field.name) for field in fields(self) if field.name != "prior"},
+            "sampling": asdict(SamplingSettings()),
+            "cost": asdict(PathCost()),
+            "code": own_code(),
+            "versions": {name: version(name) for name in ("mbmrl_control", "mbmrl_sim", "numpy", "pybullet", "torch")},
+        }
+
+    @property
+    def file_name(self) -> str:
+        """Name of the run's file; another run has another name."""
+        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()
+        return "-".join(
+            [self.prior.settings.learner, self.planner, self.path, self.scenario, str(self.seed), f"{digest[:12]}.json"]
+        )
+
+
+def make_run(job: Job) -> dict[str, Any]:
+    """Make a run.
+
+    Returns:
+        ``figures`` (see `before_and_after`), ``faults`` as they came, and ``cost_trace``: mean cost per step over
+        each TRACE_STEP of the run, None where it was not measured.
+    """
+    torch.set_num_threads(1)
+    # Weights as they lie in a file give products other roundings than those that were sent to a process.
+    prior = copy.deepcopy(job.prior)
+    world = World(job.seed, job.prior.settings.rate)
+    events = schedule(job.scenario, job.seed, job.fault_time, job.duration)
+    record = Record(job.prior.settings.learner, job.path, job.seed, world.rate, None, job.fault_time)
+    came: list[str] = []
+    ticks = walk(
+        world,
+        prior,
+        job.path,
+        job.seed,
+        planner=job.planner,
+        precision=job.precision,
+        open_loop=OPEN_LOOP_STEPS,
+    )
+    for step, tick in enumerate(ticks):
+        record.ticks.append(tick)
+        if step >= round(job.duration * world.rate):
+            break
+        while events and step >= round(events[0].time * world.rate):
+            fault = events.pop(0).fault
+            if fault is None:
+                world.clear_faults()
+            came.append(f"{'cleared' if fault is None else world.inject(fault)}@{step / world.rate:g}")
+    world.close()
+    tracking = record.track(PathTracker(make_path(job.path), PathCost()))
+    # The cost of the first tick is that of no step.
+    per_bin = round(TRACE_STEP * world.rate)
+    bins = [tracking["cost"][start + 1 : start + 1 + per_bin] for start in range(0, len(record.ticks) - 1, per_bin)]
+    trace = [float(costs.mean()) if np.isfinite(costs).all() else None for costs in bins]
+    return {
+        "figures": before_and_after(record, tracking, job.fault_time),
+        "faults": came,
+        "cost_trace": trace,
+    }
+
+
+def _read(job: Job, work: Path) -> dict[str, Any] | None:
+    """What the file of a run tells; None where there is none, or it is damaged or of another run."""
+    try:
+        told = json.loads((work / job.file_name).read_text())
+        return dict(told["result"]) if told["key"] == job.key else None
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _make_into(job: Job, work: Path) -> None:
+    write_text(work / job.file_name, json.dumps({"key": job.key, "result": make_run(job)}))
+
+
+def make_runs(jobs: Iterable[Job], work: Path, workers: int) -> Iterator[int]:
+    """Make runs in parallel; those that are in the work folder already are kept.
+
+    Yields:
+        How many are done.
+    """
+    wanted = {job.file_name: job for job in jobs}
+    missing = [job for job in wanted.values() if _read(job, work) is None]
+    done = len(wanted) - len(missing)
+    yield done
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
+    for count, _ in enumerate(parallel(joblib.delayed(_make_into)(job, work) for job in missing), start=1):
+        yield done + count
+
+
+def read_run(job: Job, work: Path) -> dict[str, Any]:
+    """What `make_run` told of a run that was made.
+
+    Raises:
+        ValueError: If its file is gone.
+    """
+    told = _read(job, work)
+    if told is None:
+        raise ValueError(f"{work / job.file_name} is gone or damaged")
+    return told

@@ -1,0 +1,1 @@
+"""An emulated robot at the other end of a serial line."""

@@ -1,0 +1,130 @@
+"""What is wanted of a link, what it hands over, and what it tells about itself."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from mbmrl_control.hardware.codecs.codec import Capabilities, Telemetry
+from mbmrl_control.hardware.link.port import Adapter
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """What is wanted of a link.
+
+    Attributes:
+        port: Serial port.
+        baud: Its speed, bit/s.
+        rate: Control rate, Hz.
+        telemetry_rate: Wanted rate of telemetry, Hz; the nearest one below that the robot and whole frames in a
+            control interval allow.
+        gains: As in `Configure`.
+        max_speed: Highest leg speed that is sent, rad/s.
+        command_timeout: Age from which a command is not sent any more, s.
+        dead_man: Time without a command after which the robot stops its motors by itself, s.
+        stale: Time without telemetry after which the legs are stopped, s.
+        lost: Time without telemetry after which the link is lost, s.
+    """
+
+    port: str
+    baud: int
+    rate: float = 20.0
+    telemetry_rate: float = 100.0
+    gains: tuple[tuple[int, ...], tuple[int, ...]] = ((1800, 200, 100, 0, 0), (1800, 200, 100, 0, 0))
+    max_speed: float = 9 * 2 * math.pi
+    command_timeout: float = 0.1
+    dead_man: float = 0.09
+    stale: float = 0.09
+    lost: float = 0.5
+
+    def frames(self, robot_rate: float) -> int:
+        """Frames of telemetry in a control interval, of a robot that tells so many at most, Hz."""
+        return math.floor(min(self.telemetry_rate, robot_rate) / self.rate + 1e-6)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Telemetry as it arrived.
+
+    Attributes:
+        telemetry: What the robot told.
+        arrival: When, s of the monotonic clock.
+        session: Number of the session, from 1.
+        tick: Whether a control interval ends with it.
+        command: Number of the command that was in force, as given to `Link.command`; 0: none.
+        exact: Whether one command, or none, was in force since the last tick, by the host's book.
+    """
+
+    telemetry: Telemetry
+    arrival: float
+    session: int
+    tick: bool
+    command: int
+    exact: bool
+
+
+@dataclass
+class LinkCounts:
+    """What a link has seen since it was made.
+
+    Attributes:
+        sessions: Hand-shakes that succeeded.
+        losses: Links that were lost.
+        samples: Frames of telemetry taken.
+        dropped: Frames of telemetry that never came.
+        reordered: Frames of telemetry that came after a later one, not taken.
+        commands: Commands sent, repetitions among them.
+        stalls: Times without telemetry, so that the legs were stopped.
+        expired: Commands that were followed by zero because none came after them in time.
+        clipped: Commands that were beyond the limits.
+        repeated_requests: Requests that were sent again.
+    """
+
+    sessions: int = 0
+    losses: int = 0
+    samples: int = 0
+    dropped: int = 0
+    reordered: int = 0
+    commands: int = 0
+    stalls: int = 0
+    expired: int = 0
+    clipped: int = 0
+    repeated_requests: int = 0
+
+
+@dataclass
+class LinkStatus:
+    """How a link is.
+
+    Attributes:
+        state: closed, connecting, ready (motors off) or enabled.
+        reason: Why it is so, where that is not what was wanted.
+        another: Whether the reason is that another robot is on the line.
+        doubt: Why the robot is not known to be that of the first hand-shake, as one clause; empty where it is.
+        adapter: USB adapter of the port, where it has one.
+        capabilities: What the robot told of itself.
+        round_trip: Of the last ping, s.
+        newest: Telemetry.
+        arrivals: When the last frames of telemetry came, s of the monotonic clock.
+    """
+
+    state: str = "closed"
+    reason: str = ""
+    another: bool = False
+    doubt: str = ""
+    adapter: Adapter | None = None
+    capabilities: Capabilities | None = None
+    round_trip: float = math.nan
+    newest: Telemetry | None = None
+    arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=200))
+
+    @property
+    def rate(self) -> float:
+        """Frames of telemetry per second, lately, Hz."""
+        times = list(self.arrivals)
+        recent = [t for t in times if t > time.monotonic() - 1.0]
+        span = recent[-1] - recent[0] if recent else 0.0
+        return (len(recent) - 1) / span if span > 0 else 0.0

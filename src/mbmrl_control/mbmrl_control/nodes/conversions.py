@@ -1,0 +1,97 @@
+"""Messages from and to what the core uses; nothing else. As in `mbmrl_sim`, each number is cast to its field's type."""
+
+from __future__ import annotations
+
+import array
+
+import numpy as np
+import safetensors
+import safetensors.torch
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Path as PathMessage
+
+from mbmrl_base.robots.observation import Array
+from mbmrl_base.toolkit.conversions import (
+    ODOM_FRAME,
+    to_header,
+    to_quaternion,
+    to_roll_pitch_yaw,
+)
+from mbmrl_control.control.follower import Tracking
+from mbmrl_control.learners import Update
+from mbmrl_control.learners.online import Adaptation
+from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, PlannerStatus
+
+
+def to_adapted_model(adaptation: Adaptation, seconds: float, prior_hash: str, learner: str) -> AdaptedModel:
+    """Message of an adaptation to observations up to a time in s."""
+    update = adaptation.update
+    content = safetensors.torch.save({name: t.contiguous() for name, t in update.items()}) if update else b""
+    return AdaptedModel(
+        header=to_header(seconds, ""),
+        sequence=int(adaptation.sequence),
+        state_sequence=int(adaptation.state_sequence),
+        prior_hash=prior_hash,
+        learner=learner,
+        update=array.array("B", content),
+    )
+
+
+def from_adapted_model(message: AdaptedModel) -> Update:
+    """Update of a message; empty where the prior itself is meant.
+
+    Raises:
+        ValueError: If the update is not in the safetensors format.
+    """
+    if not message.update:
+        return {}
+    try:
+        return safetensors.torch.load(bytes(message.update))
+    except (safetensors.SafetensorError, KeyError) as error:  # KeyError: a type that torch has not
+        raise ValueError(f"an update is not in the safetensors format: {error}") from None
+
+
+def to_adaptation_status(
+    adaptation: Adaptation, seconds: float, capacity: int, duration: float, frozen: bool
+) -> AdaptationStatus:
+    """Message of how an adaptation went; its duration in s."""
+    return AdaptationStatus(
+        header=to_header(seconds, ""),
+        sequence=int(adaptation.sequence),
+        state_sequence=int(adaptation.state_sequence),
+        window_length=int(adaptation.window),
+        window_capacity=int(capacity),
+        prior_error=float(adaptation.prior_error),
+        adapted_error=float(adaptation.adapted_error),
+        adaptation_time=float(duration),
+        rejected=int(adaptation.rejected),
+        skipped=int(adaptation.skipped),
+        failed=int(adaptation.failed),
+        frozen=frozen,
+    )
+
+
+def fill_tracking(status: PlannerStatus, tracking: Tracking) -> None:
+    """Write where the robot is into a planner's status."""
+    status.cross_track = float(tracking.cross_track)
+    status.progress = float(tracking.progress)
+    status.heading_error = float(tracking.heading_error)
+    status.tracking_cost = float(tracking.cost)
+
+
+def to_path(points: Array, headings: Array, seconds: float) -> PathMessage:
+    """Path message in the odom frame of points, shape (n, 2), m, and headings, shape (n,), rad."""
+    header = to_header(seconds, ODOM_FRAME)
+    message = PathMessage(header=header)
+    for (x, y), heading in zip(points, headings, strict=True):
+        pose = PoseStamped(header=header)
+        pose.pose.position.x, pose.pose.position.y = float(x), float(y)
+        pose.pose.orientation = to_quaternion(0.0, 0.0, heading)
+        message.poses.append(pose)
+    return message
+
+
+def path_start(message: PathMessage) -> Array:
+    """x, y (m) and yaw (rad) of a path's first pose."""
+    pose = message.poses[0].pose
+    return np.array([pose.position.x, pose.position.y, to_roll_pitch_yaw(pose.orientation)[2]])

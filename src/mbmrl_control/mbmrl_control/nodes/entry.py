@@ -1,0 +1,12 @@
+"""Entry points of the nodes' executables."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mbmrl_base.toolkit.entry import start
+
+adaptation_node = partial(start, "mbmrl_control.nodes.adaptation_node")
+emulator_node = partial(start, "mbmrl_control.nodes.emulator_node")
+mpc_node = partial(start, "mbmrl_control.nodes.mpc_node")
+serial_bridge_node = partial(start, "mbmrl_control.nodes.serial_bridge_node")

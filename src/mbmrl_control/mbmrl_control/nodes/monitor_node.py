@@ -1,0 +1,154 @@
+"""Listens to a run and records it; injects faults through the service."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from nav_msgs.msg import Path as PathMessage
+from rcl_interfaces.msg import Log
+from rcl_interfaces.srv import GetParameters
+from rclpy.node import Node
+from rclpy.task import Future
+
+from mbmrl_base.robots.observation import Array
+from mbmrl_base.toolkit import qos
+from mbmrl_base.toolkit.conversions import from_robot_state
+from mbmrl_control.control.run_record import Tick
+from mbmrl_control.nodes.conversions import path_start
+from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlannerStatus, RobotState
+from mbmrl_msgs.srv import ClearFaults, InjectFault
+from mbmrl_sim.faults import LEG_LOSS, Fault
+from mbmrl_sim.nodes.conversions import from_fault, to_fault_request
+
+SIMULATED = ("simulator_node", "emulator_node")
+"""Nodes of robots that take faults."""
+ANSWER_TIME = 0.5
+"""Time after which a question is asked again, s."""
+
+
+class MonitorNode(Node):
+    """Keeps a tick for each robot state, and the newest status of each node."""
+
+    def __init__(self, namespace: str = "") -> None:
+        """Subscribe to what the nodes in a namespace publish."""
+        super().__init__("monitor_node", namespace=namespace)
+        self.ticks: list[Tick] = []
+        """A tick for each robot state, in order."""
+        self.planner: PlannerStatus | None = None
+        self.adaptation: AdaptationStatus | None = None
+        self.faults: tuple[Fault, ...] = ()
+        """Faults in force."""
+        self.path_start: Array | None = None
+        """x, y (m) and yaw (rad) of the first pose of the planner's path."""
+        self.moved = threading.Event()
+        """Set when the first command is in force."""
+        self._by_sequence: dict[int, Tick] = {}
+        self._last_command = 0
+        self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
+        self.create_subscription(PlannerStatus, "planner_status", self._take_planner, qos.STATE)
+        self.create_subscription(AdaptationStatus, "adaptation_status", self._take_adaptation, qos.STATE)
+        self.create_subscription(FaultArray, "faults", self._take_faults, qos.LATCHED)
+        self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
+        self._inject = self.create_client(InjectFault, "inject_fault")
+        self._clear = self.create_client(ClearFaults, "clear_faults")
+        self._robots = [self.create_client(GetParameters, f"{name}/get_parameters") for name in SIMULATED]
+
+    @property
+    def lost_legs(self) -> frozenset[int]:
+        """Legs that are lost."""
+        return frozenset(fault.leg for fault in self.faults if fault.kind == LEG_LOSS)
+
+    def _take_state(self, message: RobotState) -> None:
+        fresh = message.command_sequence > self._last_command
+        self._last_command = max(self._last_command, message.command_sequence)
+        tick = Tick(from_robot_state(message), commanded=fresh, lost_legs=self.lost_legs)
+        self.ticks.append(tick)
+        self._by_sequence[message.sequence] = tick
+        if fresh:
+            self.moved.set()
+
+    def _take_planner(self, message: PlannerStatus) -> None:
+        self.planner = message
+        if message.state_sequence in self._by_sequence:
+            self._by_sequence[message.state_sequence].planning_time = message.planning_time
+
+    def _take_adaptation(self, message: AdaptationStatus) -> None:
+        self.adaptation = message
+        if (tick := self._by_sequence.get(message.state_sequence)) is not None:
+            tick.prior_error, tick.adapted_error = message.prior_error, message.adapted_error
+            tick.adaptation_time = message.adaptation_time
+
+    def _take_faults(self, message: FaultArray) -> None:
+        self.faults = tuple(map(from_fault, message.faults))
+
+    def _take_path(self, message: PathMessage) -> None:
+        self.path_start = path_start(message)
+
+    def inject(self, fault: Fault) -> Future:
+        """Ask for a fault; the future holds the service's response."""
+        return self._inject.call_async(to_fault_request(fault))
+
+    def clear(self) -> Future:
+        """Ask for all faults to be undone; the future holds the service's response."""
+        return self._clear.call_async(ClearFaults.Request())
+
+    def answer(self, future: Future, timeout: float) -> Any | None:
+        """Response of a service, or None where it did not come within a time in s."""
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        return future.result() if done.wait(timeout) else None
+
+    def ask(self, service_type: Any, name: str, timeout: float) -> Any | None:
+        """Ask a service what changes nothing, until it answers, at most a time in s; see `wait_for_robot`."""
+        client = self.create_client(service_type, name)
+        end = time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 0:
+            if client.wait_for_service(min(left, ANSWER_TIME)):
+                response = self.answer(client.call_async(service_type.Request()), ANSWER_TIME)
+                if response is not None:
+                    return response
+        return None
+
+    def wait_for_robot(self, timeout: float) -> bool:
+        """Wait until the robot answers, at most a time in s.
+
+        A server loses the response to a client that it does not know yet, although the client sees the
+        server. So a question that changes nothing is asked until it is answered; its client was made last,
+        and whoever knows it knows the others.
+        """
+        end = time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 0:
+            for robot in self._robots:
+                if robot.wait_for_service(min(left, ANSWER_TIME / len(self._robots))):
+                    question = robot.call_async(GetParameters.Request())
+                    if self.answer(question, ANSWER_TIME) is not None:
+                        return True
+        return False
+
+
+class Complaints:
+    """What a node logs as errors, as told to others on /rosout."""
+
+    def __init__(self, monitor: MonitorNode, name: str) -> None:
+        """Listen to a node of the monitor's namespace."""
+        self._logger = f"{monitor.get_namespace()}/{name}".strip("/").replace("/", ".")
+        self._newest = ""
+        self._told = threading.Event()
+        monitor.create_subscription(Log, "/rosout", self._take, qos.STATE)
+
+    def _take(self, message: Log) -> None:
+        if message.name == self._logger and message.level >= Log.ERROR:
+            self._newest = message.msg
+            self._told.set()
+
+    def forget(self) -> None:
+        """Let only what comes from now on count."""
+        self._told.clear()
+        self._newest = ""
+
+    def wait(self, timeout: float) -> str:
+        """The newest error, waited for at most a time in s; empty where none came."""
+        self._told.wait(timeout)
+        return self._newest

@@ -1,0 +1,264 @@
+"""Plans with the newest adapted model and publishes motor commands at a fixed rate."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from collections import deque
+from typing import Final
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Path as PathMessage
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.serialization import serialize_message
+from std_srvs.srv import SetBool
+
+from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.toolkit import qos
+from mbmrl_base.toolkit.conversions import from_robot_state, to_diagnostics, to_motor_command, to_seconds, with_prefix
+from mbmrl_base.toolkit.pace import Pace
+from mbmrl_base.toolkit.parameters import declare, on_change
+from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, full_name, topics
+from mbmrl_base.toolkit.spin import run
+from mbmrl_base.toolkit.ticker import Ticker
+from mbmrl_base.toolkit.worker import Worker
+from mbmrl_control.control.follower import PathFollower, PathTracker
+from mbmrl_control.dynamics.network import Layers
+from mbmrl_control.learners import make_learner
+from mbmrl_control.nodes import conversions
+from mbmrl_control.nodes.realtime import collect, take_over_garbage
+from mbmrl_control.nodes.settings import PlannerSettings
+from mbmrl_control.nodes.tick_record import TickRecord
+from mbmrl_control.planning import Plan, make_planner
+from mbmrl_control.tasks.path.paths import make_path
+from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
+
+LAST_COMMAND_TIME: Final = 0.5
+"""Longest time that the last command, zero, has to arrive when the node ends, s."""
+
+
+class MpcNode(Node):
+    """Callbacks keep the newest state and model; one worker plans in each tick."""
+
+    def __init__(self) -> None:
+        """Load the prior and start the worker.
+
+        Raises:
+            ValueError: If a parameter or the prior is refused.
+        """
+        super().__init__("mpc_node", automatically_declare_parameters_from_overrides=True)
+        self._settings = declare(self, PlannerSettings)
+        on_change(self, self._settings, self._set)
+        prior = self._settings.load_prior()
+        prior.check_rate(self._settings.rate)
+        self._settings.prepare(1)
+        self._hash = prior.hash
+        self._learner = make_learner(prior)
+        self._layers: tuple[int, Layers] = (0, prior.layers)
+        period = 1.0 / self._settings.rate
+        self._tracker = PathTracker(make_path(self._settings.path), self._settings.cost)
+        roll_outs = self._settings.roll_outs
+        self._planner = make_planner(
+            self._settings.planner, self._settings.sampling, self._settings.cost, period, self._settings.seed, roll_outs
+        )
+        self._follower = PathFollower(self._tracker, self._planner, prior.normalizer)
+        self._newest_state: tuple[RobotState, float, float] | None = None
+        self._newest_model: AdaptedModel | None = None
+        self._planned_episode: int | None = None
+        self._path: bytes | None = None
+        self._planned_arrival = 0.0
+        self._sent: deque[tuple[int, Array]] = deque(maxlen=8)
+        self._stopped = False
+        self._stop = threading.Event()
+        self._follower.warm_up(prior.layers)
+        # By this time discovery has found who else is there.
+        self._held = claim(self, "motor_command", "planner")
+        self._command = self.create_publisher(MotorCommand, "motor_command", qos.LATEST)
+        self._status = self.create_publisher(PlannerStatus, "planner_status", qos.STATE)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
+        self._reference = self.create_publisher(PathMessage, "reference_path", qos.LATCHED)
+        self._planned = self.create_publisher(PathMessage, "planned_path", qos.STATE)
+        self._states = SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.STATE)
+        self._models = SoleSubscription(self, AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
+        self.create_service(SetBool, "stop", self._latch_stop)
+        take_over_garbage()
+        self._ticker, self._pace = Ticker(period), Pace()
+        self._record = TickRecord(period)
+        self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.worker = Worker(self._control, "planning")
+        how = f"{roll_outs.threads} threads, {str(roll_outs.precision).removeprefix('torch.')}"
+        self.get_logger().info(f"planning at {self._settings.rate:g} Hz, {how}, prior {self._hash[:12]}")
+
+    def close(self) -> None:
+        """Stop the worker and, last, the robot."""
+        if hasattr(self, "worker"):
+            self._stop.set()
+            self.worker.join()
+            self._send(np.zeros(2), 0)
+            # A publisher that is destroyed at once may take its last message with it.
+            self._command.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIME))
+            self._held.close()
+
+    def _set(self, settings: PlannerSettings) -> None:
+        self._settings = settings
+        self._planner.cost = self._tracker.cost = settings.cost
+
+    def _take_state(self, message: RobotState) -> None:
+        arrival = time.monotonic()
+        self._newest_state = (message, arrival, self._now())
+        if self._time_is_simulated:
+            self._pace.observe(to_seconds(message.header.stamp), arrival)
+            self._ticker.period = self._record.period = 1.0 / (self._settings.rate * self._pace.rate)
+        self._ticker.follow(arrival, self._settings.state_lead * self._ticker.period)
+
+    @property
+    def _time_is_simulated(self) -> bool:
+        """Whether time is that of /clock, and any was told there."""
+        clock = self.get_clock()
+        return bool(clock.ros_time_is_active and clock.now().nanoseconds > 0)
+
+    def _now(self) -> float:
+        """Time by which states grow old, s: that of /clock where it is simulated, else the machine's steady one."""
+        return self.get_clock().now().nanoseconds * 1e-9 if self._time_is_simulated else time.monotonic()
+
+    def _take_model(self, message: AdaptedModel) -> None:
+        self._newest_model = message
+
+    def _latch_stop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._stopped = request.data
+        response.success = True
+        response.message = "the legs stand still until released" if request.data else "the stop is released"
+        self.get_logger().info(response.message)
+        return response
+
+    def _control(self) -> None:
+        while self._ticker.wait(self._stop):
+            start = time.monotonic()
+            status = PlannerStatus(prior_hash=self._hash, missed_ticks=self._ticker.missed)
+            action = self._act(status)
+            status.command_sequence = self._send(action, status.state_sequence)
+            now = time.monotonic()
+            status.planning_time = now - start
+            status.start_delay = start - self._ticker.current
+            status.lateness = now - self._ticker.current
+            status.ticks = self._ticker.ticks
+            status.candidate_budget = self._planner.budget.count
+            if status.state_sequence:
+                status.state_to_command = now - self._planned_arrival
+            self._record.observe(status.start_delay, status.lateness, status.planning_time, status.candidates)
+            status.late_ticks = self._record.late
+            self._status.publish(status)
+            collect(self._ticker.ticks)
+
+    def _diagnose(self) -> None:
+        ticks = self._record.tell(self._ticker.ticks, self._ticker.missed)
+        parts = [ticks, topics(self._states.dispute, self._models.dispute, dispute(self, "motor_command"))]
+        now = to_seconds(self.get_clock().now().to_msg())
+        self._diagnostics.publish(to_diagnostics(parts, full_name(self), "", now))
+        # Who reads without asking for what was latched comes to know it too.
+        if self._path is not None:
+            self._reference.publish(self._path)
+
+    def _act(self, status: PlannerStatus) -> Array:
+        """The action of this tick; zero wherever there is no finite plan from a fresh state."""
+        newest = self._newest_state
+        if self._states.contested or newest is None or self._now() - newest[2] > self._settings.state_timeout:
+            status.outcome = PlannerStatus.NO_STATE
+            return np.zeros(2)
+        message, self._planned_arrival, _ = newest
+        observation = from_robot_state(message)
+        status.header, status.state_sequence = message.header, message.sequence
+        if not np.isfinite(observation.state).all():
+            status.outcome = PlannerStatus.NO_STATE
+            return np.zeros(2)
+        if observation.episode != self._planned_episode:
+            self._begin(observation)
+        tracking = self._tracker.observe(observation)
+        conversions.fill_tracking(status, tracking)
+        if not math.isfinite(tracking.cross_track):
+            status.outcome = PlannerStatus.NO_STATE
+            return np.zeros(2)
+        if rivals := dispute(self, "motor_command"):
+            self.get_logger().error(f"{rivals}: the legs stand still", throttle_duration_sec=5.0)
+        if self._stopped or rivals:
+            status.outcome = PlannerStatus.STOPPED
+            return np.zeros(2)
+        status.model_sequence, layers = self._adapted_layers()
+        deadline = self._ticker.current + self._settings.plan_share * self._ticker.period
+        plan = self._follower.plan(layers, observation, self._pending(message), deadline)
+        if plan is None:
+            status.outcome = PlannerStatus.NO_FINITE_PLAN
+            return np.zeros(2)
+        status.candidates = plan.tried
+        if plan.tried == 0:
+            status.outcome = PlannerStatus.LAST_PLAN
+        self._show(plan, message)
+        return plan.actions[0].numpy().astype(np.float64)
+
+    def _begin(self, observation: Observation) -> None:
+        """Let the path start where the robot stands in a new episode."""
+        self._planned_episode = observation.episode
+        self._follower.reset()
+        self._tracker.pose(observation)
+        points, headings = self._tracker.to_odom(self._tracker.path.points, self._tracker.path.headings)
+        every = max(1, len(points) // 1000)
+        path = conversions.to_path(points[::every], headings[::every], observation.time)
+        with_prefix(path, self._settings.frame_prefix)
+        # As bytes it costs the next tick nothing to send it again.
+        self._path = serialize_message(path)
+        self._reference.publish(self._path)
+
+    def _adapted_layers(self) -> tuple[int, Layers]:
+        """Number and layers of the newest model that fits the prior, else of the last one that did."""
+        message = self._newest_model
+        if message is None or message.sequence == self._layers[0]:
+            return self._layers
+        if message.prior_hash != self._hash:
+            self.get_logger().error(
+                f"a model of another prior, {message.prior_hash[:12]}, is refused: this one is {self._hash[:12]}",
+                throttle_duration_sec=5.0,
+            )
+            return self._layers
+        try:
+            update = conversions.from_adapted_model(message)
+            self._layers = (message.sequence, self._learner.adapted_layers(update))
+        except ValueError as error:
+            self.get_logger().error(f"a model is refused: {error}", throttle_duration_sec=5.0)
+        return self._layers
+
+    def _pending(self, message: RobotState) -> list[Array]:
+        """Actions that come into force after a state and before the one that is planned now.
+
+        A command is in force from the first interval that starts after it arrived: those that were sent
+        but that the state does not report yet. At most two: more means that they did not arrive.
+        """
+        pending = [action for sequence, action in self._sent if sequence > message.command_sequence]
+        return pending[-2:] or [np.array([message.applied_left_leg_speed, message.applied_right_leg_speed])]
+
+    def _send(self, action: Array, state_sequence: int) -> int:
+        sequence = (self._sent[-1][0] if self._sent else 0) + 1
+        seconds = to_seconds(self.get_clock().now().to_msg())
+        command = to_motor_command(action, seconds, sequence, state_sequence)
+        self._command.publish(with_prefix(command, self._settings.frame_prefix))
+        self._sent.append((sequence, action))
+        return sequence
+
+    def _show(self, plan: Plan, message: RobotState) -> None:
+        if self._planned.get_subscription_count():
+            points, headings = self._tracker.to_odom(plan.poses[:, :2].numpy(), plan.poses[:, 2].numpy())
+            path = conversions.to_path(points, headings, to_seconds(message.header.stamp))
+            self._planned.publish(with_prefix(path, self._settings.frame_prefix))
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(MpcNode))
+
+
+if __name__ == "__main__":
+    main()

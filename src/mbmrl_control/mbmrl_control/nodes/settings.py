@@ -1,0 +1,154 @@
+"""Parameters of the nodes, and the core objects that they describe."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import Field, field_validator
+
+from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings, runtime_field
+from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
+from mbmrl_control.learners import LEARNERS, make_learner
+from mbmrl_control.nodes.realtime import prepare
+from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings
+from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
+from mbmrl_control.tasks.path.cost import PathCost
+
+SLOWEST: Final = 0.1
+"""Speed on carpet with the legs as slow as they are planned, 2 leg revolutions per second, m/s."""
+FASTEST: Final = 0.45
+"""The same with 9, straight ahead, m/s."""
+
+
+class ModelSettings(NodeSettings):
+    """Parameters of a node that has the dynamics model."""
+
+    learner: str = Field(
+        "", description=f"Learner: {', '.join(LEARNERS)}; empty: that of the checkpoint, else {DEFAULT_LEARNER}"
+    )
+    checkpoint: str = Field(
+        "", description="File of the prior, *.safetensors; empty: the one that is shipped for the learner"
+    )
+    threads: int = Field(1, ge=1, le=64, description="Threads of torch")
+    cpus: str = Field("", description="Processors that the node runs on, numbers with commas between; empty: any")
+    realtime_priority: int = Field(
+        0, ge=0, le=99, description="Priority of SCHED_FIFO, where the system allows one; 0: none"
+    )
+    lock_memory: bool = Field(False, description="Whether memory is kept from being swapped out")
+
+    def in_use(self) -> Self:
+        """The same, with the learner that an empty name stands for.
+
+        Raises:
+            ValueError: If there is no such prior, see `load_prior`.
+        """
+        return self.model_copy(update={"learner": self.load_prior().settings.learner})
+
+    def prepare(self, threads: int) -> None:
+        """Set up the process, see `prepare`; torch takes a number of threads."""
+        prepare(threads, self.cpus, self.realtime_priority, self.lock_memory)
+
+    def load_prior(self) -> Prior:
+        """The prior that is meant.
+
+        Raises:
+            ValueError: If the learner is unknown, or the file holds no prior for it.
+        """
+        learner = self.learner or DEFAULT_LEARNER
+        shipped = shipped_prior(learner)
+        if not self.checkpoint and not shipped.is_file():
+            raise PriorError(f"no prior is shipped for {learner}: train one, and give its file as the checkpoint")
+        path = Path(self.checkpoint).expanduser() if self.checkpoint else shipped
+        prior = load_prior(path)
+        prior.check_robot(str(path))
+        if self.learner and prior.settings.learner != self.learner:
+            raise PriorError(f"{path} is a prior of {prior.settings.learner}, wanted is one of {self.learner}")
+        make_learner(prior)
+        return prior
+
+
+class AdaptationSettings(ModelSettings):
+    """Parameters of the adaptation node."""
+
+
+class PlannerSettings(ModelSettings):
+    """Parameters of the MPC node."""
+
+    rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
+    path: str = Field("figure_eight", description="Path to follow")
+    frame_prefix: str = Field("", description=FRAME_PREFIX)
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the planner's samples")
+    planner: str = Field("mppi", description=f"Planner: {', '.join(PLANNERS)}")
+    threads: int = Field(2, ge=1, le=64, description="Threads of the roll-outs")
+    precision: str = Field("auto", description=f"Precision of the hidden layers in roll-outs: {', '.join(PRECISIONS)}")
+    device: str = Field("cpu", description="Torch's device for the roll-outs: cpu, or cuda")
+    plan_share: float = Field(
+        0.4, ge=0.1, le=1.0, description="Time from a tick to the deadline of its plan, share of the period"
+    )
+    state_timeout: float = Field(0.1, ge=0.01, le=1.0, description="Age from which a state is too old to plan from, s")
+    state_lead: float = Field(
+        0.1,
+        ge=0.0,
+        le=0.9,
+        description="Time from a state's arrival to the tick that plans from it, share of the period",
+    )
+    candidates: int = Field(
+        SamplingSettings.candidates, ge=2, le=100_000, description="Action sequences per plan, at most"
+    )
+    fewest: int = Field(
+        SamplingSettings.fewest,
+        ge=2,
+        le=100_000,
+        description="Action sequences per plan, where the time lets it, at least",
+    )
+    horizon: int = Field(SamplingSettings.horizon, ge=1, le=200, description="Steps of an action sequence")
+    deviation: float = Field(
+        SamplingSettings.deviation, ge=0.0, le=60.0, description="Deviation of the noise on leg speeds, rad/s"
+    )
+    correlation: float = Field(
+        SamplingSettings.correlation, ge=0.0, le=0.99, description="Correlation of the noise from step to step"
+    )
+    temperature: float = Field(
+        SamplingSettings.temperature, ge=1e-3, le=10.0, description="Temperature of mppi, share of the costs' deviation"
+    )
+    constant: float = Field(
+        SamplingSettings.constant, ge=0.0, le=1.0, description="Share of the sequences that hold one random action"
+    )
+    iterations: int = Field(SamplingSettings.iterations, ge=1, le=100, description="Iterations of cem")
+    elites: float = Field(
+        SamplingSettings.elites, gt=0.0, le=1.0, description="Share of the sequences that cem fits the next ones to"
+    )
+    speed: float = runtime_field(
+        PathCost.speed, 0.0, FASTEST, f"Wanted speed along the path, m/s: 0, to stand, or {SLOWEST} to {FASTEST}"
+    )
+    distance_weight: float = runtime_field(PathCost.distance, 0.0, 1e4, "Cost of distance from the path, 1/m")
+    progress_weight: float = runtime_field(PathCost.progress, 0.0, 1e4, "Cost of progress lost, 1/m")
+    heading_weight: float = runtime_field(PathCost.heading, 0.0, 1e4, "Cost of the heading error, 1/rad")
+
+    @field_validator("speed")
+    @classmethod
+    def _can_be_walked(cls, speed: float) -> float:
+        if 0 < speed < SLOWEST:
+            raise ValueError(f"the robot cannot walk as slowly, allowed is 0, to stand, or {SLOWEST} to {FASTEST} m/s")
+        return speed
+
+    @property
+    def cost(self) -> PathCost:
+        """The cost that these weights make."""
+        return PathCost(self.distance_weight, self.progress_weight, self.heading_weight, self.speed)
+
+    @property
+    def roll_outs(self) -> RollOuts:
+        """What rolls out, with threads of its own.
+
+        Raises:
+            ValueError: If there is no such precision or device.
+        """
+        return RollOuts(self.precision, self.threads, self.device)
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """The planner's settings."""
+        return SamplingSettings(**{entry.name: getattr(self, entry.name) for entry in fields(SamplingSettings)})

@@ -1,0 +1,59 @@
+"""How well ticks are kept: counts since the start, and figures of the last second for /diagnostics."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+import numpy as np
+
+from mbmrl_base.toolkit.health import Level, Part
+
+JITTER_LIMIT: Final = 0.1
+"""Share of the period from which the 99th percentile of starts after their ticks is a warning."""
+
+
+class TickRecord:
+    """Takes in each tick; what is told is of the ticks since it was last told."""
+
+    def __init__(self, period: float) -> None:
+        """Take the period, s."""
+        self.late = 0
+        """Ticks since the start whose command came only after the next tick was due."""
+        self.period = period
+        """Time between ticks, s."""
+        self._counts = (0, 0, 0)
+        self._recent: list[tuple[float, float, float, int]] = []
+        self._lock = threading.Lock()
+
+    def observe(self, start_delay: float, lateness: float, planning_time: float, candidates: int) -> None:
+        """Take in a tick: its start and its command, s after it was due, the time it took, s, candidates tried."""
+        self.late += lateness > self.period
+        with self._lock:
+            self._recent.append((start_delay, lateness, planning_time, candidates))
+
+    def tell(self, ticks: int, missed: int) -> Part:
+        """Health of the ticks since it was last told, from their number and those skipped since the start."""
+        with self._lock:
+            recent, self._recent = self._recent, []
+        counts = (ticks, missed, self.late)
+        _, lately_missed, lately_late = np.subtract(counts, self._counts).tolist()
+        self._counts = counts
+        part = Part("ticks")
+        part.check(not recent, Level.STALE, "no tick")
+        part.check(lately_missed > 0, Level.WARN, f"{lately_missed} missed")
+        part.check(lately_late > 0, Level.WARN, f"{lately_late} with a late command")
+        part.values = {"ticks": ticks, "missed": missed, "late": self.late}
+        if recent:
+            delays, lateness, times, candidates = np.array(recent).T
+            jitter = float(np.percentile(delays, 99))
+            limit = JITTER_LIMIT * self.period
+            part.check(jitter > limit, Level.WARN, f"they begin up to {jitter * 1e3:.1f} ms late")
+            part.values |= {
+                "begin after the tick, p99 (ms)": f"{jitter * 1e3:.2f}",
+                "command after the tick, p50 (ms)": f"{np.median(lateness) * 1e3:.2f}",
+                "command after the tick, most (ms)": f"{lateness.max() * 1e3:.2f}",
+                "planning, most (ms)": f"{times.max() * 1e3:.2f}",
+                "candidates, fewest": int(candidates.min()),
+            }
+        return part

@@ -1,0 +1,23 @@
+"""The priors that come with the package, a file for each learner."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+DEFAULT_LEARNER: Final = "bayes_replay"
+"""The one that follows paths best after a fault: see docs/results."""
+
+
+def shipped_prior(learner: str) -> Path:
+    """File of the prior that comes with the package, for a learner.
+
+    Raises:
+        ValueError: If the learner is unknown.
+    """
+    from mbmrl_control.learners import LEARNERS  # it loads torch, for which a command line has no time
+
+    if learner not in LEARNERS:
+        raise ValueError(f"unknown learner {learner!r}: allowed is {', '.join(LEARNERS)}")
+    return Path(str(resources.files("mbmrl_control.priors") / f"{learner}.safetensors"))

@@ -1,0 +1,173 @@
+"""Paths on the ground that the robot follows, and where the robot is relative to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbmrl_base.robots.observation import Array
+
+SPACING: Final = 0.01
+"""Distance between the points of a path, m."""
+OPEN_LENGTH: Final = 60.0
+"""Length of the paths that are not closed, m."""
+RADIUS: Final = 0.7
+"""Radius of the curves, m."""
+ZIGZAG_LEG: Final = 0.6
+"""Distance between the turns of the zigzag, m."""
+ZIGZAG_ANGLE: Final = np.radians(25.0)
+"""Angle of the zigzag's legs to its mean direction, rad."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Nearest points of a path; each of the shape of the positions without their last dimension.
+
+    Attributes:
+        cross_track: Signed distance from the path, m, positive to its left.
+        progress: Distance along the path, m.
+        heading: Direction of the path, rad, unwrapped along it.
+    """
+
+    cross_track: Tensor
+    progress: Tensor
+    heading: Tensor
+
+
+@dataclass(frozen=True)
+class PathWindow:
+    """A stretch of n points of a path: points (n, 2) in m, headings (n,) in rad, progress (n,) in m."""
+
+    points: Tensor
+    headings: Tensor
+    progress: Tensor
+
+    def project(self, positions: Tensor) -> Projection:
+        """Project positions, shape (..., 2), to the nearest point, refined along its tangent."""
+        flat = positions.reshape(-1, 2)
+        # |p - q|^2 without |p|^2, which does not change the order of the points q.
+        distances = torch.addmm(self.points.square().sum(1), flat, self.points.T, alpha=-2.0)
+        nearest = distances.argmin(1)
+        heading = self.headings[nearest]
+        offset = flat - self.points[nearest]
+        cosine, sine = torch.cos(heading), torch.sin(heading)
+        along = cosine * offset[:, 0] + sine * offset[:, 1]
+        across = cosine * offset[:, 1] - sine * offset[:, 0]
+        shape = positions.shape[:-1]
+        progress = self.progress[nearest] + along
+        return Projection(across.reshape(shape), progress.reshape(shape), heading.reshape(shape))
+
+
+class ReferencePath:
+    """A path as points at equal distances; a closed one is followed lap after lap."""
+
+    def __init__(self, name: str, points: Array, headings: Array, closed: bool) -> None:
+        """Take points, shape (n, 2), m, and unwrapped headings, shape (n,), rad."""
+        self.name = name
+        self.points = points
+        self.headings = headings
+        self.closed = closed
+
+    @property
+    def length(self) -> float:
+        """Length of the path, or of one lap, m."""
+        return (len(self.points) if self.closed else len(self.points) - 1) * SPACING
+
+    @property
+    def whole(self) -> float:
+        """Reach within which each point of the path lies, whatever the progress, m."""
+        return self.length / 2 if self.closed else self.length
+
+    def window(self, start: float, stop: float) -> PathWindow:
+        """The stretch between two values of the progress, m; an open path ends at its ends."""
+        indices = np.arange(int(np.floor(start / SPACING)), int(np.ceil(stop / SPACING)) + 1)
+        if self.closed:
+            laps, rows = np.divmod(indices, len(self.points))
+            # A lap of the circle turns by a whole turn; the headings go on counting.
+            turn = 2 * np.pi * round((self.headings[-1] - self.headings[0]) / (2 * np.pi))
+            headings = self.headings[rows] + laps * turn
+        else:
+            rows = indices = np.unique(np.clip(indices, 0, len(self.points) - 1))
+            headings = self.headings[rows]
+        return PathWindow(
+            torch.as_tensor(self.points[rows], dtype=torch.float32),
+            torch.as_tensor(headings, dtype=torch.float32),
+            torch.as_tensor(indices * SPACING, dtype=torch.float32),
+        )
+
+    def locate(self, position: Array, progress: float, reach: float = 0.15) -> Projection:
+        """Project a position, shape (2,), near a known progress, m.
+
+        A path may cross itself: only the stretch within reach of the last progress is looked at.
+        """
+        window = self.window(progress - reach, progress + reach)
+        return window.project(torch.as_tensor(position, dtype=torch.float32))
+
+
+def _arc(radius: float, turn: float) -> tuple[Array, Array]:
+    """Points and headings of an arc from the origin along x, by a turn in rad, positive to the left."""
+    count = round(radius * abs(turn) / SPACING)
+    headings = np.arange(count) * (turn / count)
+    signed = np.copysign(radius, turn)
+    return np.stack([signed * np.sin(headings), signed * (1 - np.cos(headings))], axis=1), headings
+
+
+def _line(heading: float, length: float) -> Array:
+    distance = np.arange(round(length / SPACING)) * SPACING
+    return np.outer(distance, (np.cos(heading), np.sin(heading)))
+
+
+def _straight() -> ReferencePath:
+    points = _line(0.0, OPEN_LENGTH)
+    return ReferencePath("straight", points, np.zeros(len(points)), closed=False)
+
+
+def _left() -> ReferencePath:
+    return ReferencePath("left", *_arc(RADIUS, 2 * np.pi), closed=True)
+
+
+def _right() -> ReferencePath:
+    return ReferencePath("right", *_arc(RADIUS, -2 * np.pi), closed=True)
+
+
+def _figure_eight() -> ReferencePath:
+    (left, left_headings), (right, right_headings) = _arc(RADIUS, 2 * np.pi), _arc(RADIUS, -2 * np.pi)
+    headings = np.concatenate([left_headings, 2 * np.pi + right_headings])
+    return ReferencePath("figure_eight", np.concatenate([left, right]), headings, closed=True)
+
+
+def _zigzag() -> ReferencePath:
+    points, headings, start = [], [], np.zeros(2)
+    for leg in range(round(OPEN_LENGTH / ZIGZAG_LEG)):
+        heading = ZIGZAG_ANGLE if leg % 2 else -ZIGZAG_ANGLE
+        line = _line(heading, ZIGZAG_LEG)
+        points.append(start + line)
+        headings.append(np.full(len(line), heading))
+        start = start + ZIGZAG_LEG * np.array([np.cos(heading), np.sin(heading)])
+    return ReferencePath("zigzag", np.concatenate(points), np.concatenate(headings), closed=False)
+
+
+_PATHS: Final[dict[str, Callable[[], ReferencePath]]] = {
+    "straight": _straight,
+    "left": _left,
+    "right": _right,
+    "zigzag": _zigzag,
+    "figure_eight": _figure_eight,
+}
+PATH_NAMES: Final = tuple(_PATHS)
+
+
+def make_path(name: str) -> ReferencePath:
+    """A path by its name, from the origin along x.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if name not in _PATHS:
+        raise ValueError(f"unknown path {name!r}: allowed is {', '.join(PATH_NAMES)}")
+    return _PATHS[name]()

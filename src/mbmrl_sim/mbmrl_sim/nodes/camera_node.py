@@ -1,0 +1,104 @@
+"""Pictures of the robot as a camera's images, in a process of its own: drawing must not stall the physics."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from typing import Final
+
+import numpy as np
+from nav_msgs.msg import Path as PathMessage
+from pydantic import Field
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image
+
+from mbmrl_base.toolkit import qos
+from mbmrl_base.toolkit.conversions import from_robot_state, with_prefix
+from mbmrl_base.toolkit.parameters import declare
+from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings
+from mbmrl_base.toolkit.spin import run
+from mbmrl_base.toolkit.ticker import Ticker
+from mbmrl_base.toolkit.worker import Worker
+from mbmrl_msgs.msg import FaultArray, RobotState
+from mbmrl_sim.faults import LEG_LOSS
+from mbmrl_sim.nodes import conversions
+from mbmrl_sim.render import FIELD_OF_VIEW, Line, Scene
+
+_PATH_COLOUR: Final = (70, 110, 200)
+
+
+class CameraSettings(NodeSettings):
+    """Parameters of the camera node."""
+
+    rate: float = Field(10.0, ge=0.1, le=60.0, description="Images per second of real time, Hz")
+    width: int = Field(480, ge=16, le=1920, description="Width of an image, pixels")
+    height: int = Field(360, ge=16, le=1080, description="Height of an image, pixels")
+    frame_prefix: str = Field("", description=FRAME_PREFIX)
+
+
+class CameraNode(Node):
+    """Keeps the newest state; one worker draws it, where it is another one than before."""
+
+    def __init__(self) -> None:
+        """Set up the scene and start the worker.
+
+        Raises:
+            ValueError: If a parameter is refused.
+        """
+        super().__init__("camera_node", automatically_declare_parameters_from_overrides=True)
+        self._settings = declare(self, CameraSettings)
+        self._stop = threading.Event()
+        self._newest: RobotState | None = None
+        self._lost_legs: frozenset[int] = frozenset()
+        self._lines: list[Line] = []
+        self._images = self.create_publisher(Image, "camera/image_raw", qos.LATEST)
+        self._infos = self.create_publisher(CameraInfo, "camera/camera_info", qos.LATEST)
+        self.create_subscription(RobotState, "robot_state", self._take_state, qos.LATEST)
+        self.create_subscription(FaultArray, "faults", self._take_faults, qos.LATCHED)
+        self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
+        self.worker = Worker(self._film, "camera")
+        self.get_logger().info(f"drawing at {self._settings.rate:g} Hz")
+
+    def close(self) -> None:
+        """Stop the worker."""
+        if hasattr(self, "worker"):
+            self._stop.set()
+            self.worker.join()
+
+    def _take_state(self, message: RobotState) -> None:
+        self._newest = message
+
+    def _take_faults(self, message: FaultArray) -> None:
+        self._lost_legs = frozenset(fault.leg for fault in message.faults if fault.kind == LEG_LOSS)
+
+    def _take_path(self, message: PathMessage) -> None:
+        positions = [pose.pose.position for pose in message.poses]
+        self._lines = [Line(np.array([(position.x, position.y) for position in positions]), _PATH_COLOUR)]
+
+    def _film(self) -> None:
+        ticker = Ticker(1.0 / self._settings.rate)
+        drawn: RobotState | None = None
+        width, height = self._settings.width, self._settings.height
+        angle = math.radians(FIELD_OF_VIEW)
+        with Scene(width, height, samples=1) as scene:
+            while ticker.wait(self._stop):
+                message = self._newest
+                if message is None or message is drawn:
+                    continue
+                picture = scene.draw(from_robot_state(message).state, self._lost_legs, self._lines)
+                # The stamp is that of the state, which is what the image shows.
+                image = conversions.to_image(picture, message.header.stamp)
+                info = conversions.to_camera_info(width, height, angle, message.header.stamp)
+                self._images.publish(with_prefix(image, self._settings.frame_prefix))
+                self._infos.publish(with_prefix(info, self._settings.frame_prefix))
+                drawn = message
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(CameraNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Messages from and to what the simulator uses; nothing else. Each number is cast to its field's type."""
+
+from __future__ import annotations
+
+import array
+import math
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from mbmrl_base.toolkit.conversions import to_header, to_seconds, to_time
+from mbmrl_msgs.msg import Fault as FaultMessage
+from mbmrl_msgs.msg import FaultArray
+from mbmrl_msgs.srv import InjectFault
+from mbmrl_sim.faults import Fault
+
+CAMERA_FRAME = "camera_optical_frame"
+
+
+def to_image(picture: NDArray[np.uint8], stamp: Time) -> Image:
+    """Image of a picture, shape (height, width, 3), red, green and blue."""
+    height, width, _ = picture.shape
+    return Image(
+        header=Header(stamp=stamp, frame_id=CAMERA_FRAME),
+        height=height,
+        width=width,
+        encoding="rgb8",
+        step=3 * width,
+        data=array.array("B", picture.tobytes()),
+    )
+
+
+def to_camera_info(width: int, height: int, field_of_view: float, stamp: Time) -> CameraInfo:
+    """What a pinhole camera is: its picture's size in pixels, and the angle that the height spans, rad."""
+    focal_length = height / 2 / math.tan(field_of_view / 2)
+    x, y = width / 2, height / 2
+    return CameraInfo(
+        header=Header(stamp=stamp, frame_id=CAMERA_FRAME),
+        height=height,
+        width=width,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=[focal_length, 0.0, x, 0.0, focal_length, y, 0.0, 0.0, 1.0],
+        r=np.eye(3).ravel(),
+        p=[focal_length, 0.0, x, 0.0, 0.0, focal_length, y, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+
+
+_FAULT_FIELDS: Final[dict[str, type]] = {
+    **{"kind": str, "leg": int, "side": str, "terrain": str},
+    **dict.fromkeys(("magnitude", "x", "y", "direction", "loss", "ramp"), float),
+}
+
+
+def _fault_values(fault: Fault) -> dict[str, Any]:
+    return {name: kind(getattr(fault, name)) for name, kind in _FAULT_FIELDS.items()}
+
+
+def to_fault(fault: Fault) -> FaultMessage:
+    """Message of a fault in force."""
+    return FaultMessage(since=to_time(fault.since), **_fault_values(fault))
+
+
+def to_fault_request(fault: Fault) -> InjectFault.Request:
+    """Request for a fault."""
+    return InjectFault.Request(**_fault_values(fault))
+
+
+def from_fault(message: FaultMessage | InjectFault.Request) -> Fault:
+    """Fault of a message or of a request."""
+    since = to_seconds(message.since) if isinstance(message, FaultMessage) else 0.0
+    return Fault(**{name: getattr(message, name) for name in _FAULT_FIELDS}, since=since)
+
+
+def to_fault_array(faults: Iterable[Fault], seconds: float) -> FaultArray:
+    """Message of all faults in force."""
+    return FaultArray(header=to_header(seconds, ""), faults=[to_fault(fault) for fault in faults])

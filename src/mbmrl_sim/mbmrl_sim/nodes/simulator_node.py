@@ -1,0 +1,333 @@
+"""The simulated millirobot as a ROS node, in real time or at a multiple of it.
+
+Each control interval starts with the newest command and ends with a `RobotState`. The interval is
+simulated in slices of a few milliseconds, each published on /clock; it runs on the machine's steady clock.
+Commands grow old by simulated time. Where that is faster than real time, it waits for a planner that is slower.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from dataclasses import replace
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
+from pydantic import Field, ValidationInfo, field_validator
+from rclpy.clock import Clock as SteadyClock
+from rclpy.clock import ClockType
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import BatteryState, Imu, JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from mbmrl_base.robots.millirobot.body import urdf
+from mbmrl_base.robots.millirobot.layout import check_command
+from mbmrl_base.robots.observation import Observation
+from mbmrl_base.toolkit import qos
+from mbmrl_base.toolkit.conversions import (
+    from_motor_command,
+    to_battery_state,
+    to_diagnostics,
+    to_imu,
+    to_joint_state,
+    to_odometry,
+    to_robot_state,
+    to_time,
+    with_prefix,
+)
+from mbmrl_base.toolkit.health import Level, Part
+from mbmrl_base.toolkit.parameters import declare, on_change
+from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings, runtime_field
+from mbmrl_base.toolkit.sole import DISCOVERY_TIME, SoleSubscription, claim, dispute, full_name, topics
+from mbmrl_base.toolkit.spin import run
+from mbmrl_base.toolkit.ticker import Ticker
+from mbmrl_base.toolkit.worker import Worker
+from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
+from mbmrl_msgs.srv import ClearFaults, InjectFault
+from mbmrl_sim.bullet import quiet
+from mbmrl_sim.faults import LEG_LOSS, Fault, FaultError
+from mbmrl_sim.nodes import conversions
+from mbmrl_sim.render import check_screen, colour_legs, follow_robot, look_at_robot
+from mbmrl_sim.sensors import make_sensors
+from mbmrl_sim.terrain import DEFAULT_TERRAIN, TERRAINS
+from mbmrl_sim.world import World
+
+SLICE: Final = 0.01
+"""Time between two messages on /clock, s of real time."""
+PATIENCE: Final = 0.5
+"""Longest time that simulated time waits for a command, s of real time."""
+CLOCK_REMEDY: Final = "set publish_clock:=false and use_sim_time:=false (mbmrl: --no-clock), or another ROS_DOMAIN_ID"
+"""What lets two simulators run on one domain."""
+LEAST_RATE: Final = 0.9
+"""Share of the wanted real-time factor below which there is a warning."""
+
+
+class SimulatorSettings(NodeSettings):
+    """Parameters of the simulator node."""
+
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of leg phases at reset and of random faults")
+    rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
+    terrain: str = Field(DEFAULT_TERRAIN, description=f"Ground: {', '.join(TERRAINS)}")
+    slope: float = Field(0.0, ge=-25.0, le=25.0, description="Angle of the ground, degrees")
+    slope_direction: float = Field(
+        0.0, ge=-360.0, le=360.0, description="Heading in odom that leads up the slope, degrees"
+    )
+    sensors: str = Field(
+        "ideal", description="Imperfections: ideal, or real; exceptions follow it, as in real,delay=0,frozen=0"
+    )
+    gui: bool = Field(False, description="Whether to show the robot in a window")
+    publish_clock: bool = Field(True, description="Whether to publish /clock; else stamps are of ROS time")
+    frame_prefix: str = Field("", description=FRAME_PREFIX)
+    real_time_factor: float = runtime_field(1.0, 0.01, 10.0, "Simulated seconds per second")
+    command_timeout: float = Field(
+        0.1, ge=0.01, le=1.0, description="Time after which a command is no longer in force, s"
+    )
+
+    @field_validator("real_time_factor")
+    @classmethod
+    def _is_real_time(cls, factor: float, info: ValidationInfo) -> float:
+        if factor != 1.0 and not info.data.get("publish_clock", True):
+            raise ValueError("without publish_clock time is real time, only 1 is allowed")
+        return factor
+
+
+class SimulatorNode(Node):
+    """Publishes the robot's state at a fixed rate, takes motor commands, injects faults."""
+
+    def __init__(self) -> None:
+        """Set up the world, and start it unless another simulator is there.
+
+        Raises:
+            ValueError: If a parameter is refused, or another simulator publishes on this domain.
+        """
+        super().__init__("simulator_node", automatically_declare_parameters_from_overrides=True)
+        self._settings = declare(self, SimulatorSettings)
+        if self._settings.gui:
+            check_screen()
+        on_change(self, self._settings, self._set)
+        slope = math.radians(self._settings.slope), math.radians(self._settings.slope_direction)
+        self._world = World(
+            self._settings.seed,
+            self._settings.rate,
+            terrain=self._settings.terrain,
+            slope=slope,
+            sensors=make_sensors(self._settings.sensors),
+            gui=self._settings.gui,
+        )
+        if self._settings.gui:
+            look_at_robot(self._world.physics.client)
+        time.sleep(DISCOVERY_TIME)
+        self._held = [claim(self, "robot_state", "robot")]
+        if self._settings.publish_clock:
+            self._held.append(claim(self, "/clock", "simulator", CLOCK_REMEDY))
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._command: tuple[MotorCommand, float] | None = None
+        self._emergency_stop = False
+        self._arrived = threading.Event()
+        self._told = self._world.time
+        """Simulated time that was told last, s."""
+        self._offset = 0.0
+        """ROS time less simulated time, s, where there is no /clock."""
+        self._looked = (time.monotonic(), self._told)
+        self._state = self.create_publisher(RobotState, "robot_state", qos.STATE)
+        self._odometry = self.create_publisher(Odometry, "odom", qos.STATE)
+        self._joints = self.create_publisher(JointState, "joint_states", qos.STATE)
+        self._imu = self.create_publisher(Imu, "imu/data", qos.STATE)
+        self._battery = self.create_publisher(BatteryState, "battery_state", qos.STATE)
+        self._clock_publisher = None
+        if self._settings.publish_clock:
+            self._clock_publisher = self.create_publisher(Clock, "/clock", qos.LATEST)
+        self._faults = self.create_publisher(FaultArray, "faults", qos.LATCHED)
+        self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
+        self._description.publish(String(data=urdf(self._world.parameters, sensors=True)))
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
+        self._commands = SoleSubscription(self, MotorCommand, "motor_command", self._take_command, qos.LATEST)
+        self.create_service(InjectFault, "inject_fault", self._inject)
+        self.create_service(ClearFaults, "clear_faults", self._clear)
+        self.create_service(Trigger, "reset", self._reset)
+        self.create_service(Trigger, "emergency_stop", self._stop_at_once)
+        if not self._settings.publish_clock:
+            self._offset = self._ros_time() - self._told
+        self._publish_faults()
+        self.create_timer(1.0, self._diagnose, clock=SteadyClock(clock_type=ClockType.STEADY_TIME))
+        self.worker = Worker(self._simulate, "physics")
+        self.get_logger().info(f"simulating at {self._settings.rate:g} Hz, seed {self._settings.seed}")
+
+    def close(self) -> None:
+        """Stop the worker."""
+        if hasattr(self, "worker"):
+            self._stop.set()
+            self.worker.join()
+            for held in self._held:
+                held.close()
+            with quiet():  # it says how its window ends
+                self._world.close()
+
+    def _set(self, settings: SimulatorSettings) -> None:
+        self._settings = settings
+
+    def _take_command(self, message: MotorCommand) -> None:
+        try:
+            check_command(from_motor_command(message))
+        except ValueError as error:
+            self.get_logger().warning(f"command refused: {error}", throttle_duration_sec=1.0)
+            return
+        self._command = (message, self._told)
+        self._arrived.set()
+
+    def _fresh_command(self) -> MotorCommand | None:
+        """The newest command, where it is the only planner's, and watchdog and emergency stop let it be in force."""
+        if self._command is None or self._commands.contested or self._emergency_stop:
+            return None
+        message, arrival = self._command
+        return message if self._told - arrival <= self._settings.command_timeout else None
+
+    def _await_command(self) -> None:
+        """Faster than real time, wait for the next command rather than let the last one grow too old."""
+        self._arrived.clear()
+        if self._settings.real_time_factor <= 1.0 or self._fresh_command() is None or self._command is None:
+            return
+        end = self._told + 1.0 / self._settings.rate
+        if end - self._command[1] > self._settings.command_timeout:
+            self._arrived.wait(PATIENCE)
+
+    def _simulate(self) -> None:
+        ticker = Ticker(1.0 / self._settings.rate)
+        episode = 0  # of the last state that was published
+        while not self._stop.is_set():
+            ticker.period = 1.0 / (self._settings.rate * self._settings.real_time_factor)
+            slices = min(max(1, round(ticker.period / SLICE)), self._world.substeps)
+            bounds = np.linspace(0, self._world.substeps, slices + 1).round().astype(int)
+            end = ticker.deadline
+            self._await_command()
+            command = self._fresh_command()
+            exact = True
+            with self._lock:
+                self._world.apply(np.zeros(2) if command is None else from_motor_command(command))
+            for part, (first, last) in enumerate(pairwise(bounds), start=1):
+                with self._lock:
+                    if exact and command is not None and self._fresh_command() is None:
+                        self._world.halt()
+                        exact = False
+                    self._world.advance(int(last - first))
+                    now = self._world.time
+                # The slice is simulated ahead of its time, and told when its time has come.
+                due = end + (part - slices) / slices * ticker.period
+                if part < slices and self._stop.wait(max(0.0, due - time.monotonic())):
+                    return
+                if part < slices:
+                    self._tell_time(now)
+            if not ticker.wait(self._stop):
+                return
+            with self._lock:
+                now = self._world.time
+                observation = self._world.finish_interval(exact and self._world.episode == episode)
+                episode = observation.episode
+                angles = self._world.physics.leg_angles
+                if self._settings.gui:
+                    follow_robot(self._world.physics.client, observation.state)
+            if not self._settings.publish_clock:
+                self._offset = self._ros_time() - (time.monotonic() - ticker.current) - now
+            self._tell_time(now)
+            self._publish(observation, angles, command.sequence if command else 0)
+
+    def _tell_time(self, seconds: float) -> None:
+        self._told = seconds
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(Clock(clock=to_time(seconds)))
+
+    def _ros_time(self) -> float:
+        return float(self.get_clock().now().nanoseconds * 1e-9)
+
+    def _publish(self, observation: Observation, angles: np.ndarray, command_sequence: int) -> None:
+        told, prefix = replace(observation, time=observation.time + self._offset), self._settings.frame_prefix
+        self._state.publish(with_prefix(to_robot_state(told, command_sequence), prefix))
+        self._odometry.publish(with_prefix(to_odometry(told), prefix))
+        self._joints.publish(to_joint_state(told, angles))
+        self._imu.publish(with_prefix(to_imu(told), prefix))
+        self._battery.publish(with_prefix(to_battery_state(told), prefix))
+
+    def _publish_faults(self) -> None:
+        if self._settings.gui:
+            colour_legs(self._world.physics.client, self._world.physics.robot, self._world.lost_legs)
+        faults = map(self._dated, self._world.faults)
+        self._faults.publish(conversions.to_fault_array(faults, self._world.time + self._offset))
+
+    def _dated(self, fault: Fault) -> Fault:
+        """The fault with its time on the clock of all messages."""
+        return replace(fault, since=fault.since + self._offset)
+
+    def _diagnose(self) -> None:
+        clock = dispute(self, "/clock") if self._settings.publish_clock else ""
+        motors = Part("motors")
+        motors.check(self._emergency_stop, Level.ERROR, "emergency stop: reset the robot to let it move again")
+        parts = [topics(self._commands.dispute, dispute(self, "robot_state"), clock), self._look_at_time(), motors]
+        seconds = self._told + self._offset
+        self._diagnostics.publish(to_diagnostics(parts, full_name(self), "", seconds))
+
+    def _look_at_time(self) -> Part:
+        """Whether the wanted real-time factor is reached."""
+        before, self._looked = self._looked, (time.monotonic(), self._told)
+        elapsed, simulated = (now - then for now, then in zip(self._looked, before, strict=True))
+        wanted, reached = self._settings.real_time_factor, simulated / elapsed
+        part = Part("time")
+        # What is told last may be a slice old.
+        slow = simulated + SLICE * wanted < LEAST_RATE * wanted * elapsed
+        part.check(slow, Level.WARN, f"a real-time factor of {reached:.2f} is reached, wanted is {wanted:g}")
+        part.values = {"real-time factor": f"{reached:.2f}", "wanted": wanted}
+        return part
+
+    def _inject(self, request: InjectFault.Request, response: InjectFault.Response) -> InjectFault.Response:
+        with self._lock:
+            try:
+                fault = self._world.inject(conversions.from_fault(request))
+            except FaultError as error:
+                response.success, response.message = False, str(error)
+                return response
+            self._publish_faults()
+        response.success = True
+        response.message = f"leg {fault.leg} is lost" if fault.kind == LEG_LOSS else f"in force: {fault}"
+        response.fault = conversions.to_fault(self._dated(fault))
+        self.get_logger().info(response.message)
+        return response
+
+    def _clear(self, _: ClearFaults.Request, response: ClearFaults.Response) -> ClearFaults.Response:
+        with self._lock:
+            cleared = self._world.clear_faults()
+            self._publish_faults()
+        names = ", ".join(map(str, cleared))
+        response.success, response.message = True, f"undone: {names}" if names else "no fault was in force"
+        self.get_logger().info(response.message)
+        return response
+
+    def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self._lock:
+            self._world.reset()
+            self._publish_faults()
+            self._emergency_stop = False
+        response.success, response.message = True, "the robot is intact and at the origin"
+        self.get_logger().info(response.message)
+        return response
+
+    def _stop_at_once(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._emergency_stop = True
+        response.success, response.message = True, "stopped: reset the robot to let it move again"
+        self.get_logger().error(response.message)
+        return response
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(SimulatorNode))
+
+
+if __name__ == "__main__":
+    main()

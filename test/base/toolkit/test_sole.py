@@ -1,0 +1,50 @@
+"""Topics that only one node may publish."""
+
+from __future__ import annotations
+
+import pytest
+
+from mbmrl_base.system.exclusive import hold
+from mbmrl_base.toolkit import qos
+from mbmrl_base.toolkit.health import Level
+from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, publishers, topics
+from mbmrl_msgs.msg import MotorCommand
+from ros_testing import Peer, peer_in
+
+TOPIC = "motor_command"
+
+
+def test_topic_of_another_node_cannot_be_claimed(peer: Peer, domain: int) -> None:
+    with peer_in(domain) as other:
+        other.node.create_publisher(MotorCommand, TOPIC, qos.LATEST)
+        name = f"/{other.node.get_name()}"
+        peer.spin_until(lambda: publishers(peer.node, TOPIC) == [name])
+        with pytest.raises(ValueError, match=rf"another planner publishes {TOPIC} .*\({name}\): stop it, .* 20 s"):
+            claim(peer.node, TOPIC, "planner")
+    peer.spin_until(lambda: not publishers(peer.node, TOPIC))
+    with claim(peer.node, TOPIC, "planner"):
+        assert hold(f"/{TOPIC}@{domain}") is None
+        with pytest.raises(ValueError, match=f"another planner publishes {TOPIC}"):
+            claim(peer.node, TOPIC, "planner")
+
+
+def test_several_publishers_are_not_heard_and_named(peer: Peer, domain: int) -> None:
+    heard: list[MotorCommand] = []
+    subscription = SoleSubscription(peer.node, MotorCommand, TOPIC, heard.append, qos.LATEST)
+    with peer_in(domain) as one, peer_in(domain) as two:
+        first = one.node.create_publisher(MotorCommand, TOPIC, qos.LATEST)
+        one.spin_until(first.get_subscription_count)
+        first.publish(MotorCommand(sequence=1))
+        peer.spin_until(lambda: heard)
+        assert (subscription.contested, subscription.dispute, dispute(peer.node, TOPIC)) == (False, "", "")
+        second = two.node.create_publisher(MotorCommand, TOPIC, qos.LATEST)
+        peer.spin_until(lambda: subscription.contested and dispute(peer.node, TOPIC))
+        two.spin_until(second.get_subscription_count)
+        for publisher in (first, second):
+            publisher.publish(MotorCommand(sequence=2))
+        assert subscription.dispute.startswith(f"{TOPIC} has several publishers, ")
+        assert topics("", subscription.dispute).level == Level.ERROR
+        two.node.destroy_publisher(second)
+        peer.spin_until(lambda: not subscription.contested)
+        first.publish(MotorCommand(sequence=3))
+        peer.spin_until(lambda: heard[-1].sequence == 3)

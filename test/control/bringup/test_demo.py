@@ -1,0 +1,45 @@
+"""The live line of a recorded run."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from rich.console import Console
+
+from mbmrl_control.bringup.demo import DemoSettings, _drive, errors_in
+from mbmrl_sim.faults import Fault
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_live_line_is_one_line_of_its_own(terminal: bool) -> None:
+    planner = SimpleNamespace(cross_track=-0.0316, missed_ticks=12)
+    adaptation = SimpleNamespace(prior_error=1.234, adapted_error=0.056)
+    monitor = SimpleNamespace(planner=planner, adaptation=adaptation, faults=(Fault("payload", magnitude=15.0),))
+    nodes = SimpleNamespace(check=lambda: None)
+    settings = DemoSettings(0.3, None, "straight", "mb", None, 0, 20.0, "carpet", "ideal")
+    output = io.StringIO()
+    console = Console(file=output, width=80, force_terminal=terminal)
+    _drive(settings, cast(Any, monitor), cast(Any, nodes), console)
+    console.print("the title")
+    *_, line, title, end = output.getvalue().split("\n")
+    assert "\x1b[1A" not in output.getvalue()  # up, to a line above
+    for words in ("payload", "31.6 mm", "1.23", "0.06", "skipped 12"):
+        assert words in line
+    assert title.endswith("the title")
+    assert not end
+
+
+def test_errors_of_nodes_are_told_once_each(tmp_path: Path) -> None:
+    (tmp_path / "mpc_node.log").write_text(
+        "[INFO] [17.5] [mpc_node]: planning at 20 Hz\n"
+        "[ERROR] [18.5] [robot1.mpc_node]: motor_command has several publishers, /a, /b: the legs stand still\n"
+        "[ERROR] [23.6] [robot1.mpc_node]: motor_command has several publishers, /a, /b: the legs stand still\n"
+    )
+    (tmp_path / "simulator_node.log").write_text("[WARN] [1.0] [simulator_node]: slow\nno log [ERROR] at all\n")
+    assert errors_in(tmp_path) == [
+        "robot1.mpc_node: motor_command has several publishers, /a, /b: the legs stand still"
+    ]

@@ -1,0 +1,229 @@
+"""The graph, and the launch files that describe it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import itertools
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ament_index_python.packages import get_package_share_directory
+
+from mbmrl_base.toolkit.settings import NodeSettings
+from mbmrl_control.bringup.graph import ARGUMENTS, EMULATOR, HARDWARE, SIM, NodeSpec
+from mbmrl_control.hardware.settings import BridgeSettings
+from mbmrl_control.learners import LEARNERS
+from mbmrl_control.nodes.emulator_node import EmulatorSettings
+from mbmrl_control.nodes.settings import AdaptationSettings, PlannerSettings
+from mbmrl_control.tasks.path.paths import PATH_NAMES
+from mbmrl_sim.nodes.camera_node import CameraSettings
+from mbmrl_sim.nodes.simulator_node import SimulatorSettings
+from mbmrl_sim.terrain import TERRAINS
+
+ROOT = Path(__file__).resolve().parents[3]
+SHARE = Path(get_package_share_directory("mbmrl_control"))
+FILES = ("sim.launch.py", "hardware.launch.py")
+NODES = tuple(dict.fromkeys(SIM + HARDWARE + EMULATOR))
+SETTINGS: dict[str, type[NodeSettings]] = {
+    "simulator_node": SimulatorSettings,
+    "camera_node": CameraSettings,
+    "adaptation_node": AdaptationSettings,
+    "mpc_node": PlannerSettings,
+    "serial_bridge_node": BridgeSettings,
+    "emulator_node": EmulatorSettings,
+}
+COMMON = {"namespace", "params_file", "use_sim_time", "log_level"}
+# The folder launch/ of this workspace is no package, but would be found as one.
+GENUINE = importlib.util.find_spec("launch_ros") is not None
+needs_launch = pytest.mark.skipif(not GENUINE, reason="needs launch_ros: it runs where a ROS 2 is sourced")
+
+
+# The graph
+
+
+def test_graphs_differ_in_the_robot_and_its_pictures_alone() -> None:
+    assert SIM[1:3] == HARDWARE[1:]
+    assert [spec.executable for spec in SIM] == ["simulator_node", "adaptation_node", "mpc_node", "camera_node"]
+    assert [spec.executable for spec in HARDWARE] == ["serial_bridge_node", "adaptation_node", "mpc_node"]
+
+
+@pytest.mark.parametrize("spec", NODES, ids=lambda spec: spec.executable)
+def test_node_has_a_main_and_an_executable(spec: NodeSpec) -> None:
+    assert callable(importlib.import_module(spec.module).main)
+    executable = Path(get_package_share_directory(spec.package)).parents[1] / "lib" / spec.package / spec.executable
+    assert executable.is_file()
+
+
+@pytest.mark.parametrize("spec", NODES, ids=lambda spec: spec.executable)
+def test_arguments_are_parameters_of_their_types(spec: NodeSpec) -> None:
+    fields = SETTINGS[spec.executable].model_fields
+    for argument, name in spec.arguments.items():
+        kind, text = ARGUMENTS[argument]
+        assert fields[name].annotation is kind
+        assert text
+
+
+# Parameters, where a user reads of them
+
+
+def test_parameter_file_holds_all_parameters_with_their_defaults() -> None:
+    assert (SHARE / "config" / "mbmrl.yaml").is_file()
+    content = yaml.safe_load((ROOT / "config" / "mbmrl.yaml").read_text())
+    assert set(content) == {f"/**/{name}" for name in SETTINGS}
+    for name, settings in SETTINGS.items():
+        assert content[f"/**/{name}"] == {"ros__parameters": settings().model_dump()}, name
+
+
+def tabulated(section: str, node: str = "") -> Iterator[tuple[str, str, str]]:
+    """Nodes, name and default, as text, of each parameter in the table of a section."""
+    for line in section.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 4:
+            cells.insert(0, node)
+        if cells and (names := re.findall(r"`(\w+)`", cells[1])):
+            node = cells[0] or node
+            defaults = cells[2].split(",") if len(names) > 1 else [cells[2]]
+            yield from ((node, name, default.strip()) for name, default in zip(names, defaults, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "file"),
+    [
+        ("simulator_node", "simulator", "README.md"),
+        ("camera_node", "camera", "README.md"),
+        ("adaptation_node", "adaptation", "README.md"),
+        ("mpc_node", "MPC", "README.md"),
+        ("serial_bridge_node", "bridge", "docs/hardware.md"),
+    ],
+)
+def test_documents_tell_all_parameters_with_their_defaults(name: str, title: str, file: str) -> None:
+    section = (ROOT / file).read_text().partition("\n## Parameters")[2].partition("\n## ")[0]
+    defaults = {parameter: str(value).strip("[]") for parameter, value in SETTINGS[name]().model_dump().items()}
+    assert [parameter for parameter in defaults if f"`{parameter}`" not in section] == []
+    for nodes, parameter, told in tabulated(section, title if file != "README.md" else ""):
+        if title in nodes.split(", "):
+            default = defaults[parameter]
+            same = told.lower() == default.lower() or (told.strip('"') == default)
+            assert same or float(told) == pytest.approx(float(default), rel=1e-3), parameter
+
+
+def test_learners_paths_and_terrains_are_named() -> None:
+    """As `--show-args` tells them."""
+    for argument, names in (("learner", LEARNERS), ("path", PATH_NAMES), ("terrain", TERRAINS)):
+        assert set(names) <= set(re.findall(r"\w+", ARGUMENTS[argument][1]))
+
+
+# The launch files
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_launch_file_is_installed_and_compiles(name: str) -> None:
+    tree = ast.parse((SHARE / "launch" / name).read_text())
+    compile(tree, name, "exec")
+    assert [node.name for node in tree.body if isinstance(node, ast.FunctionDef)] == ["generate_launch_description"]
+
+
+def load(name: str) -> Any:
+    """The launch description of a file."""
+    spec = importlib.util.spec_from_file_location("launch_file", SHARE / "launch" / name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+@needs_launch
+@pytest.mark.parametrize(("name", "graph"), zip(FILES, (SIM, HARDWARE), strict=True), ids=FILES)
+def test_arguments_are_described(name: str, graph: tuple[NodeSpec, ...]) -> None:
+    arguments = {argument.name: argument for argument in load(name).get_launch_arguments()}
+    topics = {argument for spec in graph for argument, _ in spec.topics}
+    assert set(arguments) == COMMON | topics | {argument for spec in graph for argument in spec.arguments}
+    assert all(len(argument.description) > 5 for argument in arguments.values())
+    without_default = {name for name, argument in arguments.items() if argument.default_value is None}
+    assert without_default == ({"port"} if graph is HARDWARE else set())
+
+
+def launched(**given: str) -> dict[str, dict[str, Any]]:
+    """Parameters with which sim.launch.py starts each node, given some arguments."""
+    from launch.utilities import perform_substitutions
+    from launch_ros.actions import Node
+
+    from launch import LaunchContext
+
+    context = LaunchContext()
+    context.launch_configurations.update(given)
+    context.extend_locals({"ros_specific_arguments": {"name": "", "ns": ""}})  # as the action does when it runs
+    entities = load("sim.launch.py").visit(context)
+    nodes: dict[str, dict[str, Any]] = {}
+    while entities:
+        entity = entities.pop(0)
+        if not isinstance(entity, Node):
+            entities += entity.visit(context) or []
+            continue
+        entity._perform_substitutions(context)
+        words = [perform_substitutions(context, word) for word in entity.cmd]
+        files = [Path(file) for flag, file in itertools.pairwise(words) if flag == "--params-file"]
+        assert files.pop(0) == SHARE / "config" / "mbmrl.yaml"
+        parameters = nodes[entity.node_name.lstrip("/")] = {}
+        for file in files:
+            (content,) = yaml.safe_load(file.read_text()).values()
+            parameters |= content["ros__parameters"]
+    return nodes
+
+
+@needs_launch
+def test_only_what_is_given_overrides_the_file() -> None:
+    sim_time = {"use_sim_time": True}
+    assert launched() == {"simulator_node": {}, "adaptation_node": sim_time, "mpc_node": sim_time}
+
+
+@needs_launch
+def test_arguments_are_values_of_their_types() -> None:
+    given = {"seed": "7", "rate": "20", "gui": "true", "learner": "mb", "checkpoint": "8", "use_sim_time": "false"}
+    adaptation = {"learner": "mb", "checkpoint": "8", "use_sim_time": False}
+    assert launched(**given) == {
+        "simulator_node": {"seed": 7, "rate": 20.0, "gui": True},
+        "adaptation_node": adaptation,
+        "mpc_node": adaptation | {"seed": 7, "rate": 20.0},
+    }
+
+
+@needs_launch
+def test_camera_is_started_where_its_rate_is_given() -> None:
+    assert launched(camera_rate="5")["camera_node"] == {"rate": 5.0}
+    assert "camera_node" not in launched(camera_rate="0")
+
+
+@needs_launch
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", "many"),
+        ("camera_rate", "often"),
+        ("rate", "fast"),
+        ("use_sim_time", "perhaps"),
+        ("params_file", "none.yaml"),
+    ],
+)
+def test_impossible_argument_is_refused_with_a_sentence(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"^the argument {name} is '{value}': "):
+        launched(**{name: value})
+
+
+@pytest.mark.skipif(shutil.which("ros2") is None, reason="needs the ros2 command: it runs where a ROS 2 is sourced")
+@pytest.mark.parametrize("name", FILES)
+def test_ros2_launch_shows_the_arguments(name: str) -> None:
+    command = ["ros2", "launch", "mbmrl_control", name, "--show-args"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "'params_file':" in result.stdout
+    assert ("'port':" if name == "hardware.launch.py" else "'real_time_factor':") in result.stdout

@@ -1,0 +1,174 @@
+"""The mbmrl command with all nodes as processes, over real DDS."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from nav_msgs.msg import Path as PathMessage
+from rclpy.qos import QoSProfile
+
+from mbmrl_base.toolkit import qos
+from mbmrl_base.toolkit.conversions import to_seconds
+from mbmrl_msgs.msg import FaultArray, MotorCommand, PlannerStatus, RobotState
+from ros_testing import TIME_LIMIT, Peer, processes
+
+EVERY_STATE = QoSProfile(depth=1000)
+KEYS = {
+    *("learner", "path", "seed", "rate_hz", "duration_s", "ticks", "missed_ticks", "command_rate_hz", "fault"),
+    *("planning_ms", "adaptation_ms", "tracking_cost", "cross_track_m", "recovery_s", "model_error", "errors"),
+}
+StartCommand = Callable[..., subprocess.Popen[str]]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(start_command: StartCommand) -> Run:
+    """A function that runs the command to its end; returns exit code, output and error output."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        process = start_command(*arguments)
+        output, errors = process.communicate(timeout=2 * TIME_LIMIT)
+        return process.returncode, output, errors
+
+    return run
+
+
+def test_demo_walks_loses_a_leg_and_writes_what_happened(run: Run, mark: str, tmp_path: Path) -> None:
+    code, output, errors = run("demo", "--duration", "5", "--fault", "leg_loss:4@2", "--json", "--out", "out")
+    assert code == 0, errors
+    assert "Traceback" not in errors
+    summary = json.loads(output.splitlines()[-1])
+    assert set(summary) == KEYS
+    assert (summary["learner"], summary["path"], summary["seed"]) == ("bayes_replay", "figure_eight", 0)
+    assert (summary["rate_hz"], summary["duration_s"], summary["fault"]) == (20.0, 5.0, "leg_loss:4@2")
+    assert summary["ticks"] > 0
+    assert summary["missed_ticks"] >= 0
+    for figure in ("planning_ms", "adaptation_ms"):
+        assert 0 < summary[figure]["p50"] <= summary[figure]["p99"]
+    assert summary["cross_track_m"]["after"] > 0
+    assert 0 < summary["model_error"]["adapted_after"] < summary["model_error"]["prior_after"]
+    assert "tracking cost per step" in errors
+
+    (folder,) = (tmp_path / "out").iterdir()
+    assert {path.name for path in folder.iterdir()} >= {"summary.json", "ticks.csv", "plot.png", "robot.mp4"}
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    with (folder / "ticks.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    lost = [row["lost_legs"] for row in rows]
+    assert set(lost) == {"", "4"}
+    assert lost == sorted(lost)  # from some tick on
+    assert len(rows) >= summary["ticks"]
+    x, y = ([float(row[name]) for row in rows] for name in ("x_m", "y_m"))
+    assert max(x) - min(x) + max(y) - min(y) > 0.2
+    plot, film = (folder / "plot.png").read_bytes(), (folder / "robot.mp4").read_bytes()
+    assert plot.startswith(b"\x89PNG\r\n")
+    assert 20_000 < len(plot) < 2_000_000
+    assert film[4:8] == b"ftyp"
+    assert 10_000 < len(film) < 20_000_000
+    assert processes(mark) == {}
+
+
+@pytest.mark.parametrize(("factor", "count", "share"), [(0.2, 20, 0.9), (2.0, 60, 0.9), (5.0, 100, 0.5)])
+def test_robot_walks_whatever_the_real_time_factor(
+    factor: float, count: int, share: float, start_command: StartCommand, peer: Peer
+) -> None:
+    """Ticks and time-outs are of simulated time, which waits for the planner where the machine is too slow for it."""
+    states = peer.record(RobotState, "robot_state", EVERY_STATE)
+    statuses = peer.record(PlannerStatus, "planner_status", EVERY_STATE)
+    sim = start_command("sim", "--path", "straight", "--real-time-factor", str(factor))
+    peer.spin_until(lambda: sim.poll() is not None or (states and states[-1].command_sequence > 0))
+    assert sim.poll() is None
+    first = len(states)
+    peer.spin_until(lambda: sim.poll() is not None or len(states) >= first + count)
+    in_force = [state.command_sequence > 0 for state in states[first:]]
+    assert sum(in_force) > share * len(in_force)
+    # It walks, along its path.
+    assert statuses[-1].progress > 0.03 * count * 0.05
+    assert abs(statuses[-1].cross_track) < 0.1
+
+
+def test_two_robots_in_two_namespaces(start_command: StartCommand, mbmrl: Run, peer: Peer) -> None:
+    """Both walk, time does not jump, and what is asked of one does not reach the other."""
+    names = ("robot1", "robot2")
+    states = {name: peer.record(RobotState, f"{name}/robot_state", EVERY_STATE) for name in names}
+    faults = {name: peer.record(FaultArray, f"{name}/faults", qos.LATCHED) for name in names}
+    paths = {name: peer.record(PathMessage, f"{name}/reference_path", qos.LATCHED) for name in names}
+    commands = {name: peer.record(MotorCommand, f"{name}/motor_command", EVERY_STATE) for name in names}
+    sims = [start_command("sim", "--namespace", "robot1")]
+    peer.spin_until(lambda: sims[0].poll() is not None or states["robot1"])
+    sims.append(start_command("sim", "--namespace", "robot2", "--no-clock", "--frame-prefix", "robot2/"))
+
+    def walked(name: str) -> bool:
+        return len(states[name]) > 0 and states[name][-1].pose.position.x > 0.1
+
+    peer.spin_until(lambda: any(sim.poll() is not None for sim in sims) or all(map(walked, names)))
+    assert [sim.poll() for sim in sims] == [None, None]
+    assert mbmrl("fault", "leg_loss", "--leg", "2", "--namespace", "robot2") == (0, "leg 2 is lost\n", "")
+    peer.spin_until(lambda: faults["robot2"][-1].faults)
+    assert not faults["robot1"][-1].faults
+    assert mbmrl("clear", "--namespace", "/robot1") == (0, "no fault was in force\n", "")
+    assert mbmrl("clear", "--namespace", "robot2") == (0, "undone: leg_loss:2\n", "")
+    for name in names:
+        stamps = [to_seconds(command.header.stamp) for command in commands[name]]
+        assert stamps == sorted(stamps)
+        prefix = "robot2/" if name == "robot2" else ""
+        assert states[name][-1].header.frame_id == paths[name][0].poses[-1].header.frame_id == f"{prefix}odom"
+        assert commands[name][-1].header.frame_id == f"{prefix}base_link"
+    # The second one's stamps are of ROS time, its commands' too.
+    newest = to_seconds(states["robot2"][-1].header.stamp)
+    assert abs(to_seconds(commands["robot2"][-1].header.stamp) - newest) < TIME_LIMIT
+    assert newest > 1e9
+
+
+def test_demo_that_is_stopped_leaves_nothing_behind(start_command: StartCommand, mark: str, peer: Peer) -> None:
+    states = peer.record(RobotState, "robot_state", qos.STATE)
+    demo = start_command("demo", "--fault", "none", "--duration", "100")
+    peer.spin_until(lambda: demo.poll() is not None or (states and states[-1].command_sequence > 0))
+    demo.send_signal(signal.SIGINT)
+    _, errors = demo.communicate(timeout=TIME_LIMIT)
+    assert demo.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "stopped: the robot stands still" in errors.splitlines()[-1]
+    assert processes(mark) == {}
+
+
+def test_faults_come_and_go_while_the_robot_walks(
+    start_command: StartCommand, run: Run, mbmrl: Run, mark: str, peer: Peer
+) -> None:
+    states = peer.record(RobotState, "robot_state", qos.STATE)
+    faults = peer.record(FaultArray, "faults", qos.LATCHED)
+    sim = start_command("sim", "--path", "zigzag")
+    peer.spin_until(lambda: sim.poll() is not None or (states and states[-1].command_sequence > 0))
+    assert sim.poll() is None
+
+    assert mbmrl("fault", "leg_loss", "--leg", "2") == (0, "leg 2 is lost\n", "")
+    peer.spin_until(lambda: faults and [fault.leg for fault in faults[-1].faults] == [2])
+    code, output, errors = mbmrl("fault", "leg_loss", "--leg", "2")
+    assert (code, output) == (2, "")
+    assert errors == "error: leg 2 (left_rear) is lost already: still working are [0, 1, 3, 4, 5]\n"
+    assert mbmrl("fault", "slope") == (0, "in force: slope:magnitude=8\n", "")
+    assert mbmrl("clear") == (0, "undone: leg_loss:2, slope:magnitude=8\n", "")
+    peer.spin_until(lambda: not faults[-1].faults)
+
+    # A second robot on the same domain.
+    code, output, errors = run("demo", "--fault", "leg_loss:0@0", "--out", "second")
+    assert (code, output) == (2, "")
+    assert errors.startswith("error: another robot publishes robot_state on this ROS domain")
+    assert len(errors.splitlines()) == 1
+    assert not faults[-1].faults
+
+    assert sim.poll() is None
+    sequence, walked = states[-1].sequence, states[-1].pose.position.x
+    peer.spin_until(lambda: states[-1].sequence > sequence + 20)
+    assert states[-1].pose.position.x != walked
+    sim.send_signal(signal.SIGINT)
+    _, errors = sim.communicate(timeout=TIME_LIMIT)
+    assert sim.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert processes(mark) == {}

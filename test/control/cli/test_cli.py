@@ -1,0 +1,318 @@
+"""The mbmrl command: what it refuses before anything is started, and what it collects."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from mbmrl_base.system.exclusive import hold
+from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.training.episodes import Episode
+from mbmrl_sim import calibration
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def files(make_prior: Callable[..., Prior], tmp_path: Path) -> Path:
+    """A folder of checkpoints that are not what is wanted."""
+    make_prior("mb").save(tmp_path / "plain.safetensors")
+    make_prior(rate=50.0).save(tmp_path / "fast.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(make_prior().to_bytes()[:500])
+    (tmp_path / "text.safetensors").write_text("no model")
+    return tmp_path
+
+
+def assert_refused(result: tuple[int, str, str], sentence: str, usage: bool = False) -> None:
+    code, output, errors = result
+    assert code == 2
+    assert output == ""
+    assert "Traceback" not in errors
+    *others, last = errors.splitlines()
+    assert sentence in last
+    if usage:  # what Typer itself refuses comes with the usage of the command
+        assert last.startswith("Error: ")
+        assert others[0].startswith("Usage: mbmrl ")
+    else:
+        assert last.startswith("error: ")
+        assert others == []
+
+
+RUNS = [
+    (["--path", "spiral"], "unknown path 'spiral': allowed is straight, left, right, zigzag, figure_eight"),
+    (
+        ["--learner", "maml"],
+        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, mb_de, mb",
+    ),
+    (["--rate", "0"], "a control rate of 0 Hz is not reachable"),
+    (["--rate", "-5"], "a control rate of -5 Hz is not reachable"),
+    (["--rate", "7"], "a control rate of 7 Hz is not reachable"),
+    (["--rate", "30"], "a control rate of 30 Hz is not reachable"),
+    (["--rate", "nan"], "a control rate of nan Hz is not reachable"),
+    (["--rate", "10"], "the prior predicts at 20 Hz, not at 10 Hz"),
+    (["--rate", "1000"], "parameter 'rate' is 1000.0: input should be less than or equal to 200"),
+    (["--terrain", "ice"], "unknown terrain 'ice': allowed is carpet, styrofoam, turf, gravel"),
+    (["--sensors", "none"], "unknown sensors 'none': allowed is ideal, real"),
+    (["--sensors", "real,delay=-1"], "'delay=-1' is no imperfection"),
+    (["--checkpoint", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
+    (["--checkpoint", "{files}"], "there is no checkpoint {files}"),
+    (["--checkpoint", "{files}/cut.safetensors"], "{files}/cut.safetensors is cut or no safetensors file"),
+    (["--checkpoint", "{files}/text.safetensors"], "{files}/text.safetensors is cut or no safetensors file"),
+    (["--checkpoint", "{files}/plain.safetensors", "--learner", "grbal"], "is a prior of mb, wanted is one of grbal"),
+    (["--checkpoint", "{files}/fast.safetensors"], "the prior predicts at 50 Hz, not at 20 Hz"),
+]
+FAULTS = [
+    (["--fault", "leg_loss"], "a fault is written KIND[:VALUE,...]@T, such as leg_loss:4@10"),
+    (["--fault", "leg_loss:4"], "a fault is written KIND[:VALUE,...]@T"),
+    (["--fault", "leg_loss:four@10"], "a fault is written KIND[:VALUE,...]@T"),
+    (["--fault", "leg_loss@-1"], "a fault is written KIND[:VALUE,...]@T"),
+    (["--fault", ""], "a fault is written KIND[:VALUE,...]@T"),
+    (["--fault", "rust@3"], "unknown fault kind 'rust': allowed is leg_loss"),
+    (["--fault", "leg_loss:9@3"], "there is no leg 9: allowed is 0 to 5"),
+    (["--fault", "payload:80@3"], "magnitude of payload is 80: allowed is 0.1 to 60 g"),
+    (["--fault", "leg_loss:4@30"], "the fault at 30 s comes after the run of 30 s"),
+    (["--duration", "5"], "the fault at 10 s comes after the run of 5 s"),
+]
+OTHERS = [
+    (["sim", "--namespace", "robot 1"], "'robot 1' is no namespace: allowed are letters, digits and _, no digit first"),
+    (["demo", "--namespace", "1"], "'1' is no namespace"),
+    (["clear", "--namespace", "a//b"], "'a//b' is no namespace"),
+    (["activate", "--namespace", "größe"], "'größe' is no namespace"),
+    (["activate", "--namespace", "a" * 300], "the namespace aaaaaaaaaaaaaaaaaaaa... has 300 characters: allowed are"),
+    (
+        ["hardware", "--port", "/dev/null", "--pose-topic", "/" + "p" * 300],
+        "has 301 characters: allowed are at most",
+    ),
+    (["sim", "--no-clock", "--real-time-factor", "2"], "without /clock time is real time: the real-time factor is 1"),
+    (["fault", "rust"], "unknown fault kind 'rust': allowed is leg_loss"),
+    (["fault", "leg_loss", "--leg", "9"], "there is no leg 9: allowed is 0 to 5, or -1 for a random one"),
+    (["fault", "--leg", "-2"], "there is no leg -2"),
+    (["fault", "slope", "--magnitude", "40"], "magnitude of slope is 40: allowed is -25 to 25 degrees"),
+    (["fault", "payload", "--leg", "2"], "payload takes no leg"),
+    (["collect", "--faults", "leg_loss,rust"], "unknown fault kind 'rust'"),
+    (["collect", "--legs", "0,9"], "there is no leg 9"),
+    (["collect", "--terrains", "carpet,ice"], "unknown terrain 'ice'"),
+    (["collect", "--sensors", "bad"], "unknown sensors 'bad'"),
+    (["sim", "--camera-rate", "0.01"], "parameter 'rate' is 0.01: input should be greater than or equal to 0.1"),
+    (["sim", "--camera-rate", "-1"], "parameter 'rate' is -1.0: input should be greater than or equal to 0.1"),
+    (["render", "{files}"], "{files} holds no run: there is no run.json"),
+    (["render", "{files}/none"], "{files}/none holds no run: there is no run.json"),
+    (["render", "{files}", "--out", "walk.avi"], "a film ends in .mp4 or .gif, not 'walk.avi'"),
+    (["bench", "--only", "lunch"], "unknown part 'lunch': allowed is planning, growth, neighbour, loop, handover"),
+    (["collect", "--rate", "0"], "a control rate of 0 Hz is not reachable"),
+    (["collect", "--prior", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
+    (["collect", "--prior", "{files}/fast.safetensors"], "the prior predicts at 50 Hz, not at 20 Hz"),
+    (["hardware", "--port", "x", "--pose-topic", "a b"], "'a b' is no topic: allowed are letters, digits and _"),
+    (["hardware", "--port", "x", "--odometry-topic", ""], "'' is no topic"),
+    (["sim", "--gui"], "there is no screen for a window: DISPLAY names none that can be opened"),
+    (["train", "--learner", "maml"], "unknown learner 'maml': allowed is grbal, rebal"),
+    (["evaluate", "--learners", "default,maml"], "unknown learner 'maml': allowed is grbal, rebal"),
+    (["evaluate", "--learners", "mb,mb"], "the learner mb is given twice"),
+    (["evaluate", "--learners", "mb,"], "'' is no name of a learner: it has letters, digits and _ only"),
+    (["evaluate", "--learners", "new={files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
+    (["evaluate", "--learners", "new={files}/cut.safetensors"], "{files}/cut.safetensors is cut or no safetensors"),
+    (["evaluate", "--scenarios", "leg_loss,rust"], "unknown scenario 'rust': allowed is none, leg_loss, motor_weak"),
+    (["evaluate", "--scenarios", "none,none"], "the scenario none is given twice"),
+    (["evaluate", "--paths", "spiral"], "unknown path 'spiral': allowed is straight, left, right, zigzag"),
+    (["evaluate", "--planner", "lqr"], "unknown planner 'lqr': allowed is mppi, cem, random_shooting, or all"),
+    (["evaluate", "--fault-time", "29"], "the fault at 29 s leaves too little of a run of 30 s: allowed is 4 s to"),
+    (["evaluate", "--duration", "5"], "the fault at 10 s leaves too little of a run of 5 s"),
+    (["evaluate", "--fault-time", "nan"], "the fault at nan s leaves too little of a run of 30 s"),
+    (["demo", "--out", "{files}/text.safetensors"], "{files}/text.safetensors cannot be written: "),
+    (["demo", "--out", "{files}/text.safetensors/runs"], "{files}/text.safetensors is no folder"),
+    (["demo", "--out", "/proc/runs"], "/proc/runs cannot be written: "),
+    (["calibrate", "--out", "none/table.md"], "none/table.md cannot be written: there is no folder none"),
+    (["calibrate", "--out", "/dev/null"], "/dev/null cannot be written: it is no regular file"),
+    (["collect", "--out", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),
+    (["train", "--out", "none/p.safetensors"], "none/p.safetensors cannot be written: there is no folder none"),
+    (["train", "--out", "/proc/prior"], "/proc/prior cannot be written: no such file or directory"),
+    (["train", "--out", "/dev/null"], "/dev/null cannot be written: it is no regular file"),
+    (["train", "--out", "{files}"], "{files} cannot be written: it is a folder"),
+    (["train", "--work", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),
+    (["train", "--data", "{files}", "--work", "/proc/work"], "/proc/work cannot be written: "),
+    (["evaluate", "--work", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),
+    (["evaluate", "--out", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),
+    (["bench", "--only", "simulator", "--out", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),
+    (["train", "--out", b"a\xff".decode(errors="surrogateescape")], "the argument b'a\\xff' is no UTF-8"),
+    (["train", "--data", "{files}/none"], "there is no folder {files}/none"),
+    (["train", "--data", "{files}"], "{files} holds no episodes: no file there ends in .npz"),
+    (["model-error", "--checkpoint", "{files}/text.safetensors", "--data", "{files}"], "is cut or no safetensors file"),
+    (["model-error", "--checkpoint", "{files}/fast.safetensors", "--data", "{files}"], "future, the number of steps"),
+]
+REFUSED = [
+    *((["demo", *arguments], sentence) for arguments, sentence in RUNS + FAULTS),
+    *((["sim", *arguments], sentence) for arguments, sentence in RUNS),
+    *OTHERS,
+]
+USAGE = [
+    (["demo", "--duration", "0"], "Invalid value for '--duration'"),
+    (["demo", "--duration", "soon"], "Invalid value for '--duration'"),
+    (["demo", "--seed", "-1"], "Invalid value for '--seed'"),
+    (["demo", "--seed", "2147483648"], "Invalid value for '--seed'"),
+    (["sim", "--real-time-factor", "0"], "Invalid value for '--real-time-factor'"),
+    (["sim", "--real-time-factor", "11"], "Invalid value for '--real-time-factor'"),
+    (["demo", "--rate", "fast"], "Invalid value for '--rate'"),
+    (["demo", "--colour", "red"], "No such option: --colour"),
+    (["fault", "--leg", "four"], "Invalid value for '--leg'"),
+    (["collect", "--episodes", "0"], "Invalid value for '--episodes'"),
+    (["collect", "--workers", "0"], "Invalid value for '--workers'"),
+    (["train", "--steps", "0"], "Invalid value for '--steps'"),
+    (["evaluate", "--seeds", "0"], "Invalid value for '--seeds'"),
+    (["train", "--window", "0"], "Invalid value for '--window'"),
+    (["model-error", "--data", "x"], "Missing option '--checkpoint'"),
+    (["walk"], "No such command 'walk'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), REFUSED, ids=[" ".join(arguments) for arguments, _ in REFUSED])
+def test_impossible_request_is_refused_with_one_sentence(
+    mbmrl: Run, files: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+) -> None:
+    def start(*_: Any, **__: Any) -> NoReturn:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    result = mbmrl(*(argument.format(files=files) for argument in arguments))
+    assert_refused(result, sentence.format(files=files))
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), USAGE, ids=[" ".join(arguments) for arguments, _ in USAGE])
+def test_what_no_option_takes_is_refused(mbmrl: Run, folder: Path, arguments: list[str], sentence: str) -> None:
+    assert_refused(mbmrl(*arguments), sentence, usage=True)
+    assert list(folder.iterdir()) == []
+
+
+def test_without_a_robot_there_is_none_to_ask(mbmrl: Run, domain: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    sentence = "no robot answers within 5 s: start one with `mbmrl sim`, on this ROS_DOMAIN_ID"
+    assert_refused(mbmrl("clear"), sentence)
+
+
+@pytest.mark.parametrize("command", [["demo", "--fault", "leg_loss:0@0"], ["sim"]], ids=["demo", "sim"])
+def test_nothing_is_started_beside_another_robot(
+    mbmrl: Run, folder: Path, domain: int, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """Its planner, and its fault, would be for the robot that runs already."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    monkeypatch.setattr(subprocess, "Popen", None)
+    held = hold(f"/robot_state@{domain}")
+    assert held is not None
+    with held:
+        assert_refused(mbmrl(*command), "another robot publishes robot_state on this ROS domain")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["demo", "sim"])
+def test_second_clock_is_refused(
+    mbmrl: Run, folder: Path, domain: int, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    monkeypatch.setattr(subprocess, "Popen", None)
+    held = hold(f"/clock@{domain}")
+    assert held is not None
+    with held:
+        result = mbmrl(command, "--namespace", "robot2")
+    assert_refused(result, "another simulator publishes /clock on this ROS domain: stop it, give --no-clock")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("display", [None, "", ":9999"])
+def test_nothing_is_started_without_a_screen_for_its_window(
+    mbmrl: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, display: str | None
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", None)
+    if display is None:
+        monkeypatch.delenv("DISPLAY", raising=False)
+    else:
+        monkeypatch.setenv("DISPLAY", display)
+    assert_refused(mbmrl("sim", "--gui"), "there is no screen for a window")
+    assert list(folder.iterdir()) == []
+
+
+def test_home_is_meant_by_its_sign(mbmrl: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell leaves that in ``--out=~/file`` as it is."""
+    monkeypatch.setenv("HOME", str(folder))
+    for arguments in (("--checkpoint=~/none",), ("--checkpoint", "~/none")):
+        assert_refused(mbmrl("sim", *arguments), f"there is no checkpoint {folder}/none")
+
+
+def test_process_ends_with_one_sentence(folder: Path) -> None:
+    command = [sys.executable, "-P", "-m", "mbmrl_control.cli.main", "demo", "--path", "spiral"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert_refused((result.returncode, result.stdout, result.stderr), "unknown path 'spiral'")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["demo", "sim", "hardware --port /dev/null", "emulate", "clear", "activate"])
+@pytest.mark.parametrize("name", ["ROS_DOMAIN_ID", "RMW_IMPLEMENTATION"])
+def test_surroundings_that_ros_cannot_use_are_named(
+    mbmrl: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
+    monkeypatch.setenv(name, "nonsense")
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert_refused(mbmrl(*command.split()), f"{name} is 'nonsense'")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_command_works_without_its_standard_streams(folder: Path, closed: str) -> None:
+    command = f"exec {sys.executable} -P -m mbmrl_control.cli.main sim --path spiral {closed}"
+    result = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert ("unknown path 'spiral'" in result.stderr) == ("2>" not in closed)
+
+
+def test_folder_that_is_gone_is_told(folder: Path) -> None:
+    folder.rmdir()
+    command = [sys.executable, "-P", "-m", "mbmrl_control.cli.main", "sim"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert_refused((result.returncode, result.stdout, result.stderr), "the current folder cannot be used")
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "sim", "render", "fault", "clear", "collect", "train", "evaluate", "model-error"]
+)
+def test_command_describes_itself(mbmrl: Run, command: str) -> None:
+    code, output, errors = mbmrl(command, "--help")
+    assert (code, errors) == (0, "")
+    assert f"Usage: mbmrl {command}" in output
+
+
+def test_demo_has_the_options_of_the_issue(mbmrl: Run) -> None:
+    _, output, _ = mbmrl("demo", "--help")
+    options = ("duration", "fault", "path", "learner", "checkpoint", "seed", "rate", "json")
+    assert all(f"--{option}" in output for option in options)
+
+
+def test_episodes_are_collected(mbmrl: Run, folder: Path) -> None:
+    arguments = ("collect", "--episodes", "2", "--seed", "3", "--duration", "1", "--workers", "1", "--out", "data")
+    code, output, errors = mbmrl(*arguments)
+    assert (code, output) == (0, "")
+    assert "written: 2 episodes in data" in errors
+    names = sorted(path.name for path in (folder / "data").iterdir())
+    assert names == ["03000000.npz", "03000001.npz"]
+    assert len(Episode.load(folder / "data" / names[0]).action) == 20
+
+
+def test_calibration_is_told_and_checked(mbmrl: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walks = dict(calibration.TARGETS)
+    monkeypatch.setattr(calibration, "calibrate", lambda *_: iter(walks.items()))
+    code, output, errors = mbmrl("calibrate", "--check", "--json", "--out", "table.md")
+    assert code == 0
+    assert [entry["name"] for entry in json.loads(output)["terrains"]] == list(calibration.TARGETS)
+    assert "| carpet |" in errors
+    assert (folder / "table.md").read_text().count("+0%") == 8
+    walks["turf"] = replace(walks["turf"], path_per_rev=0.1)
+    code, _, errors = mbmrl("calibrate", "--check")
+    assert code == 1
+    assert "off by more than 15%: turf" in errors
+    assert mbmrl("calibrate")[0] == 0

@@ -1,0 +1,248 @@
+"""Figures of a run, from records that are made up."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mbmrl_base.robots.millirobot.layout import pack_state
+from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_control.control.follower import PathTracker
+from mbmrl_control.control.run_record import STATE_NAMES, Record, RecordError, Tick
+from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, before_and_after, recovery_time, summarise
+from mbmrl_control.tasks.path.cost import PathCost
+from mbmrl_control.tasks.path.paths import make_path
+
+TIME = np.arange(0.0, 20.0, 0.05)
+FAULT_TIME = 8.0
+KEYS = {
+    *("learner", "path", "seed", "rate_hz", "duration_s", "ticks", "missed_ticks", "command_rate_hz", "fault"),
+    *("planning_ms", "adaptation_ms", "tracking_cost", "cross_track_m", "recovery_s", "model_error"),
+}
+
+
+# Recovery
+
+
+def distance(*pieces: tuple[float, float]) -> Array:
+    """Distance from the path: pieces of the time from which on, and the distance, m."""
+    values = np.full(len(TIME), 0.01)
+    for start, value in pieces:
+        values[start <= TIME] = value
+    return values
+
+
+def test_robot_that_is_never_thrown_off_recovers_at_once() -> None:
+    assert recovery_time(TIME, distance(), FAULT_TIME) == pytest.approx(0.0, abs=1e-9)
+    assert recovery_time(TIME, distance((8.0, 0.014)), FAULT_TIME) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_robot_that_is_thrown_off_and_comes_back_recovers_then() -> None:
+    """Its next two seconds are then as good on average as 1.5 times what they were before."""
+    recovered = recovery_time(TIME, distance((8.0, 0.1), (11.0, 0.01)), FAULT_TIME)
+    assert recovered is not None
+    assert 3.0 - RECOVERY_WINDOW * 0.005 / 0.09 - 0.06 <= recovered <= 3.0
+
+
+def test_robot_that_stays_off_never_recovers() -> None:
+    assert recovery_time(TIME, distance((8.0, 0.016)), FAULT_TIME) is None
+
+
+def test_robot_that_crosses_the_path_on_its_way_out_has_not_recovered() -> None:
+    values = distance((8.0, 0.1), (9.0, 0.001), (11.5, 0.1))
+    assert recovery_time(TIME, values, FAULT_TIME) is None
+
+
+def test_run_that_ends_too_soon_tells_nothing() -> None:
+    assert recovery_time(TIME, distance(), 18.5) is None
+
+
+def test_start_up_does_not_raise_the_level() -> None:
+    values = distance((8.0, 0.02))
+    values[TIME < 2.0] = 1.0
+    assert recovery_time(TIME, values, FAULT_TIME) is None
+
+
+def test_fault_without_anything_before_it_has_no_level() -> None:
+    assert recovery_time(TIME, distance(), 1.0) is None
+
+
+# The summary
+
+
+def record(fault: bool = True, missed: tuple[int, ...] = (), still: int = 20) -> Record:
+    """A robot that stands, walks straight ahead, and after a fault 3 cm beside the path."""
+    ticks = []
+    for index, time in enumerate(TIME):
+        after = fault and time >= FAULT_TIME
+        position = (max(0.0, 0.2 * (time - 1.0)), 0.03 if after else 0.005, 0.02)
+        state = pack_state(position, (0.2, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0), (20, 20), (1, 1), 3.9)
+        ticks.append(
+            Tick(
+                Observation(state, np.array([20.0, 20.0]), 5.0 + time, index, 1, 0.05),
+                commanded=index >= still and index not in missed,
+                lost_legs=frozenset({4} if after else ()),
+                prior_error=0.8 if after else 0.1,
+                adapted_error=0.3 if after else 0.1,
+                adaptation_time=0.002,
+                planning_time=0.010 if index else np.nan,
+            )
+        )
+    name, start = ("leg_loss:4@8", FAULT_TIME) if fault else (None, None)
+    return Record("grbal", "straight", 7, 20.0, name, start, ticks)
+
+
+def summary(run: Record) -> dict[str, object]:
+    return summarise(run, run.track(PathTracker(make_path(run.path), PathCost())), 20.0)
+
+
+def test_path_is_where_the_planner_let_it_start() -> None:
+    """The first state that was heard of may be a later one, of a robot that walks already."""
+    run = record(True)
+    run.origin = np.array([0.0, 0.02, 0.0])
+    before = np.abs(run.track(PathTracker(make_path(run.path), PathCost()))["cross_track"][:100])
+    assert before == pytest.approx(0.015)
+
+
+@pytest.mark.parametrize("fault", [True, False])
+def test_keys_are_those_of_the_issue(fault: bool) -> None:
+    figures = summary(record(fault))
+    assert set(figures) == KEYS
+    assert set(figures["planning_ms"]) == set(figures["adaptation_ms"]) == {"p50", "p99"}
+    assert set(figures["tracking_cost"]) == set(figures["cross_track_m"]) == {"before", "after"}
+    assert set(figures["model_error"]) == {"prior_after", "adapted_after"}
+    assert "NaN" not in json.dumps(figures)
+
+
+def test_figures_are_before_and_after_the_fault() -> None:
+    figures = summary(record())
+    assert (figures["learner"], figures["path"], figures["seed"]) == ("grbal", "straight", 7)
+    assert (figures["fault"], figures["duration_s"], figures["rate_hz"]) == ("leg_loss:4@8", 20.0, 20.0)
+    assert figures["cross_track_m"] == pytest.approx({"before": 0.0, "after": 0.025}, abs=1e-4)
+    assert figures["model_error"] == pytest.approx({"prior_after": 0.8, "adapted_after": 0.3})
+    assert figures["tracking_cost"]["after"] > figures["tracking_cost"]["before"]
+    assert figures["planning_ms"] == pytest.approx({"p50": 10.0, "p99": 10.0})
+    assert figures["adaptation_ms"] == pytest.approx({"p50": 2.0, "p99": 2.0})
+    assert figures["recovery_s"] is None
+
+
+def test_run_without_a_fault_has_nothing_after_it() -> None:
+    figures = summary(record(fault=False))
+    assert (figures["fault"], figures["recovery_s"]) == (None, None)
+    assert figures["cross_track_m"]["after"] is None
+    assert figures["cross_track_m"]["before"] is not None
+
+
+def test_ticks_count_from_the_first_command_on() -> None:
+    figures = summary(record(missed=(100, 101, 300)))
+    assert (figures["ticks"], figures["missed_ticks"]) == (len(TIME) - 20, 3)
+    assert figures["command_rate_hz"] == pytest.approx(20.0 * (379 - 3) / 379, rel=1e-3)
+
+
+def test_run_without_any_command_has_no_rate() -> None:
+    figures = summary(record(still=len(TIME)))
+    assert (figures["ticks"], figures["missed_ticks"], figures["command_rate_hz"]) == (0, 0, None)
+
+
+# Both sides of a moment
+
+
+def test_both_sides_of_the_fault_are_told() -> None:
+    run = record()
+    for tick in run.ticks:
+        after = tick.observation.time >= 5.0 + FAULT_TIME
+        tick.model_error, tick.open_loop_error = (0.4, 0.05) if after else (0.1, 0.02)
+    # Predictions across the fault are on neither side.
+    run.ticks[round((FAULT_TIME + 0.5) * 20)].open_loop_error = 9.0
+    told = before_and_after(run, run.track(PathTracker(make_path(run.path), PathCost())), FAULT_TIME)
+    assert (told["cross_track_before_m"], told["cross_track_after_m"]) == pytest.approx((0.0, 0.025), abs=1e-4)
+    assert (told["model_error_before"], told["model_error_after"]) == pytest.approx((0.1, 0.4))
+    assert (told["open_loop_error_before_m"], told["open_loop_error_after_m"]) == pytest.approx((0.02, 0.05))
+    assert (told["speed_before_m_s"], told["speed_kept"]) == pytest.approx((0.2, 1.0), rel=1e-3)
+    assert (told["adaptation_ms"], told["planning_ms"]) == pytest.approx((2.0, 10.0))
+    assert told["recovery_s"] is None
+    assert told["cost_before"] is not None
+    assert told["cost_after"] == pytest.approx(
+        told["cost_before"] + 50 * 0.05 * np.tanh(0.025 / 0.05) + 4 * np.arctan(0.25), rel=0.02
+    )
+
+
+def test_robot_on_its_back_is_told_of() -> None:
+    run = record()
+    for tick in run.ticks[-20:]:
+        # Rolled by 170 degrees; and the same attitude told by pitch.
+        tick.observation.state[[6, 8]] = (-0.98, 1.0) if tick.observation.sequence % 2 else (1.0, -0.98)
+    told = before_and_after(run, run.track(PathTracker(make_path(run.path), PathCost())), FAULT_TIME)
+    assert (told["on_back_before"], told["on_back_after"]) == (0.0, pytest.approx(20 / (TIME >= FAULT_TIME).sum()))
+
+
+def test_recovery_is_from_the_cost() -> None:
+    costs = distance((8.0, 0.1), (10.0, 0.0108))
+    recovered = recovery_time(TIME, costs, FAULT_TIME, 1.1)
+    assert recovered == pytest.approx(2.0, abs=0.06)
+    assert recovery_time(TIME, distance((8.0, 0.1), (10.0, 0.0112)), FAULT_TIME, 1.1) is None
+
+
+# The table of ticks
+
+
+def test_ticks_are_written_one_a_row(tmp_path: Path) -> None:
+    run = record()
+    run.write(tmp_path, run.track(PathTracker(make_path("straight"), PathCost())))
+    with (tmp_path / "ticks.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(TIME)
+    assert [float(row["time_s"]) for row in rows] == pytest.approx(TIME)
+    assert set(STATE_NAMES) <= set(rows[0])
+    assert float(rows[200]["x_m"]) == pytest.approx(run.states[200, 0])
+    assert float(rows[200]["battery_v"]) == pytest.approx(3.9)
+    assert (rows[10]["lost_legs"], rows[-1]["lost_legs"]) == ("", "4")
+    assert (rows[10]["commanded"], rows[-1]["commanded"]) == ("0", "1")
+    assert float(rows[-1]["cross_track_m"]) == pytest.approx(0.025, abs=1e-4)
+
+
+@pytest.mark.parametrize("fault", [True, False])
+@pytest.mark.parametrize("origin", [None, np.array([0.1, 0.02, 0.5])])
+def test_record_that_is_written_is_read(tmp_path: Path, fault: bool, origin: Array | None) -> None:
+    run = record(fault)
+    run.origin = origin
+    tracking = run.track(PathTracker(make_path("straight"), PathCost()))
+    run.write(tmp_path, tracking)
+    read = Record.read(tmp_path)
+    assert (read.learner, read.path, read.seed, read.rate, read.fault) == ("grbal", "straight", 7, 20.0, run.fault)
+    assert read.fault_time == run.fault_time
+    np.testing.assert_allclose(read.states, run.states, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(read.time, run.time, atol=1e-6)
+    assert [tick.lost_legs for tick in read.ticks] == [tick.lost_legs for tick in run.ticks]
+    for name in ("commanded", "prior_error", "adapted_error", "adaptation_time", "planning_time"):
+        np.testing.assert_allclose(read.array(name), run.array(name))
+    again = read.track(PathTracker(make_path("straight"), PathCost()))
+    np.testing.assert_allclose(again["cross_track"], tracking["cross_track"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("run.json", None, "holds no run: there is no run.json"),
+        ("ticks.csv", None, "holds no run: there is no ticks.csv"),
+        ("run.json", "{", "run.json tells of no run"),
+        ("run.json", "[]", "run.json tells of no run"),
+        ("run.json", "{}", "run.json tells of no run"),
+        ("ticks.csv", "", "ticks.csv is empty"),
+        ("ticks.csv", "time_s,interval_s\n0,0\n", "ticks.csv is no record of a run"),
+        ("ticks.csv", "\x00\n\x00", "ticks.csv is no record of a run"),
+    ],
+)
+def test_damaged_record_is_refused(tmp_path: Path, file: str, content: str | None, sentence: str) -> None:
+    run = record()
+    run.write(tmp_path, run.track(PathTracker(make_path("straight"), PathCost())))
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_text(content)
+    with pytest.raises(RecordError, match=sentence):
+        Record.read(tmp_path)

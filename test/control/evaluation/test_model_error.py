@@ -1,0 +1,280 @@
+"""Training on recorded episodes of a small system that is known, and the error of what comes out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from cart_testing import INTERVAL, METADATA, drive_cart, save_carts
+from mbmrl_base.robots.features import MILLIROBOT, NamedFeatures
+from mbmrl_control.dynamics.network import Normalizer
+from mbmrl_control.dynamics.prior import Prior, PriorError, PriorSettings, load_prior
+from mbmrl_control.evaluation import model_error as evaluation
+from mbmrl_control.evaluation.model_error import model_error, open_loop, windows_of
+from mbmrl_control.learners import LEARNERS, LearnerSettings
+from mbmrl_control.nodes.settings import ModelSettings
+from mbmrl_control.training.episodes import Episode, EpisodeError
+from mbmrl_control.training.from_data import train_on_data
+from mbmrl_control.training.meta_training import TrainingSettings
+from mbmrl_control.training.transitions import pieces_of
+
+Run = Callable[..., tuple[int, str, str]]
+QUICK = TrainingSettings(
+    steps=600,
+    hidden=(64, 64),
+    window=16,
+    future=8,
+    options=LearnerSettings(inner_steps=2),
+    tasks=16,
+    learning_rate=3e-3,
+    seed=1,
+)
+
+
+def constant_model(change: float, spread: float, window: int = 4, future: int = 3) -> Prior:
+    """A prior of one state and one action that always predicts the same change."""
+    layers = [(torch.zeros(1, 2), torch.zeros(1))]
+    statistics = (torch.zeros(2), torch.ones(2), torch.tensor([change]), torch.ones(1))
+    training = {"future": future, "spread": [spread]}
+    features = NamedFeatures(("s",), ("u",))
+    return Prior(layers, Normalizer(*statistics), PriorSettings("mb", window, 20.0, training), {}, features)
+
+
+def ramp(length: int, intervals: float = INTERVAL) -> Episode:
+    """A state that grows by 2 a second."""
+    time = np.arange(length + 1) * intervals
+    metadata = {"state_names": ["s"], "action_names": ["u"]}
+    return Episode(2 * time[:, np.newaxis], np.zeros((length, 1)), time, metadata=metadata)
+
+
+# The figures
+
+
+def test_error_is_relative_to_the_spread_of_the_training_data(tmp_path: Path) -> None:
+    """Of 0.1 per step, 0.08 is predicted: after 1, 2, 3 steps 0.02, 0.04, 0.06 are missing."""
+    prior, file = constant_model(0.08, spread=0.5), tmp_path / "prior.safetensors"
+    prior.save(file)
+    (tmp_path / "data").mkdir()
+    ramp(10).save(tmp_path / "data" / "ramp.npz")
+    told = model_error(file, tmp_path / "data")
+    expected = math.sqrt((0.02**2 + 0.04**2 + 0.06**2) / 3) / 0.5
+    assert told["before"] == {"overall": pytest.approx(expected, rel=1e-5), "per_state": told["before"]["per_state"]}
+    assert told["before"]["per_state"] == {"s": pytest.approx(expected, rel=1e-5)}
+    assert told["after"] == told["before"]  # mb adapts nothing
+    assert told["windows"] == 2
+
+
+def test_longer_intervals_are_predicted_as_such(tmp_path: Path) -> None:
+    prior = constant_model(0.1, spread=0.5)
+    (piece,) = pieces_of(ramp(10, 0.06), 20.0)
+    predicted = open_loop(
+        prior, prior.layers, piece.states[:1], piece.actions.unsqueeze(0), piece.intervals.unsqueeze(0)
+    )
+    assert torch.allclose(predicted[0], piece.states[1:], atol=1e-6)
+
+
+def test_windows_do_not_cross_gaps_and_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = [piece for length in (6, 7, 14) for piece in pieces_of(ramp(length), 20.0)]
+    windows = windows_of(pieces, 4, 3)
+    assert len(windows) == 1 + 3
+    for window in windows:
+        assert (len(window.past.actions), len(window.future.actions)) == (4, 3)
+        assert torch.equal(window.past.states[-1], window.future.states[0])
+    monkeypatch.setattr(evaluation, "MOST_WINDOWS", 2)
+    starts = [window.past.states[0] for window in windows_of(pieces, 4, 3)]
+    assert torch.equal(torch.cat(starts), torch.cat([windows[index].past.states[0] for index in (0, 2)]))
+
+
+def test_model_that_runs_away_has_no_error(tmp_path: Path) -> None:
+    prior, file = constant_model(0.1, spread=0.5), tmp_path / "prior.safetensors"
+    replace(prior, layers=[(torch.tensor([[1e30, 0.0]]), torch.ones(1))]).save(file)
+    (tmp_path / "data").mkdir()
+    ramp(10).save(tmp_path / "data" / "ramp.npz")
+    told = model_error(file, tmp_path / "data")
+    assert told["before"] == {"overall": None, "per_state": {"s": None}}
+    assert "not finite" in evaluation.table(told)
+
+
+# What is refused
+
+
+def test_prior_without_what_is_needed_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "prior.safetensors"
+    whole = constant_model(0.1, spread=0.5)
+    for change, field in (
+        ({"spread": None}, "spread"),
+        ({"spread": [1.0, 2.0]}, "spread"),
+        ({"spread": [0.0]}, "spread"),
+        ({"spread": "wide"}, "spread"),
+        ({"future": None}, "future"),
+        ({"future": 0}, "future"),
+    ):
+        replace(whole, settings=replace(whole.settings, training=whole.settings.training | change)).save(file)
+        with pytest.raises(PriorError, match=rf"prior\.safetensors: {field}, .* is missing in its training settings"):
+            model_error(file, tmp_path)
+
+
+def test_data_of_another_robot_or_too_short_are_refused(tmp_path: Path) -> None:
+    file, data = tmp_path / "prior.safetensors", tmp_path / "data"
+    constant_model(0.1, spread=0.5).save(file)
+    save_carts(data, 1)
+    with pytest.raises(
+        EpisodeError, match=r"0000\.npz: metadata tell of state_names \['x', .* is for state_names \['s"
+    ):
+        model_error(file, data)
+    (data / "0000.npz").unlink()
+    ramp(6).save(data / "ramp.npz")
+    with pytest.raises(
+        EpisodeError, match=r"at most 6 transitions at 20 Hz without a gap: M \+ K = 4 \+ 3 = 7 are need"
+    ):
+        model_error(file, data)
+
+
+# All of it
+
+
+@pytest.fixture(scope="module")
+def carts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Episodes of carts, and the prior that was trained on them."""
+    folder = tmp_path_factory.mktemp("carts")
+    prior = train_on_data(QUICK, save_carts(folder / "data", 60), folder / "work", Console(quiet=True))
+    prior.save(folder / "cart.safetensors")
+    return folder / "data", folder / "cart.safetensors"
+
+
+def test_adaptation_beats_the_prior_on_carts_of_unknown_mass(carts: tuple[Path, Path], tmp_path: Path) -> None:
+    told = model_error(carts[1], save_carts(tmp_path, 10, first=1000))
+    before, after = told["before"], told["after"]
+    assert list(before["per_state"]) == METADATA["state_names"]
+    assert told["windows"] == 10 * 13
+    assert before["overall"] < 0.3
+    assert after["overall"] < 0.88 * before["overall"]
+    assert after["per_state"]["velocity"] < 0.82 * before["per_state"]["velocity"]
+
+
+def test_prior_tells_what_it_was_trained_on(carts: tuple[Path, Path]) -> None:
+    prior = load_prior(carts[1])
+    training = prior.settings.training
+    assert prior.features == drive_cart(0, 10).features
+    assert (prior.settings.rate, prior.settings.window, training["future"]) == (20.0, 16, 8)
+    assert [training["counts"][part]["episodes"] for part in ("trained", "held_out")] == [48, 12]
+    assert training["counts"]["trained"]["transitions"] == 48 * 120
+    assert training["held_out_post_error"] < training["held_out_pre_error"]
+    assert len(training["spread"]) == 4
+    assert len(training["data"]) == 64
+    with pytest.raises(PriorError, match="is for a robot of 4 states and 1 actions: this robot has 24 and 2"):
+        ModelSettings(checkpoint=str(carts[1])).load_prior()
+
+
+def test_commands_train_and_judge(mbmrl: Run, tmp_path: Path) -> None:
+    """Unequal steps, missing samples and short episodes are told once and stand in the prior's header."""
+    data = save_carts(tmp_path / "data", 4, length=30)
+    rng = np.random.default_rng(0)
+    odd = drive_cart(9, 40, rng.uniform(0.03, 0.07, 40), note="of another logger")
+    odd.state[20] = np.nan
+    odd.save(data / "odd.npz")
+    gap = drive_cart(10, 15)
+    gap.time[8:] += 1.0
+    gap.save(data / "gap.npz")
+    sizes = ("--window", "6", "--future", "4", "--steps", "3")
+    command = ("train", "--data", str(data), "--learner", "grbal", *sizes, "--out", "cart.safetensors")
+    code, output, errors = mbmrl(*command)
+    assert (code, output) == (0, "")
+    assert "6 episodes, of which 1 are held out, 172 transitions at 20 Hz, 4 states, 1 actions" in errors
+    assert "1 missing samples, 1 gaps, 38 unequal intervals; 2 pieces with 14 transitions are shorter than M" in errors
+    prior = load_prior(Path("cart.safetensors"))
+    assert prior.settings.training["seed"] == 0
+    assert mbmrl(*command)[0] == 0  # what is done is not done again, and ends the same
+    assert load_prior(Path("cart.safetensors")).hash == prior.hash
+    code, output, errors = mbmrl("model-error", "--checkpoint", "cart.safetensors", "--data", str(data), "--json")
+    told = json.loads(output.splitlines()[-1])
+    assert code == 0
+    assert set(told) == {"before", "after", "windows"}
+    assert set(told["before"]) == set(told["after"]) == {"overall", "per_state"}
+    assert f"over {told['windows']} windows" in errors
+
+
+def test_data_that_look_wrong_are_told_and_used(mbmrl: Run, tmp_path: Path) -> None:
+    """An angle in degrees: one line, of the training and of the error."""
+    for seed in range(3):
+        episode = drive_cart(seed, 30)
+        episode.state[:, 2] = np.degrees(episode.state[:, 2])
+        episode.save(tmp_path / f"{seed}.npz")
+    sizes = ("--window", "6", "--future", "4", "--steps", "2", "--out", "cart.safetensors")
+    for command in (("train", *sizes), ("model-error", "--checkpoint", "cart.safetensors")):
+        code, output, errors = mbmrl(*command, "--data", str(tmp_path))
+        assert (code, output) == (0, "")
+        (told,) = [line for line in errors.splitlines() if line.startswith("warning: ")]
+        assert told.startswith(
+            f"warning: {tmp_path / '0.npz'} and 2 more: state 'angle' (column 2) is declared an angle"
+        )
+
+
+def test_training_on_other_data_starts_anew(mbmrl: Run, tmp_path: Path) -> None:
+    """In the same work folder."""
+    command = ("train", "--window", "6", "--future", "4", "--steps", "2", "--learner", "mb", "--data")
+    hashes = set()
+    for first in (0, 10):
+        assert mbmrl(*command, str(save_carts(tmp_path / str(first), 2, first, 20)))[0] == 0
+        hashes.add(load_prior(Path("mb.safetensors")).hash)
+    assert len(hashes) == 2
+
+
+def test_constant_columns_are_named_and_do_no_harm(mbmrl: Run, tmp_path: Path) -> None:
+    for seed in range(3):
+        episode = drive_cart(seed, 20)
+        episode.state[:, 1], episode.action[:] = 3.0, 0.0
+        episode.save(tmp_path / f"{seed}.npz")
+    command = ("train", "--window", "6", "--future", "4", "--steps", "2", "--out", "cart.safetensors", "--data")
+    code, _, errors = mbmrl(*command, str(tmp_path))
+    assert code == 0
+    warning = f"{tmp_path}: state 'velocity' (column 1) is always 3: a column that never varies tells the model nothing"
+    assert f"warning: {warning}" in errors
+    assert f"warning: {tmp_path}: action 'force' (column 0) is always 0" in errors
+    assert load_prior(Path("cart.safetensors")).settings.training["constant"] == ["state 'velocity'", "action 'force'"]
+    code, output, errors = mbmrl("model-error", "--checkpoint", "cart.safetensors", "--data", str(tmp_path), "--json")
+    assert code == 0
+    assert f"warning: {warning}" in errors
+    assert all(value is not None and value < 10 for value in json.loads(output)["after"]["per_state"].values())
+
+
+@pytest.mark.parametrize(("states", "actions"), [(1, 0), (1, 2), (3, 0), (9, 5)])
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_any_dimensions_will_do(mbmrl: Run, tmp_path: Path, states: int, actions: int, learner: str) -> None:
+    """Among them a single state, an angle, and no actions."""
+    names = [f"s{index}" for index in range(states)]
+    metadata = {"state_names": names, "angles": names[-1:], "unseen": names[:-1][:1]}
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        state = rng.normal(size=(31, states)).cumsum(axis=0)
+        action, time = rng.normal(size=(30, actions)), np.arange(31) * 0.01
+        Episode(state, action, time, metadata=metadata).save(tmp_path / f"{seed}.npz")
+    common = ("--window", "6", "--future", "4", "--steps", "2", "--out", "p.safetensors", "--data", str(tmp_path))
+    assert mbmrl("train", "--learner", learner, *common)[0] == 0
+    assert load_prior(Path("p.safetensors")).settings.rate == 100.0
+    code, output, _ = mbmrl("model-error", "--checkpoint", "p.safetensors", "--data", str(tmp_path), "--json")
+    told = json.loads(output)
+    assert code == 0
+    assert list(told["after"]["per_state"]) == names
+    assert told["windows"] == 2 * 6
+
+
+def test_episodes_of_the_millirobot_are_data_too(mbmrl: Run, tmp_path: Path, episodes: list[Episode]) -> None:
+    for number, episode in enumerate(episodes):
+        episode.save(tmp_path / f"{number}.npz")
+    small = ("--window", "6", "--future", "4", "--steps", "2")
+    assert mbmrl("train", "--learner", "grbal", *small, "--data", str(tmp_path))[0] == 0
+    prior = load_prior(Path("grbal.safetensors"))
+    assert prior.features == MILLIROBOT
+    prior.check_robot()
+    code, output, _ = mbmrl("model-error", "--checkpoint", "grbal.safetensors", "--data", str(tmp_path), "--json")
+    assert code == 0
+    assert len(json.loads(output)["before"]["per_state"]) == 24

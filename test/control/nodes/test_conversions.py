@@ -1,0 +1,145 @@
+"""Messages from and to what the core uses."""
+
+from __future__ import annotations
+
+import array
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mbmrl_base.robots.observation import Observation
+from mbmrl_base.toolkit.conversions import to_roll_pitch_yaw, to_seconds
+from mbmrl_control.control.follower import Tracking
+from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.hardware.codecs.codec import Telemetry
+from mbmrl_control.learners import make_learner
+from mbmrl_control.learners.online import Adaptation, OnlineAdapter
+from mbmrl_control.nodes import conversions, hardware_conversions
+from mbmrl_control.training.episodes import Episode
+from mbmrl_msgs.msg import AdaptedModel, PlannerStatus
+
+FEW = settings(derandomize=True, deadline=None, max_examples=100, database=None)
+
+
+@pytest.fixture
+def adaptation(
+    make_prior: Callable[..., Prior], episodes: list[Episode], observations_of: Callable[..., list[Observation]]
+) -> Adaptation:
+    """What an adapter says after some transitions."""
+    adapter = OnlineAdapter(make_prior())
+    last = [adapter.observe(observation) for observation in observations_of(episodes[0])[:20]][-1]
+    assert last.update
+    return last
+
+
+def test_adapted_model_is_received_bit_for_bit(adaptation: Adaptation, make_prior: Callable[..., Prior]) -> None:
+    message = conversions.to_adapted_model(adaptation, 1.25, "abc", "grbal")
+    assert (message.prior_hash, message.learner) == ("abc", "grbal")
+    assert (message.sequence, message.state_sequence) == (adaptation.sequence, adaptation.state_sequence)
+    assert to_seconds(message.header.stamp) == 1.25
+    received = conversions.from_adapted_model(message)
+    assert received.keys() == adaptation.update.keys()
+    assert all(torch.equal(received[name], adaptation.update[name]) for name in received)
+    learner = make_learner(make_prior())
+    sent = learner.adapted_layers(adaptation.update)
+    for (weight, bias), (sent_weight, sent_bias) in zip(learner.adapted_layers(received), sent, strict=True):
+        assert torch.equal(weight, sent_weight)
+        assert torch.equal(bias, sent_bias)
+
+
+def test_empty_update_means_the_prior() -> None:
+    message = conversions.to_adapted_model(Adaptation(3, 4, {}, math.nan, math.nan, 0, 0), 0.0, "abc", "mb")
+    assert len(message.update) == 0
+    assert conversions.from_adapted_model(message) == {}
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.5, 0.99])
+def test_cut_update_is_refused(adaptation: Adaptation, share: float) -> None:
+    message = conversions.to_adapted_model(adaptation, 0.0, "abc", "grbal")
+    message.update = message.update[: int(share * len(message.update))]
+    with pytest.raises(ValueError, match="not in the safetensors format"):
+        conversions.from_adapted_model(message)
+
+
+@FEW
+@given(st.binary(min_size=1, max_size=100))
+def test_any_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not in the safetensors format"):
+        conversions.from_adapted_model(AdaptedModel(update=array.array("B", data)))
+
+
+HEADERS = (
+    b'{"a":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}',
+    b'{"a":{"dtype":"F8_E8M0","shape":[8],"data_offsets":[0,8]}}',
+    b'{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}',
+    b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}',
+    b'{"a":{"dtype":"STR","shape":[2],"data_offsets":[0,8]}}',
+    b"[]",
+)
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_header_that_no_tensor_fits_is_refused(header: bytes) -> None:
+    content = len(header).to_bytes(8, "little") + header + bytes(8)
+    with pytest.raises(ValueError, match="not in the safetensors format"):
+        conversions.from_adapted_model(AdaptedModel(update=array.array("B", content)))
+
+
+def test_status_tells_of_the_adaptation(adaptation: Adaptation) -> None:
+    adaptation = replace(adaptation, skipped=3, failed=1)
+    status = conversions.to_adaptation_status(adaptation, 2.5, 32, 0.004, frozen=True)
+    assert (status.sequence, status.state_sequence) == (adaptation.sequence, adaptation.state_sequence)
+    assert (status.window_length, status.window_capacity) == (8, 32)
+    assert (status.prior_error, status.adapted_error) == (adaptation.prior_error, adaptation.adapted_error)
+    assert (status.adaptation_time, status.rejected, status.frozen) == (0.004, adaptation.rejected, True)
+    assert (status.skipped, status.failed) == (3, 1)
+
+
+def test_tracking_is_filled_in() -> None:
+    status = PlannerStatus()
+    conversions.fill_tracking(status, Tracking(-0.02, 1.5, 0.3, math.nan))
+    assert (status.cross_track, status.progress, status.heading_error) == (-0.02, 1.5, 0.3)
+    assert math.isnan(status.tracking_cost)
+
+
+@pytest.mark.parametrize("number", [int, np.int64, np.float32], ids=lambda number: number.__name__)
+def test_numbers_of_any_type_fit_each_message(number: type) -> None:
+    """Fields are checked in tests; elsewhere a wrong type aborts the process."""
+    made = Adaptation(number(3), number(4), {}, *map(number, (1, 2, 8, 0)))
+    status = conversions.to_adaptation_status(made, *map(number, (5, 32, 1)), frozen=True)
+    assert (status.sequence, status.prior_error, status.window_length, status.adaptation_time) == (3, 1.0, 8, 1.0)
+    planner = PlannerStatus()
+    conversions.fill_tracking(planner, Tracking(*map(number, (1, 2, 3, 4))))
+    assert (planner.cross_track, planner.tracking_cost) == (1.0, 4.0)
+    (pose,) = conversions.to_path(np.array([[1, 2]]), np.array([0]), number(5)).poses
+    assert (pose.pose.position.x, pose.pose.position.y) == (1.0, 2.0)
+    place = hardware_conversions.to_pose_stamped(number(5), np.array([1, 2, 3]), np.array([0, 0, 0])).pose.position
+    assert (place.x, place.y, place.z) == (1.0, 2.0, 3.0)
+    there = Observation(np.ones(24, int), np.ones(2, int), number(5), 1, 1, number(1))
+    pair, triple = (number(1), number(2)), (number(1), number(2), number(3))
+    measured = Telemetry(1, 0.0, 1, pair, pair, pair, triple, triple, pair, number(4), pair, pair, True, False)
+    assert hardware_conversions.to_measured_imu(there, measured).linear_acceleration.y == 2.0
+    assert hardware_conversions.to_measured_battery(there, measured).current == -3.0
+
+
+def test_path_is_in_odom() -> None:
+    points, headings = np.array([[0.0, 1.0], [2.0, -3.0], [4.0, 4.0]]), np.array([0.0, 2.0, -3.0])
+    message = conversions.to_path(points, headings, 7.5)
+    assert message.header.frame_id == "odom"
+    assert to_seconds(message.header.stamp) == 7.5
+    for pose, point, heading in zip(message.poses, points, headings, strict=True):
+        assert pose.header == message.header
+        assert (pose.pose.position.x, pose.pose.position.y, pose.pose.position.z) == (*point, 0.0)
+        assert to_roll_pitch_yaw(pose.pose.orientation) == pytest.approx((0.0, 0.0, heading))
+    assert conversions.path_start(message) == pytest.approx([0.0, 1.0, 0.0])
+
+
+def test_headings_beyond_a_turn_are_the_same_direction() -> None:
+    message = conversions.to_path(np.zeros((1, 2)), np.array([1.0 + 4 * np.pi]), 0.0)
+    assert to_roll_pitch_yaw(message.poses[0].pose.orientation)[2] == pytest.approx(1.0)

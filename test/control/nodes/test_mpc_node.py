@@ -1,0 +1,403 @@
+"""The MPC node as a process, over real DDS, with a robot that the test plays."""
+
+from __future__ import annotations
+
+import array
+import itertools
+import math
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Path as PathMessage
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.publisher import Publisher
+from std_srvs.srv import SetBool
+
+from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
+from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, MIN_LEG_SPEED, pack_state
+from mbmrl_base.robots.observation import Observation
+from mbmrl_base.toolkit import qos
+from mbmrl_base.toolkit.conversions import to_robot_state, to_seconds
+from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.learners import make_learner
+from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
+from ros_testing import NodeProcess, Peer
+
+StartNode = Callable[..., NodeProcess]
+PERIOD = 0.05
+
+
+class Robot:
+    """A robot that stands still, tells its state at 20 Hz, and keeps what it is told."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.commands: list[Any] = peer.record(MotorCommand, "motor_command", 1000)
+        self.statuses: list[Any] = peer.record(PlannerStatus, "planner_status", 1000)
+        self.position = (1.0, -2.0, 0.02)
+        self.episode = 1
+        self._sequence = 0
+        self._publisher = peer.node.create_publisher(RobotState, "robot_state", qos.STATE)
+        self._timer = peer.node.create_timer(PERIOD, self._tell, autostart=False)
+
+    def start(self) -> None:
+        self._timer.reset()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _tell(self) -> None:
+        self._sequence += 1
+        speeds = (20.0, 20.0)
+        state = pack_state(self.position, (0.0,) * 3, (0.0, 0.0, 0.5), (0.0,) * 3, (0.1, 0.2), speeds, (1.0, 1.0), 3.9)
+        observation = Observation(
+            state, np.array(speeds), self._sequence * PERIOD, self._sequence, self.episode, PERIOD
+        )
+        in_force = self.commands[-1].sequence if self.commands else 0
+        self._publisher.publish(to_robot_state(observation, in_force))
+
+    def outcome(self) -> int | None:
+        """What the newest status says."""
+        return self.statuses[-1].outcome if self.statuses else None
+
+
+def speeds(command: MotorCommand) -> tuple[float, float]:
+    return command.left_leg_speed, command.right_leg_speed
+
+
+def ticks(robot: Robot, outcome: int, since: int = 0) -> list[tuple[PlannerStatus, MotorCommand]]:
+    """Ticks of an outcome, from the status of a number on; only the newest command is sure to arrive."""
+    commands = {command.sequence: command for command in robot.commands}
+    return [
+        (status, commands[status.command_sequence])
+        for status in robot.statuses[since:]
+        if status.outcome == outcome and status.command_sequence in commands
+    ]
+
+
+def assert_ends_in_order(planner: NodeProcess, number: signal.Signals) -> None:
+    assert planner.end(number) == 0
+    assert "Traceback" not in planner.errors
+    assert planner.output == ""
+
+
+def models_to(planner: NodeProcess, peer: Peer) -> Publisher:
+    """A publisher of adapted models that the planner knows."""
+    models = peer.node.create_publisher(AdaptedModel, "adapted_model", qos.LATEST)
+    peer.spin_until(models.get_subscription_count, planner)
+    # A node that answers knows what the peer had made before it asked.
+    peer.call(GetParameters, "mpc_node/get_parameters", planner, names=["rate"])
+    return models
+
+
+@pytest.fixture
+def prior(make_prior: Callable[..., Prior]) -> Prior:
+    return make_prior()
+
+
+@pytest.fixture
+def start_planner(prior: Prior, tmp_path: Path, start_node: StartNode) -> StartNode:
+    """A function that starts the node with a small prior and a quick planner."""
+
+    def start(**parameters: Any) -> NodeProcess:
+        file = tmp_path / "prior.safetensors"
+        prior.save(file)
+        quick = {"candidates": 40, "horizon": 5, "state_timeout": 1.0}
+        return start_node("mpc_node", checkpoint=str(file), **(quick | parameters))
+
+    return start
+
+
+@pytest.fixture
+def robot(peer: Peer) -> Robot:
+    return Robot(peer)
+
+
+def test_command_in_each_tick_and_zero_without_a_state(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    planner = start_planner()
+    peer.spin_until(lambda: len(robot.statuses) > 40 and len(robot.commands) > 40, planner)
+    assert all(speeds(command) == (0.0, 0.0) for command in robot.commands)
+    assert all(command.state_sequence == 0 for command in robot.commands)
+    assert all(status.outcome == PlannerStatus.NO_STATE for status in robot.statuses)
+    for earlier, later in itertools.pairwise(robot.statuses):
+        assert later.command_sequence == earlier.command_sequence + 1
+        # A command for each tick that was not missed.
+        assert (later.ticks - earlier.ticks) - (later.missed_ticks - earlier.missed_ticks) == 1
+    # Ticks are due at whole periods, however late the machine was with some.
+    # A stamp is older than the lateness beside it by what sending took, which a loaded machine may hold up.
+    punctual = [tick for tick in ticks(robot, PlannerStatus.NO_STATE) if tick[0].lateness < PERIOD]
+    (first, first_command), *_, (last, last_command) = punctual
+    elapsed = to_seconds(last_command.header.stamp) - to_seconds(first_command.header.stamp)
+    due = elapsed - (last.lateness - first.lateness)
+    assert due == pytest.approx((last.ticks - first.ticks) * PERIOD, abs=PERIOD)
+    assert_ends_in_order(planner, signal.SIGINT)
+
+
+def test_robot_is_stopped_when_states_end_and_at_the_end(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    planner = start_planner(state_timeout=0.5)
+    robot.start()
+    peer.spin_until(lambda: len(ticks(robot, PlannerStatus.PLANNED)) > 3, planner)
+    for status, command in ticks(robot, PlannerStatus.PLANNED):
+        assert all(MIN_LEG_SPEED - 1e-3 <= speed <= MAX_LEG_SPEED + 1e-3 for speed in speeds(command))
+        assert command.state_sequence == status.state_sequence > 0
+        assert status.planning_time > 0
+
+    robot.stop()
+    stopped = len(robot.statuses)
+    peer.spin_until(lambda: len(ticks(robot, PlannerStatus.NO_STATE, stopped)) > 3, planner)
+    assert all(speeds(command) == (0.0, 0.0) for _, command in ticks(robot, PlannerStatus.NO_STATE))
+
+    robot.start()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    peer.spin_until(lambda: any(speeds(robot.commands[-1])), planner)
+    assert_ends_in_order(planner, signal.SIGTERM)
+    peer.spin_until(lambda: speeds(robot.commands[-1]) == (0.0, 0.0))
+    assert robot.commands[-1].state_sequence == 0
+
+
+def test_status_and_diagnostics_tell_how_ticks_are_kept(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 10)
+    planner = start_planner()
+    robot.start()
+    # A machine that is held up may cut a plan short.
+    peer.spin_until(lambda: any(status.candidates == 40 for status in robot.statuses), planner)
+    peer.spin_until(lambda: len(diagnostics) > 1, planner)
+    status = next(status for status in robot.statuses if status.candidates == 40)
+    assert status.outcome == PlannerStatus.PLANNED
+    assert status.candidate_budget == 40
+    assert 0 <= status.start_delay < status.lateness
+    assert status.planning_time < status.state_to_command
+    part, topics = diagnostics[-1].status
+    assert (topics.name, topics.message) == ("mpc_node: topics", "in order")
+    values = {value.key: value.value for value in part.values}
+    assert part.name == "mpc_node: ticks"
+    assert part.hardware_id
+    assert int(values["ticks"]) > int(values["missed"])
+    assert 0 <= int(values["candidates, fewest"]) <= 40
+
+
+def test_machine_that_is_too_slow_tries_fewer_candidates(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    """Two threads of no machine try as many in the time; the robot walks nevertheless."""
+    planner = start_planner(candidates=6000, horizon=40, fewest=20, plan_share=0.3)
+    robot.start()
+    peer.spin_until(lambda: len(ticks(robot, PlannerStatus.PLANNED)) > 20, planner)
+    planned = [status for status, _ in ticks(robot, PlannerStatus.PLANNED)]
+    assert all(0 < status.candidates < 6000 for status in planned)
+    assert all(20 <= status.candidate_budget < 6000 for status in planned)
+    for status, command in ticks(robot, PlannerStatus.LAST_PLAN):
+        assert status.candidates == 0
+        assert all(MIN_LEG_SPEED - 1e-3 <= speed <= MAX_LEG_SPEED + 1e-3 for speed in speeds(command))
+
+
+def test_second_planner_is_refused(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    first = start_planner()
+    peer.spin_until(lambda: robot.commands, first)
+    start_planner().assert_refused("another planner publishes motor_command on this ROS domain", "namespace")
+    seen = len(robot.commands)
+    peer.spin_until(lambda: len(robot.commands) > seen + 3, first)
+    assert {later.sequence - earlier.sequence for earlier, later in itertools.pairwise(robot.commands[seen:])} == {1}
+
+
+@pytest.mark.parametrize(
+    ("topic", "message", "outcome"),
+    [
+        ("motor_command", MotorCommand(right_leg_speed=50.0), PlannerStatus.STOPPED),
+        ("robot_state", RobotState(sequence=1, episode=7), PlannerStatus.NO_STATE),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_robot_is_stopped_while_a_stranger_publishes(
+    start_planner: StartNode, peer: Peer, robot: Robot, topic: str, message: Any, outcome: int
+) -> None:
+    """What it sends is not heard, it is said who it is, and the robot walks on when it has gone."""
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 10)
+    paths = peer.record(PathMessage, "reference_path", qos.LATCHED)
+    planner = start_planner()
+    robot.start()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED and paths, planner)
+    stranger = peer.node.create_publisher(type(message), topic, qos.STATE)
+    timer = peer.node.create_timer(0.01, lambda: stranger.publish(message))
+    peer.spin_until(lambda: robot.outcome() == outcome, planner)
+    first = len(robot.statuses)
+    peer.spin_until(lambda: len(robot.statuses) > first + 20 and diagnostics[-1].status[1].level == b"\2", planner)
+    assert {status.outcome for status in robot.statuses[first:]} == {outcome}
+    assert all(speeds(command) == (0.0, 0.0) for _, command in ticks(robot, outcome, first))
+    assert f"{topic} has several publishers, /" in diagnostics[-1].status[1].message
+    assert f"{topic} has several publishers, /" in planner.errors
+    peer.node.destroy_timer(timer)
+    peer.node.destroy_publisher(stranger)
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    assert all(path == paths[0] for path in paths)
+
+
+def test_models_of_several_nodes_are_not_used(start_planner: StartNode, peer: Peer, robot: Robot, prior: Prior) -> None:
+    planner = start_planner()
+    models = models_to(planner, peer)
+    robot.start()
+    models.publish(AdaptedModel(sequence=3, prior_hash=prior.hash))
+    peer.spin_until(lambda: robot.statuses and robot.statuses[-1].model_sequence == 3, planner)
+    stranger = models_to(planner, peer)
+    for publisher in (models, stranger):
+        publisher.publish(AdaptedModel(sequence=9, prior_hash=prior.hash))
+    peer.spin_until(lambda: planner.errors.count("adapted_model has several publishers"), planner)
+    seen = len(robot.statuses)
+    peer.spin_until(lambda: len(robot.statuses) > seen + 4, planner)
+    assert robot.statuses[-1].model_sequence == 3
+    assert robot.outcome() == PlannerStatus.PLANNED
+
+
+def test_stop_is_latched_until_released(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    planner = start_planner()
+    robot.start()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    response = peer.call(SetBool, "stop", planner, data=True)
+    assert (response.success, response.message) == (True, "the legs stand still until released")
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.STOPPED, planner)
+    first = len(robot.statuses) - 1
+    robot.episode += 1  # not even a reset of the robot releases it
+    peer.spin_until(lambda: len(robot.statuses) > first + 10, planner)
+    stopped = robot.statuses[first:]
+    assert all(status.outcome == PlannerStatus.STOPPED for status in stopped)
+    assert all(math.isfinite(status.cross_track) for status in stopped)
+    assert all(speeds(command) == (0.0, 0.0) for _, command in ticks(robot, PlannerStatus.STOPPED))
+    assert "the legs stand still until released" in planner.errors
+    assert peer.call(SetBool, "stop", planner, data=False).success
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+
+
+def test_reference_path_is_latched_and_starts_at_the_robot(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    planner = start_planner(path="left")
+    robot.start()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    late, volatile = (peer.record(PathMessage, "reference_path", profile) for profile in (qos.LATCHED, 10))
+    planned, lossy = (peer.record(PathMessage, "planned_path", profile) for profile in (10, qos.SENSOR))
+    # Where a machine is held up, what the last plan has left is shorter.
+    peer.spin_until(lambda: late and volatile and lossy and any(len(path.poses) == 6 for path in planned), planner)
+    assert max(len(path.poses) for path in planned) == 6
+    assert volatile[0] == late[0]
+    start = late[0].poses[0].pose.position
+    assert (start.x, start.y) == pytest.approx(robot.position[:2])
+    assert late[0].header.frame_id == planned[0].header.frame_id == "odom"
+    for path in (late[0], planned[0]):
+        assert to_seconds(path.header.stamp) > 0
+        assert all(pose.header == path.header for pose in path.poses)
+    # In a new episode the path starts where the robot stands then.
+    robot.position, robot.episode = (5.0, 5.0, 0.02), 2
+    peer.spin_until(lambda: late[-1].poses[0].pose.position.x == pytest.approx(5.0), planner)
+    peer.spin_until(lambda: abs(robot.statuses[-1].cross_track) < 1e-6, planner)
+
+
+def as_bytes(update: dict[str, torch.Tensor]) -> array.array:
+    return array.array("B", safetensors.torch.save(update))
+
+
+def test_only_models_of_its_own_prior_are_used(
+    start_planner: StartNode, peer: Peer, robot: Robot, prior: Prior
+) -> None:
+    """Whatever else comes is refused, and the planner goes on with the last one that did fit."""
+    planner = start_planner()
+    models = models_to(planner, peer)
+    inputs, targets = torch.ones(4, INPUT_SIZE), torch.ones(4, OUTPUT_SIZE)
+    update = make_learner(prior).adapt(inputs, targets)
+    robot.start()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+
+    def model_after(sequence: int, prior_hash: str, content: array.array) -> int:
+        """Number of the model that plans are made with some ticks after this one was sent."""
+        models.publish(AdaptedModel(sequence=sequence, prior_hash=prior_hash, learner="grbal", update=content))
+        count = len(robot.statuses)
+        peer.spin_until(lambda: len(robot.statuses) > count + 4, planner)
+        # A loaded machine may be late for a new plan.
+        assert robot.outcome() in (PlannerStatus.PLANNED, PlannerStatus.LAST_PLAN)
+        assert robot.statuses[-1].prior_hash == prior.hash
+        return int(robot.statuses[-1].model_sequence)
+
+    assert robot.statuses[-1].model_sequence == 0
+    assert model_after(5, "0" * 64, as_bytes(update)) == 0
+    assert model_after(6, prior.hash, as_bytes(update)) == 6
+    foreign = {
+        7: array.array("B", b"garbage"),
+        8: as_bytes({name: tensor.double() for name, tensor in update.items()}),
+        9: as_bytes({name: tensor[..., :3].contiguous() for name, tensor in update.items()}),
+        10: as_bytes({"precision": torch.eye(3)}),
+    }
+    for sequence, content in foreign.items():
+        assert model_after(sequence, prior.hash, content) == 6
+    assert model_after(11, prior.hash, array.array("B")) == 11
+    assert "a model of another prior, 000000000000, is refused" in planner.errors
+    assert "a model is refused" in planner.errors
+
+
+def test_model_that_predicts_nothing_finite_stops_the_robot(
+    start_planner: StartNode, peer: Peer, robot: Robot, prior: Prior
+) -> None:
+    planner = start_planner()
+    models = models_to(planner, peer)
+    update = make_learner(prior).adapt(torch.ones(4, INPUT_SIZE), torch.ones(4, OUTPUT_SIZE))
+    robot.start()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    broken = as_bytes({name: torch.full_like(tensor, math.nan) for name, tensor in update.items()})
+    models.publish(AdaptedModel(sequence=1, prior_hash=prior.hash, update=broken))
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.NO_FINITE_PLAN, planner)
+    peer.spin_until(lambda: ticks(robot, PlannerStatus.NO_FINITE_PLAN), planner)
+    assert all(speeds(command) == (0.0, 0.0) for _, command in ticks(robot, PlannerStatus.NO_FINITE_PLAN))
+    models.publish(AdaptedModel(sequence=2, prior_hash=prior.hash, update=as_bytes(update)))
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    assert robot.statuses[-1].model_sequence == 2
+
+
+def test_state_that_is_not_finite_stops_the_robot(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    """From the first state on, and later: it is planned again when states are finite again."""
+    planner = start_planner()
+    good, nan, infinite = robot.position, (math.nan,) * 3, (math.inf,) * 3
+    robot.position = nan
+    robot.start()
+    peer.spin_until(lambda: robot.statuses and robot.statuses[-1].state_sequence > 2, planner)
+    assert robot.outcome() == PlannerStatus.NO_STATE
+    for position in (good, infinite, good, nan, good):
+        robot.position = position
+        wanted = PlannerStatus.PLANNED if position is good else PlannerStatus.NO_STATE
+        peer.spin_until(lambda wanted=wanted: robot.outcome() == wanted, planner)
+    assert abs(robot.statuses[-1].cross_track) < 1e-6
+    assert all(np.isfinite(speeds(command)).all() for command in robot.commands)
+
+
+def test_parameters_at_run_time(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    planner = start_planner()
+
+    def change(name: str, value: float) -> Any:
+        parameter = Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value))
+        (result,) = peer.call(SetParameters, "mpc_node/set_parameters", planner, parameters=[parameter]).results
+        return result
+
+    def value_of(name: str) -> float:
+        (value,) = peer.call(GetParameters, "mpc_node/get_parameters", planner, names=[name]).values
+        return float(value.double_value)
+
+    assert change("speed", 0.125).successful
+    assert value_of("speed") == 0.125
+    for name, value in (("speed", 7.0), ("speed", 0.05), ("speed", -0.1), ("rate", 10.0), ("colour", 1.0)):
+        result = change(name, value)
+        assert not result.successful
+        assert result.reason
+    assert (value_of("speed"), value_of("rate")) == (0.125, 20.0)
+    # The new wanted speed is what standing still is judged by.
+    assert change("distance_weight", 0.0).successful
+    assert change("heading_weight", 0.0).successful
+    assert change("progress_weight", 1.0).successful
+    robot.start()
+    peer.spin_until(
+        lambda: robot.statuses and robot.statuses[-1].tracking_cost == pytest.approx(0.125 * PERIOD, rel=1e-2), planner
+    )
+    assert any(speeds(robot.commands[-1]))
+    assert change("speed", 0.0).successful
+    peer.spin_until(lambda: speeds(robot.commands[-1]) == (0.0, 0.0) and robot.outcome() == PlannerStatus.PLANNED)
+    assert change("speed", 0.2).successful
+    peer.spin_until(lambda: all(speed >= MIN_LEG_SPEED - 1e-3 for speed in speeds(robot.commands[-1])), planner)

@@ -1,0 +1,38 @@
+"""Helpers of the tests that need states of the millirobot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mbmrl_base.robots.millirobot.layout import pack_state
+
+RandomStates = Callable[..., Tensor]
+
+
+@pytest.fixture(scope="session")
+def random_states() -> RandomStates:
+    """A function that draws states of the robot, shape (n, 24), double."""
+
+    def draw(seed: int, count: int) -> Tensor:
+        rng = np.random.default_rng(seed)
+        states = [
+            pack_state(
+                rng.uniform(-2, 2, 3),
+                rng.normal(0, 0.3, 3),
+                rng.uniform((-0.5, -0.5, -np.pi), (0.5, 0.5, np.pi)),
+                rng.normal(0, 3, 3),
+                rng.uniform(-np.pi, np.pi, 2),
+                rng.uniform(0, 56, 2),
+                rng.uniform(0, 3, 2),
+                rng.uniform(3.6, 4.2),
+            )
+            for _ in range(count)
+        ]
+        return torch.from_numpy(np.array(states))
+
+    return draw
