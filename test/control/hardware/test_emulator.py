@@ -31,6 +31,7 @@ from mbmrl_control.hardware.codecs.codec import (
     Telemetry,
 )
 from mbmrl_control.hardware.codecs.mbmrl_codec import MbmrlCodec
+from mbmrl_control.hardware.emulator import emulator
 from mbmrl_control.hardware.emulator.board import BOOT_TIME, Firmware, FirmwareSettings
 from mbmrl_control.hardware.emulator.emulator import (
     LARGEST_LAG,
@@ -38,7 +39,6 @@ from mbmrl_control.hardware.emulator.emulator import (
     Emulator,
     LineSettings,
     default_link,
-    emulator,
     hold_link,
 )
 from mbmrl_sim.faults import Fault

@@ -14,8 +14,8 @@ import pytest
 from hardware_testing import Host, Robot, until
 from mbmrl_control.hardware.codecs.codec import Capabilities
 from mbmrl_control.hardware.emulator.board import FirmwareSettings
+from mbmrl_control.hardware.link import port as ports
 from mbmrl_control.hardware.link.identity import AnotherRobotError, Identity
-from mbmrl_control.hardware.link.link import port as ports
 from mbmrl_control.hardware.link.port import Adapter, LinkError, adapter_of
 from mbmrl_sim.world import World
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from hardware_testing import LIMIT
+from mbmrl_control.hardware.link import link as links
+from mbmrl_control.hardware.link import port as ports
 from mbmrl_control.hardware.link.link import Link
-from mbmrl_control.hardware.link.link import link as links
-from mbmrl_control.hardware.link.link import port as ports
 from mbmrl_control.hardware.link.link_data import LinkSettings
 from mbmrl_control.hardware.link.port import LinkError, open_port
 from mbmrl_control.hardware.settings import codec_of
