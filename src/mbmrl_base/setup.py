@@ -12,11 +12,12 @@ setup(
     maintainer_email="maintainers@mbmrl.invalid",
     license="Apache-2.0",
     packages=find_packages(exclude=["test"]),
+    package_data={NAME: ["robots/*/*.yaml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "numpy", "pydantic>=2", "torch"],
+    install_requires=["setuptools", "numpy", "pydantic>=2", "PyYAML", "torch"],
     extras_require={"test": ["hypothesis", "pytest"]},
     zip_safe=False,
 )

@@ -14,7 +14,7 @@ setup(
     maintainer_email="maintainers@mbmrl.invalid",
     license="Apache-2.0",
     packages=find_packages(exclude=["test"]),
-    package_data={NAME: ["priors/*.safetensors"]},
+    package_data={NAME: ["priors/*/*.safetensors"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

@@ -59,7 +59,8 @@ def random_prior(case: LoopCase, learner: str = "grbal") -> Prior:
     layers = initial_layers((INPUT_SIZE, case.width, case.width, OUTPUT_SIZE), generator)
     extras = LEARNER_TYPES[learner].initial(layers, LearnerSettings(inner_steps=1), generator)
     settings = PriorSettings(learner, case.window, case.rate, {"note": "random weights, to measure times with"})
-    return Prior(layers, load_prior(shipped_prior("mb")).normalizer, settings, extras)
+    shipped = load_prior(shipped_prior("mb"))
+    return Prior(layers, shipped.normalizer, settings, extras, robot=shipped.robot)
 
 
 class Listener(Node):

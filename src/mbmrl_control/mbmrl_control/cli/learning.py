@@ -36,6 +36,7 @@ def collect(
     ] = 0.8,
 ) -> None:
     """Collect episodes in the simulator, with faults on the way."""
+    from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
     from mbmrl_base.system.files import check_folder
     from mbmrl_control.dynamics.prior import load_prior
     from mbmrl_control.training.collect import CollectSettings
@@ -48,9 +49,7 @@ def collect(
     try:
         substeps(rate)
         if prior is not None:
-            given = load_prior(prior)
-            given.check_robot(str(prior))
-            given.check_rate(rate)
+            load_prior(prior, load_robot(DEFAULT_ROBOT)).check_rate(rate)
         kinds = () if faults == "none" else tuple(choose_fault(Fault(kind)).kind for kind in faults.split(","))
         may_be_lost = tuple(choose_fault(Fault(leg=int(leg))).leg for leg in legs.split(","))
         grounds = tuple(map(check_terrain, terrains.split(",")))

@@ -14,11 +14,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.features import MILLIROBOT, Features, features_of
+from mbmrl_base.robots.catalogue import ROBOTS, load_robot
+from mbmrl_base.robots.description import describe
+from mbmrl_base.robots.features import Features
+from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import whole
 from mbmrl_control.dynamics.network import Layers, Normalizer
 
-FORMAT: Final = "mbmrl-prior-3"
+FORMAT: Final = "mbmrl-prior-4"
 _NORMALIZER: Final = ("input_mean", "input_deviation", "output_mean", "output_deviation")
 
 
@@ -52,8 +55,12 @@ class Prior:
     settings: PriorSettings
     extras: dict[str, Tensor] = field(default_factory=dict)
     """Tensors of the learner, such as GrBAL's step sizes ``psi``, shape (steps, layers)."""
-    features: Features = MILLIROBOT
-    """What the model sees and predicts."""
+    robot: Robot = field(kw_only=True)
+
+    @property
+    def features(self) -> Features:
+        """What the model sees and predicts."""
+        return self.robot.features
 
     def to_bytes(self) -> bytes:
         """The file's content; equal priors give equal bytes."""
@@ -63,7 +70,8 @@ class Prior:
         tensors |= {f"learner.{name}": tensor for name, tensor in self.extras.items()}
         header = {
             "format": FORMAT,
-            "features": self.features.description(),
+            "robot": self.robot.description.as_json(),
+            "own_features": type(self.features) is not Features,
             "learner": self.settings.learner,
             "window": self.settings.window,
             "rate": self.settings.rate,
@@ -91,20 +99,14 @@ class Prior:
                 f" data of that rate, or use {self.settings.rate:g} Hz"
             )
 
-    def check_robot(self, name: str = "the prior") -> None:
-        """Refuse a prior that is not for the millirobot; ``name`` is what the sentence calls it.
+    def check_robot(self, robot: Robot, name: str = "the prior") -> None:
+        """Refuse a prior that is not for a robot; ``name`` is what the sentence calls it.
 
         Raises:
             PriorError: If the prior is for another robot.
         """
-        if self.features != MILLIROBOT:
-            (states, actions), (own_states, own_actions) = (
-                (len(features.state_names), len(features.action_names)) for features in (self.features, MILLIROBOT)
-            )
-            raise PriorError(
-                f"{name} is for a robot of {states} states and {actions} actions: this robot has"
-                f" {own_states} and {own_actions}, each with a meaning of its own"
-            )
+        if difference := robot.difference(self.robot):
+            raise PriorError(f"{name} is for another robot: {difference}")
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
@@ -112,8 +114,12 @@ class Prior:
             part.write_bytes(self.to_bytes())
 
 
-def load_prior(path: Path) -> Prior:
+def load_prior(path: Path, robot: Robot | None = None) -> Prior:
     """Read a prior.
+
+    Args:
+        path: The file.
+        robot: The robot, which the prior has to be for; None: the one that the file describes.
 
     Raises:
         PriorError: If there is no such file, or it holds no prior.
@@ -130,7 +136,8 @@ def load_prior(path: Path) -> Prior:
         header = json.loads(metadata["mbmrl"])
         if header["format"] != FORMAT:
             raise PriorError(f"{path} has format {header['format']!r}: allowed is {FORMAT!r}")
-        features = features_of(header["features"])
+        own_features = bool(header["own_features"])
+        made_for = Robot(describe(header["robot"]))
         settings = PriorSettings(
             str(header["learner"]), int(header["window"]), float(header["rate"]), dict(header["training"])
         )
@@ -140,13 +147,28 @@ def load_prior(path: Path) -> Prior:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise PriorError(f"{path} has no header of an mbmrl prior: {error}") from None
+    robot = _robot(path, made_for, own_features, robot)
+    features = robot.features
     if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
         raise PriorError(f"{path}: the tensors are not all of type float32")
     extras = {name.removeprefix("learner."): tensor for name, tensor in tensors.items() if name.startswith("learner.")}
     if not all(torch.isfinite(tensor).all() for tensor in extras.values()):
         raise PriorError(f"{path}: the learner's tensors are not finite")
     layers, normalizer = _layers(path, tensors, features), _normalizer(path, tensors, features)
-    return Prior(layers, normalizer, settings, extras, features)
+    return Prior(layers, normalizer, settings, extras, robot=robot)
+
+
+def _robot(path: Path, made_for: Robot, own_features: bool, wanted: Robot | None) -> Robot:
+    """The robot of a prior; PriorError if it is another than the wanted one, or no description is enough for it."""
+    if wanted is None and made_for.name in ROBOTS:
+        wanted = load_robot(made_for.name)
+    if wanted is not None:
+        if difference := wanted.difference(made_for):
+            raise PriorError(f"{path} is for another robot: {difference}")
+        return wanted
+    if own_features:
+        raise PriorError(f"{path} is for {made_for.name}, which has features of its own: give the robot's file")
+    return made_for
 
 
 def _layers(path: Path, tensors: dict[str, Tensor], features: Features) -> Layers:

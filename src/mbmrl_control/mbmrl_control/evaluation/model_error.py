@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mbmrl_control.dynamics.network import Layers, predict
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
+from mbmrl_control.dynamics.transition import transition
 from mbmrl_control.learners import make_learner
 from mbmrl_control.training.data_checks import warnings_of
 from mbmrl_control.training.episodes import EpisodeError
@@ -80,10 +81,8 @@ def errors(prior: Prior, windows: Sequence[_Window]) -> tuple[Tensor, Tensor]:
     after = before.clone()
     for index, window in enumerate(windows):
         states, past = window.past.states, window.past
-        targets = features.scaled_targets(states[:-1], states[1:], past.intervals)
-        layers = learner.adapted(
-            normalizer.inputs(features.inputs(states[:-1], past.actions).float()), normalizer.targets(targets.float())
-        )
+        inputs, targets = transition(features, states[:-1], past.actions, states[1:], past.intervals)
+        layers = learner.adapted(normalizer.inputs(inputs), normalizer.targets(targets))
         # As on the robot, an update that is not finite is withheld.
         if all(tensor.isfinite().all() for layer in layers for tensor in layer):
             one = slice(index, index + 1)
@@ -121,7 +120,7 @@ def model_error(checkpoint: Path, data: Path, warn: Callable[[str], object] = la
         EpisodeError: If the data cannot be used.
     """
     prior = load_prior(checkpoint)
-    features, settings = prior.features, prior.settings
+    settings = prior.settings
     future, spread = settings.training.get("future"), settings.training.get("spread")
     if not isinstance(future, int) or future < 1:
         raise PriorError(f"{checkpoint}: future, the number of steps K to predict, is missing in its training settings")
@@ -129,15 +128,11 @@ def model_error(checkpoint: Path, data: Path, warn: Callable[[str], object] = la
         deviations = torch.tensor(spread, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
         deviations = torch.empty(0)
-    if deviations.shape != (len(features.state_names),) or not ((deviations > 0) & deviations.isfinite()).all():
+    if deviations.shape != (len(prior.robot.state_names),) or not ((deviations > 0) & deviations.isfinite()).all():
         raise PriorError(f"{checkpoint}: spread, the deviation of each state, is missing in its training settings")
     folder = read_folder(data)
-    if folder.features != features:
-        found, wanted = (
-            ", ".join(f"{field} {value}" for field, value in described.description().items())
-            for described in (folder.features, features)
-        )
-        raise EpisodeError(f"{folder.files[0]}: metadata tell of {found}, and {checkpoint} is for {wanted}")
+    if difference := prior.robot.difference(folder.robot):
+        raise EpisodeError(f"{folder.files[0]} does not fit {checkpoint}: {difference}")
     # One thread: quicker for layers of this size.
     torch.set_num_threads(1)
     pieces = [piece for episode in folder.episodes for piece in pieces_of(episode, settings.rate)]
@@ -150,7 +145,7 @@ def model_error(checkpoint: Path, data: Path, warn: Callable[[str], object] = la
         )
     for line in warnings_of(folder):
         warn(line)
-    before, after = (_figures(error, deviations, features.state_names) for error in errors(prior, windows))
+    before, after = (_figures(error, deviations, prior.robot.state_names) for error in errors(prior, windows))
     return {"before": before, "after": after, "windows": len(windows)}
 
 

@@ -16,6 +16,7 @@ from mbmrl_base.robots.features import TOLERANCE
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.dynamics.network import Layers, one_step_error
 from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.dynamics.transition import transition
 from mbmrl_control.learners import Update, make_learner
 from mbmrl_control.learners.change import RECENT, ChangeDetector
 
@@ -66,9 +67,8 @@ class OnlineAdapter:
         """Adapt a prior by the learner that it was made for.
 
         Raises:
-            PriorError: If the prior is not for the millirobot, or not for a known learner.
+            PriorError: If the prior is not for a known learner.
         """
-        prior.check_robot()
         self.learner = make_learner(prior)
         self.capacity = max(prior.settings.window, self.learner.memory)
         self.frozen = False
@@ -130,11 +130,9 @@ class OnlineAdapter:
     def _learn(self, last: Observation, observation: Observation, length: float) -> tuple[float, float]:
         state = torch.from_numpy(last.state)
         following = torch.from_numpy(observation.state)
-        # Differences of positions are taken in double precision, the network works in single.
-        raw = self._features.inputs(state, torch.from_numpy(observation.action)).float()
-        inputs = self._normalizer.inputs(raw)
-        change = self._features.scaled_targets(state, following, torch.tensor(length, dtype=torch.float64))
-        targets = self._normalizer.targets(change.float())
+        action, interval = torch.from_numpy(observation.action), torch.tensor(length, dtype=torch.float64)
+        seen, change = transition(self._features, state, action, following, interval)
+        inputs, targets = self._normalizer.inputs(seen), self._normalizer.targets(change)
         prior_error = float(one_step_error(self.learner.layers, inputs, targets))
         # A prior is finite, so that its error is where all numbers are, and their squares.
         if not math.isfinite(prior_error):

@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from pydantic import Field, field_validator
 
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, ROBOTS, load_robot
 from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings, runtime_field
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import LEARNERS, make_learner
@@ -25,6 +26,7 @@ FASTEST: Final = 0.45
 class ModelSettings(NodeSettings):
     """Parameters of a node that has the dynamics model."""
 
+    robot: str = Field(DEFAULT_ROBOT, description=f"Robot: {', '.join(ROBOTS)}, or a file, *.yaml or *.py")
     learner: str = Field(
         "", description=f"Learner: {', '.join(LEARNERS)}; empty: that of the checkpoint, else {DEFAULT_LEARNER}"
     )
@@ -61,8 +63,7 @@ class ModelSettings(NodeSettings):
         if not self.checkpoint and not shipped.is_file():
             raise PriorError(f"no prior is shipped for {learner}: train one, and give its file as the checkpoint")
         path = Path(self.checkpoint).expanduser() if self.checkpoint else shipped
-        prior = load_prior(path)
-        prior.check_robot(str(path))
+        prior = load_prior(path, load_robot(self.robot))
         if self.learner and prior.settings.learner != self.learner:
             raise PriorError(f"{path} is a prior of {prior.settings.learner}, wanted is one of {self.learner}")
         make_learner(prior)

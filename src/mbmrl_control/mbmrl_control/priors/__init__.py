@@ -6,12 +6,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
+
 DEFAULT_LEARNER: Final = "bayes_replay"
 """The one that follows paths best after a fault: see docs/results."""
 
 
-def shipped_prior(learner: str) -> Path:
-    """File of the prior that comes with the package, for a learner.
+def shipped_prior(learner: str, robot: str = DEFAULT_ROBOT) -> Path:
+    """File of the prior that comes with the package, for a learner and a robot; it need not be there.
 
     Raises:
         ValueError: If the learner is unknown.
@@ -20,4 +22,4 @@ def shipped_prior(learner: str) -> Path:
 
     if learner not in LEARNERS:
         raise ValueError(f"unknown learner {learner!r}: allowed is {', '.join(LEARNERS)}")
-    return Path(str(resources.files("mbmrl_control.priors") / f"{learner}.safetensors"))
+    return Path(str(resources.files("mbmrl_control.priors") / robot / f"{learner}.safetensors"))

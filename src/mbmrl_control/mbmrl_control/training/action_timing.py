@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from mbmrl_base.robots.observation import Array
+from mbmrl_control.dynamics.transition import transition
 from mbmrl_control.training.folder import Folder
 from mbmrl_control.training.transitions import pieces_of
 
@@ -33,13 +34,13 @@ def acting_step(folder: Folder) -> list[int]:
     actions of the step and of the one before, or of the one after. An action acts in the step in which it explains
     what all else does not.
     """
-    features, count = folder.features, len(folder.features.action_names)
+    features, count = folder.features, len(folder.robot.action_names)
     parts: list[tuple[torch.Tensor, ...]] = []
     for episode in folder.episodes:
         for piece in pieces_of(episode, folder.rate):
             start, acted = piece.states[:-1], piece.actions
-            inputs = features.inputs(start, acted)[:, : features.input_size - count]
-            targets = features.scaled_targets(start, piece.states[1:], piece.intervals)
+            inputs, targets = transition(features, start, acted, piece.states[1:], piece.intervals)
+            inputs = inputs[:, : features.input_size - count]
             parts.append((inputs[1:-1], inputs[:-2], acted[:-2], acted[1:-1], acted[2:], targets[1:-1]))
     joined = [np.concatenate([part.double().numpy() for part in column]) for column in zip(*parts, strict=True)]
     if not count or len(joined[0]) < _ROWS_PER_COLUMN * (2 * joined[0].shape[1] + 3 * count):

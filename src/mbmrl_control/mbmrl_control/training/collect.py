@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import torch
 
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.robots.millirobot.body import RobotParameters, vary
 from mbmrl_base.robots.millirobot.layout import LEG_NAMES, MAX_LEG_SPEED, MIN_LEG_SPEED
 from mbmrl_base.robots.observation import Observation
@@ -126,12 +127,9 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
         observations = _controlled_walk(world, rng, load_prior(settings.prior), seed)
     terrain = world.terrain
     seen: list[Observation] = []
-    lost: list[list[bool]] = []
     injected: list[dict[str, Any]] = []
     for step, observation in enumerate(observations):
         seen.append(observation)
-        lost_legs = world.lost_legs
-        lost.append([leg in lost_legs for leg in range(len(LEG_NAMES))])
         if step == settings.steps:
             break
         for due, request in plan:
@@ -142,7 +140,8 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
         "seed": seed,
         "rate": settings.rate,
         "policy": "random" if settings.prior is None else "mpc",
-        "robot": asdict(world.parameters),
+        "robot": DEFAULT_ROBOT,
+        "parameters": asdict(world.parameters),
         "terrain": terrain,
         "slope": world.slope,
         "sensors": settings.sensors,
@@ -153,7 +152,6 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
         state=np.array([observation.state for observation in seen]),
         action=np.array([observation.action for observation in seen[1:]]),
         time=np.array([observation.time for observation in seen]),
-        lost_legs=np.array(lost),
         metadata=metadata,
     )
 

@@ -97,7 +97,7 @@ class _Rows:
 
     def state(self, column: int) -> str:
         """A state, as sentences name it."""
-        return f"state {self.folder.features.state_names[column]!r} (column {column})"
+        return f"state {self.folder.robot.state_names[column]!r} (column {column})"
 
     def where(self, found: Mask) -> str:
         """The files of some rows, shape (N,) or (N - 1,)."""
@@ -111,8 +111,8 @@ class _Rows:
 
 
 def _constant(folder: Folder) -> Iterator[str]:
-    features = folder.features
-    for field, names in (("state", features.state_names), ("action", features.action_names)):
+    robot = folder.robot
+    for field, names in (("state", robot.state_names), ("action", robot.action_names)):
         for column, name in enumerate(names):
             value = folder.constant.get(f"{field} {name!r}")
             if value is not None:
@@ -155,9 +155,9 @@ def _runs(still: Mask) -> list[tuple[int, int]]:
 
 def _equal(rows: _Rows) -> Iterator[str]:
     """Columns that are equal in single precision: what was stored in that may have been copied in another."""
-    features = rows.folder.features
+    robot = rows.folder.robot
     acted = rows.actions[np.append(rows.joined, False)]
-    columns = (("state", features.state_names, rows.states), ("action", features.action_names, acted))
+    columns = (("state", robot.state_names, rows.states), ("action", robot.action_names, acted))
     for field, names, values in columns:
         known: dict[bytes, int] = {}
         for column, name in enumerate(names):
@@ -193,7 +193,7 @@ def _quaternions(rows: _Rows) -> Iterator[tuple[int, str]]:
         cosines = (four[1:] * four[:-1]).sum(axis=1)
         found = rows.joined & (cosines < -0.5)
         if found.any() and np.median(cosines[rows.joined]) > _MOST:
-            names = ", ".join(repr(name) for name in rows.folder.features.state_names[first : first + 4])
+            names = ", ".join(repr(name) for name in rows.folder.robot.state_names[first : first + 4])
             yield (
                 first,
                 f"{rows.where(found)}: states {names} (columns {first} to {first + 3}) change sign together, first"
@@ -252,7 +252,7 @@ def _wraps(rows: _Rows, column: int, jump: Mask) -> bool:
 
 def _misplaced_actions(folder: Folder) -> Iterator[str]:
     steps = acting_step(folder)
-    for column, (name, step) in enumerate(zip(folder.features.action_names, steps, strict=True)):
+    for column, (name, step) in enumerate(zip(folder.robot.action_names, steps, strict=True)):
         if step:
             when, move = ("later", "on") if step > 0 else ("earlier", "back")
             rows = ("t + 1", "t + 2") if step > 0 else ("t - 1", "t")

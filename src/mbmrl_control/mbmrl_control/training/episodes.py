@@ -5,12 +5,11 @@
 | ``state`` | (T + 1, n) | states; a row that is NaN throughout is a missing sample |
 | ``action`` | (T, m) | actions in force between two states, as applied |
 | ``time`` | (T + 1,) | time of measurement, s |
-| ``lost_legs`` | (T + 1, 6) | whether a leg is lost, bool; of the millirobot only |
 | ``metadata`` | () | JSON |
 
-The millirobot's metadata: seed, rate (Hz), policy, robot, terrain, slope (rad), sensors, faults, versions.
+The metadata's field ``robot`` is the name of a robot, or its description (`mbmrl_base.robots.description`). Those of
+the simulator have the seed, the rate (Hz), the policy, terrain, slope (rad), sensors and versions beside it, and
 ``faults`` lists what was injected: the step, the kind, and its values (see `mbmrl_sim.faults.Fault`).
-Another robot's: state_names, and where there are any action_names, angles and unseen.
 """
 
 from __future__ import annotations
@@ -19,15 +18,18 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mbmrl_base.robots.features import MILLIROBOT, Features, features_of
-from mbmrl_base.robots.millirobot.layout import LEG_NAMES
+from mbmrl_base.robots.catalogue import RobotError, load_robot
+from mbmrl_base.robots.description import describe
+from mbmrl_base.robots.features import Features
 from mbmrl_base.robots.observation import Array
+from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import whole
 
 LARGEST: Final = 1e15
@@ -47,25 +49,25 @@ class Episode:
     state: Array
     action: Array
     time: Array
-    lost_legs: NDArray[np.bool_] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def robot(self) -> Robot:
+        """The robot.
+
+        Raises:
+            ValueError: If the metadata do not say it.
+        """
+        return _robot(self.metadata)
 
     @property
     def features(self) -> Features:
-        """What a model of this robot sees and predicts.
-
-        Raises:
-            ValueError: If the metadata do not say it; the text begins with the name of the field.
-        """
-        if "state_names" not in self.metadata:
-            return MILLIROBOT
-        return features_of(self.metadata, self.action.shape[1])
+        """What a model of this robot sees and predicts."""
+        return self.robot.features
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
-        arrays: dict[str, NDArray[Any]] = {"state": self.state, "action": self.action, "time": self.time}
-        if self.lost_legs is not None:
-            arrays["lost_legs"] = self.lost_legs
+        arrays = {"state": self.state, "action": self.action, "time": self.time}
         content = io.BytesIO()  # a zip file that the disk has no place for would raise once more at its end
         np.savez(content, **arrays, metadata=np.array(json.dumps(self.metadata)))
         with whole(path) as part:
@@ -78,13 +80,13 @@ class Episode:
         Raises:
             EpisodeError: If the file is no episode.
         """
-        names = ("action", "state", "time", "lost_legs", "metadata")
+        names = ("action", "state", "time", "metadata")
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in names if name in file}
         except Exception as error:  # a damaged archive fails in as many ways as zipfile, zlib and numpy know
             raise EpisodeError(f"{path} is no episode file: {error}") from None
-        for name in ("action", "state", "time", "metadata"):
+        for name in names:
             if name not in arrays:
                 raise EpisodeError(f"{path}: the array {name!r} is missing")
         try:
@@ -92,7 +94,7 @@ class Episode:
         except (ValueError, RecursionError) as error:
             raise EpisodeError(f"{path}: metadata is no JSON: {error}") from None
         if not isinstance(metadata, dict):
-            raise EpisodeError(f"{path}: metadata is no JSON object: it has to name the state_names")
+            raise EpisodeError(f"{path}: metadata is no JSON object: it has to name the robot")
         return Episode(**_checked(path, arrays, metadata), metadata=metadata)
 
 
@@ -102,28 +104,27 @@ def missing_samples(state: Array) -> NDArray[np.bool_]:
     return missing
 
 
+def _robot(metadata: dict[str, Any]) -> Robot:
+    """The robot that metadata name or describe; ValueError if they do neither."""
+    given = metadata.get("robot")
+    if given is None:
+        raise RobotError("robot is missing: wanted is the name of a robot, or its description")
+    return load_robot(given) if isinstance(given, str) else Robot(describe(given))
+
+
 def _checked(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> dict[str, NDArray[Any]]:
     """The arrays, as numbers of double precision; EpisodeError where one is not what its field is for."""
-    named = "state_names" in metadata
-    if not named and "lost_legs" not in arrays:
-        raise EpisodeError(
-            f"{path}: the array 'lost_legs' is missing, or state_names in the metadata: without the names it has"
-            " to be an episode of the millirobot"
-        )
-    action = arrays["action"]
-    length, actions = action.shape if action.ndim == 2 else (len(np.atleast_1d(action)), 1)
     try:
-        features = features_of(metadata, actions) if named else MILLIROBOT
+        robot = _robot(metadata)
     except ValueError as error:
         raise EpisodeError(f"{path}: metadata: {error}") from None
+    length = len(np.atleast_1d(arrays["action"]))
     wanted = {
-        "action": ((length, len(features.action_names)), "fiu"),
-        "state": ((length + 1, len(features.state_names)), "fiu"),
+        "action": ((length, len(robot.action_names)), "fiu"),
+        "state": ((length + 1, len(robot.state_names)), "fiu"),
         "time": ((length + 1,), "f"),
     }
-    if not named:
-        wanted["lost_legs"] = ((length + 1, len(LEG_NAMES)), "b")
-    kinds = {"fiu": "numbers", "f": "floating-point numbers", "b": "bool"}
+    kinds = {"fiu": "numbers", "f": "floating-point numbers"}
     for name, (shape, kind) in wanted.items():
         array = arrays[name]
         if array.shape != shape or array.dtype.kind not in kind:
@@ -138,7 +139,7 @@ def _checked(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, An
         bad[unused[name]] = False
         if bad.any():
             row, *column = np.argwhere(bad)[0]
-            where = {"state": features.state_names, "action": features.action_names}.get(name)
+            where = {"state": robot.state_names, "action": robot.action_names}.get(name)
             what = f"{name} {where[column[0]]!r}" if where else name
             raise EpisodeError(
                 f"{path}: {what} is {array[(row, *column)]} in row {row}: all must be finite, at most {LARGEST:g}"
@@ -150,7 +151,7 @@ def _checked(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, An
         raise EpisodeError(
             f"{path}: time goes from {before} to {after} s at row {late[0] + 1}: it must increase from row to row"
         )
-    return numbers if named else numbers | {"lost_legs": arrays["lost_legs"]}
+    return numbers
 
 
 class Episodes(Sequence[Episode]):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mbmrl_base.robots.features import Features
+from mbmrl_base.robots.robot import Robot
 from mbmrl_control.training.episodes import Episode, EpisodeError, missing_samples
 
 
@@ -29,6 +30,11 @@ class Folder:
     episodes: tuple[Episode, ...]
     constant: dict[str, float]
     hash: str
+
+    @property
+    def robot(self) -> Robot:
+        """The robot."""
+        return self.episodes[0].robot
 
     @property
     def features(self) -> Features:
@@ -60,7 +66,7 @@ def read_folder(path: Path) -> Folder:
     for file in files:
         episodes.append(Episode.load(file))
         digest.update(f"{file.name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
-        first, this = episodes[0].features.description(), episodes[-1].features.description()
+        first, this = (episode.robot.description.as_json() for episode in (episodes[0], episodes[-1]))
         for field in first | this:
             if first.get(field) != this.get(field):
                 raise EpisodeError(
@@ -72,9 +78,9 @@ def read_folder(path: Path) -> Folder:
 
 def _constant(path: Path, episodes: list[Episode]) -> dict[str, float]:
     """Columns that never vary; EpisodeError where no state does."""
-    features = episodes[0].features
+    robot = episodes[0].robot
     constant: dict[str, float] = {}
-    for field, names in (("state", features.state_names), ("action", features.action_names)):
+    for field, names in (("state", robot.state_names), ("action", robot.action_names)):
         values = np.concatenate([_present(episode, field) for episode in episodes])
         if not len(values):
             continue

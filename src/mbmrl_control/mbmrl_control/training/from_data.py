@@ -52,12 +52,12 @@ def split(folder: Folder, settings: TrainingSettings) -> tuple[list[int], list[i
 
 def summary(trainer: MetaTrainer, folder: Folder) -> Iterator[str]:
     """What was found in the data, line by line."""
-    features, settings, counts = folder.features, trainer.settings, trainer.counts
+    robot, settings, counts = folder.robot, trainer.settings, trainer.counts
     whole = {name: count + counts["held_out"][name] for name, count in counts["trained"].items()}
     yield (
         f"{folder.path}: {whole['episodes']} episodes, of which {counts['held_out']['episodes']} are held out,"
-        f" {whole['transitions']} transitions at {folder.rate:g} Hz, {len(features.state_names)} states,"
-        f" {len(features.action_names)} actions"
+        f" {whole['transitions']} transitions at {folder.rate:g} Hz, {len(robot.state_names)} states,"
+        f" {len(robot.action_names)} actions"
     )
     yield (
         f"{whole['missing_samples']} missing samples, {whole['gaps']} gaps, {whole['unequal']} unequal intervals;"

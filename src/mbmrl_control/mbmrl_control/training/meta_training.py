@@ -12,7 +12,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.features import MILLIROBOT
 from mbmrl_base.system.files import whole
 from mbmrl_control.dynamics.network import Layers, Normalizer, initial_layers, one_step_error, predict
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
@@ -94,12 +93,13 @@ class MetaTrainer:
         """Take the data: episodes to train on and episodes with faults that are not among them.
 
         Weights are random at first, or those of layers that were trained on the same data.
-        The millirobot is as good as symmetric, so the mirror image of each of its episodes is trained on too.
+        If the robot is as good as its mirror image, that of each episode is trained on too.
         """
         self.settings = settings
         self._rate = rate
-        self._features = training[0].features
-        raw = Transitions.of(training, rate, mirrored=self._features == MILLIROBOT)
+        self._robot = training[0].robot
+        self._features = self._robot.features
+        raw = Transitions.of(training, rate, mirrored=self._robot.description.mirror is not None)
         # Over the whole data set: statistics of the newest batch only would change under the weights.
         self._normalizer = Normalizer.fit(raw.inputs, raw.targets)
         self._data = raw.normalised(self._normalizer)
@@ -275,7 +275,7 @@ class MetaTrainer:
             self._normalizer,
             PriorSettings(self.settings.learner, self.settings.window, self._rate, training),
             extras,
-            self._features,
+            robot=self._robot,
         )
 
     def _save(self, file: Path) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.features import MILLIROBOT, TOLERANCE, Features
-from mbmrl_base.robots.millirobot.layout import mirror
+from mbmrl_base.robots.features import TOLERANCE, Features
+from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.network import Normalizer
+from mbmrl_control.dynamics.transition import transition
 from mbmrl_control.training.episodes import Episode, missing_samples
 
 LEAST_SPREAD: Final = 1e-6
@@ -67,6 +68,11 @@ def pieces_of(episode: Episode, rate: float, counts: Counter[str] | None = None)
         )
 
 
+def _mirrored(robot: Robot, piece: Piece) -> Piece:
+    states, actions = robot.mirror(piece.states.numpy(), piece.actions.numpy())
+    return replace(piece, states=torch.from_numpy(states), actions=torch.from_numpy(actions))
+
+
 @dataclass(frozen=True)
 class Transitions:
     """Transitions of episodes, one piece after the other.
@@ -101,34 +107,32 @@ class Transitions:
         Args:
             episodes: The episodes.
             rate: Control rate, Hz.
-            mirrored: Whether the mirror image of each, of the millirobot, is to come after them.
+            mirrored: Whether the mirror image of each is to come after them.
         """
         counts: Counter[str] = Counter(episodes=len(episodes), missing_samples=0, gaps=0, unequal=0)
-        features = episodes[0].features if len(episodes) else MILLIROBOT
+        robot = episodes[0].robot
+        features = robot.features
         pieces = [piece for episode in episodes for piece in pieces_of(episode, rate, counts)]
         counts.update(pieces=len(pieces), transitions=sum(len(piece.actions) for piece in pieces))
-        states = torch.cat([piece.states for piece in pieces]) if pieces else torch.zeros(1, len(features.state_names))
+        states = torch.cat([piece.states for piece in pieces]) if pieces else torch.zeros(1, len(robot.state_names))
         if mirrored:
-            pieces += [
-                replace(piece, states=torch.from_numpy(mirror(piece.states.numpy())), actions=piece.actions.flip(-1))
-                for piece in pieces
-            ]
-        inputs, targets = [], []
+            pieces += [_mirrored(robot, piece) for piece in pieces]
+        inputs, targets = [torch.empty(0, features.input_size)], [torch.empty(0, features.output_size)]
         for piece in pieces:
-            start, end = piece.states[:-1], piece.states[1:]
-            inputs.append(features.inputs(start, piece.actions))
-            targets.append(features.scaled_targets(start, end, piece.intervals))
+            seen, changed = transition(features, piece.states[:-1], piece.actions, piece.states[1:], piece.intervals)
+            inputs.append(seen)
+            targets.append(changed)
 
         def joined(size: int, parts: Iterable[Tensor]) -> Tensor:
             return torch.cat([torch.empty(0, size), *(part.float() for part in parts)])
 
-        seen = len(features.state_names)
+        count = len(robot.state_names)
         return Transitions(
-            joined(features.input_size, inputs),
-            joined(features.output_size, targets),
-            joined(seen, (piece.states[:-1] for piece in pieces)),
-            joined(seen, (piece.states[1:] for piece in pieces)),
-            joined(len(features.action_names), (piece.actions for piece in pieces)),
+            torch.cat(inputs),
+            torch.cat(targets),
+            joined(count, (piece.states[:-1] for piece in pieces)),
+            joined(count, (piece.states[1:] for piece in pieces)),
+            joined(len(robot.action_names), (piece.actions for piece in pieces)),
             joined(1, (piece.intervals.unsqueeze(1) for piece in pieces)).squeeze(1),
             torch.tensor([len(piece.actions) for piece in pieces], dtype=torch.int64),
             features,

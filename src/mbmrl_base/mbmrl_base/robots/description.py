@@ -1,0 +1,200 @@
+"""What a robot is, as data: names, units and bounds; a YAML file, or the metadata of episodes and priors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_name(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) and "name" in cls.model_fields else given
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _lists(cls, given: Any) -> Any:
+        # YAML and JSON know no tuples.
+        return tuple(given) if isinstance(given, list) else given
+
+
+class State(_Part):
+    """A number of the state vector; its name alone will do where the rest is as by default."""
+
+    name: str = Field(min_length=1)
+    unit: str = ""
+    angle: bool = False
+    """Whether it is an angle in rad, equal where it differs by full turns."""
+    seen: bool = True
+    """Whether the model sees it; it predicts its change in any case."""
+
+
+class Action(_Part):
+    """A number that the robot is commanded; its name alone will do for data that nothing is planned with."""
+
+    name: str = Field(min_length=1)
+    unit: str = ""
+    low: float | None = None
+    """Least and greatest value that the robot accepts."""
+    high: float | None = None
+    planned_low: float | None = None
+    """Least and greatest value that is planned, where they are narrower."""
+    planned_high: float | None = None
+    noise_std: float | None = Field(None, gt=0.0)
+    """Deviation of a planner's noise; a quarter of what is planned where not given."""
+    safe: float | str = 0.0
+    """Value that every failure ends in, or the name of the state whose value it is, such as a joint's position."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"the action {self.name!r} has one bound only: allowed are low and high, or neither")
+        if self.low is None or self.high is None:
+            return self
+        if self.low >= self.high:
+            raise ValueError(f"the action {self.name!r} has low {self.low:g} and high {self.high:g}: low must be less")
+        low, high = self.planned
+        if not self.low <= low < high <= self.high:
+            raise ValueError(
+                f"the action {self.name!r} is planned from {low:g} to {high:g}: allowed is within its bounds,"
+                f" {self.low:g} to {self.high:g}"
+            )
+        if isinstance(self.safe, float) and not self.low <= self.safe <= self.high:
+            raise ValueError(
+                f"the action {self.name!r} has the safe value {self.safe:g}: allowed is within its bounds,"
+                f" {self.low:g} to {self.high:g}"
+            )
+        return self
+
+    @property
+    def planned(self) -> tuple[float, float]:
+        """Least and greatest value that is planned; ValueError where the action has no bounds."""
+        if self.low is None or self.high is None:
+            raise ValueError(f"the action {self.name!r} has no bounds: to be planned with it needs low and high")
+        low = self.low if self.planned_low is None else self.planned_low
+        return low, self.high if self.planned_high is None else self.planned_high
+
+
+Angle = str | tuple[str, str]
+"""Name of a state that is an angle, or those of its cosine and sine."""
+
+
+class Planar(_Part):
+    """What moves on a plane: its model sees the world from its heading, and not where it is."""
+
+    position: tuple[str, str]
+    """x and y, m."""
+    heading: Angle
+    velocity: tuple[str, str] | None = None
+    """Components along x and y of the fixed frame, m/s, where the state has them."""
+
+
+class Pose(_Part):
+    """Where a robot's `nav_msgs/Odometry` and `sensor_msgs/Imu` come from beside `Planar`; what is left out is 0."""
+
+    height: str | None = None
+    vertical_velocity: str | None = None
+    roll: Angle | None = None
+    pitch: Angle | None = None
+    angular_velocity: tuple[str | None, str | None, str | None] = (None, None, None)
+    """About the axes of base_link, rad/s."""
+
+
+class Mirror(_Part):
+    """The robot's mirror image, if it is as good as its own: names of states and actions."""
+
+    negated: tuple[str, ...] = ()
+    swapped: tuple[tuple[str, str], ...] = ()
+
+    @field_validator("swapped", mode="before")
+    @classmethod
+    def _pairs(cls, given: Any) -> Any:
+        return tuple(tuple(pair) if isinstance(pair, list) else pair for pair in given)
+
+
+class RobotDescription(_Part):
+    """A robot; `mbmrl robots show NAME` prints one."""
+
+    name: str = ""
+    states: tuple[State, ...] = Field(min_length=1)
+    actions: tuple[Action, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Cosine and sine of an angle, of which the model predicts how far it turns."""
+    planar: Planar | None = None
+    pose: Pose | None = None
+    battery: str | None = None
+    """State that is the battery's voltage, V."""
+    mirror: Mirror | None = None
+    rate: float = Field(20.0, gt=0.0)
+    """Control rate, Hz, unless another one is given."""
+
+    @field_validator("pairs", mode="before")
+    @classmethod
+    def _pairs(cls, given: Any) -> Any:
+        return tuple(tuple(pair) if isinstance(pair, list) else pair for pair in given)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        states, actions = [state.name for state in self.states], [action.name for action in self.actions]
+        if twice := sorted({name for name in (*states, *actions) if (*states, *actions).count(name) > 1}):
+            raise ValueError(f"the name {twice[0]!r} stands for several states or actions: each needs its own")
+        self._check("pairs", (name for pair in self.pairs for name in pair), states)
+        angles = {state.name for state in self.states if state.angle}
+        for what, part in (("planar", self.planar), ("pose", self.pose)):
+            if part is not None:
+                self._check(what, _names(part.model_dump().values()), states)
+                for field in ("heading", "roll", "pitch"):
+                    self._check_angle(f"{what}: {field}", getattr(part, field, None), angles)
+        self._check("battery", _names([self.battery]), states)
+        self._check("safe", (action.safe for action in self.actions if isinstance(action.safe, str)), states)
+        if self.mirror is not None:
+            self._check("mirror", _names(self.mirror.model_dump().values()), [*states, *actions])
+        if not any(state.seen for state in self.states) and not actions:
+            raise ValueError("states leaves the model nothing to see: at least one state or action must be seen")
+        return self
+
+    @staticmethod
+    def _check(field: str, names: Iterable[str], allowed: list[str]) -> None:
+        for name in names:
+            if name not in allowed:
+                raise ValueError(f"{field} names {name!r}: allowed is {', '.join(allowed)}")
+
+    def _check_angle(self, field: str, angle: Angle | None, angles: set[str]) -> None:
+        if isinstance(angle, str) and angle not in angles:
+            raise ValueError(
+                f"{field} is {angle!r}, which is no angle: allowed is {', '.join(sorted(angles)) or 'none'}"
+            )
+        if isinstance(angle, tuple) and angle not in self.pairs:
+            raise ValueError(f"{field} is {list(angle)}, which is none of the pairs")
+
+    def as_json(self) -> dict[str, Any]:
+        """What differs from the defaults, for JSON and YAML; `describe` makes the same object of it."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def _names(values: Iterable[Any]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _names(value)
+
+
+def describe(given: Any) -> RobotDescription:
+    """The description that a mapping of YAML or JSON holds.
+
+    Raises:
+        ValueError: If it contradicts itself or lacks something; one sentence that begins with the place.
+    """
+    try:
+        return RobotDescription.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        text = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"].lower()
+        raise ValueError(f"{place}: {text}" if place else text) from None
