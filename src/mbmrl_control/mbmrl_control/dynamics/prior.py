@@ -129,7 +129,7 @@ def load_prior(path: Path, robot: Robot | None = None) -> Prior:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise PriorError(f"{path} is cut or no safetensors file: {error}") from None
     try:
