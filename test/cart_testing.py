@@ -9,11 +9,10 @@ import numpy as np
 
 from mbmrl_control.training.episodes import Array, Episode
 
-METADATA = {
-    "state_names": ["x", "velocity", "angle", "angular_velocity"],
-    "action_names": ["force"],
-    "angles": ["angle"],
-    "unseen": ["x"],
+STATES = ["x", "velocity", "angle", "angular_velocity"]
+CART: dict[str, Any] = {
+    "states": [{"name": "x", "seen": False}, "velocity", {"name": "angle", "angle": True}, "angular_velocity"],
+    "actions": ["force"],
 }
 INTERVAL = 0.05  # s
 
@@ -36,7 +35,9 @@ def accelerate_cart(state: Array, force: float, mass: float, interval: float) ->
     return state
 
 
-def drive_cart(seed: int, length: int = 120, intervals: Array | None = None, **metadata: Any) -> Episode:
+def drive_cart(
+    seed: int, length: int = 120, intervals: Array | None = None, robot: Any = CART, **metadata: Any
+) -> Episode:
     """An episode of random forces; the mass, 0.2 to 4 kg, changes half-way; ``intervals`` in s, shape (length,)."""
     rng = np.random.default_rng(seed)
     intervals = np.full(length, INTERVAL) if intervals is None else intervals
@@ -48,7 +49,7 @@ def drive_cart(seed: int, length: int = 120, intervals: Array | None = None, **m
     state = np.array(states)
     state[:, 2] = (state[:, 2] + np.pi) % (2 * np.pi) - np.pi
     time = np.concatenate([[0.0], np.cumsum(intervals)])
-    return Episode(state, forces[:, np.newaxis], time, metadata=METADATA | metadata)
+    return Episode(state, forces[:, np.newaxis], time, metadata={"robot": robot} | metadata)
 
 
 def save_carts(folder: Path, count: int, first: int = 0, length: int = 120) -> Path:

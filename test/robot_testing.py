@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 
 RandomStates = Callable[..., Tensor]
+MILLIROBOT = load_robot("millirobot")
 
 
 @pytest.fixture(scope="session")

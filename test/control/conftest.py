@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 import torch
 
-from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE, model_inputs, model_targets
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.cli.main import app
 from mbmrl_control.dynamics.network import Normalizer, initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
+from mbmrl_control.dynamics.transition import transition
 from mbmrl_control.learners import LEARNER_TYPES, LearnerSettings
 from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.collect import CollectSettings, collect_episode
 from mbmrl_control.training.episodes import Episode
-from robot_testing import random_states
+from robot_testing import MILLIROBOT, random_states
 from ros_testing import NodeProcess, domain, log_folder, peer, processes
 
 __all__ = ["domain", "log_folder", "peer", "random_states"]
@@ -55,9 +55,10 @@ def normalizer(episodes: list[Episode]) -> Normalizer:
     """Statistics of the episodes."""
     states = torch.stack([torch.from_numpy(episode.state) for episode in episodes])
     actions = torch.stack([torch.from_numpy(episode.action) for episode in episodes])
-    inputs = model_inputs(states[:, :-1], actions).flatten(0, 1)
-    targets = model_targets(states[:, :-1], states[:, 1:]).flatten(0, 1)
-    return Normalizer.fit(inputs.float(), targets.float())
+    inputs, targets = transition(
+        MILLIROBOT.features, states[:, :-1], actions, states[:, 1:], torch.ones(actions.shape[:-1])
+    )
+    return Normalizer.fit(inputs.flatten(0, 1), targets.flatten(0, 1))
 
 
 @pytest.fixture(scope="session")
@@ -73,13 +74,14 @@ def make_prior(normalizer: Normalizer) -> MakePrior:
         seed: int = 0,
         rate: float = 20.0,
     ) -> Prior:
-        sizes = (INPUT_SIZE, *hidden, OUTPUT_SIZE)
+        sizes = (MILLIROBOT.features.input_size, *hidden, MILLIROBOT.features.output_size)
         layers = initial_layers(sizes, torch.Generator().manual_seed(seed))
         layers[-1][1].fill_(1.0)
         options = LearnerSettings(inner_steps=inner_steps, initial_psi=psi, context=8)
         extras = LEARNER_TYPES.get(learner, ModelBased).initial(layers, options, torch.Generator().manual_seed(seed))
         extras |= {"rate": torch.tensor([psi])} if learner == "mb_de" else {}
-        return Prior(layers, normalizer, PriorSettings(learner, window, rate, {"note": "of a test"}), extras)
+        settings = PriorSettings(learner, window, rate, {"note": "of a test"})
+        return Prior(layers, normalizer, settings, extras, robot=MILLIROBOT)
 
     return make
 

@@ -17,13 +17,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.features import NamedFeatures
+from mbmrl_base.robots.description import describe
+from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.network import Normalizer, initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import LEARNERS
-from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.nodes.settings import ModelSettings
 from mbmrl_control.priors import shipped_prior
+from robot_testing import MILLIROBOT
 
 MakePrior = Callable[..., Prior]
 
@@ -147,12 +148,16 @@ def test_foreign_safetensors_are_refused(make_prior: MakePrior, file: Path) -> N
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": "mbmrl-prior-2"}, "has format 'mbmrl-prior-2': allowed is 'mbmrl-prior-3'"),
-        ({"features": {"robot": "dog"}}, "has no header of an mbmrl prior: state_names is None"),
-        ({"features": {"state_names": "x"}}, "has no header of an mbmrl prior: state_names is 'x'"),
-        ({"features": {"state_names": ["x"], "angles": ["y"]}}, "has no header of an mbmrl prior: angles has 'y'"),
-        ({"features": ["x"]}, "has no header of an mbmrl prior"),
-        ({"features": {"state_names": ["x"]}}, "layer 0 is missing or does not take 1 inputs"),
+        ({"format": "mbmrl-prior-3"}, "has format 'mbmrl-prior-3': allowed is 'mbmrl-prior-4'"),
+        ({"robot": "millirobot"}, "has no header of an mbmrl prior: states: field required"),
+        ({"robot": 3}, "has no header of an mbmrl prior: input should be a valid dictionary"),
+        ({"robot": {"states": "x"}}, "has no header of an mbmrl prior: states: input should be a valid tuple"),
+        ({"robot": {"states": ["x"], "battery": "y"}}, "has no header of an mbmrl prior: battery names 'y': allowed"),
+        ({"robot": {"name": "dog", "states": ["x"]}}, "layer 0 is missing or does not take 1 inputs"),
+        (
+            {"robot": {"name": "dog", "states": ["x"]}, "own_features": True},
+            "is for dog, which has features of its",
+        ),
         ({"window": "many"}, "has no header of an mbmrl prior"),
         ({"window": 0}, "has no header of an mbmrl prior"),
         ({"window": None}, "has no header of an mbmrl prior"),
@@ -171,7 +176,7 @@ def test_header_that_does_not_fit_is_refused(
     assert words in refusal(file)
 
 
-@pytest.mark.parametrize("missing", ["format", "features", "learner", "window", "rate", "training"])
+@pytest.mark.parametrize("missing", ["format", "robot", "own_features", "learner", "window", "rate", "training"])
 def test_incomplete_header_is_refused(make_prior: MakePrior, file: Path, missing: str) -> None:
     tensors, header = tensors_and_header(make_prior())
     del header[missing]
@@ -179,7 +184,7 @@ def test_incomplete_header_is_refused(make_prior: MakePrior, file: Path, missing
     assert f"has no header of an mbmrl prior: '{missing}'" in refusal(file)
 
 
-@pytest.mark.parametrize("header", [[], 3, None, "mbmrl-prior-3"])
+@pytest.mark.parametrize("header", [[], 3, None, "mbmrl-prior-4"])
 def test_header_that_is_no_object_is_refused(make_prior: MakePrior, file: Path, header: Any) -> None:
     tensors, _ = tensors_and_header(make_prior())
     write(file, tensors, header)
@@ -243,27 +248,25 @@ def test_prior_of_another_learner_than_asked_for_is_refused(make_prior: MakePrio
 
 def of_other_robot(prior: Prior, *names: str) -> Prior:
     """A prior of as many states and two actions."""
-    features = NamedFeatures(names, ("left", "right"))
-    sizes = (features.input_size, 16, features.output_size)
+    robot = Robot(describe({"name": "other", "states": list(names), "actions": ["left", "right"]}))
+    sizes = (robot.features.input_size, 16, robot.features.output_size)
     layers = initial_layers(sizes, torch.Generator().manual_seed(0))
     statistics = (torch.zeros(sizes[0]), torch.ones(sizes[0]), torch.zeros(sizes[2]), torch.ones(sizes[2]))
-    return Prior(layers, Normalizer(*statistics), prior.settings, {"psi": torch.ones(1, 2)}, features)
+    return Prior(layers, Normalizer(*statistics), prior.settings, {"psi": torch.ones(1, 2)}, robot=robot)
 
 
 @pytest.mark.parametrize("count", [3, 24, 30])
 def test_robot_refuses_the_prior_of_another(make_prior: MakePrior, file: Path, count: int) -> None:
-    """Even where the numbers of states and actions are the same; it can be loaded nevertheless."""
+    """Even if the numbers of states and actions are the same; it can be loaded nevertheless."""
     other = of_other_robot(make_prior(), *(f"s{index}" for index in range(count)))
     other.save(file)
     loaded = load_prior(file)
-    assert (loaded.features, loaded.hash) == (other.features, other.hash)
-    sentence = (
-        f"is for a robot of {count} states and 2 actions: this robot has 24 and 2, each with a meaning of its own"
-    )
-    with pytest.raises(PriorError, match=f"^{re.escape(str(file))} {sentence}"):
+    assert (loaded.robot, loaded.hash) == (other.robot, other.hash)
+    sentence = "is for another robot: it is other, this one is millirobot"
+    with pytest.raises(PriorError, match=f"^{re.escape(str(file))} {sentence}$"):
         ModelSettings(checkpoint=str(file)).load_prior()
-    with pytest.raises(PriorError, match=f"^the prior {sentence}"):
-        OnlineAdapter(other)
+    with pytest.raises(PriorError, match=f"^the prior {sentence}$"):
+        loaded.check_robot(MILLIROBOT)
 
 
 def test_unknown_learner_is_refused() -> None:

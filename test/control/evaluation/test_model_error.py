@@ -13,8 +13,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from cart_testing import INTERVAL, METADATA, drive_cart, save_carts
-from mbmrl_base.robots.features import MILLIROBOT, NamedFeatures
+from cart_testing import INTERVAL, STATES, drive_cart, save_carts
+from mbmrl_base.robots.description import describe
+from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.prior import Prior, PriorError, PriorSettings, load_prior
 from mbmrl_control.evaluation import model_error as evaluation
@@ -25,6 +26,7 @@ from mbmrl_control.training.episodes import Episode, EpisodeError
 from mbmrl_control.training.from_data import train_on_data
 from mbmrl_control.training.meta_training import TrainingSettings
 from mbmrl_control.training.transitions import pieces_of
+from robot_testing import MILLIROBOT
 
 Run = Callable[..., tuple[int, str, str]]
 QUICK = TrainingSettings(
@@ -37,6 +39,7 @@ QUICK = TrainingSettings(
     learning_rate=3e-3,
     seed=1,
 )
+RAMP = {"states": ["s"], "actions": ["u"]}
 
 
 def constant_model(change: float, spread: float, window: int = 4, future: int = 3) -> Prior:
@@ -44,15 +47,14 @@ def constant_model(change: float, spread: float, window: int = 4, future: int = 
     layers = [(torch.zeros(1, 2), torch.zeros(1))]
     statistics = (torch.zeros(2), torch.ones(2), torch.tensor([change]), torch.ones(1))
     training = {"future": future, "spread": [spread]}
-    features = NamedFeatures(("s",), ("u",))
-    return Prior(layers, Normalizer(*statistics), PriorSettings("mb", window, 20.0, training), {}, features)
+    settings = PriorSettings("mb", window, 20.0, training)
+    return Prior(layers, Normalizer(*statistics), settings, robot=Robot(describe(RAMP)))
 
 
 def ramp(length: int, intervals: float = INTERVAL) -> Episode:
     """A state that grows by 2 a second."""
     time = np.arange(length + 1) * intervals
-    metadata = {"state_names": ["s"], "action_names": ["u"]}
-    return Episode(2 * time[:, np.newaxis], np.zeros((length, 1)), time, metadata=metadata)
+    return Episode(2 * time[:, np.newaxis], np.zeros((length, 1)), time, metadata={"robot": RAMP})
 
 
 # The figures
@@ -127,7 +129,7 @@ def test_data_of_another_robot_or_too_short_are_refused(tmp_path: Path) -> None:
     constant_model(0.1, spread=0.5).save(file)
     save_carts(data, 1)
     with pytest.raises(
-        EpisodeError, match=r"0000\.npz: metadata tell of state_names \['x', .* is for state_names \['s"
+        EpisodeError, match=r"0000\.npz does not fit .*: its states are x, velocity, .*, those of this robot are s$"
     ):
         model_error(file, data)
     (data / "0000.npz").unlink()
@@ -153,7 +155,7 @@ def carts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_adaptation_beats_the_prior_on_carts_of_unknown_mass(carts: tuple[Path, Path], tmp_path: Path) -> None:
     told = model_error(carts[1], save_carts(tmp_path, 10, first=1000))
     before, after = told["before"], told["after"]
-    assert list(before["per_state"]) == METADATA["state_names"]
+    assert list(before["per_state"]) == STATES
     assert told["windows"] == 10 * 13
     assert before["overall"] < 0.3
     assert after["overall"] < 0.88 * before["overall"]
@@ -163,14 +165,14 @@ def test_adaptation_beats_the_prior_on_carts_of_unknown_mass(carts: tuple[Path, 
 def test_prior_tells_what_it_was_trained_on(carts: tuple[Path, Path]) -> None:
     prior = load_prior(carts[1])
     training = prior.settings.training
-    assert prior.features == drive_cart(0, 10).features
+    assert prior.robot == drive_cart(0, 10).robot
     assert (prior.settings.rate, prior.settings.window, training["future"]) == (20.0, 16, 8)
     assert [training["counts"][part]["episodes"] for part in ("trained", "held_out")] == [48, 12]
     assert training["counts"]["trained"]["transitions"] == 48 * 120
     assert training["held_out_post_error"] < training["held_out_pre_error"]
     assert len(training["spread"]) == 4
     assert len(training["data"]) == 64
-    with pytest.raises(PriorError, match="is for a robot of 4 states and 1 actions: this robot has 24 and 2"):
+    with pytest.raises(PriorError, match="is for another robot: it is one without a name, this one is millirobot"):
         ModelSettings(checkpoint=str(carts[1])).load_prior()
 
 
@@ -251,7 +253,8 @@ def test_constant_columns_are_named_and_do_no_harm(mbmrl: Run, tmp_path: Path) -
 def test_any_dimensions_will_do(mbmrl: Run, tmp_path: Path, states: int, actions: int, learner: str) -> None:
     """Among them a single state, an angle, and no actions."""
     names = [f"s{index}" for index in range(states)]
-    metadata = {"state_names": names, "angles": names[-1:], "unseen": names[:-1][:1]}
+    described = [{"name": name, "angle": name == names[-1], "seen": name not in names[:-1][:1]} for name in names]
+    metadata = {"robot": {"states": described, "actions": [f"a{index}" for index in range(actions)]}}
     for seed in range(2):
         rng = np.random.default_rng(seed)
         state = rng.normal(size=(31, states)).cumsum(axis=0)
@@ -273,8 +276,8 @@ def test_episodes_of_the_millirobot_are_data_too(mbmrl: Run, tmp_path: Path, epi
     small = ("--window", "6", "--future", "4", "--steps", "2")
     assert mbmrl("train", "--learner", "grbal", *small, "--data", str(tmp_path))[0] == 0
     prior = load_prior(Path("grbal.safetensors"))
-    assert prior.features == MILLIROBOT
-    prior.check_robot()
+    prior.check_robot(MILLIROBOT)
+    assert prior.robot == MILLIROBOT
     code, output, _ = mbmrl("model-error", "--checkpoint", "grbal.safetensors", "--data", str(tmp_path), "--json")
     assert code == 0
     assert len(json.loads(output)["before"]["per_state"]) == 24

@@ -267,6 +267,7 @@ def test_change_counts_per_nominal_interval(make_prior: MakePrior, observations:
         state=np.array([seen.state for seen in [observations[0], *walk]]),
         action=np.array([seen.action for seen in walk]),
         time=np.cumsum([0.0, *(seen.interval for seen in walk)]),
+        metadata={"robot": "millirobot"},
     )
     transitions = Transitions.of([episode], rate=20.0).normalised(prior.normalizer)
     assert transitions.intervals.tolist() == pytest.approx(lengths)

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from cart_testing import METADATA, drive_cart, save_carts
-from mbmrl_base.robots.features import MILLIROBOT
+from cart_testing import CART, STATES, drive_cart, save_carts
+from mbmrl_base.robots.description import describe
 from mbmrl_control.training.episodes import Episode, EpisodeError
 from mbmrl_control.training.folder import read_folder
 from mbmrl_control.training.from_data import split
@@ -67,13 +67,15 @@ def refusal(read: Callable[[], Any]) -> str:
         ({"state": np.zeros((21, 4), dtype=complex)}, "state has shape (21, 4) and type complex128"),
         ({"state": np.full((21, 4), "word")}, "state has shape (21, 4) and type <U4"),
         ({"action": np.zeros(20)}, "action has shape (20,) and type float64, wanted is (20, 1) and numbers"),
-        ({"action": np.zeros((20, 2)), "metadata": {"action_names": ["u"]}}, "action has shape (20, 2)"),
+        ({"action": np.zeros((20, 2))}, "action has shape (20, 2)"),
         ({"time": np.arange(21)}, "time has shape (21,) and type int64, wanted is (21,) and floating-point numbers"),
         ({"time": np.zeros((21, 1))}, "time has shape (21, 1)"),
-        ({"metadata": {"angles": ["phi"]}}, "metadata: angles has 'phi': allowed are the state_names"),
-        ({"metadata": {"unseen": "x"}}, "metadata: unseen is 'x': wanted is a list of names"),
-        ({"metadata": {"state_names": ["a", "a", "b", "c"]}}, "metadata: state_names has 'a' more than once"),
-        ({"metadata": {"state_names": None}}, "metadata: state_names is None: wanted is a list of names"),
+        ({"metadata": {"robot": None}}, "metadata: robot is missing: wanted is the name of a robot, or its descrip"),
+        ({"metadata": {"robot": "dog"}}, "metadata: unknown robot 'dog': allowed is millirobot, or a description"),
+        ({"metadata": {"robot": "dog.py"}}, "metadata: unknown robot 'dog.py'"),
+        ({"metadata": {"robot": CART | {"states": ["a", "a", "b", "c"]}}}, "metadata: the name 'a' stands for several"),
+        ({"metadata": {"robot": CART | {"states": "x"}}}, "metadata: states: input should be a valid tuple"),
+        ({"metadata": {"robot": ["x"]}}, "metadata: input should be a valid dictionary"),
     ],
     ids=str,
 )
@@ -82,17 +84,11 @@ def test_file_and_field_and_rule_are_named(tmp_path: Path, changes: dict[str, An
     assert refusal(lambda: Episode.load(file)).startswith(f"{file}: {sentence}")
 
 
-def test_metadata_without_names_are_the_millirobots(tmp_path: Path) -> None:
-    file = write(tmp_path / "cart.npz", Episode(np.zeros((3, 4)), np.zeros((2, 1)), np.arange(3.0), metadata={}))
-    assert "the array 'lost_legs' is missing, or state_names in the metadata" in refusal(lambda: Episode.load(file))
-
-
 def test_numbers_of_any_precision_are_taken(tmp_path: Path) -> None:
     episode = drive_cart(0, 20)
     file = write(tmp_path / "a.npz", state=episode.state.astype(np.float32), action=np.ones((20, 1), dtype=int))
     loaded = Episode.load(file)
     assert (loaded.state.dtype, loaded.action.dtype) == (np.float64, np.float64)
-    assert loaded.lost_legs is None
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -100,7 +96,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     episode.save(tmp_path / "a.npz")
     loaded = Episode.load(tmp_path / "a.npz")
     assert loaded.metadata == episode.metadata
-    assert loaded.features == episode.features != MILLIROBOT
+    assert loaded.robot == episode.robot
     assert np.array_equal(loaded.state, episode.state)
 
 
@@ -134,7 +130,7 @@ def test_folder_tells_robot_rate_and_hash(tmp_path: Path) -> None:
     folder = read_folder(save_carts(tmp_path / "data", 3, length=20))
     assert [file.name for file in folder.files] == ["0000.npz", "0001.npz", "0002.npz"]
     assert (folder.rate, folder.constant) == (20.0, {})
-    assert folder.features.description() == METADATA
+    assert folder.robot.description == describe(CART)
     assert read_folder(tmp_path / "data").hash == folder.hash
     drive_cart(9, 20).save(tmp_path / "data" / "0001.npz")
     assert read_folder(tmp_path / "data").hash != folder.hash
@@ -147,17 +143,17 @@ def test_folder_without_episodes_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "sentence"),
+    ("robot", "sentence"),
     [
-        ({"state_names": ["x", "v", "angle", "rate"]}, "state_names is ['x', 'v', 'angle', 'rate'], and ['x', 'vel"),
-        ({"angles": []}, "angles is [], and ['angle'] in 0000.npz"),
-        ({"unseen": []}, "unseen is [], and ['x'] in 0000.npz"),
-        ({"action_names": ["u"]}, "action_names is ['u'], and ['force'] in 0000.npz"),
+        ({"states": ["x", "v", "angle", "rate"]}, "states is [{'name': 'x'}, {'name': 'v'}, "),
+        ({"states": STATES}, "states is [{'name': 'x'}, {'name': 'velocity'}, "),
+        ({"actions": ["u"]}, "actions is [{'name': 'u'}], and [{'name': 'force'}] in 0000.npz"),
+        ({"battery": "x"}, "battery is x, and None in 0000.npz"),
     ],
 )
-def test_mixed_robots_are_refused(tmp_path: Path, metadata: dict[str, Any], sentence: str) -> None:
+def test_mixed_robots_are_refused(tmp_path: Path, robot: dict[str, Any], sentence: str) -> None:
     save_carts(tmp_path, 2, length=20)
-    drive_cart(2, 20, **metadata).save(tmp_path / "0002.npz")
+    drive_cart(2, 20, robot=CART | robot).save(tmp_path / "0002.npz")
     told = refusal(lambda: read_folder(tmp_path))
     assert told.startswith(f"{tmp_path / '0002.npz'}: {sentence}")
     assert told.endswith("the episodes of a folder must be of one robot")

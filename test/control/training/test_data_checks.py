@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cart_testing import INTERVAL, METADATA, accelerate_cart, drive_cart
+from cart_testing import CART, INTERVAL, STATES, accelerate_cart, drive_cart
 from mbmrl_base.robots.observation import Array
 from mbmrl_control.training.collect import CollectSettings, collect_episode
 from mbmrl_control.training.data_checks import warnings_of
@@ -47,9 +47,7 @@ def with_noise(episode: Episode, deviation: float, seed: int = 0) -> Episode:
 def moved(episode: Episode, rows: int) -> Episode:
     """Actions are in the row before that in which they act, or, with -1, in the row after it."""
     states, actions = (slice(None, -1), slice(1, None))[:: 1 if rows > 0 else -1]
-    lost = None if episode.lost_legs is None else episode.lost_legs[states]
-    changes = {"state": episode.state[states], "time": episode.time[states], "lost_legs": lost}
-    return replace(episode, action=episode.action[actions], **changes)
+    return replace(episode, state=episode.state[states], action=episode.action[actions], time=episode.time[states])
 
 
 @cache
@@ -71,8 +69,8 @@ def turning(seed: int, length: int = 200) -> Episode:
         orientation = orientation + 0.5 * INTERVAL * matrix @ rates
         orientation = orientation / np.linalg.norm(orientation)
         states.append(np.concatenate([orientation, rates]))
-    metadata = {"state_names": ["qw", "qx", "qy", "qz", "wx", "wy", "wz"], "action_names": ["ax", "ay", "az"]}
-    return Episode(np.array(states), actions, INTERVAL * np.arange(length + 1), metadata=metadata)
+    robot = {"states": ["qw", "qx", "qy", "qz", "wx", "wy", "wz"], "actions": ["ax", "ay", "az"]}
+    return Episode(np.array(states), actions, INTERVAL * np.arange(length + 1), metadata={"robot": robot})
 
 
 def with_positive_scalar(episode: Episode) -> Episode:
@@ -82,11 +80,12 @@ def with_positive_scalar(episode: Episode) -> Episode:
     return replace(episode, state=state)
 
 
-def with_heading(episode: Episode, unit: float, angles: tuple[str, ...]) -> Episode:
+def with_heading(episode: Episode, unit: float, angle: bool) -> Episode:
     """The body's first rate is integrated to a heading within half a turn, in a unit given in rad."""
     heading = np.cumsum(np.append(0.0, INTERVAL * 3 * episode.state[1:, 4]))
     heading = ((heading + np.pi) % (2 * np.pi) - np.pi) / unit
-    metadata = {"state_names": ["heading", "wx", "wy", "wz"], "action_names": ["ax", "ay", "az"], "angles": angles}
+    states = [{"name": "heading", "angle": angle}, "wx", "wy", "wz"]
+    metadata = {"robot": {"states": states, "actions": ["ax", "ay", "az"]}}
     return replace(episode, state=np.column_stack([heading, episode.state[:, 4:]]), metadata=metadata)
 
 
@@ -112,7 +111,7 @@ def test_millirobot_is_sound(tmp_path: Path, rate: float, sensors: str) -> None:
 
 def test_turning_body_is_sound(tmp_path: Path) -> None:
     assert warned(tmp_path / "data", [turning(seed) for seed in range(4)]) == []
-    angles = [with_heading(turning(seed), 1.0, ("heading",)) for seed in range(4)]
+    angles = [with_heading(turning(seed), 1.0, True) for seed in range(4)]
     assert warned(tmp_path / "data", angles) == []
 
 
@@ -142,9 +141,8 @@ def test_feedback_is_sound(tmp_path: Path, policy: str, noise: float) -> None:
             actions.append(POLICIES[policy](seen, rng))
             state = accelerate_cart(state, actions[-1], 1.0, INTERVAL) + noise * rng.normal(size=4)
             seen.append(state + noise * rng.normal(size=4))
-        episodes.append(
-            Episode(np.array(seen), np.array(actions)[:, None], INTERVAL * np.arange(121), metadata=METADATA)
-        )
+        time, metadata = INTERVAL * np.arange(121), {"robot": CART}
+        episodes.append(Episode(np.array(seen), np.array(actions)[:, None], time, metadata=metadata))
     assert warned(tmp_path / "data", episodes) == []
 
 
@@ -162,8 +160,8 @@ def test_units_and_order_make_no_warning(
     offset: float,
     noise: float,
 ) -> None:
-    names = [METADATA["state_names"][column] for column in order]
-    metadata = METADATA | {"state_names": names}
+    names = [STATES[column] for column in order]
+    metadata = {"robot": CART | {"states": [CART["states"][column] for column in order]}}
     factors = np.where(np.array(names) == "angle", 1.0, np.array(scales))
     shift = np.where(np.array(names) == "angle", 0.0, offset)
     episodes = [
@@ -183,13 +181,13 @@ def without_samples(values: Array) -> None:
     values[7::40] = 0.0
 
 
-def with_heading_in(unit: float, angles: tuple[str, ...] = ()) -> list[Episode]:
-    return [with_heading(turning(seed), unit, angles) for seed in range(3)]
+def with_heading_in(unit: float, angle: bool = False) -> list[Episode]:
+    return [with_heading(turning(seed), unit, angle) for seed in range(3)]
 
 
 SAMPLES: dict[str, tuple[Callable[[], list[Episode]], str]] = {
     "degrees": (
-        lambda: with_heading_in(np.pi / 180, ("heading",)),
+        lambda: with_heading_in(np.pi / 180, True),
         "{folder}/0.npz and 2 more: state 'heading' (column 0) is declared an angle and is ",
     ),
     "undeclared_degrees": (
@@ -248,14 +246,14 @@ def test_one_sentence_for_what_is_wrong(tmp_path: Path, name: str, noise: float)
 @pytest.mark.parametrize(("rows", "when"), [(1, "later"), (-1, "earlier")])
 def test_millirobots_misplaced_actions_are_named(tmp_path: Path, rows: int, when: str) -> None:
     told = warned(tmp_path / "data", [moved(episode, rows) for episode in millirobots(20.0, "real")])
-    names = ("'left_action_rad_s' (column 0)", "'right_action_rad_s' (column 1)")
+    names = ("'left_leg_speed' (column 0)", "'right_leg_speed' (column 1)")
     assert [text.partition(f" acts a step {when} than declared: ")[0] for text in told] == [
         f"{tmp_path / 'data'}: action {name}" for name in names
     ]
 
 
 def test_actions_that_are_equal_are_named(tmp_path: Path) -> None:
-    metadata = METADATA | {"action_names": ["left", "right"]}
+    metadata = {"robot": CART | {"actions": ["left", "right"]}}
     episodes = [replace(each, action=each.action[:, [0, 0]], metadata=metadata) for each in carts()]
     (told,) = warned(tmp_path / "data", episodes)
     assert "action 'left' (column 0) and action 'right' (column 1) are equal in each row" in told
@@ -272,13 +270,16 @@ def test_odd_data_raise_nothing(tmp_path_factory: pytest.TempPathFactory, data: 
     states, actions = data.draw(st.integers(1, 6)), data.draw(st.integers(0, 3))
     length = data.draw(st.sampled_from([2, 30, 200]))
     numbers = st.sampled_from([0.0, 1.0, -1.0, 1e-12, 0.1, 1e15, -1e15, 7.0])
-    names = [f"s{column}" for column in range(states)]
+    robot = {
+        "states": [{"name": f"s{column}", "angle": column == 1} for column in range(states)],
+        "actions": [f"a{column}" for column in range(actions)],
+    }
     episodes = [
         Episode(
             data.draw(arrays(np.float64, (length + 1, states), elements=numbers)),
             data.draw(arrays(np.float64, (length, actions), elements=numbers)),
             np.arange(length + 1) * 0.01,
-            metadata={"state_names": names, "angles": names[1:2]},
+            metadata={"robot": robot},
         )
         for _ in range(2)
     ]

@@ -23,8 +23,7 @@ def make_episode(length: int = 7) -> Episode:
         state=rng.normal(size=(length + 1, 24)),
         action=rng.uniform(0, 56, (length, 2)),
         time=np.arange(length + 1) * 0.05,
-        lost_legs=rng.random((length + 1, 6)) < 0.2,
-        metadata={"seed": 3, "rate": 20.0, "policy": "random"},
+        metadata={"robot": "millirobot", "seed": 3, "rate": 20.0, "policy": "random"},
     )
 
 
@@ -36,8 +35,8 @@ def file(tmp_path: Path) -> Path:
 def arrays(**changes: Any) -> dict[str, Any]:
     """The arrays of a file; None leaves one out."""
     episode = make_episode()
-    content = {name: getattr(episode, name) for name in ("state", "action", "time", "lost_legs")}
-    content |= {"metadata": np.array('{"seed": 3}')} | changes
+    content = {name: getattr(episode, name) for name in ("state", "action", "time")}
+    content |= {"metadata": np.array('{"robot": "millirobot"}')} | changes
     return {name: array for name, array in content.items() if array is not None}
 
 
@@ -52,14 +51,14 @@ def test_what_is_saved_is_loaded(file: Path) -> None:
     episode = make_episode()
     episode.save(file)
     loaded = Episode.load(file)
-    for name in ("state", "action", "time", "lost_legs"):
+    for name in ("state", "action", "time"):
         assert np.array_equal(getattr(loaded, name), getattr(episode, name))
         assert getattr(loaded, name).dtype == getattr(episode, name).dtype
     assert loaded.metadata == episode.metadata
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-@pytest.mark.parametrize("name", ["state", "action", "time", "lost_legs", "metadata"])
+@pytest.mark.parametrize("name", ["state", "action", "time", "metadata"])
 def test_missing_array_is_named(file: Path, name: str) -> None:
     np.savez(file, **arrays(**{name: None}))
     assert f"the array '{name}' is missing" in refusal(file)
@@ -73,12 +72,10 @@ def test_missing_array_is_named(file: Path, name: str) -> None:
         ("action", np.zeros((7, 3))),
         ("action", np.array(1.0)),
         ("time", np.zeros((8, 1))),
-        ("lost_legs", np.zeros((8, 5), dtype=bool)),
         ("state", np.full((8, 24), "a word")),
         ("time", np.arange(8)),
-        ("lost_legs", np.zeros((8, 6))),
     ],
-    ids=["width", "length", "width", "number", "rank", "legs", "words", "integers", "reals"],
+    ids=["width", "length", "width", "number", "rank", "words", "integers"],
 )
 def test_array_that_does_not_fit_is_named(file: Path, name: str, array: np.ndarray) -> None:
     np.savez(file, **arrays(**{name: array}))

@@ -11,19 +11,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cart_testing import METADATA, drive_cart
+from cart_testing import drive_cart
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.transitions import Transitions, pieces_of, spread_of
 
 FEW = settings(derandomize=True, deadline=None, max_examples=100, database=None)
 RATE = 20.0
+ROBOT = {"states": [{"name": "s", "seen": False}], "actions": ["number"]}
 
 
 def ramp(intervals: list[float]) -> Episode:
     """An episode whose only state grows by 3 a second, and whose action numbers the transitions."""
     time = np.concatenate([[7.0], 7.0 + np.cumsum(intervals)])
     numbers = np.arange(len(intervals), dtype=float)[:, np.newaxis]
-    return Episode(3 * time[:, np.newaxis], numbers, time, metadata={"state_names": ["s"], "unseen": ["s"]})
+    return Episode(3 * time[:, np.newaxis], numbers, time, metadata={"robot": ROBOT})
 
 
 def without(episode: Episode, *rows: int) -> Episode:
@@ -117,5 +118,5 @@ def test_spread_is_the_deviation_of_each_state() -> None:
     angles = torch.tensor([3.0, -3.0, 3.2, -3.2]).double()  # about pi
     states = torch.stack([torch.tensor([1.0, -1.0, 1.0, -1.0]).double(), 5.0 + 1e-15 * angles, angles, angles], dim=1)
     spread = spread_of(features, states)
-    assert METADATA["angles"] == ["angle"]
+    assert features.is_angle.tolist() == [False, False, True, False]
     assert spread.tolist() == pytest.approx([1.0, 1.0, 0.1083, 3.1016], abs=1e-3)

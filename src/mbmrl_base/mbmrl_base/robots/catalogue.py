@@ -91,7 +91,7 @@ def load_robot(given: str) -> Robot:
         raise RobotError(f"there is no robot's file {given}")
     robot = _of_python(path) if path.suffix == ".py" else Robot(read_description(path))
     if not robot.name:
-        raise RobotError(f"{given}: name is missing: messages, priors and episodes tell the robot by it")
+        raise RobotError(f"{given}: name is missing: messages, priors and episodes name the robot")
     return robot
 
 
@@ -104,8 +104,9 @@ def _of_python(path: Path) -> Robot:
     try:
         spec.loader.exec_module(module)
         robot = module.robot()
-    except Exception as error:  # code of others: whatever it raises, it gives no robot
-        raise RobotError(f"{path} gives no robot: {type(error).__name__}: {error}") from None
+    except (Exception, SystemExit) as error:  # code of others: whatever it raises, it gives no robot
+        text = " ".join(str(error).split())
+        raise RobotError(f"{path} gives no robot: {type(error).__name__}: {text}") from None
     if not isinstance(robot, Robot):
         raise RobotError(f"{path}: robot() returns {type(robot).__name__}, wanted is a Robot")
     return robot

@@ -52,10 +52,10 @@ class Action(_Part):
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
-        if (self.low is None) != (self.high is None):
-            raise ValueError(f"the action {self.name!r} has one bound only: allowed are low and high, or neither")
-        if self.low is None or self.high is None:
+        if self.low is None and self.high is None and self.planned_low is None and self.planned_high is None:
             return self
+        if self.low is None or self.high is None:
+            raise ValueError(f"the action {self.name!r} has not both bounds: allowed are low and high, or none")
         if self.low >= self.high:
             raise ValueError(f"the action {self.name!r} has low {self.low:g} and high {self.high:g}: low must be less")
         low, high = self.planned
@@ -143,8 +143,12 @@ class RobotDescription(_Part):
         states, actions = [state.name for state in self.states], [action.name for action in self.actions]
         if twice := sorted({name for name in (*states, *actions) if (*states, *actions).count(name) > 1}):
             raise ValueError(f"the name {twice[0]!r} stands for several states or actions: each needs its own")
-        self._check("pairs", (name for pair in self.pairs for name in pair), states)
+        self._check("pairs", _names(self.pairs), states)
         angles = {state.name for state in self.states if state.angle}
+        vectors = [*_names(self.pairs), *_names((self.planar.position, self.planar.velocity) if self.planar else ())]
+        for name in vectors:
+            if vectors.count(name) > 1 or name in angles:
+                raise ValueError(f"{name!r} is more than one of an angle, of a pair, of a position and of a velocity")
         for what, part in (("planar", self.planar), ("pose", self.pose)):
             if part is not None:
                 self._check(what, _names(part.model_dump().values()), states)
@@ -154,6 +158,11 @@ class RobotDescription(_Part):
         self._check("safe", (action.safe for action in self.actions if isinstance(action.safe, str)), states)
         if self.mirror is not None:
             self._check("mirror", _names(self.mirror.model_dump().values()), [*states, *actions])
+            for pair in self.mirror.swapped:
+                if (pair[0] in states) != (pair[1] in states):
+                    raise ValueError(f"mirror swaps {pair[0]!r} and {pair[1]!r}: one is a state, one is an action")
+                if sum(name in pair for name in _names(self.mirror.swapped)) > 2:
+                    raise ValueError(f"mirror swaps {pair[0]!r} or {pair[1]!r} twice")
         if not any(state.seen for state in self.states) and not actions:
             raise ValueError("states leaves the model nothing to see: at least one state or action must be seen")
         return self
@@ -196,5 +205,6 @@ def describe(given: Any) -> RobotDescription:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        text = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"].lower()
+        text = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
+        text = text[:1].lower() + text[1:]
         raise ValueError(f"{place}: {text}" if place else text) from None

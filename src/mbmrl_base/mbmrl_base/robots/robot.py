@@ -126,16 +126,11 @@ class Robot:
         """
         self.clip(action)
         beyond = np.maximum(self.low - action, action - self.high)
-        worst = (
-            int(np.argmax(beyond / np.where(np.isfinite(self.high), self.high - self.low, np.inf)))
-            if len(action)
-            else 0
-        )
-        if len(action) and beyond[worst] >= ABSURD * (self.high[worst] - self.low[worst]):
-            unit = f" {self.action_units[worst]}" if self.action_units[worst] else ""
+        for index in np.flatnonzero(beyond >= ABSURD * (self.high - self.low)):
+            unit = f" {self.action_units[index]}" if self.action_units[index] else ""
             raise ValueError(
-                f"{self.action_names[worst]} of {action[worst]:g}{unit} is far from what {self.name} accepts,"
-                f" {self.low[worst]:g} to {self.high[worst]:g}"
+                f"{self.action_names[index]} of {action[index]:g}{unit} is far from what {self.name} accepts,"
+                f" {self.low[index]:g} to {self.high[index]:g}"
             )
         return action
 
@@ -186,17 +181,20 @@ class Robot:
         return None
 
     def difference(self, other: Robot) -> str:
-        """What makes another robot's states and actions others than these, as part of a sentence; empty: nothing."""
+        """What makes another robot's states, actions or features others than these, in words; empty: nothing."""
         if self.name != other.name:
-            return f"it is of the robot {other.name or 'without a name'!s}, this one is {self.name}"
+            return f"it is {other.name or 'one without a name'}, this one is {self.name or 'one without a name'}"
         for what in ("state", "action"):
             own, others = (
                 [*zip(getattr(robot, f"{what}_names"), getattr(robot, f"{what}_units"), strict=True)]
                 for robot in (self, other)
             )
             if own != others:
-                told, wanted = (
+                theirs, wanted = (
                     ", ".join(f"{name} ({unit})" if unit else name for name, unit in names) for names in (others, own)
                 )
-                return f"its {what}s are {told}, those of {self.name} are {wanted}"
+                return f"its {what}s are {theirs}, those of {self.name or 'this robot'} are {wanted}"
+        for field in ("states", "pairs", "planar"):
+            if getattr(self.description, field) != getattr(other.description, field):
+                return f"its description differs from that of {self.name or 'this robot'} in {field}"
         return ""

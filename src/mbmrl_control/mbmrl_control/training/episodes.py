@@ -25,7 +25,7 @@ from typing import Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mbmrl_base.robots.catalogue import RobotError, load_robot
+from mbmrl_base.robots.catalogue import ROBOTS, RobotError, load_robot
 from mbmrl_base.robots.description import describe
 from mbmrl_base.robots.features import Features
 from mbmrl_base.robots.observation import Array
@@ -109,7 +109,11 @@ def _robot(metadata: dict[str, Any]) -> Robot:
     given = metadata.get("robot")
     if given is None:
         raise RobotError("robot is missing: wanted is the name of a robot, or its description")
-    return load_robot(given) if isinstance(given, str) else Robot(describe(given))
+    if not isinstance(given, str):
+        return Robot(describe(given))
+    if given not in ROBOTS:  # a file could hold code, which data must not choose
+        raise RobotError(f"unknown robot {given!r}: allowed is {', '.join(ROBOTS)}, or a description")
+    return load_robot(given)
 
 
 def _checked(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> dict[str, NDArray[Any]]:
