@@ -24,12 +24,12 @@ class _Part(BaseModel):
 
 
 class State(_Part):
-    """A number of the state vector; its name alone will do where the rest is as by default."""
+    """A number of the state vector; its name alone will do if the rest is as by default."""
 
     name: str = Field(min_length=1)
     unit: str = ""
     angle: bool = False
-    """Whether it is an angle in rad, equal where it differs by full turns."""
+    """Whether it is an angle in rad, equal if it differs by full turns."""
     seen: bool = True
     """Whether the model sees it; it predicts its change in any case."""
 
@@ -43,10 +43,10 @@ class Action(_Part):
     """Least and greatest value that the robot accepts."""
     high: float | None = None
     planned_low: float | None = None
-    """Least and greatest value that is planned, where they are narrower."""
+    """Least and greatest value that is planned, if they are narrower."""
     planned_high: float | None = None
     noise_std: float | None = Field(None, gt=0.0)
-    """Deviation of a planner's noise; a quarter of what is planned where not given."""
+    """Deviation of a planner's noise; a quarter of what is planned if not given."""
     safe: float | str = 0.0
     """Value that every failure ends in, or the name of the state whose value it is, such as a joint's position."""
 
@@ -73,7 +73,7 @@ class Action(_Part):
 
     @property
     def planned(self) -> tuple[float, float]:
-        """Least and greatest value that is planned; ValueError where the action has no bounds."""
+        """Least and greatest value that is planned; ValueError if the action has no bounds."""
         if self.low is None or self.high is None:
             raise ValueError(f"the action {self.name!r} has no bounds: to be planned with it needs low and high")
         low = self.low if self.planned_low is None else self.planned_low
@@ -91,7 +91,7 @@ class Planar(_Part):
     """x and y, m."""
     heading: Angle
     velocity: tuple[str, str] | None = None
-    """Components along x and y of the fixed frame, m/s, where the state has them."""
+    """Components along x and y of the fixed frame, m/s, if the state has them."""
 
 
 class Pose(_Part):

@@ -20,8 +20,8 @@ class Observation:
         time: Time of measurement, s.
         sequence: Number of the interval that ended.
         episode: Number of the episode; a reset starts a new one.
-        interval: Length of the interval, s; 0 where it ends no exact transition: in the first state of an
-            episode, and where the action changed within the interval.
+        interval: Length of the interval, s; 0 if it ends no exact transition: in the first state of an
+            episode, and if the action changed within the interval.
     """
 
     state: Array

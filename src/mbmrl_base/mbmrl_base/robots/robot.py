@@ -92,7 +92,7 @@ class Robot:
         """Action that every failure ends in, shape (m,), within the bounds.
 
         Args:
-            state: The newest state, shape (n,); None where none is known. An action that is to hold a state then
+            state: The newest state, shape (n,); None if none is known. An action that is to hold a state then
                 is in the middle of its bounds.
         """
         values = []
@@ -160,7 +160,7 @@ class Robot:
         return float(np.arctan2(sine, cosine))
 
     def body(self, state: Array) -> Body | None:
-        """Where the body is in a state, shape (n,); None where the description does not say it."""
+        """Where the body is in a state, shape (n,); None if the description does not say it."""
         planar, pose = self.description.planar, self.description.pose or Pose()
         if planar is None:
             return None
@@ -177,7 +177,7 @@ class Robot:
         )
 
     def urdf(self) -> str | None:
-        """Its URDF, where it has one."""
+        """Its URDF, if it has one."""
         return None
 
     def difference(self, other: Robot) -> str:

@@ -8,7 +8,7 @@ import socket
 
 
 def hold(name: str) -> socket.socket | None:
-    """Hold a name as long as the socket that is returned is open; None where another process holds it.
+    """Hold a name as long as the socket that is returned is open; None if another process holds it.
 
     It is held by an abstract socket of Linux, which needs no file, and ends with its process.
     """

@@ -36,7 +36,7 @@ def check_file(file: Path, new_folder: bool = False) -> None:
 
     Args:
         file: The file.
-        new_folder: Whether its folder will be made where it is not there.
+        new_folder: Whether its folder will be made if it is not there.
 
     Raises:
         WriteError: If it cannot, or what is there is no regular file.
@@ -74,7 +74,7 @@ def check_folder(folder: Path) -> None:
 
 @contextmanager
 def whole(file: Path) -> Iterator[Path]:
-    """A file to write, which takes the place of another when it is whole; where that fails, the other stays.
+    """A file to write, which takes the place of another when it is whole; if that fails, the other stays.
 
     Raises:
         WriteError: If the system does not keep what is written.
@@ -84,7 +84,7 @@ def whole(file: Path) -> Iterator[Path]:
         with _part(target.parent) as part:
             yield part
             with part.open("rb+") as written:
-                os.fsync(written.fileno())  # where some file systems tell that there is no space left
+                os.fsync(written.fileno())  # here some file systems report that there is no space left
             part.replace(target)
 
 

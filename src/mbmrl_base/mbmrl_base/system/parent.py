@@ -14,7 +14,7 @@ _SET_PARENT_DEATH_SIGNAL: Final = 1
 
 
 def end_with_parent() -> None:
-    """Have SIGTERM sent to this process when its parent ends, where PARENT asks for it."""
+    """Have SIGTERM sent to this process when its parent ends, if PARENT asks for it."""
     parent = os.environ.get(PARENT)
     if parent is None:  # started by hand: it may outlive its shell
         return

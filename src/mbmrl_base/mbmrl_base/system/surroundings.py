@@ -85,7 +85,7 @@ def check() -> None:
 
 
 def lost_logs() -> str:
-    """Why logs cannot be kept in files, where nobody has said where to keep them; empty: they can."""
+    """Why logs cannot be kept in files, if nobody has said where to keep them; empty: they can."""
     if any(map(os.environ.get, ("ROS_LOG_DIR", "ROS_HOME"))):
         return ""
     if not os.environ.get("HOME"):
@@ -109,7 +109,7 @@ def _unwritable(folder: Path) -> str:
 
 
 def _middlewares() -> list[str]:
-    """Middlewares that are installed, as the index of packages tells; none where there is no index."""
+    """Middlewares that are installed, as the index of packages lists them; none if there is no index."""
     prefixes = filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep))
     files = (
         file for prefix in prefixes for file in Path(prefix).glob("share/ament_index/resource_index/rmw_typesupport/*")

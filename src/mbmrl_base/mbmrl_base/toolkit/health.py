@@ -26,7 +26,7 @@ class Part:
     values: dict[str, Any] = field(default_factory=dict)
 
     def check(self, wrong: bool, level: Level, reason: str) -> None:
-        """Raise a level where something is wrong."""
+        """Raise a level if something is wrong."""
         if wrong:
             self.level = max(self.level, level)
             self.reasons.append(reason)

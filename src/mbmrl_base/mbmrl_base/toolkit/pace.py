@@ -9,7 +9,7 @@ from typing import Final
 _INTERVALS: Final = 7
 """Intervals of which the median counts, so that a few that were held up do not."""
 _FASTEST: Final = 20.0
-"""Greatest rate that is told: messages that were held up come all at once."""
+"""Greatest rate that is reported: messages that were held up come all at once."""
 _REAL_TIME: Final = 0.05
 """Difference from 1 below which a clock is taken to keep real time."""
 
@@ -20,7 +20,7 @@ class Pace:
     def __init__(self) -> None:
         """Expect real time."""
         self.rate = 1.0
-        """Seconds of the clock per second of the machine's; exactly 1 where it is about that."""
+        """Seconds of the clock per second of the machine's; exactly 1 if it is about that."""
         self._last: tuple[float, float] | None = None
         self._slowness: deque[float] = deque(maxlen=_INTERVALS)
 

@@ -1,6 +1,6 @@
 """Topics that only one node may publish: commands, models and states.
 
-DDS lets several nodes publish a topic, and a message does not tell its publisher. So who is to publish such a topic
+DDS lets several nodes publish a topic, and a message does not name its publisher. So who is to publish such a topic
 refuses to start beside another one, and who listens to it takes nothing while several publish it.
 """
 
@@ -23,7 +23,7 @@ _NAMELESS: Final = "a node without a name"
 
 
 def full_name(node: Node) -> str:
-    """Name of a node with its namespace, such as robot1/mpc_node: what is told of it on a topic of all robots."""
+    """Name of a node with its namespace, such as robot1/mpc_node: how it is called on a topic of all robots."""
     return str(node.get_fully_qualified_name().lstrip("/"))
 
 
@@ -36,7 +36,7 @@ def publishers(node: Node, topic: str) -> list[str]:
 
 
 def dispute(node: Node, topic: str) -> str:
-    """Who publishes a topic, where several do; else empty."""
+    """Who publishes a topic, if several do; else empty."""
     if node.count_publishers(topic) < 2:
         return ""
     return f"{topic} has several publishers, {', '.join(publishers(node, topic))}"
@@ -55,13 +55,13 @@ def claim(
 ) -> socket.socket:
     """Make sure that nobody else publishes a topic that a node is about to publish.
 
-    Discovery finds nodes of other machines, where it is quick enough; on this one the name is sure.
+    Discovery finds nodes of other machines, if it is quick enough; on this one the name is sure.
 
     Args:
         node: The node.
         topic: Name of the topic.
         kind: What publishes it, such as "robot".
-        remedy: What to do where the other one is not to be stopped.
+        remedy: What to do if the other one is not to be stopped.
 
     Returns:
         What holds the topic's name as long as it is open.
@@ -101,7 +101,7 @@ class SoleSubscription:
 
     @property
     def dispute(self) -> str:
-        """Who publishes the topic, where several do; else empty."""
+        """Who publishes the topic, if several do; else empty."""
         if not self.contested:
             return ""
         return f"{dispute(self._node, self._topic) or self._topic}: none of them is heard"

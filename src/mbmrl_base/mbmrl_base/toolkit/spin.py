@@ -25,7 +25,7 @@ from mbmrl_base.system.surroundings import SurroundingsError
 
 RCLError = rclpy_implementation.RCLError
 USAGE_ERROR = 2
-"""Exit code where the user asked for something impossible."""
+"""Exit code if the user asked for something impossible."""
 SIGNAL_LATENCY = 0.05
 """Longest time until a node takes notice of a signal, s."""
 LEAVING_TIME = 4.0
@@ -35,9 +35,9 @@ NodeT = TypeVar("NodeT", bound=Node)
 
 
 def _init(arguments: list[str]) -> None:
-    """Start ROS 2; SurroundingsError where it cannot be."""
+    """Start ROS 2; SurroundingsError if it cannot be started."""
     surroundings.check()
-    # A node works as well where there is no home, such as in a container or as a service of the system.
+    # A node works as well if there is no home, such as in a container or as a service of the system.
     unkept = ["--ros-args", "--disable-external-lib-logs"] if surroundings.lost_logs() else []
     try:
         # rclpy's own handlers would end the context under the thread that waits with it.
@@ -48,7 +48,7 @@ def _init(arguments: list[str]) -> None:
 
 
 def _make(make_node: Callable[[], NodeT]) -> NodeT:
-    """Make a node; SurroundingsError where ROS 2 or the system do not let it."""
+    """Make a node; SurroundingsError if ROS 2 or the system do not allow it."""
     try:
         return make_node()
     except (RCLError, OSError) as error:
@@ -86,7 +86,7 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
     sentence. A node has a `Worker`, ``worker``, and a method ``close`` that stops it and sends what must be sent last.
 
     Returns:
-        The process's exit code; it is ended with it after LEAVING_TIME where it has not ended by then.
+        The process's exit code; it is ended with it after LEAVING_TIME if it has not ended by then.
     """
     end_with_parent()  # before there is a node: a robot whose launch has gone is not to be brought up
     surroundings.open_streams()
@@ -129,7 +129,7 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
             node.close()
             code = code or int(node.worker.failed)
         sys.stdout.flush()
-        # Fast DDS waits for ever where another participant is just being discovered (its issue 6513).
+        # Fast DDS waits for ever if another participant is just being discovered (its issue 6513).
         exit_within(LEAVING_TIME, code)
         if node is not None:
             node.destroy_node()

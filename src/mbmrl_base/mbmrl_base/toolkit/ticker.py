@@ -28,7 +28,7 @@ class Ticker:
         """Time of the next tick, s of the clock."""
 
     def wait(self, stop: threading.Event) -> bool:
-        """Wait for the next tick; False where the event was set instead."""
+        """Wait for the next tick; False if the event was set instead."""
         late = self._clock() - self.deadline
         if late >= self.period:
             skipped = math.floor(late / self.period)

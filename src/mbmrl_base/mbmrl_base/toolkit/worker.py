@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 
 class Worker(threading.Thread):
-    """A thread that starts at once; where it fails the node ends, in order, and with exit code 1."""
+    """A thread that starts at once; if it fails the node ends, in order, and with exit code 1."""
 
     def __init__(self, work: Callable[[], None], name: str) -> None:
         """Start the work."""

@@ -64,7 +64,7 @@ def random_prior(case: LoopCase, learner: str = "grbal") -> Prior:
 
 
 class Listener(Node):
-    """Keeps when states and commands arrive, and what the planner tells of its ticks."""
+    """Keeps when states and commands arrive, and what the planner reports of its ticks."""
 
     def __init__(self) -> None:
         """Subscribe."""
@@ -133,7 +133,7 @@ _MORE_PARAMETERS: Final = {
 
 
 def run_loop(case: LoopCase, duration: float, threads: int = 2, priority: int = 0) -> dict[str, Any]:
-    """Run the stack for a time, s, and measure; planner and adaptation with a realtime priority, where above 0.
+    """Run the stack for a time, s, and measure; planner and adaptation with a realtime priority, if above 0.
 
     Returns:
         ``ticks``, those ``missed``, skipped or with a command only after the next one was due, and their share;
@@ -195,7 +195,7 @@ def _told(
         shares = {"p50": 50, "p99": 99, "p99.9": 99.9, "most": 100}
         return {name: float(np.percentile(values, share)) * 1e3 for name, share in shares.items()}
 
-    told: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "seconds": elapsed,
         "ticks": ticks,
         "missed": missed,
@@ -210,12 +210,12 @@ def _told(
     for name, process in processes.items():
         tenth = max(1, len(process.memory) // 10)
         begin, end = (float(np.median(part)) for part in (process.memory[:tenth], process.memory[-tenth:]))
-        told["nodes"][name] = {
+        figures["nodes"][name] = {
             "memory_mb": end / 1e6,
             "memory_growth": end / begin - 1.0,
             "cores": (process.processor[-1] - process.processor[0]) / elapsed,
         }
-    return told
+    return figures
 
 
 def measure(

@@ -63,13 +63,13 @@ def write(measured: Figures, folder: Path, conditions: Figures) -> list[Path]:
     Args:
         measured: Figures by part.
         folder: Where the page goes; its figures go to ``results``, its plot to ``images``.
-        conditions: What `machine` told when the measurement began.
+        conditions: What `machine` returned when the measurement began.
     """
     figures = check(folder)
     (folder / "results").mkdir(parents=True, exist_ok=True)
     (folder / "images").mkdir(exist_ok=True)
     file = folder / "results" / "performance.json"
-    figures |= {part: {"machine": conditions, "figures": told} for part, told in measured.items()}
+    figures |= {part: {"machine": conditions, "figures": values} for part, values in measured.items()}
     write_text(file, json.dumps(figures, indent=1) + "\n")
     page = folder / "performance.md"
     write_text(page, markdown({part: figures[part] for part in _SECTIONS if part in figures}))
@@ -85,7 +85,7 @@ def markdown(figures: Figures) -> str:
     lines = [
         "# Performance",
         "",
-        'Made by `make bench ARGS="--out docs"`; times in ms, medians where nothing else is said.',
+        'Made by `make bench ARGS="--out docs"`; times in ms, medians if nothing else is said.',
     ]
     for part, entry in figures.items():
         title, section = _SECTIONS[part]
@@ -106,13 +106,13 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _planning(told: Figures) -> Iterator[str]:
+def _planning(measured: Figures) -> Iterator[str]:
     yield "Candidates x horizon x units of each of two hidden layers; all contenders with the same network, cost and"
     yield "number of threads, taking turns in one process. Ratio: our time / theirs in single precision; the last but"
     yield "one column is pytorch-mppi under bfloat16 autocast. The network is frozen, as in pytorch-mppi's example of a"
-    yield "learned model: where it is not, each plan of pytorch-mppi also keeps all that its gradients would need."
+    yield "learned model: if it is not, each plan of pytorch-mppi also keeps all that its gradients would need."
     yield ""
-    peers = list(next(iter(told.values()))["ratio"])
+    peers = list(next(iter(measured.values()))["ratio"])
     head = [
         "",
         "ours",
@@ -132,20 +132,20 @@ def _planning(told: Figures) -> Iterator[str]:
                 _ratio(each["informed_ratio"]),
                 f"{each['gemm_fraction']:.0%}",
             ]
-            for case, each in told.items()
+            for case, each in measured.items()
         ],
     )
     yield ""
     yield "What takes a plan on one thread:"
     yield ""
     names = ("plan", "roll_outs", "cost", "rest")
-    parts = [[case, *(f"{each['parts_ms'][name]:.2f}" for name in names)] for case, each in told.items()]
+    parts = [[case, *(f"{each['parts_ms'][name]:.2f}" for name in names)] for case, each in measured.items()]
     yield from _table(["", "plan", "roll-outs", "cost", "sampling, weighting"], parts)
 
 
-def _neighbour(told: Figures) -> Iterator[str]:
+def _neighbour(measured: Figures) -> Iterator[str]:
     yield "A plan alone, and with one busy process on another core, in blocks that take turns."
-    for case, contenders in told.items():
+    for case, contenders in measured.items():
         yield ""
         rows = [
             [
@@ -160,7 +160,7 @@ def _neighbour(told: Figures) -> Iterator[str]:
         yield from _table([case, "alone", "busy", "busy, p99", "slowdown"], rows)
 
 
-def _loop(told: Figures) -> Iterator[str]:
+def _loop(measured: Figures) -> Iterator[str]:
     yield "Simulator, adaptation (M = 32) and planner as processes over DDS, with a prior of random weights. Missed are"
     yield "ticks that were skipped, and those whose command came after the next one was due. The candidates are as many"
     yield "as the planner found time for by its deadline, 0.65 of the period; at most those of the case."
@@ -179,12 +179,12 @@ def _loop(told: Figures) -> Iterator[str]:
                 f"{max(node['memory_growth'] for node in each['nodes'].values()):+.2%}",
                 ", ".join(f"{name.removesuffix('_node')} {node['cores']:.2f}" for name, node in each["nodes"].items()),
             ]
-            for case, each in told.items()
+            for case, each in measured.items()
         ],
     )
 
 
-def _handover(told: Figures) -> Iterator[str]:
+def _handover(measured: Figures) -> Iterator[str]:
     yield "What an adaptation changed, from one process to another; two hidden layers of 512 units, M = 32."
     yield ""
     yield from _table(
@@ -198,24 +198,24 @@ def _handover(told: Figures) -> Iterator[str]:
                 str(each["lost"]),
                 f"{each['apply_ms']['p50']:.3f}",
             ]
-            for name, each in told.items()
+            for name, each in measured.items()
         ],
     )
 
 
-def _growth(told: Figures) -> Iterator[str]:
-    yield f"From {told['base']} on, one size changed at a time."
+def _growth(measured: Figures) -> Iterator[str]:
+    yield f"From {measured['base']} on, one size changed at a time."
     yield ""
     yield "![Time of a plan over candidates, horizon, units and threads](images/planning_time.png)"
     yield ""
     yield "**Calculated, not measured**, from the parts of a plan on one thread: only roll-outs and costs are shared by"
     yield "more cores of this kind; a GPU is taken to reach 50 TFLOP/s, and to take 5 us to launch a kernel."
     yield ""
-    yield from _table(["", "plan"], [[name, f"{value:.1f}"] for name, value in told["calculated"].items()])
+    yield from _table(["", "plan"], [[name, f"{value:.1f}"] for name, value in measured["calculated"].items()])
 
 
-def _compared(told: Figures) -> Iterator[str]:
-    peers = list(next(iter(told.values()))["ratio"])
+def _compared(measured: Figures) -> Iterator[str]:
+    peers = list(next(iter(measured.values()))["ratio"])
     yield from _table(
         ["", "ours", "p99", *(f"ratio to {peer}" for peer in peers), "share of the products' rate"],
         [
@@ -226,15 +226,15 @@ def _compared(told: Figures) -> Iterator[str]:
                 *(_ratio(each["ratio"].get(peer)) for peer in peers),
                 f"{each['gemm_fraction']:.0%}",
             ]
-            for case, each in told.items()
+            for case, each in measured.items()
         ],
     )
 
 
-def _simulator(told: Figures) -> Iterator[str]:
-    yield f"{told['steps_per_s']:.0f} physics steps/s on one core, {told['real_time_factor']:.1f} times real time;"
-    yield f"PyBullet alone does {told['bare_steps_per_s']:.0f}. Two processes do {told['two_workers']:.2f} times the"
-    yield "work of one."
+def _simulator(measured: Figures) -> Iterator[str]:
+    rate, factor = measured["steps_per_s"], measured["real_time_factor"]
+    yield f"{rate:.0f} physics steps/s on one core, {factor:.1f} times real time; PyBullet alone does"
+    yield f"{measured['bare_steps_per_s']:.0f}. Two processes do {measured['two_workers']:.2f} times the work of one."
 
 
 _SECTIONS: Final = {
@@ -249,15 +249,15 @@ _SECTIONS: Final = {
 }
 
 
-def _plot(told: Figures, file: Path) -> None:
+def _plot(measured: Figures, file: Path) -> None:
     """Draw the times over each size, and proportional growth beside them."""
     figure, panels = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained")
     for axes, (name, label) in zip(panels, _AXES.items(), strict=True):
-        sizes, times = zip(*told[name], strict=True)
+        sizes, times = zip(*measured[name], strict=True)
         axes.plot(sizes, times, "o-", ms=4)
         axes.set(xlabel=label, ylim=(0, None), xlim=(0, None))
         axes.grid(alpha=0.3)
-    panels[3].set_xticks([size for size, _ in told["threads"]])
+    panels[3].set_xticks([size for size, _ in measured["threads"]])
     panels[0].set_ylabel("time of a plan [ms]")
     with whole(file) as part:
         figure.savefig(part, dpi=120, format="png")

@@ -35,7 +35,7 @@ def enable() -> None:
 
 
 def found(package: str) -> ModuleType | None:
-    """The module that is used of a package; None where the package is not installed."""
+    """The module that is used of a package; None if the package is not installed."""
     try:
         return importlib.import_module(PACKAGES[package])
     except ModuleNotFoundError as error:
@@ -45,7 +45,7 @@ def found(package: str) -> ModuleType | None:
 
 
 def missing(packages: Sequence[str]) -> str:
-    """A sentence on packages that are not installed; empty where all are."""
+    """A sentence on packages that are not installed; empty if all are."""
     absent = [package for package in packages if found(package) is None]
     if not absent:
         return ""

@@ -1,4 +1,4 @@
-"""Times of contenders that take turns, and what is told of them."""
+"""Times of contenders that take turns, and what is reported of them."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def in_ms(times: Array) -> dict[str, float]:
 
 def compared(times: Mapping[str, Array]) -> dict[str, Any]:
     """Our times, those of the peers, and the ratios of the medians: ours / theirs."""
-    told = {name: in_ms(values) for name, values in times.items()}
-    ours = told.pop(OURS)
+    peers = {name: in_ms(values) for name, values in times.items()}
+    ours = peers.pop(OURS)
     return {
         "ms": ours,
-        "peers_ms": told,
-        "ratio": {name: ours["p50"] / each["p50"] for name, each in told.items()},
+        "peers_ms": peers,
+        "ratio": {name: ours["p50"] / each["p50"] for name, each in peers.items()},
         "samples": len(times[OURS]),
     }
 

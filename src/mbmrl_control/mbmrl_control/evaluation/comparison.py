@@ -23,7 +23,7 @@ from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
 from mbmrl_sim.world import substeps
 
 DEFAULT: Final = "default"
-"""Stands for the learner that the nodes have where none is given."""
+"""Stands for the learner that the nodes have if none is given."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Comparison:
     """What to run; times in s."""
 
     learners: dict[str, Prior]
-    """Priors by the names under which they are told of."""
+    """Priors by the names under which they are reported."""
     planners: tuple[str, ...]
     precisions: tuple[str, ...]
     paths: tuple[str, ...]
@@ -41,7 +41,7 @@ class Comparison:
     fault_time: float = 10.0
 
     def __post_init__(self) -> None:
-        """Check the times; ValueError where a side of the fault is too short to tell anything."""
+        """Check the times; ValueError if a side of the fault is too short to say anything."""
         earliest, latest = START_UP + RECOVERY_WINDOW, self.duration - RECOVERY_WINDOW
         if not earliest <= self.fault_time < latest:
             raise ValueError(
@@ -109,14 +109,14 @@ def run_with_bar(comparison: Comparison, work: Path, workers: int, console: Cons
             bar.update(task, completed=done)
     rows = []
     for contender, learner, job in planned:
-        told = read_run(job, work)
+        run = read_run(job, work)
         names = {name: getattr(job, name) for name in ("planner", "precision", "path", "scenario", "seed")}
         rows.append(
             {"contender": contender, "learner": learner}
             | names
-            | {"faults": told["faults"]}
-            | told["figures"]
-            | {"cost_trace": told["cost_trace"]}
+            | {"faults": run["faults"]}
+            | run["figures"]
+            | {"cost_trace": run["cost_trace"]}
         )
     return rows
 

@@ -18,7 +18,7 @@ from mbmrl_control.evaluation.run_cache import TRACE_STEP
 from mbmrl_control.evaluation.statistics import Row, bootstrap, mean
 
 _MOST_BANDS: Final = 4
-"""Contenders whose intervals can still be told apart."""
+"""Contenders whose intervals can still be seen apart."""
 
 
 def _names(rows: Sequence[Row], column: str) -> list[str]:
@@ -33,8 +33,8 @@ def cost_after(rows: Sequence[Row], file: Path) -> None:
     offsets = (np.arange(len(contenders)) + 0.5) / len(contenders) * 0.8 - 0.4
     for contender, offset in zip(contenders, offsets, strict=True):
         own = [row for row in rows if row["contender"] == contender]
-        told = [mean(row["cost_after"] for row in own if row["scenario"] == scenario) for scenario in scenarios]
-        middle, low, high = np.array([[each["mean"], *each["ci95"]] for each in told], dtype=np.float64).T
+        means = [mean(row["cost_after"] for row in own if row["scenario"] == scenario) for scenario in scenarios]
+        middle, low, high = np.array([[each["mean"], *each["ci95"]] for each in means], dtype=np.float64).T
         bars = np.abs(np.stack([middle - low, high - middle]))
         axes.errorbar(middle, np.arange(len(scenarios)) + offset, xerr=bars, fmt="o", ms=4, capsize=2, label=contender)
     axes.set_yticks(range(len(scenarios)), scenarios)

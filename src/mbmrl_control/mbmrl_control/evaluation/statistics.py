@@ -13,7 +13,7 @@ from mbmrl_control.evaluation.scenarios import NONE
 
 RESAMPLES: Final = 2000
 BASELINES: Final = ("mb_de", "mb")
-"""Learners to which the others are compared, where they take part."""
+"""Learners to which the others are compared, if they take part."""
 DEFAULT_PLANNER: Final = ("mppi", "float32")
 """And its precision."""
 POOLED: Final = ("cost_before", "cost_after", "cross_track_after_m", "model_error_after")
@@ -38,7 +38,7 @@ def bootstrap(values: Array, statistic: Callable[..., Any]) -> Array:
     return np.asarray(np.percentile(statistic(values[drawn], axis=1), (2.5, 97.5), axis=0, method="inverted_cdf"))
 
 
-def _told(value: Any) -> float | None:
+def _finite(value: Any) -> float | None:
     """A number for JSON."""
     return float(value) if math.isfinite(value) else None
 
@@ -46,7 +46,7 @@ def _told(value: Any) -> float | None:
 def _estimate(values: Array, statistic: Callable[..., Any]) -> tuple[float | None, Interval]:
     if not len(values):
         return None, [None, None]
-    return _told(statistic(values)), [_told(bound) for bound in bootstrap(values, statistic)]
+    return _finite(statistic(values)), [_finite(bound) for bound in bootstrap(values, statistic)]
 
 
 def mean(values: Iterable[float | None]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def mean(values: Iterable[float | None]) -> dict[str, Any]:
 
 
 def recovery(rows: Iterable[Row]) -> dict[str, Any]:
-    """``median`` and ``ci95`` of the recovery time, s, of runs with a fault; None where it is never."""
+    """``median`` and ``ci95`` of the recovery time, s, of runs with a fault; None if it is never."""
     times = [row["recovery_s"] for row in rows if row["scenario"] != NONE]
     middle, bounds = _estimate(np.array([math.inf if time is None else time for time in times]), np.median)
     return {"median": middle, "ci95": bounds}
@@ -96,10 +96,10 @@ def pairs(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """The object that ``mbmrl evaluate --json`` prints: all paths and scenarios pooled."""
-    told: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
     for contender in dict.fromkeys(row["contender"] for row in rows):
         own = [row for row in rows if row["contender"] == contender]
-        told[contender] = {name: mean(row[name] for row in own) for name in POOLED}
-        told[contender]["recovery_s"] = recovery(own)
-    told["paired"] = {f"{first}-{second}": differences(rows, first, second) for first, second in pairs(rows)}
-    return told
+        summary[contender] = {name: mean(row[name] for row in own) for name in POOLED}
+        summary[contender]["recovery_s"] = recovery(own)
+    summary["paired"] = {f"{first}-{second}": differences(rows, first, second) for first, second in pairs(rows)}
+    return summary

@@ -74,9 +74,9 @@ def markdown(rows: Sequence[Row]) -> str:
             cells = [
                 _cell(mean(run[name] for run in runs), factor, digits) for name, factor, digits in _COLUMNS.values()
             ]
-            told = recovery(runs)
+            time = recovery(runs)
             came_back = sum(run["recovery_s"] is not None for run in runs)
-            again = "-" if scenario == "none" else f"{_cell(told)}; {came_back} of {len(runs)}"
+            again = "-" if scenario == "none" else f"{_cell(time)}; {came_back} of {len(runs)}"
             lines.append([contender, *cells[:4], again, *cells[4:]])
         titles = list(_COLUMNS)
         parts.append(_table(["learner", *titles[:4], "recovery, s; recovered", *titles[4:]], lines))

@@ -218,8 +218,8 @@ def _jumps(rows: _Rows, but: set[int]) -> Iterator[str]:
         elif _wraps(rows, column, jump):
             yield (
                 f"{rows.where(jump)}: {rows.state(column)} jumps by {np.abs(steps[jump])[0]:g}, about its whole range,"
-                f" first after {rows.first(jump)}: an angle that wraps is to be described as an angle and given in rad, a"
-                " counter is to count on (numpy.unwrap)"
+                f" first after {rows.first(jump)}: an angle that wraps is to be described as an angle and given in rad,"
+                " a counter is to count on (numpy.unwrap)"
             )
 
 
