@@ -8,7 +8,8 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 STATE: Final = QoSProfile(depth=10, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 """Robot states, of which none may be lost: each one is half of two transitions. So is all that is published for
-displays and recorders: a reliable publisher serves readers of both kinds, and a slow one only loses what it is late for."""
+displays and recorders: a reliable publisher serves readers of both kinds, and a slow one only loses what it is late
+for."""
 
 LATEST: Final = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 """Commands and models: only the newest one counts, and whoever uses it checks its age."""
