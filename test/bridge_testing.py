@@ -15,6 +15,7 @@ from nav_msgs.msg import Odometry
 from hardware_testing import Robot
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import to_motor_command, to_quaternion, to_time
+from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_msgs.msg import MotorCommand, RobotState
 from ros_testing import NodeProcess, Peer
 
@@ -55,7 +56,7 @@ class Driver:
         def tell() -> None:
             self.number += 1
             now = self.peer.node.get_clock().now().nanoseconds * 1e-9
-            self._commands.publish(to_motor_command(np.array([left, right]), now - age, self.number, 0))
+            self._commands.publish(to_motor_command(MILLIROBOT, np.array([left, right]), now - age, self.number, 0))
 
         self._timers.append(self.peer.node.create_timer(0.05, tell))
 
@@ -73,7 +74,7 @@ class Driver:
             message.header.stamp = to_time(now)
             pose = message.pose.pose if odometry else message.pose
             pose.position.x, pose.position.y, pose.position.z = x + 0.2 * (now - start), 2.0, 0.02
-            pose.orientation = to_quaternion(0.0, 0.0, 1.0)
+            pose.orientation = to_quaternion((0.0, 0.0, 1.0))
             if odometry:
                 message.twist.twist.linear.x = 0.3  # in the body's frame
             (self._odometry if odometry else self._poses).publish(message)

@@ -25,6 +25,7 @@ import numpy as np
 from hardware_testing import Host, Robot, until
 from mbmrl_base.toolkit.conversions import to_motor_command
 from mbmrl_control.hardware.codecs.codec import Message, Telemetry
+from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_sim.world import World
 from ros_testing import NodeProcess, free_domain, peer_in
 
@@ -88,7 +89,7 @@ def drive(minutes: float, folder: Path) -> dict[str, float]:
         def take(state: RobotState) -> None:
             arrivals.append((state.sequence, time.monotonic()))
             now = peer.node.get_clock().now().nanoseconds * 1e-9
-            commands.publish(to_motor_command(np.array([30.0, 35.0]), now, state.sequence, state.sequence))
+            commands.publish(to_motor_command(MILLIROBOT, np.array([30.0, 35.0]), now, state.sequence, state.sequence))
 
         peer.node.create_subscription(RobotState, "robot_state", take, qos.STATE)
         with NodeProcess("mbmrl_control.nodes.serial_bridge_node", domain, *parameters, folder=folder) as bridge:

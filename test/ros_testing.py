@@ -217,6 +217,14 @@ class Peer:
         self.node.destroy_client(client)
 
 
+def number_of(message: Any, name: str) -> float:
+    """A number of a RobotState or MotorCommand, by the name of its state or action."""
+    for part in ("state", "action"):
+        if name in (names := getattr(message, f"{part}_names", [])):
+            return float(getattr(message, part)[names.index(name)])
+    raise KeyError(name)
+
+
 @contextmanager
 def peer_in(domain: int) -> Iterator[Peer]:
     """A peer in a domain, which leaves it at the end."""

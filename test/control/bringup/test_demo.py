@@ -16,7 +16,7 @@ from mbmrl_sim.faults import Fault
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_live_line_is_one_line_of_its_own(terminal: bool) -> None:
-    planner = SimpleNamespace(cross_track=-0.0316, missed_ticks=12)
+    planner = SimpleNamespace(figure_names=["cross_track_m", "progress_m"], figures=[-0.0316, 1.0], missed_ticks=12)
     adaptation = SimpleNamespace(prior_error=1.234, adapted_error=0.056)
     monitor = SimpleNamespace(planner=planner, adaptation=adaptation, faults=(Fault("payload", magnitude=15.0),))
     nodes = SimpleNamespace(check=lambda: None)
@@ -27,7 +27,7 @@ def test_live_line_is_one_line_of_its_own(terminal: bool) -> None:
     console.print("the title")
     *_, line, title, end = output.getvalue().split("\n")
     assert "\x1b[1A" not in output.getvalue()  # up, to a line above
-    for words in ("payload", "31.6 mm", "1.23", "0.06", "skipped 12"):
+    for words in ("payload", "cross_track_m -0.032", "1.23 ->  0.06", "skipped 12"):
         assert words in line
     assert title.endswith("the title")
     assert not end

@@ -16,7 +16,7 @@ from rclpy.qos import QoSProfile
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import to_seconds
 from mbmrl_msgs.msg import FaultArray, MotorCommand, PlannerStatus, RobotState
-from ros_testing import TIME_LIMIT, Peer, processes
+from ros_testing import TIME_LIMIT, Peer, number_of, processes
 
 EVERY_STATE = QoSProfile(depth=1000)
 KEYS = {
@@ -105,7 +105,7 @@ def test_two_robots_in_two_namespaces(start_command: StartCommand, mbmrl: Run, p
     sims.append(start_command("sim", "--namespace", "robot2", "--no-clock", "--frame-prefix", "robot2/"))
 
     def walked(name: str) -> bool:
-        return len(states[name]) > 0 and states[name][-1].pose.position.x > 0.1
+        return len(states[name]) > 0 and number_of(states[name][-1], "x") > 0.1
 
     peer.spin_until(lambda: any(sim.poll() is not None for sim in sims) or all(map(walked, names)))
     assert [sim.poll() for sim in sims] == [None, None]
@@ -164,9 +164,9 @@ def test_faults_come_and_go_while_the_robot_walks(
     assert not faults[-1].faults
 
     assert sim.poll() is None
-    sequence, walked = states[-1].sequence, states[-1].pose.position.x
+    sequence, walked = states[-1].sequence, number_of(states[-1], "x")
     peer.spin_until(lambda: states[-1].sequence > sequence + 20)
-    assert states[-1].pose.position.x != walked
+    assert number_of(states[-1], "x") != walked
     sim.send_signal(signal.SIGINT)
     _, errors = sim.communicate(timeout=TIME_LIMIT)
     assert sim.returncode == 0, errors

@@ -18,11 +18,11 @@ from bridge_testing import ACTIVE, INACTIVE, Driver, StartNode
 from hardware_testing import Robot
 from mbmrl_base.robots.millirobot.layout import PITCH, POSITION, ROLL, YAW, angle
 from mbmrl_base.robots.observation import Array
-from mbmrl_base.toolkit.conversions import to_roll_pitch_yaw, to_seconds, to_time
+from mbmrl_base.toolkit.conversions import to_seconds, to_time
 from mbmrl_control.hardware.emulator.board import FirmwareSettings
 from mbmrl_control.nodes import hardware_conversions
 from mbmrl_sim.world import World
-from ros_testing import Peer
+from ros_testing import Peer, number_of
 
 Spoil = Callable[[int, PoseStamped], None]
 WARN, ERROR = 1, 2
@@ -90,9 +90,9 @@ def assert_continuous(states: list[Any]) -> None:
     assert {state.episode for state in states} == {states[0].episode}
     for before, after in itertools.pairwise(states):
         duration = to_seconds(after.header.stamp) - to_seconds(before.header.stamp)
-        turned = [to_roll_pitch_yaw(state.pose.orientation)[2] for state in (before, after)]
+        turned = [math.atan2(number_of(state, "sin_yaw"), number_of(state, "cos_yaw")) for state in (before, after)]
         assert abs(math.remainder(turned[1] - turned[0], 2 * math.pi)) < 10.0 * duration + 0.3
-        place, other = (np.array([s.pose.position.x, s.pose.position.y]) for s in (before, after))
+        place, other = (np.array([number_of(s, "x"), number_of(s, "y")]) for s in (before, after))
         assert np.linalg.norm(place - other) < 1.0 * duration + 0.05
 
 

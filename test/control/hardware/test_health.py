@@ -15,7 +15,7 @@ from nav_msgs.msg import Odometry
 
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
-from mbmrl_base.toolkit.conversions import to_diagnostics, to_quaternion
+from mbmrl_base.toolkit.conversions import to_battery_state, to_diagnostics, to_imu, to_quaternion
 from mbmrl_base.toolkit.health import Level, Part
 from mbmrl_control.hardware.codecs import make_codec
 from mbmrl_control.hardware.codecs.codec import Telemetry
@@ -26,6 +26,8 @@ from mbmrl_control.hardware.link.link import Link
 from mbmrl_control.hardware.link.link_data import LinkSettings
 from mbmrl_control.hardware.pose import CAPTURED, RECKONED, PoseFilter
 from mbmrl_control.hardware.pose_checks import Pose
+from mbmrl_control.hardware.robot import MILLIROBOT
+from mbmrl_control.hardware.state_builder import Reading
 from mbmrl_control.nodes import hardware_conversions
 
 NAN = math.nan
@@ -249,7 +251,7 @@ def test_diagnostics_message(looked: Looked) -> None:
 @pytest.mark.parametrize("angles", [(0.0, 0.0, 2.0), (0.3, -0.4, 1.0)])
 def test_twist_of_an_odometry_is_turned_into_its_frame(angles: tuple[float, float, float]) -> None:
     message = Odometry()
-    message.pose.pose.orientation = to_quaternion(*angles)
+    message.pose.pose.orientation = to_quaternion(angles)
     message.pose.pose.position.x = 3.0
     message.twist.twist.linear.x = 0.5
     pose = hardware_conversions.from_pose(message, 7.0)
@@ -269,11 +271,20 @@ def test_pose_message_there_and_back() -> None:
     assert pose.velocity is None
 
 
-def test_what_is_measured_is_told() -> None:
+def test_what_is_measured_is_added() -> None:
     state = pack_state((0,) * 3, (0,) * 3, (0,) * 3, (0,) * 3, (0, 0), (0, 0), (0, 0), 3.9)
     observation = Observation(state, np.zeros(2), 1.0, 1, 1, 0.05)
-    imu = hardware_conversions.to_measured_imu(observation, GOOD)
+
+    def amended(message: Any, source: str = CAPTURED, telemetry: Telemetry = GOOD) -> Any:
+        hardware_conversions.amend(Reading(observation, 1, telemetry, source), message)
+        return message
+
+    body = MILLIROBOT.body(state)
+    assert body is not None
+    imu = amended(to_imu(body, 1.0))
     assert (imu.linear_acceleration.z, imu.linear_acceleration_covariance[0]) == (9.8, 0.0)
-    imu = hardware_conversions.to_measured_imu(observation, replace(GOOD, acceleration=(NAN,) * 3))
-    assert imu.linear_acceleration_covariance[0] == -1.0
-    assert hardware_conversions.to_measured_battery(observation, GOOD).current == pytest.approx(-0.3)
+    unmeasured = amended(to_imu(body, 1.0), telemetry=replace(GOOD, acceleration=(NAN,) * 3))
+    assert unmeasured.linear_acceleration_covariance[0] == -1.0
+    assert amended(to_battery_state(3.8, 1.0)).current == pytest.approx(-0.3)
+    assert not amended(Odometry()).pose.covariance.any()
+    assert amended(Odometry(), RECKONED).pose.covariance.nonzero()[0].tolist() == [0, 7, 35]

@@ -18,6 +18,7 @@ from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import from_robot_state, to_robot_state
 from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.learners import LEARNERS
 from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.nodes import conversions
@@ -65,7 +66,7 @@ def prior(make_prior: Callable[..., Prior]) -> Prior:
 @pytest.fixture
 def states(episodes: list[Episode], observations_of: Callable[..., list[Observation]]) -> list[RobotState]:
     """What a robot would report of a walk; sequence numbers from 100 on."""
-    messages = [to_robot_state(observation, 1) for observation in observations_of(episodes[0])[:30]]
+    messages = [to_robot_state(MILLIROBOT, observation, 1) for observation in observations_of(episodes[0])[:30]]
     for message in messages:
         message.sequence += 100
     return messages
@@ -92,7 +93,7 @@ def test_model_for_each_state(node: NodeProcess, peer: Peer, prior: Prior, state
         robot.send(message, node)
     assert [model.sequence for model in robot.models] == list(range(1, 21))
     for message, model, status in zip(states, robot.models, robot.statuses, strict=False):
-        expected = adapter.observe(from_robot_state(message))
+        expected = adapter.observe(from_robot_state(MILLIROBOT, message))
         assert (model.prior_hash, model.learner) == (prior.hash, "grbal")
         assert model.state_sequence == status.state_sequence == message.sequence
         assert model.header.stamp == status.header.stamp == message.header.stamp
@@ -115,7 +116,7 @@ def test_bad_states_and_gaps_are_lived_through(node: NodeProcess, peer: Peer, st
     robot = Robot(peer)
     robot.wait_for(node)
     bad = states[5]
-    bad.angular_velocity.x = math.nan
+    bad.state[bad.state_names.index("wx")] = math.nan
     for message in [*states[:6], *states[8:]]:
         robot.send(message, node)
     assert [status.window_length for status in robot.statuses][4:9] == [4, 4, 4, 5, 6]

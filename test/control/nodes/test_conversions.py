@@ -12,12 +12,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sensor_msgs.msg import BatteryState, Imu
 
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit.conversions import to_roll_pitch_yaw, to_seconds
-from mbmrl_control.control.follower import Tracking
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.hardware.codecs.codec import Telemetry
+from mbmrl_control.hardware.pose import RECKONED
+from mbmrl_control.hardware.state_builder import Reading
 from mbmrl_control.learners import make_learner
 from mbmrl_control.learners.online import Adaptation, OnlineAdapter
 from mbmrl_control.nodes import conversions, hardware_conversions
@@ -39,8 +41,8 @@ def adaptation(
 
 
 def test_adapted_model_is_received_bit_for_bit(adaptation: Adaptation, make_prior: Callable[..., Prior]) -> None:
-    message = conversions.to_adapted_model(adaptation, 1.25, "abc", "grbal")
-    assert (message.prior_hash, message.learner) == ("abc", "grbal")
+    message = conversions.to_adapted_model("millirobot", adaptation, 1.25, "abc", "grbal")
+    assert (message.robot, message.prior_hash, message.learner) == ("millirobot", "abc", "grbal")
     assert (message.sequence, message.state_sequence) == (adaptation.sequence, adaptation.state_sequence)
     assert to_seconds(message.header.stamp) == 1.25
     received = conversions.from_adapted_model(message)
@@ -54,14 +56,15 @@ def test_adapted_model_is_received_bit_for_bit(adaptation: Adaptation, make_prio
 
 
 def test_empty_update_means_the_prior() -> None:
-    message = conversions.to_adapted_model(Adaptation(3, 4, {}, math.nan, math.nan, 0, 0), 0.0, "abc", "mb")
+    adaptation = Adaptation(3, 4, {}, math.nan, math.nan, 0, 0)
+    message = conversions.to_adapted_model("millirobot", adaptation, 0.0, "abc", "mb")
     assert len(message.update) == 0
     assert conversions.from_adapted_model(message) == {}
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.5, 0.99])
 def test_cut_update_is_refused(adaptation: Adaptation, share: float) -> None:
-    message = conversions.to_adapted_model(adaptation, 0.0, "abc", "grbal")
+    message = conversions.to_adapted_model("millirobot", adaptation, 0.0, "abc", "grbal")
     message.update = message.update[: int(share * len(message.update))]
     with pytest.raises(ValueError, match="not in the safetensors format"):
         conversions.from_adapted_model(message)
@@ -93,7 +96,7 @@ def test_header_that_no_tensor_fits_is_refused(header: bytes) -> None:
 
 def test_status_tells_of_the_adaptation(adaptation: Adaptation) -> None:
     adaptation = replace(adaptation, skipped=3, failed=1)
-    status = conversions.to_adaptation_status(adaptation, 2.5, 32, 0.004, frozen=True)
+    status = conversions.to_adaptation_status("millirobot", adaptation, 2.5, 32, 0.004, frozen=True)
     assert (status.sequence, status.state_sequence) == (adaptation.sequence, adaptation.state_sequence)
     assert (status.window_length, status.window_capacity) == (8, 32)
     assert (status.prior_error, status.adapted_error) == (adaptation.prior_error, adaptation.adapted_error)
@@ -101,22 +104,24 @@ def test_status_tells_of_the_adaptation(adaptation: Adaptation) -> None:
     assert (status.skipped, status.failed) == (3, 1)
 
 
-def test_tracking_is_filled_in() -> None:
+def test_figures_of_a_task_are_carried_by_name() -> None:
     status = PlannerStatus()
-    conversions.fill_tracking(status, Tracking(-0.02, 1.5, 0.3, math.nan))
-    assert (status.cross_track, status.progress, status.heading_error) == (-0.02, 1.5, 0.3)
-    assert math.isnan(status.tracking_cost)
+    conversions.fill_figures(status, "go_to_goal", {"distance_m": 1.5, "cost": 0.25, "heading_error_rad": math.nan})
+    assert (status.task, status.figure_names, status.cost) == ("go_to_goal", ["distance_m", "heading_error_rad"], 0.25)
+    figures = conversions.from_figures(status)
+    assert (figures["distance_m"], figures["cost"]) == (1.5, 0.25)
+    assert math.isnan(figures["heading_error_rad"])
 
 
 @pytest.mark.parametrize("number", [int, np.int64, np.float32], ids=lambda number: number.__name__)
 def test_numbers_of_any_type_fit_each_message(number: type) -> None:
     """Fields are checked in tests; elsewhere a wrong type aborts the process."""
     made = Adaptation(number(3), number(4), {}, *map(number, (1, 2, 8, 0)))
-    status = conversions.to_adaptation_status(made, *map(number, (5, 32, 1)), frozen=True)
+    status = conversions.to_adaptation_status("millirobot", made, *map(number, (5, 32, 1)), frozen=True)
     assert (status.sequence, status.prior_error, status.window_length, status.adaptation_time) == (3, 1.0, 8, 1.0)
     planner = PlannerStatus()
-    conversions.fill_tracking(planner, Tracking(*map(number, (1, 2, 3, 4))))
-    assert (planner.cross_track, planner.tracking_cost) == (1.0, 4.0)
+    conversions.fill_figures(planner, "stand", {"tilt_rad": number(1), "cost": number(4)})
+    assert (list(planner.figures), planner.cost) == ([1.0], 4.0)
     (pose,) = conversions.to_path(np.array([[1, 2]]), np.array([0]), number(5)).poses
     assert (pose.pose.position.x, pose.pose.position.y) == (1.0, 2.0)
     place = hardware_conversions.to_pose_stamped(number(5), np.array([1, 2, 3]), np.array([0, 0, 0])).pose.position
@@ -124,8 +129,10 @@ def test_numbers_of_any_type_fit_each_message(number: type) -> None:
     there = Observation(np.ones(24, int), np.ones(2, int), number(5), 1, 1, number(1))
     pair, triple = (number(1), number(2)), (number(1), number(2), number(3))
     measured = Telemetry(1, 0.0, 1, pair, pair, pair, triple, triple, pair, number(4), pair, pair, True, False)
-    assert hardware_conversions.to_measured_imu(there, measured).linear_acceleration.y == 2.0
-    assert hardware_conversions.to_measured_battery(there, measured).current == -3.0
+    reading, imu, battery = Reading(there, 1, measured, RECKONED), Imu(), BatteryState()
+    for message in (imu, battery):
+        hardware_conversions.amend(reading, message)
+    assert (imu.linear_acceleration.y, battery.voltage, battery.current) == (2.0, 4.0, -3.0)
 
 
 def test_path_is_in_odom() -> None:

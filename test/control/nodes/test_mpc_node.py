@@ -25,9 +25,11 @@ from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, MIN_LEG_SPEED, pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit import qos
-from mbmrl_base.toolkit.conversions import to_robot_state, to_seconds
+from mbmrl_base.toolkit.conversions import to_motor_command, to_robot_state, to_seconds
 from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.learners import make_learner
+from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
 from ros_testing import NodeProcess, Peer
 
@@ -61,7 +63,7 @@ class Robot:
             state, np.array(speeds), self._sequence * PERIOD, self._sequence, self.episode, PERIOD
         )
         in_force = self.commands[-1].sequence if self.commands else 0
-        self._publisher.publish(to_robot_state(observation, in_force))
+        self._publisher.publish(to_robot_state(MILLIROBOT, observation, in_force))
 
     def outcome(self) -> int | None:
         """What the newest status says."""
@@ -69,7 +71,8 @@ class Robot:
 
 
 def speeds(command: MotorCommand) -> tuple[float, float]:
-    return command.left_leg_speed, command.right_leg_speed
+    left, right = command.action
+    return left, right
 
 
 def ticks(robot: Robot, outcome: int, since: int = 0) -> list[tuple[PlannerStatus, MotorCommand]]:
@@ -208,7 +211,7 @@ def test_second_planner_is_refused(start_planner: StartNode, peer: Peer, robot: 
 @pytest.mark.parametrize(
     ("topic", "message", "outcome"),
     [
-        ("motor_command", MotorCommand(right_leg_speed=50.0), PlannerStatus.STOPPED),
+        ("motor_command", to_motor_command(MILLIROBOT, np.array([0.0, 50.0]), 0.0, 1, 0), PlannerStatus.STOPPED),
         ("robot_state", RobotState(sequence=1, episode=7), PlannerStatus.NO_STATE),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -241,11 +244,11 @@ def test_models_of_several_nodes_are_not_used(start_planner: StartNode, peer: Pe
     planner = start_planner()
     models = models_to(planner, peer)
     robot.start()
-    models.publish(AdaptedModel(sequence=3, prior_hash=prior.hash))
+    models.publish(AdaptedModel(robot="millirobot", sequence=3, prior_hash=prior.hash))
     peer.spin_until(lambda: robot.statuses and robot.statuses[-1].model_sequence == 3, planner)
     stranger = models_to(planner, peer)
     for publisher in (models, stranger):
-        publisher.publish(AdaptedModel(sequence=9, prior_hash=prior.hash))
+        publisher.publish(AdaptedModel(robot="millirobot", sequence=9, prior_hash=prior.hash))
     peer.spin_until(lambda: planner.errors.count("adapted_model has several publishers"), planner)
     seen = len(robot.statuses)
     peer.spin_until(lambda: len(robot.statuses) > seen + 4, planner)
@@ -265,7 +268,7 @@ def test_stop_is_latched_until_released(start_planner: StartNode, peer: Peer, ro
     peer.spin_until(lambda: len(robot.statuses) > first + 10, planner)
     stopped = robot.statuses[first:]
     assert all(status.outcome == PlannerStatus.STOPPED for status in stopped)
-    assert all(math.isfinite(status.cross_track) for status in stopped)
+    assert all(math.isfinite(from_figures(status)["cross_track_m"]) for status in stopped)
     assert all(speeds(command) == (0.0, 0.0) for _, command in ticks(robot, PlannerStatus.STOPPED))
     assert "the legs stand still until released" in planner.errors
     assert peer.call(SetBool, "stop", planner, data=False).success
@@ -291,7 +294,7 @@ def test_reference_path_is_latched_and_starts_at_the_robot(start_planner: StartN
     # In a new episode the path starts where the robot stands then.
     robot.position, robot.episode = (5.0, 5.0, 0.02), 2
     peer.spin_until(lambda: late[-1].poses[0].pose.position.x == pytest.approx(5.0), planner)
-    peer.spin_until(lambda: abs(robot.statuses[-1].cross_track) < 1e-6, planner)
+    peer.spin_until(lambda: abs(from_figures(robot.statuses[-1])["cross_track_m"]) < 1e-6, planner)
 
 
 def as_bytes(update: dict[str, torch.Tensor]) -> array.array:
@@ -311,7 +314,7 @@ def test_only_models_of_its_own_prior_are_used(
 
     def model_after(sequence: int, prior_hash: str, content: array.array) -> int:
         """Number of the model that plans are made with some ticks after this one was sent."""
-        models.publish(AdaptedModel(sequence=sequence, prior_hash=prior_hash, learner="grbal", update=content))
+        models.publish(AdaptedModel(robot="millirobot", sequence=sequence, prior_hash=prior_hash, update=content))
         count = len(robot.statuses)
         peer.spin_until(lambda: len(robot.statuses) > count + 4, planner)
         # A loaded machine may be late for a new plan.
@@ -344,11 +347,11 @@ def test_model_that_predicts_nothing_finite_stops_the_robot(
     robot.start()
     peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
     broken = as_bytes({name: torch.full_like(tensor, math.nan) for name, tensor in update.items()})
-    models.publish(AdaptedModel(sequence=1, prior_hash=prior.hash, update=broken))
+    models.publish(AdaptedModel(robot="millirobot", sequence=1, prior_hash=prior.hash, update=broken))
     peer.spin_until(lambda: robot.outcome() == PlannerStatus.NO_FINITE_PLAN, planner)
     peer.spin_until(lambda: ticks(robot, PlannerStatus.NO_FINITE_PLAN), planner)
     assert all(speeds(command) == (0.0, 0.0) for _, command in ticks(robot, PlannerStatus.NO_FINITE_PLAN))
-    models.publish(AdaptedModel(sequence=2, prior_hash=prior.hash, update=as_bytes(update)))
+    models.publish(AdaptedModel(robot="millirobot", sequence=2, prior_hash=prior.hash, update=as_bytes(update)))
     peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
     assert robot.statuses[-1].model_sequence == 2
 
@@ -365,7 +368,7 @@ def test_state_that_is_not_finite_stops_the_robot(start_planner: StartNode, peer
         robot.position = position
         wanted = PlannerStatus.PLANNED if position is good else PlannerStatus.NO_STATE
         peer.spin_until(lambda wanted=wanted: robot.outcome() == wanted, planner)
-    assert abs(robot.statuses[-1].cross_track) < 1e-6
+    assert abs(from_figures(robot.statuses[-1])["cross_track_m"]) < 1e-6
     assert all(np.isfinite(speeds(command)).all() for command in robot.commands)
 
 
@@ -394,7 +397,7 @@ def test_parameters_at_run_time(start_planner: StartNode, peer: Peer, robot: Rob
     assert change("progress_weight", 1.0).successful
     robot.start()
     peer.spin_until(
-        lambda: robot.statuses and robot.statuses[-1].tracking_cost == pytest.approx(0.125 * PERIOD, rel=1e-2), planner
+        lambda: robot.statuses and robot.statuses[-1].cost == pytest.approx(0.125 * PERIOD, rel=1e-2), planner
     )
     assert any(speeds(robot.commands[-1]))
     assert change("speed", 0.0).successful

@@ -26,9 +26,10 @@ from mbmrl_base.toolkit.conversions import from_robot_state, to_seconds
 from mbmrl_control.hardware.codecs.codec import EmergencyStop
 from mbmrl_control.hardware.emulator.board import FirmwareSettings
 from mbmrl_control.hardware.emulator.emulator import LineSettings
+from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_msgs.msg import MotorCommand
 from mbmrl_sim.world import World
-from ros_testing import Peer
+from ros_testing import Peer, number_of
 
 PROTOCOLS = ("mbmrl", "velociroach")
 
@@ -73,9 +74,9 @@ def test_it_tells_what_the_simulator_tells(driver: Driver, peer: Peer) -> None:
     for state in walking[1:]:
         assert state.header.frame_id == "odom"
         assert 0.0375 <= state.interval <= 0.0625
-        assert np.isfinite(from_robot_state(state).state).all()
-        assert 3.0 < state.battery_voltage < 4.3
-    applied = [(s.applied_left_leg_speed, s.applied_right_leg_speed) for s in walking[1:]]
+        assert np.isfinite(from_robot_state(MILLIROBOT, state).state).all()
+        assert 3.0 < number_of(state, "battery") < 4.3
+    applied = [(number_of(s, "left_leg_speed"), number_of(s, "right_leg_speed")) for s in walking[1:]]
     assert sum(pair == pytest.approx((30.0, 35.0), abs=0.02) for pair in applied) >= len(applied) // 2
     sequences = [s.sequence for s in driver.states]
     assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
@@ -96,8 +97,8 @@ def test_pose_is_that_of_motion_capture(odometry: bool, driver: Driver) -> None:
     driver.until(lambda: driver.part("pose") and "motion capture" in str(driver.part("pose").values))
     driver.until(lambda: driver.level("pose") == 0)
     state = driver.states[-1]
-    assert state.pose.position.y == pytest.approx(2.0, abs=0.05)
-    assert state.pose.position.x > 5.0
+    assert number_of(state, "y") == pytest.approx(2.0, abs=0.05)
+    assert number_of(state, "x") > 5.0
     velocity = (0.3 * np.cos(1.0), 0.3 * np.sin(1.0)) if odometry else (0.2, 0.0)
     assert (state.linear_velocity.x, state.linear_velocity.y) == pytest.approx(velocity, abs=0.1)
     assert state.episode > 1  # it was not there before
@@ -112,8 +113,8 @@ def test_battery_that_a_robot_does_not_measure_is_the_nominal_one(driver: Driver
     bridge = driver.start(profile="turner", nominal_voltage=3.8)
     driver.walk()
     driver.until(lambda: sum(s.command_sequence > 0 and s.interval > 0 for s in driver.states) > 5 and batteries)
-    assert all(np.isfinite(from_robot_state(state).state).all() for state in driver.states)
-    assert {state.battery_voltage for state in driver.states} == {3.8}
+    assert all(np.isfinite(from_robot_state(MILLIROBOT, state).state).all() for state in driver.states)
+    assert {number_of(state, "battery") for state in driver.states} == {3.8}
     assert np.isnan(batteries[-1].voltage)
     assert "the robot measures no battery voltage: 3.8 V is taken for it" in bridge.errors
 
@@ -416,6 +417,6 @@ def test_second_bridge_is_refused(driver: Driver) -> None:
 def test_highest_speed_is_a_limit(driver: Driver) -> None:
     driver.start(max_speed=20.0)
     driver.walk(left=1.5 * MAX_LEG_SPEED, right=MAX_LEG_SPEED)
-    driver.until(lambda: any(state.applied_left_leg_speed > 19.99 for state in driver.states))
+    driver.until(lambda: any(number_of(state, "left_leg_speed") > 19.99 for state in driver.states))
     for state in driver.states:
-        assert max(state.applied_left_leg_speed, state.applied_right_leg_speed) < 20.01
+        assert max(number_of(state, "left_leg_speed"), number_of(state, "right_leg_speed")) < 20.01

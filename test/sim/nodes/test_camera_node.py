@@ -14,6 +14,7 @@ from nav_msgs.msg import Path as PathMessage
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit import qos
@@ -25,6 +26,7 @@ from mbmrl_sim.render import FIELD_OF_VIEW, Scene
 from ros_testing import NodeProcess, Peer
 
 StartCamera = Callable[..., NodeProcess]
+MILLIROBOT = load_robot("millirobot")
 WIDTH, HEIGHT = 160, 120
 
 
@@ -62,7 +64,7 @@ class Robot:
     def send(self, seconds: float, yaw: float = 0.0) -> None:
         """Publish a state."""
         state = pack_state([0, 0, 0.025], [0] * 3, [0, 0, yaw], [0] * 3, [0, 0], [0] * 2, [0] * 2, 4.0)
-        self._states.publish(to_robot_state(Observation(state, np.zeros(2), seconds, 1, 1, 0.05), 0))
+        self._states.publish(to_robot_state(MILLIROBOT, Observation(state, np.zeros(2), seconds, 1, 1, 0.05), 0))
 
     def show(self, seconds: float, yaw: float = 0.0) -> NDArray[np.uint8]:
         """The picture of a state."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ from geometry_msgs.msg import Quaternion
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mbmrl_base.robots.catalogue import load_robot
+from mbmrl_base.robots.millirobot.body import JOINT_NAMES, of_joints
 from mbmrl_base.robots.millirobot.layout import ANGULAR_VELOCITY, LINEAR_VELOCITY, POSITION, pack_state
 from mbmrl_base.robots.observation import Observation
+from mbmrl_base.robots.robot import Body
 from mbmrl_base.toolkit.conversions import (
     from_motor_command,
     from_robot_state,
@@ -23,6 +27,7 @@ from mbmrl_base.toolkit.conversions import (
     to_motor_command,
     to_odometry,
     to_quaternion,
+    to_robot_description,
     to_robot_state,
     to_roll_pitch_yaw,
     to_seconds,
@@ -34,6 +39,7 @@ from mbmrl_msgs.srv import InjectFault
 from mbmrl_sim.faults import FAULT_KINDS, Fault, choose_fault, parse_fault_plan
 from mbmrl_sim.nodes import conversions
 
+ROBOT = load_robot("millirobot")
 numbers = st.floats(-100.0, 100.0)
 angles = st.floats(-3.14, 3.14)
 pitches = st.floats(-1.5, 1.5)  # short of where roll and yaw are one and the same
@@ -79,6 +85,13 @@ def observation(roll: float = 0.0, pitch: float = 0.0, yaw: float = 0.0) -> Obse
     return Observation(state, np.array([31.0, 21.0]), time=12.25, sequence=7, episode=2, interval=0.05)
 
 
+def body_of(there: Observation) -> Body:
+    """Where the body is."""
+    body = ROBOT.body(there.state)
+    assert body is not None
+    return body
+
+
 def rotate(quaternion: Quaternion, vector: np.ndarray) -> np.ndarray:
     """Turn a vector by a quaternion, by its definition."""
     part = np.array([quaternion.x, quaternion.y, quaternion.z])
@@ -87,25 +100,65 @@ def rotate(quaternion: Quaternion, vector: np.ndarray) -> np.ndarray:
 
 def test_fields_are_checked() -> None:
     with pytest.raises(AssertionError):
-        RobotState(battery_voltage="full")
+        RobotState(interval="long")
 
 
 @given(observations())
 def test_robot_state_carries_the_observation_there_and_back(there: Observation) -> None:
-    back = from_robot_state(to_robot_state(there, command_sequence=3))
-    np.testing.assert_allclose(back.state, there.state, rtol=0, atol=1e-12)
+    back = from_robot_state(ROBOT, to_robot_state(ROBOT, there, command_sequence=3))
+    np.testing.assert_array_equal(back.state, there.state)
     np.testing.assert_array_equal(back.action, there.action)
     assert back.time == pytest.approx(there.time, abs=1e-9)
     assert (back.sequence, back.episode, back.interval) == (there.sequence, there.episode, there.interval)
 
 
 def test_robot_state_names_its_frame_and_the_command_in_force() -> None:
-    message = to_robot_state(observation(), command_sequence=41)
+    message = to_robot_state(ROBOT, observation(), command_sequence=41)
     assert message.header.frame_id == "odom"
     assert message.header.stamp == Time(sec=12, nanosec=250_000_000)
     assert message.command_sequence == 41
-    assert (message.applied_left_leg_speed, message.applied_right_leg_speed) == (31.0, 21.0)
-    assert (message.left_leg_speed, message.right_leg_speed) == (30.0, 20.0)
+    assert dict(zip(message.action_names, message.action, strict=True)) == {
+        "left_leg_speed": 31.0,
+        "right_leg_speed": 21.0,
+    }
+    state = dict(zip(message.state_names, message.state, strict=True))
+    assert (state["x"], state["vy"], state["left_speed"], state["battery"]) == (1.0, -0.1, 30.0, 3.9)
+
+
+def test_robot_is_described() -> None:
+    message = to_robot_description(ROBOT)
+    units = dict(zip(message.state_names, message.state_units, strict=True))
+    assert (message.robot, units["vx"], units["cos_yaw"], list(message.angles)) == ("millirobot", "m/s", "", [])
+    assert list(message.action_units) == ["rad/s", "rad/s"]
+    assert list(message.action_low) == [0.0, 0.0]
+    assert list(message.action_high) == pytest.approx([18 * math.pi] * 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"version": 2}, "a RobotState of version 2 is refused: allowed is 1"),
+        ({"robot": "husky"}, "a RobotState of the robot 'husky' is refused: this one is 'millirobot'"),
+        ({"state": [0.0] * 23}, "its state has 23 numbers: wanted are 24"),
+        ({"state": [0.0] * 25}, "its state has 25 numbers: wanted are 24"),
+        ({"state_names": list(ROBOT.state_names[:-1])}, "its state has the names x, y, .*: wanted are x, y, "),
+        ({"action": []}, "its action has 0 numbers: wanted are 2"),
+        ({"action_names": ["right_leg_speed", "left_leg_speed"]}, "its action has the names right_leg_speed, left_leg"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_state_that_is_not_of_this_robot_is_refused(change: dict[str, Any], sentence: str) -> None:
+    message = to_robot_state(ROBOT, observation(), command_sequence=1)
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(ValueError, match=sentence):
+        from_robot_state(ROBOT, message)
+
+
+def test_state_that_was_not_measured_is_kept() -> None:
+    there = observation()
+    there.state[3] = math.nan
+    np.testing.assert_array_equal(from_robot_state(ROBOT, to_robot_state(ROBOT, there, 1)).state, there.state)
 
 
 @given(st.integers(0, 2**31 * 10**6 - 1))
@@ -121,7 +174,7 @@ def test_stamp_carries_over_to_the_next_second() -> None:
 
 @given(angles, pitches, angles)
 def test_quaternion_turns_about_fixed_axes_in_the_order_roll_pitch_yaw(roll: float, pitch: float, yaw: float) -> None:
-    quaternion = to_quaternion(roll, pitch, yaw)
+    quaternion = to_quaternion((roll, pitch, yaw))
     assert math.hypot(quaternion.w, quaternion.x, quaternion.y, quaternion.z) == pytest.approx(1.0)
     vector = np.array([0.3, -0.5, 0.8])
     expected = vector
@@ -137,7 +190,7 @@ def test_quaternion_turns_about_fixed_axes_in_the_order_roll_pitch_yaw(roll: flo
 @pytest.mark.parametrize("attitude", [(0.0, 0.0, 0.0), (0.0, 0.0, 2.5), (0.4, -0.3, 1.0), (3.0, 0.2, -2.0)])
 def test_odometry_has_its_twist_in_the_body(attitude: tuple[float, float, float]) -> None:
     there = observation(*attitude)
-    message = to_odometry(there)
+    message = to_odometry(body_of(there), there.time)
     assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
     position, linear, angular = (
         message.pose.pose.position,
@@ -152,10 +205,10 @@ def test_odometry_has_its_twist_in_the_body(attitude: tuple[float, float, float]
 
 def test_imu_says_that_it_has_no_acceleration() -> None:
     there = observation(0.1, 0.2, 0.3)
-    message = to_imu(there)
+    message = to_imu(body_of(there), there.time)
     assert message.header.frame_id == "imu_link"
     assert message.linear_acceleration_covariance[0] == -1
-    assert message.orientation == to_odometry(there).pose.pose.orientation
+    assert message.orientation == to_odometry(body_of(there), there.time).pose.pose.orientation
     assert [message.angular_velocity.x, message.angular_velocity.y, message.angular_velocity.z] == [
         4.0,
         5.0,
@@ -164,24 +217,43 @@ def test_imu_says_that_it_has_no_acceleration() -> None:
 
 
 def test_joint_states_of_all_joints() -> None:
-    message = to_joint_state(observation(), np.arange(8.0))
+    message = to_joint_state(JOINT_NAMES, np.arange(8.0), of_joints(30.0, 20.0), 1.5)
     assert message.name[:3] == ["left_crank_joint", "right_crank_joint", "left_front_hip"]
     assert list(message.position) == list(range(8))
     assert list(message.velocity) == [30.0, 20.0, 30.0, 30.0, 30.0, 20.0, 20.0, 20.0]
+    assert message.header.stamp == Time(sec=1, nanosec=500_000_000)
 
 
 def test_battery_state_is_nan_where_unmeasured() -> None:
-    message = to_battery_state(observation())
+    message = to_battery_state(3.9, 0.0)
     assert message.voltage == pytest.approx(3.9)
     unmeasured = ("current", "charge", "capacity", "design_capacity", "percentage", "temperature")
     assert [name for name in unmeasured if not math.isnan(getattr(message, name))] == []
 
 
 def test_motor_command_there_and_back() -> None:
-    message = to_motor_command(np.array([20.0, 30.0]), 1.5, sequence=4, state_sequence=9)
+    message = to_motor_command(ROBOT, np.array([20.0, 30.0]), 1.5, sequence=4, state_sequence=9)
     assert (message.sequence, message.state_sequence) == (4, 9)
     assert message.header.stamp == Time(sec=1, nanosec=500_000_000)
-    assert from_motor_command(message).tolist() == [20.0, 30.0]
+    assert from_motor_command(ROBOT, message).tolist() == [20.0, 30.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"version": 0}, "a MotorCommand of version 0 is refused"),
+        ({"robot": ""}, "a MotorCommand of the robot '' is refused"),
+        ({"action": [1.0]}, "its action has 1 numbers"),
+        ({"action_names": []}, "its action has the names of nothing: wanted are left_leg_speed, right_leg_speed"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_command_that_is_not_for_this_robot_is_refused(change: dict[str, Any], sentence: str) -> None:
+    message = to_motor_command(ROBOT, np.zeros(2), 0.0, 1, 1)
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(ValueError, match=sentence):
+        from_motor_command(ROBOT, message)
 
 
 def test_faults_in_force() -> None:
@@ -212,22 +284,18 @@ def test_numbers_of_any_type_fit_each_message(number: type) -> None:
     """Fields are checked in tests; elsewhere a wrong type aborts the process."""
     kind = np.dtype(number) if number is np.float32 else np.dtype(int)
     there = Observation(np.ones(24, kind), np.array([3, 4], kind), *(number(value) for value in (5, 6, 7, 1)))
-    state = to_robot_state(there, number(8))
+    state = to_robot_state(ROBOT, there, number(8))
     assert (state.sequence, state.episode, state.command_sequence, state.interval) == (6, 7, 8, 1.0)
-    assert (state.header.stamp, applied(state)) == (Time(sec=5), (3.0, 4.0))
-    command = to_motor_command(there.action, there.time, there.sequence, number(9))
-    assert (command.left_leg_speed, command.right_leg_speed, command.state_sequence) == (3.0, 4.0, 9)
-    assert to_odometry(there).pose.pose.position.z == 1.0
-    assert to_imu(there).angular_velocity.x == 1.0
-    assert list(to_joint_state(there, np.arange(8, dtype=kind)).position) == list(range(8))
-    assert to_battery_state(there).voltage == 1.0
+    assert (state.header.stamp, list(state.action)) == (Time(sec=5), [3.0, 4.0])
+    command = to_motor_command(ROBOT, there.action, there.time, there.sequence, number(9))
+    assert (list(command.action), command.state_sequence) == ([3.0, 4.0], 9)
+    assert to_odometry(body_of(there), there.time).pose.pose.position.z == 1.0
+    assert to_imu(body_of(there), there.time).angular_velocity.x == 1.0
+    joints = to_joint_state(JOINT_NAMES, np.arange(8, dtype=kind), np.arange(8, dtype=kind), number(5))
+    assert list(joints.position) == list(range(8))
+    assert to_battery_state(number(1), number(5)).voltage == 1.0
     fault = conversions.to_fault(Fault("leg_loss", *(number(2), "", ""), *map(number, range(1, 8))))
     assert (fault.leg, fault.magnitude, fault.ramp, fault.since) == (2, 1.0, 6.0, Time(sec=7))
-
-
-def applied(state: RobotState) -> tuple[float, float]:
-    """Leg speed set-points that were in force."""
-    return state.applied_left_leg_speed, state.applied_right_leg_speed
 
 
 def test_request_without_values_is_the_default_fault() -> None:

@@ -6,6 +6,7 @@ the process in the middleware's C code: each goes through ``float()`` or ``int()
 
 from __future__ import annotations
 
+import array
 import math
 import platform
 from collections.abc import Iterable
@@ -19,17 +20,16 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import BatteryState, Imu, JointState
 from std_msgs.msg import Header
 
-from mbmrl_base.robots.millirobot import layout
-from mbmrl_base.robots.millirobot.layout import angle, pack_state
+from mbmrl_base.robots import rotations
 from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.robots.robot import Body, Robot
 from mbmrl_base.toolkit.health import Part
-from mbmrl_msgs.msg import MotorCommand, RobotState
+from mbmrl_msgs.msg import MotorCommand, RobotDescription, RobotState
 
 MessageT = TypeVar("MessageT", bound=Any)
 ODOM_FRAME = "odom"
 BASE_FRAME = "base_link"
 IMU_FRAME = "imu_link"
-JOINT_NAMES = ("left_crank_joint", "right_crank_joint", *(f"{leg}_hip" for leg in layout.LEG_NAMES))
 
 
 def to_time(seconds: float) -> Time:
@@ -59,153 +59,152 @@ def with_prefix(message: MessageT, prefix: str) -> MessageT:
     return message
 
 
-def to_quaternion(roll: float, pitch: float, yaw: float) -> Quaternion:
+def to_quaternion(angles: Iterable[float]) -> Quaternion:
     """Quaternion of roll, pitch and yaw, rad, about fixed axes (REP 103)."""
-    cr, cp, cy = (math.cos(a / 2) for a in (roll, pitch, yaw))
-    sr, sp, sy = (math.sin(a / 2) for a in (roll, pitch, yaw))
-    return Quaternion(
-        w=cr * cp * cy + sr * sp * sy,
-        x=sr * cp * cy - cr * sp * sy,
-        y=cr * sp * cy + sr * cp * sy,
-        z=cr * cp * sy - sr * sp * cy,
-    )
+    return Quaternion(**dict(zip("wxyz", rotations.quaternion(map(float, angles)), strict=True)))
 
 
 def to_roll_pitch_yaw(quaternion: Quaternion) -> tuple[float, float, float]:
     """Roll, pitch and yaw, rad, of a unit quaternion."""
-    w, x, y, z = quaternion.w, quaternion.x, quaternion.y, quaternion.z
-    return (
-        math.atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y)),
-        math.asin(min(1.0, max(-1.0, 2 * (w * y - z * x)))),
-        math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)),
-    )
+    return rotations.roll_pitch_yaw(quaternion.w, quaternion.x, quaternion.y, quaternion.z)
 
 
 def _vector(values: Array) -> Vector3:
     return Vector3(x=float(values[0]), y=float(values[1]), z=float(values[2]))
 
 
-def _numbers(vector: Vector3 | Point) -> tuple[float, float, float]:
-    return vector.x, vector.y, vector.z
+def to_robot_description(robot: Robot) -> RobotDescription:
+    """Message of what the numbers of a robot's states and commands mean."""
+    return RobotDescription(
+        robot=robot.name,
+        state_names=list(robot.state_names),
+        state_units=list(robot.state_units),
+        angles=[state.name for state in robot.description.states if state.angle],
+        action_names=list(robot.action_names),
+        action_units=list(robot.action_units),
+        action_low=array.array("d", robot.low),
+        action_high=array.array("d", robot.high),
+    )
 
 
-def _angles(state: Array) -> tuple[float, float, float]:
-    return tuple(float(angle(state, pair)) for pair in (layout.ROLL, layout.PITCH, layout.YAW))  # type: ignore[return-value]
+def check_message(message: Any, robot: str) -> None:
+    """Refuse a message of another version of the project's messages, or of another robot than the named one.
+
+    Raises:
+        ValueError: With one sentence that says what is wrong.
+    """
+    kind = type(message).__name__
+    if message.version != message.VERSION:
+        raise ValueError(f"a {kind} of version {message.version} is refused: allowed is {message.VERSION}")
+    if getattr(message, "robot", robot) != robot:
+        raise ValueError(f"a {kind} of the robot {message.robot!r} is refused: this one is {robot!r}")
 
 
-def _pose(state: Array) -> Pose:
-    x, y, z = map(float, state[layout.POSITION])
-    return Pose(position=Point(x=x, y=y, z=z), orientation=to_quaternion(*_angles(state)))
+def _from_named(message: Any, robot: Robot, part: str, wanted: tuple[str, ...]) -> Array:
+    """Numbers of a message's state or action, shape (n,); ValueError where they are not those of the robot."""
+    names, values = getattr(message, f"{part}_names"), getattr(message, part)
+    refused = f"a {type(message).__name__} of {robot.name} is refused: its {part} has"
+    if tuple(names) != wanted:
+        raise ValueError(f"{refused} the names {', '.join(names) or 'of nothing'}: wanted are {', '.join(wanted)}")
+    if len(values) != len(wanted):
+        raise ValueError(f"{refused} {len(values)} numbers: wanted are {len(wanted)}")
+    return np.array(values, dtype=np.float64)
 
 
-def to_robot_state(observation: Observation, command_sequence: int) -> RobotState:
+def to_robot_state(robot: Robot, observation: Observation, command_sequence: int) -> RobotState:
     """Message of an observation and of the command that was in force (0: none)."""
-    state = observation.state
-    left, right = map(float, observation.action)
     return RobotState(
         header=to_header(observation.time, ODOM_FRAME),
+        robot=robot.name,
         sequence=int(observation.sequence),
         episode=int(observation.episode),
-        pose=_pose(state),
-        linear_velocity=_vector(state[layout.LINEAR_VELOCITY]),
-        angular_velocity=_vector(state[layout.ANGULAR_VELOCITY]),
-        left_leg_phase=float(angle(state, layout.LEFT_PHASE)),
-        right_leg_phase=float(angle(state, layout.RIGHT_PHASE)),
-        left_leg_speed=float(state[layout.LEG_SPEED.start]),
-        right_leg_speed=float(state[layout.LEG_SPEED.start + 1]),
-        left_back_emf=float(state[layout.BACK_EMF.start]),
-        right_back_emf=float(state[layout.BACK_EMF.start + 1]),
-        battery_voltage=float(state[layout.BATTERY.start]),
-        applied_left_leg_speed=left,
-        applied_right_leg_speed=right,
+        state_names=list(robot.state_names),
+        state=array.array("d", observation.state),
+        action_names=list(robot.action_names),
+        action=array.array("d", observation.action),
         command_sequence=int(command_sequence),
         interval=float(observation.interval),
     )
 
 
-def from_robot_state(message: RobotState) -> Observation:
-    """Observation of a message."""
-    state = pack_state(
-        _numbers(message.pose.position),
-        _numbers(message.linear_velocity),
-        to_roll_pitch_yaw(message.pose.orientation),
-        _numbers(message.angular_velocity),
-        (message.left_leg_phase, message.right_leg_phase),
-        (message.left_leg_speed, message.right_leg_speed),
-        (message.left_back_emf, message.right_back_emf),
-        message.battery_voltage,
-    )
-    action = np.array([message.applied_left_leg_speed, message.applied_right_leg_speed])
+def from_robot_state(robot: Robot, message: RobotState) -> Observation:
+    """Observation of a message; numbers that are NaN are kept.
+
+    Raises:
+        ValueError: If it is of another version or robot, or its names or numbers are not those of the robot.
+    """
+    check_message(message, robot.name)
     return Observation(
-        state, action, to_seconds(message.header.stamp), message.sequence, message.episode, message.interval
+        _from_named(message, robot, "state", robot.state_names),
+        _from_named(message, robot, "action", robot.action_names),
+        to_seconds(message.header.stamp),
+        message.sequence,
+        message.episode,
+        message.interval,
     )
 
 
-def from_motor_command(message: MotorCommand) -> Array:
-    """Leg speed set-points of a command, shape (2,), rad/s."""
-    return np.array([message.left_leg_speed, message.right_leg_speed])
-
-
-def to_motor_command(action: Array, seconds: float, sequence: int, state_sequence: int) -> MotorCommand:
-    """Command of leg speed set-points, shape (2,), rad/s."""
-    left, right = map(float, action)
+def to_motor_command(robot: Robot, action: Array, seconds: float, sequence: int, state_sequence: int) -> MotorCommand:
+    """Command of an action, shape (m,)."""
     return MotorCommand(
         header=to_header(seconds, BASE_FRAME),
+        robot=robot.name,
         sequence=int(sequence),
         state_sequence=int(state_sequence),
-        left_leg_speed=left,
-        right_leg_speed=right,
+        action_names=list(robot.action_names),
+        action=array.array("d", action),
     )
 
 
-def to_odometry(observation: Observation) -> Odometry:
-    """Odometry; its twist is in base_link (REP 105)."""
-    message = Odometry(header=to_header(observation.time, ODOM_FRAME), child_frame_id=BASE_FRAME)
-    message.pose.pose = _pose(observation.state)
-    roll, pitch, yaw = _angles(observation.state)
-    linear = _rotation(roll, pitch, yaw).T @ observation.state[layout.LINEAR_VELOCITY]
-    message.twist.twist.linear = _vector(linear)
-    message.twist.twist.angular = _vector(observation.state[layout.ANGULAR_VELOCITY])
+def from_motor_command(robot: Robot, message: MotorCommand) -> Array:
+    """Action of a command, shape (m,).
+
+    Raises:
+        ValueError: As of `from_robot_state`.
+    """
+    check_message(message, robot.name)
+    return _from_named(message, robot, "action", robot.action_names)
+
+
+def _pose(body: Body) -> Pose:
+    x, y, z = map(float, body.position)
+    return Pose(position=Point(x=x, y=y, z=z), orientation=to_quaternion(body.angles))
+
+
+def to_odometry(body: Body, seconds: float) -> Odometry:
+    """Odometry of a body at a time in s; its twist is in base_link (REP 105)."""
+    message = Odometry(header=to_header(seconds, ODOM_FRAME), child_frame_id=BASE_FRAME)
+    message.pose.pose = _pose(body)
+    message.twist.twist.linear = _vector(rotations.matrix(body.angles).T @ body.linear_velocity)
+    message.twist.twist.angular = _vector(body.angular_velocity)
     return message
 
 
-def _rotation(roll: float, pitch: float, yaw: float) -> Array:
-    (cr, cp, cy), (sr, sp, sy) = np.cos((roll, pitch, yaw)), np.sin((roll, pitch, yaw))
-    return np.array(
-        [
-            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-            [-sp, cp * sr, cp * cr],
-        ]
-    )
-
-
-def to_imu(observation: Observation) -> Imu:
+def to_imu(body: Body, seconds: float) -> Imu:
     """IMU message (REP 145): orientation and angular velocity; acceleration is not reported."""
-    message = Imu(header=to_header(observation.time, IMU_FRAME))
-    message.orientation = to_quaternion(*_angles(observation.state))
-    message.angular_velocity = _vector(observation.state[layout.ANGULAR_VELOCITY])
+    message = Imu(header=to_header(seconds, IMU_FRAME))
+    message.orientation = to_quaternion(body.angles)
+    message.angular_velocity = _vector(body.angular_velocity)
     message.linear_acceleration_covariance[0] = -1.0
     return message
 
 
-def to_joint_state(observation: Observation, angles: Array) -> JointState:
-    """Joint states of the angles of all joints, shape (8,), rad."""
-    left, right = map(float, observation.state[layout.LEG_SPEED])
+def to_joint_state(names: Iterable[str], positions: Array, velocities: Array, seconds: float) -> JointState:
+    """Joint states of joints by name, shape (n,) each, rad and rad/s, or m and m/s."""
     return JointState(
-        header=to_header(observation.time, ""),
-        name=list(JOINT_NAMES),
-        position=[float(angle) for angle in angles],
-        velocity=[left, right] + [left] * 3 + [right] * 3,
+        header=to_header(seconds, ""),
+        name=list(names),
+        position=array.array("d", positions),
+        velocity=array.array("d", velocities),
     )
 
 
-def to_battery_state(observation: Observation) -> BatteryState:
-    """Battery state; what is not measured is NaN."""
+def to_battery_state(voltage: float, seconds: float) -> BatteryState:
+    """Battery state of a voltage, V; what is not measured is NaN."""
     nan = math.nan
     return BatteryState(
-        header=to_header(observation.time, BASE_FRAME),
-        voltage=float(observation.state[layout.BATTERY.start]),
+        header=to_header(seconds, BASE_FRAME),
+        voltage=float(voltage),
         current=nan,
         charge=nan,
         capacity=nan,

@@ -1,7 +1,8 @@
 """Topics that only one node may publish: commands, models and states.
 
 DDS lets several nodes publish a topic, and a message does not name its publisher. So who is to publish such a topic
-refuses to start beside another one, and who listens to it takes nothing while several publish it.
+refuses to start beside another one, and who listens to it takes nothing while several publish it, nor a message that
+is of another robot or version.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from mbmrl_base.toolkit.health import Level, Part
 
 DISCOVERY_TIME: Final = 0.7
 """Time in which another node on the same domain is found, s."""
+LOG_PERIOD: Final = 5.0
+"""Shortest time between two sentences about what a topic's messages are refused for, s."""
 _NAMELESS: Final = "a node without a name"
 
 
@@ -42,10 +45,10 @@ def dispute(node: Node, topic: str) -> str:
     return f"{topic} has several publishers, {', '.join(publishers(node, topic))}"
 
 
-def topics(*disputes: str) -> Part:
-    """Health of the topics that only one node may publish."""
+def topics(*troubles: str) -> Part:
+    """Health of the topics that only one node may publish, of what is wrong with each; empty: nothing."""
     part = Part("topics")
-    for text in disputes:
+    for text in troubles:
         part.check(bool(text), Level.ERROR, text)
     return part
 
@@ -85,13 +88,17 @@ def claim(
 
 
 class SoleSubscription:
-    """A subscription to a topic of one publisher: while there are several, it takes nothing that they send."""
+    """A subscription to a topic of one publisher: while there are several, it takes nothing that they send.
+
+    What is not taken is logged, at most once in LOG_PERIOD.
+    """
 
     def __init__(
         self, node: Node, message_type: type, topic: str, take: Callable[[Any], None], profile: QoSProfile
     ) -> None:
-        """Subscribe; take is called with each message."""
+        """Subscribe; take is called with each message, and raises ValueError with a sentence if it refuses it."""
         self._node, self._topic, self._callback = node, topic, take
+        self._refusal, self._silent_until = "", 0.0
         self._subscription = node.create_subscription(message_type, topic, self._take, profile)
 
     @property
@@ -106,8 +113,19 @@ class SoleSubscription:
             return ""
         return f"{dispute(self._node, self._topic) or self._topic}: none of them is heard"
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing of the topic is taken: a dispute, or what the newest message is refused for; else empty."""
+        return self.dispute or (self._refusal if self._subscription.get_publisher_count() else "")
+
     def _take(self, message: Any) -> None:
-        if self.contested:
-            self._node.get_logger().error(self.dispute, throttle_duration_sec=5.0)
-        else:
-            self._callback(message)
+        if not self.contested:
+            try:
+                self._callback(message)
+                self._refusal = ""
+                return
+            except ValueError as error:
+                self._refusal = str(error)
+        if (now := time.monotonic()) >= self._silent_until:
+            self._silent_until = now + LOG_PERIOD
+            self._node.get_logger().error(self.trouble)

@@ -105,7 +105,7 @@ def measure(width: int = 512, window: int = 32, count: int = 200) -> Iterator[tu
     """
     given = updates(width, window)
     messages = {
-        name: conversions.to_adapted_model(Adaptation(1, 1, update, 0.0, 0.0, window, 0), 0.0, "", name)
+        name: conversions.to_adapted_model("millirobot", Adaptation(1, 1, update, 0.0, 0.0, window, 0), 0.0, "", name)
         for name, (_, update) in given.items()
     }
 

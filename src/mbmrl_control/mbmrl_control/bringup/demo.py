@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
 from mbmrl_base.system.files import write_text
 from mbmrl_base.toolkit.conversions import to_seconds
 from mbmrl_base.toolkit.spin import beside
@@ -64,9 +65,10 @@ def _live_line(monitor: MonitorNode, elapsed: float) -> Text:
     faults = ", ".join(map(str, monitor.faults))
     parts = [f"{elapsed:5.1f} s"]
     if planner is not None:
-        parts.append(f"{abs(planner.cross_track) * 1e3:5.1f} mm off")
+        figures = zip(planner.figure_names, planner.figures, strict=False)
+        parts += [f"{name} {value:6.3f}" for name, value in figures][:1]
     if adaptation is not None:
-        parts.append(f"error {adaptation.prior_error:5.2f}, adapted {adaptation.adapted_error:5.2f}")
+        parts.append(f"error {adaptation.prior_error:5.2f} -> {adaptation.adapted_error:5.2f}")
     if planner is not None:
         parts.append(f"skipped {planner.missed_ticks}")
     style = "bold red" if faults else ""
@@ -157,7 +159,8 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         "namespace": settings.namespace,
         "publish_clock": settings.clock,
     }
-    with _stack(settings, values, folder) as nodes, beside(partial(MonitorNode, settings.namespace)) as monitor:
+    listening = partial(MonitorNode, settings.namespace, load_robot(DEFAULT_ROBOT))
+    with _stack(settings, values, folder) as nodes, beside(listening) as monitor:
         with console.status("starting the nodes"):
             _await_motion(monitor, nodes)
         fault_time = _drive(settings, monitor, nodes, console)

@@ -41,6 +41,16 @@ class Tracking:
     heading_error: float
     cost: float
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """The same by names with units."""
+        return {
+            "cross_track_m": self.cross_track,
+            "progress_m": self.progress,
+            "heading_error_rad": self.heading_error,
+            "cost": self.cost,
+        }
+
 
 class PathTracker:
     """Follows the robot's progress along a path that starts where the robot stood at first."""

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from mbmrl_base.robots import rotations
 from mbmrl_base.robots.observation import Array
 
 FASTEST: Final = 2.0
@@ -206,8 +207,7 @@ class UpCheck:
 
     def tilt(self, time: float, angles: Array) -> float:
         """Angle between what is up by motion capture and by the accelerometer, rad; 0 where that tells nothing."""
-        roll, pitch, _ = angles.tolist()
-        up = np.array([-math.sin(pitch), math.sin(roll) * math.cos(pitch), math.cos(roll) * math.cos(pitch)])
+        up = rotations.matrix(angles)[2]
         self._up.take(time - self._last if time > self._last else 0.0, up)
         self._last = time
         force, mean_up = self._force.value, self._up.value
@@ -241,16 +241,5 @@ def contradiction(before: Place, after: Place) -> str:
 
 def turn(before: Array, after: Array) -> float:
     """Angle of the rotation between two orientations, each roll, pitch and yaw, rad."""
-    return 2 * math.acos(min(1.0, abs(float(_quaternion(before) @ _quaternion(after)))))
-
-
-def _quaternion(angles: Array) -> Array:
-    (cr, cp, cy), (sr, sp, sy) = np.cos(angles / 2).tolist(), np.sin(angles / 2).tolist()
-    return np.array(
-        [
-            cr * cp * cy + sr * sp * sy,
-            sr * cp * cy - cr * sp * sy,
-            cr * sp * cy + sr * cp * sy,
-            cr * cp * sy - sr * sp * cy,
-        ]
-    )
+    one, other = rotations.quaternion(before), rotations.quaternion(after)
+    return 2 * math.acos(min(1.0, abs(float(np.dot(one, other)))))

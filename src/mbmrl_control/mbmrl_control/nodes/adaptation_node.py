@@ -18,7 +18,7 @@ from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import from_robot_state, to_diagnostics, to_seconds
 from mbmrl_base.toolkit.parameters import declare
-from mbmrl_base.toolkit.sole import SoleSubscription, claim, full_name
+from mbmrl_base.toolkit.sole import SoleSubscription, claim, full_name, topics
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.worker import Worker
 from mbmrl_control.learners.online import OnlineAdapter
@@ -47,6 +47,7 @@ class AdaptationNode(Node):
         settings.prepare(settings.threads)
         self._hash = prior.hash
         self._learner = prior.settings.learner
+        self._robot = prior.robot
         self._adapter = OnlineAdapter(prior)
         self._record = AdaptationRecord()
         self._states: queue.SimpleQueue[tuple[Observation, float] | None] = queue.SimpleQueue()
@@ -54,7 +55,7 @@ class AdaptationNode(Node):
         self._model = self.create_publisher(AdaptedModel, "adapted_model", qos.LATEST)
         self._status = self.create_publisher(AdaptationStatus, "adaptation_status", qos.STATE)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
-        SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.STATE)
+        self._subscription = SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.STATE)
         self.create_service(SetBool, "freeze", self._freeze)
         take_over_garbage()
         self._interval = self._nominal = 1.0 / prior.settings.rate
@@ -70,7 +71,7 @@ class AdaptationNode(Node):
             self._held.close()
 
     def _take_state(self, message: RobotState) -> None:
-        self._states.put((from_robot_state(message), time.monotonic()))
+        self._states.put((from_robot_state(self._robot, message), time.monotonic()))
 
     def _next_state(self) -> tuple[Observation, float] | None:
         """The next observation and when it arrived; None when the node ends.
@@ -91,11 +92,10 @@ class AdaptationNode(Node):
                 self._interval = observation.interval
             adaptation = self._adapter.observe(observation)
             duration = time.monotonic() - arrival
-            self._model.publish(conversions.to_adapted_model(adaptation, observation.time, self._hash, self._learner))
+            about = self._robot.name, adaptation, observation.time
+            self._model.publish(conversions.to_adapted_model(*about, self._hash, self._learner))
             self._status.publish(
-                conversions.to_adaptation_status(
-                    adaptation, observation.time, self._adapter.capacity, duration, self._adapter.frozen
-                )
+                conversions.to_adaptation_status(*about, self._adapter.capacity, duration, self._adapter.frozen)
             )
             self._record.observe(adaptation)
             if adaptation.failure:
@@ -106,7 +106,8 @@ class AdaptationNode(Node):
 
     def _diagnose(self) -> None:
         now = to_seconds(self.get_clock().now().to_msg())
-        self._diagnostics.publish(to_diagnostics([self._record.tell()], full_name(self), "", now))
+        parts = [self._record.tell(), topics(self._subscription.trouble)]
+        self._diagnostics.publish(to_diagnostics(parts, full_name(self), "", now))
 
     def _freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._adapter.frozen = request.data

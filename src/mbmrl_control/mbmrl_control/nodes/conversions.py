@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from collections.abc import Mapping
 
 import numpy as np
 import safetensors
@@ -17,18 +18,18 @@ from mbmrl_base.toolkit.conversions import (
     to_quaternion,
     to_roll_pitch_yaw,
 )
-from mbmrl_control.control.follower import Tracking
 from mbmrl_control.learners import Update
 from mbmrl_control.learners.online import Adaptation
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, PlannerStatus
 
 
-def to_adapted_model(adaptation: Adaptation, seconds: float, prior_hash: str, learner: str) -> AdaptedModel:
-    """Message of an adaptation to observations up to a time in s."""
+def to_adapted_model(robot: str, adaptation: Adaptation, seconds: float, prior_hash: str, learner: str) -> AdaptedModel:
+    """Message of an adaptation to observations of a robot up to a time in s."""
     update = adaptation.update
     content = safetensors.torch.save({name: t.contiguous() for name, t in update.items()}) if update else b""
     return AdaptedModel(
         header=to_header(seconds, ""),
+        robot=robot,
         sequence=int(adaptation.sequence),
         state_sequence=int(adaptation.state_sequence),
         prior_hash=prior_hash,
@@ -52,11 +53,12 @@ def from_adapted_model(message: AdaptedModel) -> Update:
 
 
 def to_adaptation_status(
-    adaptation: Adaptation, seconds: float, capacity: int, duration: float, frozen: bool
+    robot: str, adaptation: Adaptation, seconds: float, capacity: int, duration: float, frozen: bool
 ) -> AdaptationStatus:
     """Message of how an adaptation went; its duration in s."""
     return AdaptationStatus(
         header=to_header(seconds, ""),
+        robot=robot,
         sequence=int(adaptation.sequence),
         state_sequence=int(adaptation.state_sequence),
         window_length=int(adaptation.window),
@@ -71,12 +73,17 @@ def to_adaptation_status(
     )
 
 
-def fill_tracking(status: PlannerStatus, tracking: Tracking) -> None:
-    """Write where the robot is into a planner's status."""
-    status.cross_track = float(tracking.cross_track)
-    status.progress = float(tracking.progress)
-    status.heading_error = float(tracking.heading_error)
-    status.tracking_cost = float(tracking.cost)
+def fill_figures(status: PlannerStatus, task: str, figures: Mapping[str, float]) -> None:
+    """Write how a task goes into a planner's status; see `Task.observe` for the figures."""
+    status.task = task
+    status.cost = float(figures["cost"])
+    status.figure_names = [name for name in figures if name != "cost"]
+    status.figures = [float(figures[name]) for name in status.figure_names]
+
+
+def from_figures(status: PlannerStatus) -> dict[str, float]:
+    """Figures of a planner's status by name, with ``cost``."""
+    return dict(zip(status.figure_names, status.figures, strict=False)) | {"cost": status.cost}
 
 
 def to_path(points: Array, headings: Array, seconds: float) -> PathMessage:
@@ -86,7 +93,7 @@ def to_path(points: Array, headings: Array, seconds: float) -> PathMessage:
     for (x, y), heading in zip(points, headings, strict=True):
         pose = PoseStamped(header=header)
         pose.pose.position.x, pose.pose.position.y = float(x), float(y)
-        pose.pose.orientation = to_quaternion(0.0, 0.0, heading)
+        pose.pose.orientation = to_quaternion((0.0, 0.0, heading))
         message.poses.append(pose)
     return message
 

@@ -12,7 +12,6 @@ from geometry_msgs.msg import PoseStamped
 from pydantic import Field
 from rclpy.node import Node
 
-from mbmrl_base.robots.millirobot.layout import PITCH, POSITION, ROLL, YAW, angle
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.parameters import declare, refuse_simulated_time
@@ -22,6 +21,7 @@ from mbmrl_base.toolkit.worker import Worker
 from mbmrl_control.hardware.codecs import CODEC_TYPES
 from mbmrl_control.hardware.emulator.board import Firmware, FirmwareSettings
 from mbmrl_control.hardware.emulator.emulator import Capture, Emulator, LineSettings, default_link
+from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.hardware.settings import codec_of
 from mbmrl_control.nodes import hardware_conversions
 from mbmrl_msgs.msg import FaultArray
@@ -100,8 +100,9 @@ class EmulatorNode(Node):
     def _publish_pose(self, taken: float, state: Array) -> None:
         # ROS time of what was taken at a time of the monotonic clock.
         seconds = self.get_clock().now().nanoseconds * 1e-9 - (time.monotonic() - taken)
-        angles = np.array([angle(state, pair) for pair in (ROLL, PITCH, YAW)])
-        self._poses.publish(hardware_conversions.to_pose_stamped(seconds, state[POSITION], angles))
+        body = MILLIROBOT.body(state)
+        assert body is not None
+        self._poses.publish(hardware_conversions.to_pose_stamped(seconds, body.position, body.angles))
 
     def _publish_faults(self) -> None:
         now = self.get_clock().now().nanoseconds * 1e-9

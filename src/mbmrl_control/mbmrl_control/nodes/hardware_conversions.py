@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped, Quaternion
+from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import BatteryState, Imu
 
+from mbmrl_base.robots import rotations
 from mbmrl_base.robots.observation import Array, Observation
-from mbmrl_base.toolkit.conversions import (
-    ODOM_FRAME,
-    to_battery_state,
-    to_header,
-    to_imu,
-    to_quaternion,
-    to_roll_pitch_yaw,
-)
-from mbmrl_control.hardware.codecs.codec import Telemetry
+from mbmrl_base.toolkit.conversions import ODOM_FRAME, to_header, to_quaternion
+from mbmrl_control.hardware.pose import CAPTURED
 from mbmrl_control.hardware.pose_checks import Pose
+from mbmrl_control.hardware.state_builder import Reading
+
+RECKONED_VARIANCE: Final = 1e3
+"""Variance of a position, m^2, and of a yaw angle, rad^2, that are not measured."""
 
 
 def at_time(observation: Observation, seconds: float) -> Observation:
@@ -27,27 +26,18 @@ def at_time(observation: Observation, seconds: float) -> Observation:
     return replace(observation, time=seconds)
 
 
-def joint_angles(left: float, right: float) -> Array:
-    """Angles of all joints, shape (8,), rad, of the leg cycles: the legs of a side are geared to its crank."""
-    return np.array([left, right, left, left, left, right, right, right])
-
-
-def to_measured_imu(observation: Observation, telemetry: Telemetry) -> Imu:
-    """IMU message (REP 145) of a real robot, with acceleration where it is measured."""
-    message = to_imu(observation)
-    if np.isfinite(telemetry.acceleration).all():
+def amend(reading: Reading, message: Any) -> None:
+    """Add what is known of a real robot to a message about it: what was measured beside the state, and how well."""
+    telemetry = reading.telemetry
+    if isinstance(message, Odometry) and reading.source != CAPTURED:
+        message.pose.covariance[[0, 7, 35]] = RECKONED_VARIANCE
+    elif isinstance(message, Imu) and np.isfinite(telemetry.acceleration).all():
         acceleration = message.linear_acceleration
         acceleration.x, acceleration.y, acceleration.z = map(float, telemetry.acceleration)
         message.linear_acceleration_covariance[0] = 0.0  # measured, accuracy unknown
-    return message
-
-
-def to_measured_battery(observation: Observation, telemetry: Telemetry) -> BatteryState:
-    """Battery state of a real robot, with voltage and the motors' current where they are measured."""
-    message = to_battery_state(observation)
-    message.voltage = float(telemetry.battery)
-    message.current = -float(sum(telemetry.current))  # negative when discharging
-    return message
+    elif isinstance(message, BatteryState):
+        message.voltage = float(telemetry.battery)
+        message.current = -float(sum(telemetry.current))  # negative when discharging
 
 
 def to_pose_stamped(time: float, position: Array, angles: Array) -> PoseStamped:
@@ -55,25 +45,23 @@ def to_pose_stamped(time: float, position: Array, angles: Array) -> PoseStamped:
     message = PoseStamped(header=to_header(time, ODOM_FRAME))
     place = message.pose.position
     place.x, place.y, place.z = map(float, position)
-    message.pose.orientation = to_quaternion(*angles)
+    message.pose.orientation = to_quaternion(angles)
     return message
 
 
 def from_pose(message: PoseStamped | Odometry, time: float) -> Pose:
     """Frame of motion capture of a message, at a time in s; with velocity where it is an Odometry.
 
-    What its quaternion tells is that of the unit one with its direction; `Pose.norm` tells how far it was from that.
+    Its angles are those of the unit quaternion with its direction; `Pose.norm` is the norm that it had.
     """
     pose = message.pose if isinstance(message, PoseStamped) else message.pose.pose
     place = np.array([pose.position.x, pose.position.y, pose.position.z])
-    told = np.array([getattr(pose.orientation, name) for name in "wxyz"])
-    norm = float(np.linalg.norm(told))
-    w, *xyz = (told / norm if norm else told).tolist()
+    given = np.array([getattr(pose.orientation, name) for name in "wxyz"])
+    norm = float(np.linalg.norm(given))
+    angles = np.array(rotations.roll_pitch_yaw(*(given / norm if norm else given).tolist()))
     velocity = None
     if isinstance(message, Odometry):
         linear = message.twist.twist.linear
-        v, axis = np.array([linear.x, linear.y, linear.z]), np.array(xyz)
-        # The twist is in the child frame: turned by the orientation, it is in that of the pose.
-        velocity = v + 2 * np.cross(axis, np.cross(axis, v) + w * v)
-    angles = np.array(to_roll_pitch_yaw(Quaternion(w=w, **dict(zip("xyz", xyz, strict=True)))))
+        # The twist is in the child frame.
+        velocity = rotations.matrix(angles) @ [linear.x, linear.y, linear.z]
     return Pose(time, place, angles, velocity, norm)

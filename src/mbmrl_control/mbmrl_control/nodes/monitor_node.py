@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from nav_msgs.msg import Path as PathMessage
@@ -13,8 +14,10 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from mbmrl_base.robots.observation import Array
+from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit import qos
-from mbmrl_base.toolkit.conversions import from_robot_state
+from mbmrl_base.toolkit.conversions import check_message, from_robot_state
+from mbmrl_base.toolkit.sole import SoleSubscription
 from mbmrl_control.control.run_record import Tick
 from mbmrl_control.nodes.conversions import path_start
 from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlannerStatus, RobotState
@@ -31,8 +34,8 @@ ANSWER_TIME = 0.5
 class MonitorNode(Node):
     """Keeps a tick for each robot state, and the newest status of each node."""
 
-    def __init__(self, namespace: str = "") -> None:
-        """Subscribe to what the nodes in a namespace publish."""
+    def __init__(self, namespace: str = "", robot: Robot | None = None) -> None:
+        """Subscribe to what the nodes of a robot in a namespace publish; without a robot it only calls services."""
         super().__init__("monitor_node", namespace=namespace)
         self.ticks: list[Tick] = []
         """A tick for each robot state, in order."""
@@ -46,9 +49,13 @@ class MonitorNode(Node):
         """Set when the first command is in force."""
         self._by_sequence: dict[int, Tick] = {}
         self._last_command = 0
-        self.create_subscription(RobotState, "robot_state", self._take_state, qos.STATE)
-        self.create_subscription(PlannerStatus, "planner_status", self._take_planner, qos.STATE)
-        self.create_subscription(AdaptationStatus, "adaptation_status", self._take_adaptation, qos.STATE)
+        if robot is not None:
+            for message_type, topic, take in (
+                (RobotState, "robot_state", partial(self._take_state, robot)),
+                (PlannerStatus, "planner_status", partial(self._take_planner, robot)),
+                (AdaptationStatus, "adaptation_status", partial(self._take_adaptation, robot)),
+            ):
+                SoleSubscription(self, message_type, topic, take, qos.STATE)
         self.create_subscription(FaultArray, "faults", self._take_faults, qos.LATCHED)
         self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
         self._inject = self.create_client(InjectFault, "inject_fault")
@@ -60,21 +67,24 @@ class MonitorNode(Node):
         """Legs that are lost."""
         return frozenset(fault.leg for fault in self.faults if fault.kind == LEG_LOSS)
 
-    def _take_state(self, message: RobotState) -> None:
+    def _take_state(self, robot: Robot, message: RobotState) -> None:
+        observation = from_robot_state(robot, message)
         fresh = message.command_sequence > self._last_command
         self._last_command = max(self._last_command, message.command_sequence)
-        tick = Tick(from_robot_state(message), commanded=fresh, lost_legs=self.lost_legs)
+        tick = Tick(observation, commanded=fresh, lost_legs=self.lost_legs)
         self.ticks.append(tick)
         self._by_sequence[message.sequence] = tick
         if fresh:
             self.moved.set()
 
-    def _take_planner(self, message: PlannerStatus) -> None:
+    def _take_planner(self, robot: Robot, message: PlannerStatus) -> None:
+        check_message(message, robot.name)
         self.planner = message
         if message.state_sequence in self._by_sequence:
             self._by_sequence[message.state_sequence].planning_time = message.planning_time
 
-    def _take_adaptation(self, message: AdaptationStatus) -> None:
+    def _take_adaptation(self, robot: Robot, message: AdaptationStatus) -> None:
+        check_message(message, robot.name)
         self.adaptation = message
         if (tick := self._by_sequence.get(message.state_sequence)) is not None:
             tick.prior_error, tick.adapted_error = message.prior_error, message.adapted_error

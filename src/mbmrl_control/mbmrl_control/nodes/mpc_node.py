@@ -20,7 +20,14 @@ from std_srvs.srv import SetBool
 
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.toolkit import qos
-from mbmrl_base.toolkit.conversions import from_robot_state, to_diagnostics, to_motor_command, to_seconds, with_prefix
+from mbmrl_base.toolkit.conversions import (
+    check_message,
+    from_robot_state,
+    to_diagnostics,
+    to_motor_command,
+    to_seconds,
+    with_prefix,
+)
 from mbmrl_base.toolkit.pace import Pace
 from mbmrl_base.toolkit.parameters import declare, on_change
 from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, full_name, topics
@@ -57,7 +64,7 @@ class MpcNode(Node):
         prior = self._settings.load_prior()
         prior.check_rate(self._settings.rate)
         self._settings.prepare(1)
-        self._hash = prior.hash
+        self._hash, self._robot = prior.hash, prior.robot
         self._learner = make_learner(prior)
         self._layers: tuple[int, Layers] = (0, prior.layers)
         period = 1.0 / self._settings.rate
@@ -67,7 +74,7 @@ class MpcNode(Node):
             self._settings.planner, self._settings.sampling, self._settings.cost, period, self._settings.seed, roll_outs
         )
         self._follower = PathFollower(self._tracker, self._planner, prior.normalizer)
-        self._newest_state: tuple[RobotState, float, float] | None = None
+        self._newest_state: tuple[RobotState, Observation, float, float] | None = None
         self._newest_model: AdaptedModel | None = None
         self._planned_episode: int | None = None
         self._path: bytes | None = None
@@ -110,7 +117,7 @@ class MpcNode(Node):
 
     def _take_state(self, message: RobotState) -> None:
         arrival = time.monotonic()
-        self._newest_state = (message, arrival, self._now())
+        self._newest_state = (message, from_robot_state(self._robot, message), arrival, self._now())
         if self._time_is_simulated:
             self._pace.observe(to_seconds(message.header.stamp), arrival)
             self._ticker.period = self._record.period = 1.0 / (self._settings.rate * self._pace.rate)
@@ -127,6 +134,11 @@ class MpcNode(Node):
         return self.get_clock().now().nanoseconds * 1e-9 if self._time_is_simulated else time.monotonic()
 
     def _take_model(self, message: AdaptedModel) -> None:
+        check_message(message, self._robot.name)
+        if message.prior_hash != self._hash:
+            raise ValueError(
+                f"a model of another prior, {message.prior_hash[:12]}, is refused: this one is {self._hash[:12]}"
+            )
         self._newest_model = message
 
     def _latch_stop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -157,7 +169,7 @@ class MpcNode(Node):
 
     def _diagnose(self) -> None:
         ticks = self._record.tell(self._ticker.ticks, self._ticker.missed)
-        parts = [ticks, topics(self._states.dispute, self._models.dispute, dispute(self, "motor_command"))]
+        parts = [ticks, topics(self._states.trouble, self._models.trouble, dispute(self, "motor_command"))]
         now = to_seconds(self.get_clock().now().to_msg())
         self._diagnostics.publish(to_diagnostics(parts, full_name(self), "", now))
         # Who reads without asking for what was latched comes to know it too.
@@ -167,11 +179,10 @@ class MpcNode(Node):
     def _act(self, status: PlannerStatus) -> Array:
         """The action of this tick; zero wherever there is no finite plan from a fresh state."""
         newest = self._newest_state
-        if self._states.contested or newest is None or self._now() - newest[2] > self._settings.state_timeout:
+        if self._states.contested or newest is None or self._now() - newest[3] > self._settings.state_timeout:
             status.outcome = PlannerStatus.NO_STATE
             return np.zeros(2)
-        message, self._planned_arrival, _ = newest
-        observation = from_robot_state(message)
+        message, observation, self._planned_arrival, _ = newest
         status.header, status.state_sequence = message.header, message.sequence
         if not np.isfinite(observation.state).all():
             status.outcome = PlannerStatus.NO_STATE
@@ -179,7 +190,7 @@ class MpcNode(Node):
         if observation.episode != self._planned_episode:
             self._begin(observation)
         tracking = self._tracker.observe(observation)
-        conversions.fill_tracking(status, tracking)
+        conversions.fill_figures(status, "follow_path", tracking.figures)
         if not math.isfinite(tracking.cross_track):
             status.outcome = PlannerStatus.NO_STATE
             return np.zeros(2)
@@ -190,7 +201,7 @@ class MpcNode(Node):
             return np.zeros(2)
         status.model_sequence, layers = self._adapted_layers()
         deadline = self._ticker.current + self._settings.plan_share * self._ticker.period
-        plan = self._follower.plan(layers, observation, self._pending(message), deadline)
+        plan = self._follower.plan(layers, observation, self._pending(observation, message.command_sequence), deadline)
         if plan is None:
             status.outcome = PlannerStatus.NO_FINITE_PLAN
             return np.zeros(2)
@@ -214,15 +225,9 @@ class MpcNode(Node):
         self._reference.publish(self._path)
 
     def _adapted_layers(self) -> tuple[int, Layers]:
-        """Number and layers of the newest model that fits the prior, else of the last one that did."""
+        """Number and layers of the newest model that can be used, else of the last one that could."""
         message = self._newest_model
         if message is None or message.sequence == self._layers[0]:
-            return self._layers
-        if message.prior_hash != self._hash:
-            self.get_logger().error(
-                f"a model of another prior, {message.prior_hash[:12]}, is refused: this one is {self._hash[:12]}",
-                throttle_duration_sec=5.0,
-            )
             return self._layers
         try:
             update = conversions.from_adapted_model(message)
@@ -231,19 +236,19 @@ class MpcNode(Node):
             self.get_logger().error(f"a model is refused: {error}", throttle_duration_sec=5.0)
         return self._layers
 
-    def _pending(self, message: RobotState) -> list[Array]:
+    def _pending(self, observation: Observation, command_sequence: int) -> list[Array]:
         """Actions that come into force after a state and before the one that is planned now.
 
         A command is in force from the first interval that starts after it arrived: those that were sent
         but that the state does not report yet. At most two: more means that they did not arrive.
         """
-        pending = [action for sequence, action in self._sent if sequence > message.command_sequence]
-        return pending[-2:] or [np.array([message.applied_left_leg_speed, message.applied_right_leg_speed])]
+        pending = [action for sequence, action in self._sent if sequence > command_sequence]
+        return pending[-2:] or [observation.action]
 
     def _send(self, action: Array, state_sequence: int) -> int:
         sequence = (self._sent[-1][0] if self._sent else 0) + 1
         seconds = to_seconds(self.get_clock().now().to_msg())
-        command = to_motor_command(action, seconds, sequence, state_sequence)
+        command = to_motor_command(self._robot, action, seconds, sequence, state_sequence)
         self._command.publish(with_prefix(command, self._settings.frame_prefix))
         self._sent.append((sequence, action))
         return sequence

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
@@ -22,23 +23,14 @@ from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from sensor_msgs.msg import BatteryState, Imu, JointState
-from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from mbmrl_base.robots.millirobot.body import RobotParameters, urdf
+from mbmrl_base.robots.millirobot.body import JOINT_NAMES, of_joints
 from mbmrl_base.toolkit import qos
-from mbmrl_base.toolkit.conversions import (
-    from_motor_command,
-    to_diagnostics,
-    to_joint_state,
-    to_odometry,
-    to_robot_state,
-    to_seconds,
-    with_prefix,
-)
+from mbmrl_base.toolkit.conversions import from_motor_command, to_diagnostics, to_seconds
 from mbmrl_base.toolkit.health import Level
 from mbmrl_base.toolkit.parameters import declare, refuse_simulated_time
+from mbmrl_base.toolkit.robot_topics import RobotTopics
 from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.worker import Worker
@@ -49,19 +41,18 @@ from mbmrl_control.hardware.link.link_data import Sample
 from mbmrl_control.hardware.link.port import DisobeyedError, LinkError
 from mbmrl_control.hardware.measured import Measured
 from mbmrl_control.hardware.news import News
-from mbmrl_control.hardware.pose import CAPTURED, DeadReckoning, PoseFilter
+from mbmrl_control.hardware.pose import DeadReckoning, PoseFilter
+from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.hardware.settings import BridgeSettings
 from mbmrl_control.hardware.state_builder import Reading, StateBuilder
 from mbmrl_control.nodes import hardware_conversions
-from mbmrl_msgs.msg import MotorCommand, RobotState
+from mbmrl_msgs.msg import MotorCommand
 
 RCLError = rclpy_implementation.RCLError
 DIAGNOSTICS_PERIOD = 1.0
 """s (REP 107)."""
 REACTIVATION_PERIOD = 0.1
 """Time between two looks whether a lost link is there again, s."""
-RECKONED_VARIANCE = 1e3
-"""Variance of a position, m^2, and of a yaw angle, rad^2, that are not measured."""
 
 
 class SerialBridgeNode(LifecycleNode):
@@ -87,16 +78,10 @@ class SerialBridgeNode(LifecycleNode):
         self._starts = self._settings.autostart
         self._fell = threading.Event()
         self._lost = self._comes_back = False
-        self._gate = CommandGate(self._settings.command_timeout)
+        self._gate = CommandGate(MILLIROBOT, self._settings.command_timeout)
         self._poses = PoseFilter(self._settings.pose_window, self._settings.pose_timeout)
-        self._states = self.create_publisher(RobotState, "robot_state", qos.STATE)
-        self._odometry = self.create_publisher(Odometry, "odom", qos.STATE)
-        self._joints = self.create_publisher(JointState, "joint_states", qos.STATE)
-        self._imu = self.create_publisher(Imu, "imu/data", qos.STATE)
-        self._battery = self.create_publisher(BatteryState, "battery_state", qos.STATE)
+        self._topics = RobotTopics(self, MILLIROBOT, JOINT_NAMES, self._settings.frame_prefix)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
-        self._description.publish(String(data=urdf(RobotParameters(), sensors=True)))
         self._commands = SoleSubscription(self, MotorCommand, "motor_command", self._take_command, qos.LATEST)
         self.create_subscription(PoseStamped, "motion_capture/pose", self._take_pose, qos.SENSOR)
         self.create_subscription(Odometry, "motion_capture/odom", self._take_pose, qos.SENSOR)
@@ -276,17 +261,10 @@ class SerialBridgeNode(LifecycleNode):
         self._source = reading.source
         if reading.cause and self._health is not None:  # a robot that is refused gets one sentence
             self.get_logger().info(f"episode {observation.episode} begins: {reading.cause}")
-        prefix = self._settings.frame_prefix
-        self._states.publish(with_prefix(to_robot_state(observation, reading.command), prefix))
-        odometry = to_odometry(observation)
-        if reading.source != CAPTURED:
-            odometry.pose.covariance[0] = odometry.pose.covariance[7] = RECKONED_VARIANCE
-            odometry.pose.covariance[35] = RECKONED_VARIANCE
-        self._odometry.publish(with_prefix(odometry, prefix))
-        left, right = (math.remainder(phase, 2 * math.pi) for phase in telemetry.phases)
-        self._joints.publish(to_joint_state(observation, hardware_conversions.joint_angles(left, right)))
-        self._imu.publish(with_prefix(hardware_conversions.to_measured_imu(observation, telemetry), prefix))
-        self._battery.publish(with_prefix(hardware_conversions.to_measured_battery(observation, telemetry), prefix))
+        phases = (math.remainder(phase, 2 * math.pi) for phase in telemetry.phases)
+        joints = of_joints(*phases), of_joints(*telemetry.speeds)
+        amend = partial(hardware_conversions.amend, reading)
+        self._topics.publish(observation, reading.command, joints, amend)
 
     def _clock_offset(self) -> float:
         """ROS time less the monotonic clock's, s."""
@@ -298,7 +276,7 @@ class SerialBridgeNode(LifecycleNode):
         if self._link is None or not self._is_active:
             return
         issued = to_seconds(message.header.stamp)
-        command = from_motor_command(message)
+        command = from_motor_command(MILLIROBOT, message)
         if refusal := self._gate.refusal(command, issued, self.get_clock().now().nanoseconds * 1e-9):
             self.get_logger().warning(refusal, throttle_duration_sec=5.0)
             return
@@ -335,7 +313,7 @@ class SerialBridgeNode(LifecycleNode):
     def _diagnose(self) -> None:
         if self._health is not None:
             parts = self._health.look(self._source, self._is_active)
-            parts.append(topics(self._commands.dispute, dispute(self, "robot_state")))
+            parts.append(topics(self._commands.trouble, dispute(self, "robot_state")))
             now = self.get_clock().now().nanoseconds * 1e-9
             self._diagnostics.publish(to_diagnostics(parts, full_name(self), self._settings.port, now))
 

@@ -8,15 +8,19 @@ import threading
 from typing import Final
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from nav_msgs.msg import Path as PathMessage
 from pydantic import Field
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
+from mbmrl_base.robots.observation import Array
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import from_robot_state, with_prefix
 from mbmrl_base.toolkit.parameters import declare
 from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings
+from mbmrl_base.toolkit.sole import SoleSubscription
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Ticker
 from mbmrl_base.toolkit.worker import Worker
@@ -49,12 +53,13 @@ class CameraNode(Node):
         super().__init__("camera_node", automatically_declare_parameters_from_overrides=True)
         self._settings = declare(self, CameraSettings)
         self._stop = threading.Event()
-        self._newest: RobotState | None = None
+        self._robot = load_robot(DEFAULT_ROBOT)  # what the scene draws
+        self._newest: tuple[Array, Time] | None = None
         self._lost_legs: frozenset[int] = frozenset()
         self._lines: list[Line] = []
         self._images = self.create_publisher(Image, "camera/image_raw", qos.LATEST)
         self._infos = self.create_publisher(CameraInfo, "camera/camera_info", qos.LATEST)
-        self.create_subscription(RobotState, "robot_state", self._take_state, qos.LATEST)
+        SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.LATEST)
         self.create_subscription(FaultArray, "faults", self._take_faults, qos.LATCHED)
         self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
         self.worker = Worker(self._film, "camera")
@@ -67,7 +72,7 @@ class CameraNode(Node):
             self.worker.join()
 
     def _take_state(self, message: RobotState) -> None:
-        self._newest = message
+        self._newest = from_robot_state(self._robot, message).state, message.header.stamp
 
     def _take_faults(self, message: FaultArray) -> None:
         self._lost_legs = frozenset(fault.leg for fault in message.faults if fault.kind == LEG_LOSS)
@@ -78,21 +83,22 @@ class CameraNode(Node):
 
     def _film(self) -> None:
         ticker = Ticker(1.0 / self._settings.rate)
-        drawn: RobotState | None = None
+        drawn = None
         width, height = self._settings.width, self._settings.height
         angle = math.radians(FIELD_OF_VIEW)
         with Scene(width, height, samples=1) as scene:
             while ticker.wait(self._stop):
-                message = self._newest
-                if message is None or message is drawn:
+                newest = self._newest
+                if newest is None or newest is drawn:
                     continue
-                picture = scene.draw(from_robot_state(message).state, self._lost_legs, self._lines)
+                state, stamp = newest
+                picture = scene.draw(state, self._lost_legs, self._lines)
                 # The stamp is that of the state, which is what the image shows.
-                image = conversions.to_image(picture, message.header.stamp)
-                info = conversions.to_camera_info(width, height, angle, message.header.stamp)
+                image = conversions.to_image(picture, stamp)
+                info = conversions.to_camera_info(width, height, angle, stamp)
                 self._images.publish(with_prefix(image, self._settings.frame_prefix))
                 self._infos.publish(with_prefix(info, self._settings.frame_prefix))
-                drawn = message
+                drawn = newest
 
 
 def main() -> None:

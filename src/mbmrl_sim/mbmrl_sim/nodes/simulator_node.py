@@ -17,39 +17,28 @@ from typing import Final
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from nav_msgs.msg import Odometry
 from pydantic import Field, ValidationInfo, field_validator
 from rclpy.clock import Clock as SteadyClock
 from rclpy.clock import ClockType
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import BatteryState, Imu, JointState
-from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from mbmrl_base.robots.millirobot.body import urdf
-from mbmrl_base.robots.millirobot.layout import check_command
-from mbmrl_base.robots.observation import Observation
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
+from mbmrl_base.robots.millirobot.body import JOINT_NAMES, of_joints
+from mbmrl_base.robots.millirobot.layout import LEG_SPEED
+from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.toolkit import qos
-from mbmrl_base.toolkit.conversions import (
-    from_motor_command,
-    to_battery_state,
-    to_diagnostics,
-    to_imu,
-    to_joint_state,
-    to_odometry,
-    to_robot_state,
-    to_time,
-    with_prefix,
-)
+from mbmrl_base.toolkit.conversions import from_motor_command, to_diagnostics, to_time
 from mbmrl_base.toolkit.health import Level, Part
 from mbmrl_base.toolkit.parameters import declare, on_change
+from mbmrl_base.toolkit.robot_topics import RobotTopics
 from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings, runtime_field
 from mbmrl_base.toolkit.sole import DISCOVERY_TIME, SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Ticker
 from mbmrl_base.toolkit.worker import Worker
-from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
+from mbmrl_msgs.msg import FaultArray, MotorCommand
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim.bullet import quiet
 from mbmrl_sim.faults import LEG_LOSS, Fault, FaultError
@@ -112,6 +101,7 @@ class SimulatorNode(Node):
         if self._settings.gui:
             check_screen()
         on_change(self, self._settings, self._set)
+        self._robot = load_robot(DEFAULT_ROBOT)
         slope = math.radians(self._settings.slope), math.radians(self._settings.slope_direction)
         self._world = World(
             self._settings.seed,
@@ -129,7 +119,8 @@ class SimulatorNode(Node):
             self._held.append(claim(self, "/clock", "simulator", CLOCK_REMEDY))
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._command: tuple[MotorCommand, float] | None = None
+        self._command: tuple[Array, int, float] | None = None
+        """The newest command's action and number, and when it arrived, s of simulated time."""
         self._emergency_stop = False
         self._arrived = threading.Event()
         self._told = self._world.time
@@ -137,17 +128,11 @@ class SimulatorNode(Node):
         self._offset = 0.0
         """ROS time less simulated time, s, where there is no /clock."""
         self._looked = (time.monotonic(), self._told)
-        self._state = self.create_publisher(RobotState, "robot_state", qos.STATE)
-        self._odometry = self.create_publisher(Odometry, "odom", qos.STATE)
-        self._joints = self.create_publisher(JointState, "joint_states", qos.STATE)
-        self._imu = self.create_publisher(Imu, "imu/data", qos.STATE)
-        self._battery = self.create_publisher(BatteryState, "battery_state", qos.STATE)
+        self._topics = RobotTopics(self, self._robot, JOINT_NAMES, self._settings.frame_prefix)
         self._clock_publisher = None
         if self._settings.publish_clock:
             self._clock_publisher = self.create_publisher(Clock, "/clock", qos.LATEST)
         self._faults = self.create_publisher(FaultArray, "faults", qos.LATCHED)
-        self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
-        self._description.publish(String(data=urdf(self._world.parameters, sensors=True)))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self._commands = SoleSubscription(self, MotorCommand, "motor_command", self._take_command, qos.LATEST)
         self.create_service(InjectFault, "inject_fault", self._inject)
@@ -175,20 +160,19 @@ class SimulatorNode(Node):
         self._settings = settings
 
     def _take_command(self, message: MotorCommand) -> None:
-        try:
-            check_command(from_motor_command(message))
-        except ValueError as error:
-            self.get_logger().warning(f"command refused: {error}", throttle_duration_sec=1.0)
-            return
-        self._command = (message, self._told)
+        action = self._robot.check_command(from_motor_command(self._robot, message))
+        self._command = (action, message.sequence, self._told)
         self._arrived.set()
 
-    def _fresh_command(self) -> MotorCommand | None:
-        """The newest command, where it is the only planner's, and watchdog and emergency stop let it be in force."""
+    def _fresh_command(self) -> tuple[Array, int] | None:
+        """Action and number of the newest command, if nothing lets the robot stop.
+
+        It is the only planner's, and watchdog and emergency stop let it be in force.
+        """
         if self._command is None or self._commands.contested or self._emergency_stop:
             return None
-        message, arrival = self._command
-        return message if self._told - arrival <= self._settings.command_timeout else None
+        action, sequence, arrival = self._command
+        return (action, sequence) if self._told - arrival <= self._settings.command_timeout else None
 
     def _await_command(self) -> None:
         """Faster than real time, wait for the next command rather than let the last one grow too old."""
@@ -196,7 +180,7 @@ class SimulatorNode(Node):
         if self._settings.real_time_factor <= 1.0 or self._fresh_command() is None or self._command is None:
             return
         end = self._told + 1.0 / self._settings.rate
-        if end - self._command[1] > self._settings.command_timeout:
+        if end - self._command[2] > self._settings.command_timeout:
             self._arrived.wait(PATIENCE)
 
     def _simulate(self) -> None:
@@ -211,7 +195,8 @@ class SimulatorNode(Node):
             command = self._fresh_command()
             exact = True
             with self._lock:
-                self._world.apply(np.zeros(2) if command is None else from_motor_command(command))
+                safe = self._robot.safe_action(self._world.observe().state)
+                self._world.apply(safe if command is None else command[0])
             for part, (first, last) in enumerate(pairwise(bounds), start=1):
                 with self._lock:
                     if exact and command is not None and self._fresh_command() is None:
@@ -237,7 +222,7 @@ class SimulatorNode(Node):
             if not self._settings.publish_clock:
                 self._offset = self._ros_time() - (time.monotonic() - ticker.current) - now
             self._tell_time(now)
-            self._publish(observation, angles, command.sequence if command else 0)
+            self._publish(observation, angles, command[1] if command else 0)
 
     def _tell_time(self, seconds: float) -> None:
         self._told = seconds
@@ -248,12 +233,9 @@ class SimulatorNode(Node):
         return float(self.get_clock().now().nanoseconds * 1e-9)
 
     def _publish(self, observation: Observation, angles: np.ndarray, command_sequence: int) -> None:
-        told, prefix = replace(observation, time=observation.time + self._offset), self._settings.frame_prefix
-        self._state.publish(with_prefix(to_robot_state(told, command_sequence), prefix))
-        self._odometry.publish(with_prefix(to_odometry(told), prefix))
-        self._joints.publish(to_joint_state(told, angles))
-        self._imu.publish(with_prefix(to_imu(told), prefix))
-        self._battery.publish(with_prefix(to_battery_state(told), prefix))
+        told = replace(observation, time=observation.time + self._offset)
+        joints = angles, of_joints(*observation.state[LEG_SPEED])
+        self._topics.publish(told, command_sequence, joints)
 
     def _publish_faults(self) -> None:
         if self._settings.gui:
@@ -269,7 +251,7 @@ class SimulatorNode(Node):
         clock = dispute(self, "/clock") if self._settings.publish_clock else ""
         motors = Part("motors")
         motors.check(self._emergency_stop, Level.ERROR, "emergency stop: reset the robot to let it move again")
-        parts = [topics(self._commands.dispute, dispute(self, "robot_state"), clock), self._look_at_time(), motors]
+        parts = [topics(self._commands.trouble, dispute(self, "robot_state"), clock), self._look_at_time(), motors]
         seconds = self._told + self._offset
         self._diagnostics.publish(to_diagnostics(parts, full_name(self), "", seconds))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mbmrl_control.hardware.link.command_book import ABSURD, EARLY, NOT_FINITE, STALE, CommandGate
+from mbmrl_control.hardware.robot import MILLIROBOT
 
 NOW = 1.7e9
 
@@ -28,7 +29,7 @@ NOW = 1.7e9
 def test_commands_of_another_time_or_that_cannot_be_meant_are_refused(
     speeds: tuple[float, float], issued: float, reason: str, words: str
 ) -> None:
-    gate = CommandGate(0.1)
+    gate = CommandGate(MILLIROBOT, 0.1)
     told = [gate.refusal(np.array(speeds), issued, NOW) for _ in range(3)]
     assert all(sentence.startswith(words) for sentence in told)
     assert bool(told[0]) == bool(reason)

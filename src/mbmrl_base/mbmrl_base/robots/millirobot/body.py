@@ -23,6 +23,14 @@ EYE_COLOUR: Colour = (0.98, 0.80, 0.18, 1.0)
 LEG_COLOURS: dict[str, Colour] = {"left": (0.95, 0.50, 0.10, 1.0), "right": (0.15, 0.50, 0.90, 1.0)}
 LOST_LEG_COLOUR: Colour = (1.0, 0.45, 0.45, 0.5)
 
+JOINT_NAMES = ("left_crank_joint", "right_crank_joint", *(f"{leg}_hip" for leg in LEG_NAMES))
+"""Joints of the URDF."""
+
+
+def of_joints(left: float, right: float) -> Array:
+    """A number of each joint, shape (8,), of one of each leg cycle: the legs of a side are geared to its crank."""
+    return np.array([left, right, *[left] * 3, *[right] * 3])
+
 
 @dataclass(frozen=True)
 class MotorParameters:

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from mbmrl_base.robots import rotations
 from mbmrl_base.robots.millirobot.layout import (
     ANGULAR_VELOCITY,
     BACK_EMF,
@@ -258,11 +259,8 @@ def _specific_force(last: Observation | None, now: Observation, standing: Array)
     change = np.zeros(3)
     if last is not None and now.time > last.time and now.episode == last.episode:
         change = (now.state[LINEAR_VELOCITY] - last.state[LINEAR_VELOCITY]) / (now.time - last.time)
-    (cr, sr), (cp, sp), (cy, sy) = now.state[ROLL], now.state[PITCH], now.state[YAW]
-    yaw = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
-    pitch = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
-    roll = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
-    return np.asarray((yaw @ pitch @ roll).T @ (change + standing))
+    attitude = rotations.matrix(angle(now.state, pair) for pair in (ROLL, PITCH, YAW))
+    return np.asarray(attitude.T @ (change + standing))
 
 
 def _pair(values: Array) -> tuple[float, float]:

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from mbmrl_base.robots.millirobot.layout import check_command
 from mbmrl_base.robots.observation import Array
+from mbmrl_base.robots.robot import Robot
 from mbmrl_control.hardware.codecs.codec import Command
 from mbmrl_control.hardware.link.clocks import FUTURE
 
@@ -24,16 +24,16 @@ ABSURD: Final = "far beyond the robot's limits"
 class CommandGate:
     """Refuses commands that are of another time, or cannot be meant, and counts them by reason."""
 
-    def __init__(self, timeout: float) -> None:
-        """Take the age, s, from which a command is refused."""
+    def __init__(self, robot: Robot, timeout: float) -> None:
+        """Take the robot, and the age, s, from which a command is refused."""
         self.refused: Counter[str] = Counter()
-        self._timeout = timeout
+        self._robot, self._timeout = robot, timeout
 
     def refusal(self, command: Array, issued: float, now: float) -> str:
         """Why a command is refused, in a sentence; empty where it is taken.
 
         Args:
-            command: Leg speeds, shape (2,), rad/s.
+            command: Action, shape (m,).
             issued: When it was issued, s; 0: it does not tell.
             now: The time, s, of the same clock.
         """
@@ -43,7 +43,7 @@ class CommandGate:
         if age < -FUTURE:
             return self._refuse(EARLY, f"a command stamped {-age:.2f} s in the future is refused")
         try:
-            check_command(command)
+            self._robot.check_command(command)
         except ValueError as error:
             return self._refuse(ABSURD if np.isfinite(command).all() else NOT_FINITE, f"command refused: {error}")
         return ""
