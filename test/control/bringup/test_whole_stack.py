@@ -15,6 +15,7 @@ from rclpy.qos import QoSProfile
 
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import to_seconds
+from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_msgs.msg import FaultArray, MotorCommand, PlannerStatus, RobotState
 from ros_testing import TIME_LIMIT, Peer, number_of, processes
 
@@ -89,8 +90,8 @@ def test_robot_walks_whatever_the_real_time_factor(
     in_force = [state.command_sequence > 0 for state in states[first:]]
     assert sum(in_force) > share * len(in_force)
     # It walks, along its path.
-    assert statuses[-1].progress > 0.03 * count * 0.05
-    assert abs(statuses[-1].cross_track) < 0.1
+    assert from_figures(statuses[-1])["progress_m"] > 0.03 * count * 0.05
+    assert abs(from_figures(statuses[-1])["cross_track_m"]) < 0.1
 
 
 def test_two_robots_in_two_namespaces(start_command: StartCommand, mbmrl: Run, peer: Peer) -> None:

@@ -334,7 +334,7 @@ def test_only_models_of_its_own_prior_are_used(
     for sequence, content in foreign.items():
         assert model_after(sequence, prior.hash, content) == 6
     assert model_after(11, prior.hash, array.array("B")) == 11
-    assert "a model of another prior, 000000000000, is refused" in planner.errors
+    assert "a message on adapted_model is refused: it is of another prior, 000000000000, this one is" in planner.errors
     assert "a model is refused" in planner.errors
 
 

@@ -137,13 +137,13 @@ def test_robot_is_described() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"version": 2}, "a RobotState of version 2 is refused: allowed is 1"),
-        ({"robot": "husky"}, "a RobotState of the robot 'husky' is refused: this one is 'millirobot'"),
-        ({"state": [0.0] * 23}, "its state has 23 numbers: wanted are 24"),
-        ({"state": [0.0] * 25}, "its state has 25 numbers: wanted are 24"),
-        ({"state_names": list(ROBOT.state_names[:-1])}, "its state has the names x, y, .*: wanted are x, y, "),
-        ({"action": []}, "its action has 0 numbers: wanted are 2"),
-        ({"action_names": ["right_leg_speed", "left_leg_speed"]}, "its action has the names right_leg_speed, left_leg"),
+        ({"version": 2}, "it is of version 2, allowed is 1"),
+        ({"robot": "husky"}, "it is of the robot 'husky', this one is 'millirobot'"),
+        ({"state": [0.0] * 23}, "its state has 23 numbers, wanted are 24"),
+        ({"state": [0.0] * 25}, "its state has 25 numbers, wanted are 24"),
+        ({"state_names": list(ROBOT.state_names[:-1])}, "its state is that of x, y, .*, wanted is x, y, "),
+        ({"action": []}, "its action has 0 numbers, wanted are 2"),
+        ({"action_names": ["right_leg_speed", "left_leg_speed"]}, "its action is that of right_leg_speed, left_leg"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -241,10 +241,10 @@ def test_motor_command_there_and_back() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"version": 0}, "a MotorCommand of version 0 is refused"),
-        ({"robot": ""}, "a MotorCommand of the robot '' is refused"),
+        ({"version": 0}, "it is of version 0, allowed is 1"),
+        ({"robot": ""}, "it is of the robot '', this one is"),
         ({"action": [1.0]}, "its action has 1 numbers"),
-        ({"action_names": []}, "its action has the names of nothing: wanted are left_leg_speed, right_leg_speed"),
+        ({"action_names": []}, "its action is that of nothing, wanted is left_leg_speed, right_leg_speed"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -141,7 +141,7 @@ def test_command_is_in_force_as_the_state_says(start_simulator: StartSimulator, 
     assert sequences == sorted(sequences)
     assert len(set(sequences)) > 3
     peer.spin_until(lambda: number_of(states[-1], "right_speed") > 40.0, simulator)
-    assert "an action of millirobot is 2 finite numbers" in simulator.errors
+    assert "a message on motor_command is refused: " in simulator.errors
     assert all(0.0 <= left < 30.0 for left, _ in map(applied, states))
 
 

@@ -91,23 +91,21 @@ def check_message(message: Any, robot: str) -> None:
     """Refuse a message of another version of the project's messages, or of another robot than the named one.
 
     Raises:
-        ValueError: With one sentence that says what is wrong.
+        ValueError: If it is; its text says what is wrong.
     """
-    kind = type(message).__name__
     if message.version != message.VERSION:
-        raise ValueError(f"a {kind} of version {message.version} is refused: allowed is {message.VERSION}")
+        raise ValueError(f"it is of version {message.version}, allowed is {message.VERSION}")
     if getattr(message, "robot", robot) != robot:
-        raise ValueError(f"a {kind} of the robot {message.robot!r} is refused: this one is {robot!r}")
+        raise ValueError(f"it is of the robot {message.robot!r}, this one is {robot!r}")
 
 
-def _from_named(message: Any, robot: Robot, part: str, wanted: tuple[str, ...]) -> Array:
-    """Numbers of a message's state or action, shape (n,); ValueError where they are not those of the robot."""
+def _from_named(message: Any, part: str, wanted: tuple[str, ...]) -> Array:
+    """Numbers of a message's state or action, shape (n,); ValueError if they are not those that are wanted."""
     names, values = getattr(message, f"{part}_names"), getattr(message, part)
-    refused = f"a {type(message).__name__} of {robot.name} is refused: its {part} has"
     if tuple(names) != wanted:
-        raise ValueError(f"{refused} the names {', '.join(names) or 'of nothing'}: wanted are {', '.join(wanted)}")
+        raise ValueError(f"its {part} is that of {', '.join(names) or 'nothing'}, wanted is {', '.join(wanted)}")
     if len(values) != len(wanted):
-        raise ValueError(f"{refused} {len(values)} numbers: wanted are {len(wanted)}")
+        raise ValueError(f"its {part} has {len(values)} numbers, wanted are {len(wanted)}")
     return np.array(values, dtype=np.float64)
 
 
@@ -135,8 +133,8 @@ def from_robot_state(robot: Robot, message: RobotState) -> Observation:
     """
     check_message(message, robot.name)
     return Observation(
-        _from_named(message, robot, "state", robot.state_names),
-        _from_named(message, robot, "action", robot.action_names),
+        _from_named(message, "state", robot.state_names),
+        _from_named(message, "action", robot.action_names),
         to_seconds(message.header.stamp),
         message.sequence,
         message.episode,
@@ -163,7 +161,7 @@ def from_motor_command(robot: Robot, message: MotorCommand) -> Array:
         ValueError: As of `from_robot_state`.
     """
     check_message(message, robot.name)
-    return _from_named(message, robot, "action", robot.action_names)
+    return _from_named(message, "action", robot.action_names)
 
 
 def _pose(body: Body) -> Pose:

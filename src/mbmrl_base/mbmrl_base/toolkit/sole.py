@@ -96,7 +96,7 @@ class SoleSubscription:
     def __init__(
         self, node: Node, message_type: type, topic: str, take: Callable[[Any], None], profile: QoSProfile
     ) -> None:
-        """Subscribe; take is called with each message, and raises ValueError with a sentence if it refuses it."""
+        """Subscribe; take is called with each message, and raises ValueError if it refuses it."""
         self._node, self._topic, self._callback = node, topic, take
         self._refusal, self._silent_until = "", 0.0
         self._subscription = node.create_subscription(message_type, topic, self._take, profile)
@@ -125,7 +125,7 @@ class SoleSubscription:
                 self._refusal = ""
                 return
             except ValueError as error:
-                self._refusal = str(error)
+                self._refusal = f"a message on {self._topic} is refused: {error}"
         if (now := time.monotonic()) >= self._silent_until:
             self._silent_until = now + LOG_PERIOD
             self._node.get_logger().error(self.trouble)

@@ -136,9 +136,7 @@ class MpcNode(Node):
     def _take_model(self, message: AdaptedModel) -> None:
         check_message(message, self._robot.name)
         if message.prior_hash != self._hash:
-            raise ValueError(
-                f"a model of another prior, {message.prior_hash[:12]}, is refused: this one is {self._hash[:12]}"
-            )
+            raise ValueError(f"it is of another prior, {message.prior_hash[:12]}, this one is {self._hash[:12]}")
         self._newest_model = message
 
     def _latch_stop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
