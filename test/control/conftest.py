@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import torch
 
+from learner_testing import options_of
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.cli.main import app
 from mbmrl_control.dynamics.network import Normalizer, initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
 from mbmrl_control.dynamics.transition import transition
-from mbmrl_control.learners import LEARNER_TYPES, LearnerSettings
+from mbmrl_control.learners import LEARNER_TYPES
 from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.collect import CollectSettings, collect_episode
 from mbmrl_control.training.episodes import Episode
@@ -77,7 +78,7 @@ def make_prior(normalizer: Normalizer) -> MakePrior:
         sizes = (MILLIROBOT.features.input_size, *hidden, MILLIROBOT.features.output_size)
         layers = initial_layers(sizes, torch.Generator().manual_seed(seed))
         layers[-1][1].fill_(1.0)
-        options = LearnerSettings(inner_steps=inner_steps, initial_psi=psi, context=8)
+        options = options_of(learner, inner_steps=inner_steps, initial_psi=psi, context=8)
         extras = LEARNER_TYPES.get(learner, ModelBased).initial(layers, options, torch.Generator().manual_seed(seed))
         extras |= {"rate": torch.tensor([psi])} if learner == "mb_de" else {}
         settings = PriorSettings(learner, window, rate, {"note": "of a test"})

@@ -16,6 +16,7 @@ from mbmrl_control.benchmarks.loop import LoopCase, random_prior
 from mbmrl_control.benchmarks.timing import interleaved
 from mbmrl_control.dynamics.prior import PriorError
 from mbmrl_control.planning.rollout import RollOuts
+from robot_testing import MILLIROBOT
 
 
 def test_peers_plan_with_the_same_model_and_cost() -> None:
@@ -67,7 +68,7 @@ def test_garbage_is_collected_between_the_calls_and_as_python_does_it_within() -
 def test_prior_of_the_loop_is_taken_at_its_rate_only() -> None:
     prior = random_prior(LoopCase(50.0, 1000, 20, 24, window=7))
     prior.check_rate(50.0)
-    prior.check_robot()
+    prior.check_robot(MILLIROBOT)
     assert [len(bias) for _, bias in prior.layers[:-1]] == [24, 24]
     assert prior.settings.window == 7
     with pytest.raises(PriorError, match="the prior predicts at 50 Hz, not at 20 Hz"):

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
-from mbmrl_control.dynamics.network import Normalizer, initial_layers, one_step_error, predict
+from mbmrl_control.dynamics.model import ReluNetwork
+from mbmrl_control.dynamics.network import Normalizer, initial_layers, predict
 
 SIZES = (INPUT_SIZE, 16, 12, OUTPUT_SIZE)
 
@@ -93,8 +94,9 @@ def test_dimension_that_was_constant_does_not_explode(generator: torch.Generator
 
 def test_one_step_error_is_a_mean_over_dimensions() -> None:
     layers = [(torch.zeros(OUTPUT_SIZE, INPUT_SIZE), torch.zeros(OUTPUT_SIZE))]
+    model = ReluNetwork(layers)
     targets = torch.zeros(OUTPUT_SIZE)
     targets[3] = 2.0
-    assert one_step_error(layers, torch.ones(INPUT_SIZE), targets) == pytest.approx(4.0 / OUTPUT_SIZE)
-    several = one_step_error(layers, torch.ones(2, 3, INPUT_SIZE), targets.expand(2, 3, OUTPUT_SIZE))
+    assert model.error(torch.ones(INPUT_SIZE), targets) == pytest.approx(4.0 / OUTPUT_SIZE)
+    several = model.error(torch.ones(2, 3, INPUT_SIZE), targets.expand(2, 3, OUTPUT_SIZE))
     assert several == pytest.approx(4.0 / OUTPUT_SIZE)

@@ -16,11 +16,14 @@ from rich.console import Console
 from cart_testing import INTERVAL, STATES, drive_cart, save_carts
 from mbmrl_base.robots.description import describe
 from mbmrl_base.robots.robot import Robot
+from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.prior import Prior, PriorError, PriorSettings, load_prior
+from mbmrl_control.dynamics.rollout import roll_out
 from mbmrl_control.evaluation import model_error as evaluation
-from mbmrl_control.evaluation.model_error import model_error, open_loop, windows_of
-from mbmrl_control.learners import LEARNERS, LearnerSettings
+from mbmrl_control.evaluation.model_error import model_error, windows_of
+from mbmrl_control.learners import LEARNERS
+from mbmrl_control.learners.grbal import StepSettings
 from mbmrl_control.nodes.settings import ModelSettings
 from mbmrl_control.training.episodes import Episode, EpisodeError
 from mbmrl_control.training.from_data import train_on_data
@@ -34,7 +37,7 @@ QUICK = TrainingSettings(
     hidden=(64, 64),
     window=16,
     future=8,
-    options=LearnerSettings(inner_steps=2),
+    options=StepSettings(inner_steps=2),
     tasks=16,
     learning_rate=3e-3,
     seed=1,
@@ -77,10 +80,10 @@ def test_error_is_relative_to_the_spread_of_the_training_data(tmp_path: Path) ->
 def test_longer_intervals_are_predicted_as_such(tmp_path: Path) -> None:
     prior = constant_model(0.1, spread=0.5)
     (piece,) = pieces_of(ramp(10, 0.06), 20.0)
-    predicted = open_loop(
-        prior, prior.layers, piece.states[:1], piece.actions.unsqueeze(0), piece.intervals.unsqueeze(0)
-    )
-    assert torch.allclose(predicted[0], piece.states[1:], atol=1e-6)
+    actions, intervals = piece.actions.unsqueeze(0), piece.intervals.unsqueeze(0)
+    model = ReluNetwork(prior.layers)
+    predicted = roll_out(prior.features, prior.normalizer, model, piece.states[:1], actions, intervals)
+    assert torch.allclose(predicted.states[0], piece.states, atol=1e-6)
 
 
 def test_windows_do_not_cross_gaps_and_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

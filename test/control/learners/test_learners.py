@@ -13,10 +13,10 @@ from torch import Tensor
 from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.dynamics.network import Layers, initial_layers, predict
 from mbmrl_control.dynamics.prior import Prior, PriorError
-from mbmrl_control.learners import LEARNER_TYPES, LEARNERS, LearnerSettings, make_learner
+from mbmrl_control.learners import LEARNER_TYPES, LEARNERS, make_learner
 from mbmrl_control.learners.base import Learner
 from mbmrl_control.learners.bayes import BayesLastLayer
-from mbmrl_control.learners.context import Attention, Rebal
+from mbmrl_control.learners.context import Attention, ContextSettings, Rebal, RecurrentSettings
 
 MakePrior = Callable[..., Prior]
 ADAPTING = [name for name in LEARNERS if LEARNER_TYPES[name].adapts]
@@ -119,7 +119,7 @@ def test_an_update_of_another_size_is_refused(make_prior: MakePrior, name: str) 
 def test_attention_looks_at_no_later_transition() -> None:
     layers = initial_layers((INPUT_SIZE, 12, OUTPUT_SIZE), torch.Generator().manual_seed(0))
     learner = Attention(
-        layers, Attention.initial(layers, LearnerSettings(context=16), torch.Generator().manual_seed(1))
+        layers, Attention.initial(layers, ContextSettings(context=16), torch.Generator().manual_seed(1))
     )
     tokens = torch.randn(2, M, INPUT_SIZE + OUTPUT_SIZE, generator=torch.Generator().manual_seed(2))
     changed = tokens.clone()
@@ -132,7 +132,7 @@ def test_attention_looks_at_no_later_transition() -> None:
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_the_hidden_state_is_carried_beyond_the_window(cell: str) -> None:
     layers = initial_layers((INPUT_SIZE, 12, OUTPUT_SIZE), torch.Generator().manual_seed(0))
-    extras = Rebal.initial(layers, LearnerSettings(context=16, cell=cell), torch.Generator().manual_seed(1))
+    extras = Rebal.initial(layers, RecurrentSettings(context=16, cell=cell), torch.Generator().manual_seed(1))
     learner = Rebal(layers, extras)
     inputs, targets = draw(6, 2 * M)
     expected = learner.context(inputs, targets)

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from mbmrl_base.robots.millirobot.features import model_inputs, model_targets
 from mbmrl_base.robots.millirobot.layout import ANGULAR_VELOCITY
 from mbmrl_base.robots.observation import Observation
-from mbmrl_control.dynamics.network import one_step_error
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners import LEARNERS, Update
 from mbmrl_control.learners.online import JUDGED, Adaptation, OnlineAdapter
@@ -157,10 +156,11 @@ def test_errors_are_of_models_that_had_not_seen_the_transition(
         state, following = torch.from_numpy(start.state), torch.from_numpy(end.state)
         inputs = prior.normalizer.inputs(model_inputs(state, torch.from_numpy(end.action)).float())
         targets = prior.normalizer.targets(model_targets(state, following).float())
-        assert after.prior_error == pytest.approx(float(one_step_error(prior.layers, inputs, targets)), rel=1e-5)
+        expected = float(adapter.learner.adapted_model({}).error(inputs, targets))
+        assert after.prior_error == pytest.approx(expected, rel=1e-5)
         if before.update or before.window == 0:
-            layers = adapter.learner.adapted_layers(before.update)
-            assert after.adapted_error == pytest.approx(float(one_step_error(layers, inputs, targets)), rel=1e-5)
+            expected = float(adapter.learner.adapted_model(before.update).error(inputs, targets))
+            assert after.adapted_error == pytest.approx(expected, rel=1e-5)
             compared += 1
     assert compared > 30
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_base.robots.observation import Observation
-from mbmrl_control.dynamics.network import Layers, initial_layers, one_step_error, predict
+from mbmrl_control.dynamics.network import Layers, initial_layers, predict
 from mbmrl_control.dynamics.prior import Prior
-from mbmrl_control.learners import LearnerSettings, make_learner
+from mbmrl_control.learners import make_learner
 from mbmrl_control.learners.base import Learner, Update
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.online import OnlineAdapter
@@ -32,18 +32,18 @@ def world(seed: int, count: int) -> tuple[Tensor, Tensor]:
 
 def prior_that_expects(noise: float, layers: Layers) -> dict[str, Tensor]:
     """Tensors of a prior for layers, with this deviation of the noise in each output."""
-    extras = BayesLastLayer.initial(layers, LearnerSettings(), torch.Generator())
+    extras = BayesLastLayer.initial(layers, None, torch.Generator())
     return extras | {"noise": torch.full_like(extras["noise"], noise)}
 
 
 def live(learner: Learner, inputs: Tensor, targets: Tensor) -> list[float]:
     """One-step error at each tick of a life."""
-    errors, layers = [], learner.layers
+    errors, model = [], learner.adapted_model({})
     window = max(learner.memory, 48)
     for end in range(len(inputs)):
-        errors.append(float(one_step_error(layers, inputs[end], targets[end])))
+        errors.append(float(model.error(inputs[end], targets[end])))
         seen = slice(max(0, end + 1 - window), end + 1)
-        layers = learner.adapted_layers(learner.adapt(inputs[seen], targets[seen]))
+        model = learner.adapted_model(learner.adapt(inputs[seen], targets[seen]))
     return errors
 
 

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mbmrl_control.learners import LearnerSettings
-from mbmrl_control.learners.grbal import PSI_FORMS, Grbal
+from mbmrl_control.learners.grbal import PSI_FORMS, Grbal, StepSettings
 
 TASKS, M, K = 4, 7, 5
 SIZES = (6, 13, 11, 4)
@@ -77,7 +76,7 @@ def drawn(form: str, steps: int, dtype: torch.dtype, hidden: tuple[int, ...] = S
     layers = [(normal(outputs, inputs) * (2.0 / inputs) ** 0.5, 0.1 * normal(outputs)) for inputs, outputs in pairs]
     extras = {
         name: 0.005 + 0.02 * torch.rand(size.shape, generator=generator, dtype=torch.double).to(dtype)
-        for name, size in Grbal.initial(layers, LearnerSettings(inner_steps=steps, psi=form), generator).items()
+        for name, size in Grbal.initial(layers, StepSettings(inner_steps=steps, psi=form), generator).items()
     }
     return layers, extras, normal(TASKS, M + K, SIZES[0]), normal(TASKS, M + K, SIZES[-1])
 

@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from learner_testing import options_of
 from mbmrl_base.robots.millirobot.features import model_inputs, model_targets
 from mbmrl_base.robots.millirobot.layout import mirror
-from mbmrl_control.dynamics.network import one_step_error
 from mbmrl_control.dynamics.prior import Prior, load_prior
-from mbmrl_control.evaluation.model_error import open_loop
-from mbmrl_control.learners import LEARNERS, LearnerSettings, make_learner
+from mbmrl_control.dynamics.rollout import roll_out
+from mbmrl_control.learners import LEARNERS, make_learner
+from mbmrl_control.learners.grbal import StepSettings
 from mbmrl_control.training import meta_training
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.meta_training import MetaTrainer, Progress, TrainingSettings
@@ -30,8 +32,13 @@ SMALL = TrainingSettings(
     future=4,
     tasks=8,
     learning_rate=3e-3,
-    options=LearnerSettings(inner_steps=2, context=8),
+    options=StepSettings(inner_steps=2),
 )
+
+
+def small(learner: str, **changes: Any) -> TrainingSettings:
+    """The same of another learner."""
+    return replace(SMALL, learner=learner, options=options_of(learner, inner_steps=2, context=8), **changes)
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +66,7 @@ def psi_of(prior: Prior) -> torch.Tensor:
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_errors_on_held_out_faults_fall(episodes: list[Episode], learner: str) -> None:
-    run = trainer(episodes, replace(SMALL, learner=learner, steps=100))
+    run = trainer(episodes, small(learner, steps=100))
     _, before = run.check()
     reported = list(run.run())
     assert reported[-1].post_error < 0.85 * before
@@ -84,10 +91,10 @@ def test_errors_are_those_before_and_after_adaptation(episodes: list[Episode]) -
     inputs = prior.normalizer.inputs(model_inputs(states[:-1], torch.from_numpy(one.action)).float())
     targets = prior.normalizer.targets(model_targets(states[:-1], states[1:]).float())
     learner = make_learner(prior)
-    adapted = learner.adapted_layers(learner.adapt(inputs[: SMALL.window], targets[: SMALL.window]))
+    update = learner.adapt(inputs[: SMALL.window], targets[: SMALL.window])
     after = [
-        float(one_step_error(layers, inputs[SMALL.window :], targets[SMALL.window :]))
-        for layers in (prior.layers, adapted)
+        float(learner.adapted_model(given).error(inputs[SMALL.window :], targets[SMALL.window :]))
+        for given in ({}, update)
     ]
     assert (progress.pre_error, progress.post_error) == pytest.approx(after, rel=1e-4)
     assert prior.settings.training["held_out_pre_error"] == pytest.approx(progress.pre_error, abs=1e-4)
@@ -96,14 +103,15 @@ def test_errors_are_those_before_and_after_adaptation(episodes: list[Episode]) -
 
 @pytest.mark.parametrize("learner", ["mb", "grbal", "rebal", "bayes_last_layer"])
 def test_error_in_open_loop_is_that_of_the_predicted_states(episodes: list[Episode], learner: str) -> None:
-    run = trainer(episodes, replace(SMALL, learner=learner, steps=10))
+    run = trainer(episodes, small(learner, steps=10))
     list(run.run())
     prior, data = run.prior(), run.data_held_out
     (segment,) = segments = data.segments(1, SMALL.window + SMALL.future, torch.Generator().manual_seed(3))
     past, future = segment[: SMALL.window], segment[SMALL.window :]
     adapting, start = make_learner(prior), data.states[future[:1]].double()
-    layers = adapting.adapted(data.inputs[past], data.targets[past]) if learner != "mb" else prior.layers
-    predicted = open_loop(prior, layers, start, data.actions[future].unsqueeze(0), torch.ones(1, SMALL.future))[0]
+    model = adapting.fitted_model(data.inputs[past], data.targets[past])
+    actions = data.actions[future].unsqueeze(0)
+    predicted = roll_out(prior.features, prior.normalizer, model, start, actions).states[0, 1:]
     wrong = model_targets(start, predicted) - model_targets(start, data.next_states[future].double())
     steps = torch.arange(1, SMALL.future + 1).unsqueeze(1)
     wanted = (wrong / prior.normalizer.output_deviation).square().div(steps).mean()
@@ -113,7 +121,7 @@ def test_error_in_open_loop_is_that_of_the_predicted_states(episodes: list[Episo
 
 @pytest.mark.parametrize("learner", ["mb", "grbal"])
 def test_error_in_open_loop_falls_along_its_gradient(episodes: list[Episode], learner: str) -> None:
-    run = trainer(episodes, replace(SMALL, learner=learner))
+    run = trainer(episodes, small(learner))
     segments = run.data_held_out.segments(30, SMALL.window + SMALL.future, torch.Generator().manual_seed(0))
     optimizer = torch.optim.Adam([tensor for layer in run.learner().layers for tensor in layer], lr=0.01)
     errors = []
@@ -130,7 +138,7 @@ def test_error_in_open_loop_falls_along_its_gradient(episodes: list[Episode], le
 def test_weight_of_the_error_in_open_loop_counts(episodes: list[Episode], learner: str) -> None:
     losses = []
     for weight in (0.0, 1.0):
-        (progress,) = trainer(episodes, replace(SMALL, learner=learner, steps=1, open_loop=weight)).run()
+        (progress,) = trainer(episodes, small(learner, steps=1, open_loop=weight)).run()
         losses.append(progress.loss)
     assert losses[1] > 1.1 * losses[0]
 
@@ -162,7 +170,7 @@ def test_mb_adapts_nothing(episodes: list[Episode]) -> None:
 def test_interrupted_training_ends_as_an_uninterrupted_one(
     episodes: list[Episode], tmp_path: Path, learner: str, checks: int
 ) -> None:
-    settings, state = replace(SMALL, learner=learner), tmp_path / "state.safetensors"
+    settings, state = small(learner), tmp_path / "state.safetensors"
     whole = trainer(episodes, settings)
     expected = list(whole.run())
     assert len(list(islice(trainer(episodes, settings).run(state), checks))) == checks
@@ -180,7 +188,7 @@ def test_training_that_is_over_is_not_done_again(episodes: list[Episode], tmp_pa
 
 
 def test_steps_whose_adaptation_runs_away_leave_the_weights_alone(episodes: list[Episode]) -> None:
-    run = trainer(episodes, replace(SMALL, options=LearnerSettings(initial_psi=1e12), steps=10))
+    run = trainer(episodes, replace(SMALL, options=StepSettings(initial_psi=1e12), steps=10))
     before = run.prior()
     (progress,) = run.run()
     assert not np.isfinite(progress.loss)

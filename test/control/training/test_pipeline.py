@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.dynamics.prior import Prior
-from mbmrl_control.learners import LearnerSettings
+from mbmrl_control.learners.grbal import StepSettings
 from mbmrl_control.training import meta_training, pipeline
 from mbmrl_control.training.collect import HELD_OUT_LEGS
 from mbmrl_control.training.episodes import Episode
@@ -28,7 +28,7 @@ SETTINGS = PipelineSettings(
         hidden=(16,),
         window=6,
         future=4,
-        options=LearnerSettings(inner_steps=1),
+        options=StepSettings(inner_steps=1),
         tasks=4,
     ),
     random_episodes=3,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -18,13 +17,14 @@ from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_base.toolkit import qos
 from mbmrl_control.benchmarks.loop import LoopCase, random_prior
 from mbmrl_control.benchmarks.timing import in_ms, interleaved
-from mbmrl_control.learners import Update, make_learner
+from mbmrl_control.learners import LEARNER_TYPES, Update, make_learner
 from mbmrl_control.learners.base import Learner, to_update
+from mbmrl_control.learners.mb import DynamicEvaluation
 from mbmrl_control.learners.online import Adaptation
 from mbmrl_control.nodes import conversions
 from mbmrl_msgs.msg import AdaptedModel
 
-LEARNERS: Final = ("rebal", "bayes_last_layer", "bayes_replay", "grbal", "mb_de")
+LEARNERS: Final = tuple(name for name, kind in LEARNER_TYPES.items() if kind.adapts)
 WHOLE: Final = "whole network"
 _RATE: Final = 50.0
 """Messages per second."""
@@ -40,11 +40,9 @@ def updates(width: int, window: int) -> dict[str, tuple[Learner, Update]]:
     told = {}
     for name in LEARNERS:
         prior = random_prior(case, name)
-        if name == "mb_de":
-            prior = replace(prior, extras={"rate": torch.tensor([0.01])})
         learner = make_learner(prior)
         told[name] = (learner, learner.adapt(inputs, targets))
-    replacing = told["mb_de"][0]
+    replacing = DynamicEvaluation(learner.layers, {"rate": torch.zeros(1)})
     return told | {WHOLE: (replacing, to_update(replacing.layers))}
 
 
@@ -110,7 +108,7 @@ def measure(width: int = 512, window: int = 32, count: int = 200) -> Iterator[tu
     }
 
     def apply(name: str) -> object:
-        return given[name][0].adapted_layers(conversions.from_adapted_model(messages[name]))
+        return given[name][0].adapted_model(conversions.from_adapted_model(messages[name]))
 
     torch.set_num_threads(1)
     applied = interleaved({name: lambda name=name: apply(name) for name in messages}, 100)  # type: ignore[misc]

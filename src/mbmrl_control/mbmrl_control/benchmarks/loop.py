@@ -22,7 +22,8 @@ from mbmrl_control.bringup.graph import SIM
 from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
 from mbmrl_control.dynamics.network import initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorSettings, load_prior
-from mbmrl_control.learners import LEARNER_TYPES, LearnerSettings
+from mbmrl_control.learners import LEARNER_TYPES
+from mbmrl_control.learners.grbal import Grbal
 from mbmrl_control.priors import shipped_prior
 from mbmrl_msgs.msg import MotorCommand, PlannerStatus, RobotState
 
@@ -53,11 +54,15 @@ class LoopCase:
 CASES: Final = (LoopCase(50.0, 1000, 20, 512), LoopCase(100.0, 500, 10, 256))
 
 
-def random_prior(case: LoopCase, learner: str = "grbal") -> Prior:
+def random_prior(case: LoopCase, learner: str = Grbal.name) -> Prior:
     """A prior of the wanted size, rate and window with random weights, normalised as the shipped one."""
     generator = torch.Generator().manual_seed(0)
     layers = initial_layers((INPUT_SIZE, case.width, case.width, OUTPUT_SIZE), generator)
-    extras = LEARNER_TYPES[learner].initial(layers, LearnerSettings(inner_steps=1), generator)
+    kind = LEARNER_TYPES[learner]
+    options = kind.settings_type()
+    if hasattr(options, "inner_steps"):
+        options = replace(options, inner_steps=1)
+    extras = kind.initial(layers, options, generator)
     settings = PriorSettings(learner, case.window, case.rate, {"note": "random weights, to measure times with"})
     shipped = load_prior(shipped_prior("mb"))
     return Prior(layers, shipped.normalizer, settings, extras, robot=shipped.robot)

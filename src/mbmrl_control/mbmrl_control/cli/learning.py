@@ -107,15 +107,16 @@ def train(
 ) -> None:
     """Train a prior, from nothing or on given data; Ctrl-C stops, the same command goes on."""
     from mbmrl_base.system.files import check_file, check_folder
-    from mbmrl_control.learners import LEARNERS
+    from mbmrl_control.learners import LEARNER_TYPES, LEARNERS
     from mbmrl_control.training.from_data import train_on_data
     from mbmrl_control.training.meta_training import TrainingSettings
-    from mbmrl_control.training.pipeline import OPEN_LOOP, make_prior
+    from mbmrl_control.training.pipeline import make_prior
     from mbmrl_control.training.pipeline import preset as settings_of
 
     if learner not in LEARNERS:
         refuse(f"unknown learner {learner!r}: allowed is {', '.join(LEARNERS)}")
     file = out or Path(f"{learner}.safetensors")
+    suits = LEARNER_TYPES[learner].training.open_loop if data is None else 0.0
     try:
         check_file(file)
         check_folder(work)
@@ -127,7 +128,7 @@ def train(
                 steps=steps or 0,
                 window=window or 0,
                 future=future,
-                open_loop=(OPEN_LOOP.get(learner, 0.0) if data is None else 0.0) if open_loop is None else open_loop,
+                open_loop=suits if open_loop is None else open_loop,
             ),
             alone=data is not None,
         )

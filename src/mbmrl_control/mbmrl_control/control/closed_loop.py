@@ -14,6 +14,7 @@ from mbmrl_base.robots.observation import Observation
 from mbmrl_base.robots.simulator import Simulator
 from mbmrl_control.control.follower import PathFollower, PathTracker
 from mbmrl_control.control.run_record import Tick
+from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.network import Layers, Normalizer
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners.online import OnlineAdapter
@@ -88,7 +89,9 @@ def walk(
     while True:
         start = time.perf_counter()
         adaptation = adapter.observe(observation)
-        layers = adapter.learner.adapted_layers(adaptation.update)
+        model = adapter.learner.adapted_model(adaptation.update)
+        assert isinstance(model, ReluNetwork)
+        layers = model.layers
         tick = Tick(
             observation,
             commanded=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,10 @@ from mbmrl_control.dynamics.network import Layers, predict
 
 @dataclass(frozen=True)
 class Prediction:
-    """Normalised outputs for inputs of shape (..., n, inputs).
+    """Normalised outputs for inputs of shape (..., inputs).
 
     Attributes:
-        mean: Shape (..., n, outputs).
+        mean: Shape (..., outputs).
         variance: Of each output, of the same shape; None if the model has none.
         memory: What the model wants to see again in the next step of a roll-out; None if it remembers nothing.
     """
@@ -34,9 +35,18 @@ class Model(ABC):
         """Predict one step.
 
         Args:
-            inputs: Normalised inputs, shape (..., n, inputs).
+            inputs: Normalised inputs, shape (..., inputs); (tasks, n, inputs) for a model that was adapted to several
+                windows at once.
             memory: That of the prediction before, in a roll-out; None in its first step.
         """
+
+    def tensors(self) -> Iterable[Tensor]:
+        """What it is made of; a model is used only if all of it is finite."""
+        return ()
+
+    def error(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean squared error of normalised one-step predictions, shapes (..., inputs) and (..., outputs), a scalar."""
+        return (self.predict(inputs).mean - targets).square().mean()
 
 
 @dataclass(frozen=True)
@@ -48,3 +58,7 @@ class ReluNetwork(Model):
     def predict(self, inputs: Tensor, memory: Any = None) -> Prediction:
         """Outputs of the network."""
         return Prediction(predict(self.layers, inputs))
+
+    def tensors(self) -> Iterable[Tensor]:
+        """Weights and biases."""
+        return (tensor for layer in self.layers for tensor in layer)

@@ -89,8 +89,3 @@ class Normalizer:
             bias * self.output_deviation + self.output_mean,
         )
         return folded
-
-
-def one_step_error(layers: Layers, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared error of normalised predictions, shapes (..., inputs) and (..., outputs), a scalar."""
-    return (predict(layers, inputs) - targets).square().mean()

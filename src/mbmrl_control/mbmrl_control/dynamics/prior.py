@@ -51,10 +51,11 @@ class Prior:
     """Meta-learned weights theta*, what the learner needs beside them, and the normaliser."""
 
     layers: Layers
+    """Those of a plain network; empty if the learner's model is another one, which is in ``extras`` then."""
     normalizer: Normalizer
     settings: PriorSettings
     extras: dict[str, Tensor] = field(default_factory=dict)
-    """Tensors of the learner, such as GrBAL's step sizes ``psi``, shape (steps, layers)."""
+    """Tensors that the learner names, such as GrBAL's step sizes ``psi``, shape (steps, layers)."""
     robot: Robot = field(kw_only=True)
 
     @property
@@ -182,9 +183,8 @@ def _layers(path: Path, tensors: dict[str, Tensor], features: Features) -> Layer
             raise PriorError(f"{path}: layer {index} is missing or does not take {size} inputs")
         layers.append((weight, bias))
         size = len(bias)
-    if not layers or size != features.output_size:
-        outputs = size if layers else 0
-        raise PriorError(f"{path}: the network has {outputs} outputs, wanted are {features.output_size}")
+    if layers and size != features.output_size:
+        raise PriorError(f"{path}: the network has {size} outputs, wanted are {features.output_size}")
     if not all(torch.isfinite(tensor).all() for layer in layers for tensor in layer):
         raise PriorError(f"{path}: the weights are not finite")
     return layers

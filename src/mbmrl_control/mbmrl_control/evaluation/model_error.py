@@ -11,8 +11,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.network import Layers, predict
+from mbmrl_control.dynamics.model import Model
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
+from mbmrl_control.dynamics.rollout import roll_out
 from mbmrl_control.dynamics.transition import transition
 from mbmrl_control.learners import make_learner
 from mbmrl_control.training.data_checks import warnings_of
@@ -47,27 +48,6 @@ def windows_of(pieces: Sequence[Piece], window: int, future: int) -> list[_Windo
     return [found[int(index * every)] for index in range(min(len(found), MOST_WINDOWS))]
 
 
-def open_loop(prior: Prior, layers: Layers, start: Tensor, actions: Tensor, intervals: Tensor) -> Tensor:
-    """States that a model predicts from a state on, with given actions.
-
-    Args:
-        prior: Features and normaliser of the model.
-        layers: Its layers.
-        start: States at the start, shape (w, n).
-        actions: Actions, shape (w, K, m).
-        intervals: Lengths of the steps, as shares of the control interval, shape (w, K).
-
-    Returns:
-        States after each step, shape (w, K, n).
-    """
-    states, features, normalizer = [start], prior.features, prior.normalizer
-    for action, interval in zip(actions.unbind(1), intervals.unbind(1), strict=True):
-        inputs = normalizer.inputs(features.inputs(states[-1], action).float())
-        change = predict(layers, inputs) * normalizer.output_deviation + normalizer.output_mean
-        states.append(features.advance(states[-1], change.double() * interval.unsqueeze(1)))
-    return torch.stack(states[1:], dim=1)
-
-
 @torch.no_grad()
 def errors(prior: Prior, windows: Sequence[_Window]) -> tuple[Tensor, Tensor]:
     """Errors of the prior and of the adapted models at each step, states less real ones, shapes (w, K, n)."""
@@ -77,16 +57,20 @@ def errors(prior: Prior, windows: Sequence[_Window]) -> tuple[Tensor, Tensor]:
     actions = torch.stack([piece.actions for piece in future])
     intervals = torch.stack([piece.intervals for piece in future])
     real = torch.stack([piece.states[1:] for piece in future])
-    before = open_loop(prior, prior.layers, start, actions, intervals)
+
+    def predicted(model: Model, part: slice) -> Tensor:
+        return roll_out(features, normalizer, model, start[part], actions[part], intervals[part]).states[:, 1:]
+
+    before = predicted(learner.adapted_model({}), slice(None))
     after = before.clone()
     for index, window in enumerate(windows):
         states, past = window.past.states, window.past
         inputs, targets = transition(features, states[:-1], past.actions, states[1:], past.intervals)
-        layers = learner.adapted(normalizer.inputs(inputs), normalizer.targets(targets))
+        model = learner.fitted_model(normalizer.inputs(inputs), normalizer.targets(targets))
         # As on the robot, an update that is not finite is withheld.
-        if all(tensor.isfinite().all() for layer in layers for tensor in layer):
+        if all(tensor.isfinite().all() for tensor in model.tensors()):
             one = slice(index, index + 1)
-            after[one] = open_loop(prior, layers, start[one], actions[one], intervals[one])
+            after[one] = predicted(model, one)
     return features.difference(before, real), features.difference(after, real)
 
 

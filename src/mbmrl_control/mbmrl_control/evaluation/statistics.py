@@ -10,9 +10,10 @@ import numpy as np
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_control.evaluation.scenarios import NONE
+from mbmrl_control.learners import LEARNER_TYPES
 
 RESAMPLES: Final = 2000
-BASELINES: Final = ("mb_de", "mb")
+BASELINES: Final = tuple(name for name, learner in LEARNER_TYPES.items() if learner.baseline)
 """Learners to which the others are compared, if they take part."""
 DEFAULT_PLANNER: Final = ("mppi", "float32")
 """And its precision."""

@@ -3,46 +3,55 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.network import Layers, predict
+from mbmrl_control.dynamics.model import Model, ReluNetwork
+from mbmrl_control.dynamics.network import Layers
 
 Update = dict[str, Tensor]
 """What an adaptation changed, as named tensors; empty where the prior itself is meant."""
+Walks = Callable[[], tuple[Tensor, Tensor]]
+"""Returns transitions of long walks that were trained on: inputs (tasks, T, inputs) and targets (tasks, T, outputs)."""
 
 
 @dataclass(frozen=True)
-class LearnerSettings:
-    """Settings of a learner before anything is learned.
+class NoSettings:
+    """Settings of a learner that has none."""
+
+
+@dataclass(frozen=True)
+class TrainingDefaults:
+    """How a learner is best trained, unless asked for otherwise.
 
     Attributes:
-        inner_steps: Gradient steps of an adaptation.
-        psi: Form of their step sizes: ``scalar``, ``per_layer`` or ``per_parameter``.
-        initial_psi: Step size before it is learned.
-        context: Numbers in the context of learners that encode one.
-        cell: Recurrent cell, ``gru`` or ``lstm``.
+        window: M, transitions to adapt on.
+        augmented: Share of the tasks whose targets get a random affine map of the inputs added.
+        open_loop: Weight of the error in open loop.
     """
 
-    inner_steps: int = 3
-    psi: str = "per_layer"
-    initial_psi: float = 0.01
-    context: int = 64
-    cell: str = "gru"
+    window: int = 48
+    augmented: float = 0.5
+    open_loop: float = 0.0
 
 
 class Learner(ABC):
     """A rule that adapts a prior to the last transitions.
 
     A learner keeps no transitions: whoever calls it does. Inputs, shape (..., inputs), and targets,
-    shape (..., outputs), are normalised.
+    shape (..., outputs), are normalised. One whose model is a plain ReLU network is a `NetworkLearner`.
     """
 
     name: ClassVar[str]
+    settings_type: ClassVar[type[Any]] = NoSettings
+    """A frozen dataclass, whose defaults are the learner's."""
+    training: ClassVar[TrainingDefaults] = TrainingDefaults()
+    trained_as: ClassVar[type[Learner] | None] = None
+    """The learner that its prior is trained as; None: itself."""
     carries: ClassVar[bool] = False
     """Whether `adapt` builds on what earlier calls have learned."""
     memory: ClassVar[int] = 0
@@ -50,34 +59,49 @@ class Learner(ABC):
     positive: ClassVar[tuple[str, ...]] = ()
     """Names, or their beginnings, of the tensors that only make sense above 0: their logarithm is learned."""
     adapts: ClassVar[bool] = True
+    baseline: ClassVar[bool] = False
+    """Whether an evaluation compares the others to it."""
 
     def __init__(self, layers: Layers, extras: Mapping[str, Tensor]) -> None:
-        """Start from a prior's layers, and the tensors that were learned beside them.
+        """Start from a prior.
+
+        Args:
+            layers: Those of a plain network; empty if the model is another one.
+            extras: The other tensors that were learned, by the names that `initial` gives them.
 
         Raises:
-            ValueError: If the tensors do not fit the layers.
+            ValueError: If the tensors do not fit together.
         """
         self.layers = layers
         self.extras = dict(extras)
 
     @classmethod
     @abstractmethod
-    def initial(cls, layers: Layers, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
-        """The tensors beside the layers before anything is learned."""
+    def initial(cls, layers: Layers, settings: Any, generator: torch.Generator) -> dict[str, Tensor]:
+        """The tensors beside the layers before anything is learned.
+
+        Args:
+            layers: Those of a plain network; a learner whose model is another one takes its sizes from them.
+            settings: Of `settings_type`.
+            generator: For what is random in them.
+        """
+
+    @classmethod
+    def tuned(cls, layers: Layers, extras: dict[str, Tensor], walks: Walks) -> dict[str, Tensor]:
+        """The tensors beside the layers at the end of the training, with what is not learned by gradients."""
+        del layers, walks
+        return extras
 
     def reset(self) -> None:  # noqa: B027  (most learners carry nothing from tick to tick)
         """Forget what was carried over from earlier ticks."""
 
     @abstractmethod
-    def adapted(self, inputs: Tensor, targets: Tensor) -> Layers:
-        """Layers that are adapted from the prior to windows, differentiably; what is carried plays no part.
+    def fitted_model(self, inputs: Tensor, targets: Tensor) -> Model:
+        """The model that is adapted from the prior to windows, differentiably; what is carried plays no part.
 
         Args:
             inputs: One window, shape (M, inputs), or one for each task, (tasks, M, inputs).
             targets: Shape ([tasks,] M, outputs).
-
-        Returns:
-            Layers for each window; where they differ between tasks, with the tasks as leading dimension.
         """
 
     @abstractmethod
@@ -85,8 +109,8 @@ class Learner(ABC):
         """Adapt to the last m transitions, shapes (m, inputs) and (m, outputs), the newest one last."""
 
     @abstractmethod
-    def adapted_layers(self, update: Update) -> Layers:
-        """Layers of the model after an update.
+    def adapted_model(self, update: Update) -> Model:
+        """The model after an update; the prior's after an empty one.
 
         Raises:
             ValueError: If the update's tensors do not fit this prior.
@@ -94,7 +118,7 @@ class Learner(ABC):
 
     def predict(self, support: tuple[Tensor, Tensor], inputs: Tensor) -> Tensor:
         """Predictions after adaptation to windows, shapes (tasks, M, ..) and (tasks, K, inputs)."""
-        return predict(self.adapted(*support), inputs)
+        return self.fitted_model(*support).predict(inputs).mean
 
     def loss(self, inputs: Tensor, targets: Tensor, window: int, generator: torch.Generator) -> Tensor:
         """What the training minimises on segments: the error after adaptation (equation 1 of the paper).
@@ -108,6 +132,26 @@ class Learner(ABC):
         del generator
         predicted = self.predict((inputs[:, :window], targets[:, :window]), inputs[:, window:])
         return (predicted - targets[:, window:]).square().mean()
+
+
+class NetworkLearner(Learner):
+    """A learner whose model is a plain ReLU network, before and after adaptation."""
+
+    @abstractmethod
+    def adapted(self, inputs: Tensor, targets: Tensor) -> Layers:
+        """Layers of `fitted_model`; where they differ between tasks, with the tasks as leading dimension."""
+
+    @abstractmethod
+    def adapted_layers(self, update: Update) -> Layers:
+        """Layers of `adapted_model`."""
+
+    def fitted_model(self, inputs: Tensor, targets: Tensor) -> Model:
+        """The network that is adapted to windows."""
+        return ReluNetwork(self.adapted(inputs, targets))
+
+    def adapted_model(self, update: Update) -> Model:
+        """The network after an update."""
+        return ReluNetwork(self.adapted_layers(update))
 
 
 def to_update(layers: Layers, first: int = 0) -> Update:

@@ -8,22 +8,23 @@ The weight of a transition falls with its age (exponential forgetting, of a lear
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from mbmrl_control.dynamics.network import Layers, predict
-from mbmrl_control.learners.base import Learner, LearnerSettings, Update, alike
+from mbmrl_control.learners.base import NetworkLearner, TrainingDefaults, Update, alike
 
 _INITIAL_SCALE: Final = 0.15
 _INITIAL_DECAY: Final = 0.02
 
 
-class BayesLastLayer(Learner):
+class BayesLastLayer(NetworkLearner):
     """Closed-form update of the last layer from all transitions since the last change."""
 
     name = "bayes_last_layer"
+    training = TrainingDefaults(open_loop=0.5)
     carries = True
     positive = ("noise", "decay")
 
@@ -43,7 +44,7 @@ class BayesLastLayer(Learner):
         self.reset()
 
     @classmethod
-    def initial(cls, layers: Layers, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
+    def initial(cls, layers: Layers, settings: Any, generator: torch.Generator) -> dict[str, Tensor]:
         """The same deviation for all weights, and slow forgetting."""
         outputs, features = layers[-1][0].shape
         return {

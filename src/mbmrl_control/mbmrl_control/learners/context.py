@@ -10,14 +10,16 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, ClassVar, Final, Literal
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
 
 from mbmrl_control.dynamics.network import Layers, predict
-from mbmrl_control.learners.base import Learner, LearnerSettings, Update
+from mbmrl_control.learners.base import NetworkLearner, TrainingDefaults, Update
 
 LONGEST: Final = 256
 """Transitions of the longest window that a transformer tells the places of."""
@@ -29,8 +31,24 @@ def _uniform(generator: torch.Generator, *shape: int) -> Tensor:
     return (torch.rand(*shape, generator=generator) * 2 - 1) / math.sqrt(shape[-1])
 
 
-class ContextLearner(Learner):
+@dataclass(frozen=True)
+class ContextSettings:
+    """Numbers in the context."""
+
+    context: int = Field(default=64, ge=1)
+
+
+@dataclass(frozen=True)
+class RecurrentSettings(ContextSettings):
+    """And the recurrent cell that encodes it."""
+
+    cell: Literal["gru", "lstm"] = "gru"
+
+
+class ContextLearner(NetworkLearner):
     """Encodes transitions into a context; context 0 is the prior."""
+
+    settings_type: ClassVar[type[ContextSettings]] = ContextSettings
 
     def __init__(self, layers: Layers, extras: Mapping[str, Tensor]) -> None:
         """Start from a prior and the tensors of the encoder."""
@@ -45,7 +63,7 @@ class ContextLearner(Learner):
             raise ValueError(f"the context of a prior of {self.name} does not fit its layers")
 
     @classmethod
-    def initial(cls, layers: Layers, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
+    def initial(cls, layers: Layers, settings: Any, generator: torch.Generator) -> dict[str, Tensor]:
         """An encoder with uniform weights, whose context moves the biases a little."""
         size = settings.context
         shifts = {
@@ -56,7 +74,7 @@ class ContextLearner(Learner):
 
     @classmethod
     @abstractmethod
-    def initial_encoder(cls, tokens: int, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
+    def initial_encoder(cls, tokens: int, settings: Any, generator: torch.Generator) -> dict[str, Tensor]:
         """Tensors of an encoder of tokens of a size."""
 
     @abstractmethod
@@ -130,6 +148,8 @@ class Rebal(ContextLearner):
     """Recurrence-based adaptive learner: the hidden state is carried from tick to tick."""
 
     name = "rebal"
+    settings_type = RecurrentSettings
+    training = TrainingDefaults(window=112)  # what it carries runs on for long
     carries = True
 
     def __init__(self, layers: Layers, extras: Mapping[str, Tensor]) -> None:
@@ -149,7 +169,7 @@ class Rebal(ContextLearner):
         self.reset()
 
     @classmethod
-    def initial_encoder(cls, tokens: int, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
+    def initial_encoder(cls, tokens: int, settings: RecurrentSettings, generator: torch.Generator) -> dict[str, Tensor]:
         """Weights of a GRU or an LSTM."""
         gates, size = {"gru": 3, "lstm": 4}[settings.cell], settings.context
         return {
@@ -196,13 +216,12 @@ class Attention(ContextLearner):
         """Start from a prior and the weights of the transformer."""
         super().__init__(layers, extras)
         tokens = layers[0][0].shape[1] + len(layers[-1][1])
-        settings = LearnerSettings(context=self.size)
-        wanted = Attention.initial_encoder(tokens, settings, torch.Generator())
+        wanted = Attention.initial_encoder(tokens, ContextSettings(self.size), torch.Generator())
         if any(name not in extras or extras[name].shape != tensor.shape for name, tensor in wanted.items()):
             raise ValueError(f"a prior of {self.name} needs the weights of a transformer of size {self.size}")
 
     @classmethod
-    def initial_encoder(cls, tokens: int, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
+    def initial_encoder(cls, tokens: int, settings: ContextSettings, generator: torch.Generator) -> dict[str, Tensor]:
         """Weights of the transformer."""
         size = settings.context
         tensors = {

@@ -8,13 +8,15 @@ in Meta-SGD, Li et al., 2017).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, get_args
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from mbmrl_control.dynamics.network import Layers
-from mbmrl_control.learners.base import Learner, LearnerSettings, Update, alike, to_update
+from mbmrl_control.learners.base import NetworkLearner, TrainingDefaults, Update, alike, to_update
 from mbmrl_control.learners.gradient_steps import (
     LowRank,
     Psi,
@@ -25,19 +27,46 @@ from mbmrl_control.learners.gradient_steps import (
     meta_loss,
 )
 
-__all__ = ["PSI_FORMS", "Grbal", "adapted_prediction", "dense", "gradient_steps", "initial_psi", "meta_loss", "psi_of"]
+__all__ = [
+    "PSI_FORMS",
+    "Grbal",
+    "StepSettings",
+    "adapted_prediction",
+    "dense",
+    "gradient_steps",
+    "initial_psi",
+    "meta_loss",
+    "psi_of",
+]
 
-PSI_FORMS: Final = ("scalar", "per_layer", "per_parameter")
+PsiForm = Literal["scalar", "per_layer", "per_parameter"]
+PSI_FORMS: Final[tuple[PsiForm, ...]] = get_args(PsiForm)
 
 
-def initial_psi(form: str, layers: Layers, steps: int, size: float) -> dict[str, Tensor]:
-    """Equal step sizes in one of PSI_FORMS, named as a prior stores them.
+@dataclass(frozen=True)
+class StepSettings:
+    """Gradient steps before anything is learned.
+
+    Attributes:
+        inner_steps: How many.
+        psi: Form of their sizes, one of PSI_FORMS.
+        initial_psi: Size before it is learned.
+    """
+
+    inner_steps: int = Field(default=3, ge=1)
+    psi: PsiForm = "per_layer"
+    initial_psi: float = Field(default=0.01, gt=0.0)
+
+
+def initial_psi(settings: StepSettings, layers: Layers) -> dict[str, Tensor]:
+    """Equal step sizes, named as a prior stores them.
 
     ``psi`` has shape (steps, 1) or (steps, layers); ``psi.{layer}.weight`` and ``psi.{layer}.bias`` have shapes
     (steps, outputs, inputs) and (steps, outputs).
     """
-    if form != "per_parameter":
-        return {"psi": torch.full((steps, 1 if form == "scalar" else len(layers)), size)}
+    steps, size = settings.inner_steps, settings.initial_psi
+    if settings.psi != "per_parameter":
+        return {"psi": torch.full((steps, 1 if settings.psi == "scalar" else len(layers)), size)}
     return {
         name.replace("layers", "psi"): torch.full((steps, *tensor.shape), size)
         for name, tensor in to_update(layers).items()
@@ -62,10 +91,13 @@ def psi_of(tensors: Mapping[str, Tensor], layers: Layers, learner: str) -> Psi:
     return sizes
 
 
-class Grbal(Learner):
+class Grbal(NetworkLearner):
     """Gradient-based adaptive learner."""
 
     name = "grbal"
+    settings_type = StepSettings
+    # Gradient steps that are to follow any affine map within a window are as large as to follow noise too.
+    training = TrainingDefaults(augmented=0.0)
     positive = ("psi",)
 
     def __init__(self, layers: Layers, extras: Mapping[str, Tensor]) -> None:
@@ -74,9 +106,9 @@ class Grbal(Learner):
         self.psi = psi_of(extras, layers, self.name)
 
     @classmethod
-    def initial(cls, layers: Layers, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
+    def initial(cls, layers: Layers, settings: StepSettings, generator: torch.Generator) -> dict[str, Tensor]:
         """The same step size for all layers."""
-        return initial_psi(settings.psi, layers, settings.inner_steps, settings.initial_psi)
+        return initial_psi(settings, layers)
 
     def adapted(self, inputs: Tensor, targets: Tensor) -> Layers:
         """Layers after the gradient steps."""

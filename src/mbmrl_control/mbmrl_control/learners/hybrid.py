@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from mbmrl_control.dynamics.network import Layers
-from mbmrl_control.learners.base import Learner, LearnerSettings, Update, replaced_layers, to_update
-from mbmrl_control.learners.context import Attention
-from mbmrl_control.learners.grbal import adapted_prediction, dense, gradient_steps, initial_psi, psi_of
+from mbmrl_control.learners.base import Learner, Update, replaced_layers, to_update
+from mbmrl_control.learners.context import Attention, ContextSettings
+from mbmrl_control.learners.grbal import StepSettings, adapted_prediction, dense, gradient_steps, initial_psi, psi_of
+
+
+@dataclass(frozen=True)
+class HybridSettings(ContextSettings, StepSettings):
+    """Settings of the context and of the steps."""
 
 
 class Hybrid(Attention):
     """Attention tells what has happened, gradient steps fit what it left unexplained."""
 
     name = "hybrid"
+    settings_type = HybridSettings
     positive = ("psi",)
 
     def __init__(self, layers: Layers, extras: Mapping[str, Tensor]) -> None:
@@ -25,10 +33,9 @@ class Hybrid(Attention):
         self._psi = psi_of(extras, layers, self.name)
 
     @classmethod
-    def initial(cls, layers: Layers, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
+    def initial(cls, layers: Layers, settings: Any, generator: torch.Generator) -> dict[str, Tensor]:
         """A transformer, and the same step size for all layers."""
-        psi = initial_psi(settings.psi, layers, settings.inner_steps, settings.initial_psi)
-        return super().initial(layers, settings, generator) | psi
+        return super().initial(layers, settings, generator) | initial_psi(settings, layers)
 
     def adapted(self, inputs: Tensor, targets: Tensor) -> Layers:
         """Gradient steps from the layers in the window's context."""

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from mbmrl_control.dynamics.network import Layers, predict
-from mbmrl_control.learners.base import Learner, LearnerSettings, Update, replaced_layers, to_update
+from mbmrl_control.learners.base import NetworkLearner, Update, Walks, replaced_layers, to_update
 from mbmrl_control.learners.grbal import dense, gradient_steps
 
 RECENT: Final = 16
 """Transitions that a step of dynamic evaluation looks at."""
+RATES: Final = (0.000125, 0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
+"""Rates that are tried; the gradient is of the squared length of the error, as in GrBAL."""
+_AHEAD: Final = 8
+"""Transitions ahead that are predicted after each step, when rates are tried."""
 
 
-class ModelBased(Learner):
+class ModelBased(NetworkLearner):
     """Plans with the prior as it is."""
 
     name = "mb"
     adapts = False
+    baseline = True
 
     @classmethod
-    def initial(cls, layers: Layers, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
+    def initial(cls, layers: Layers, settings: Any, generator: torch.Generator) -> dict[str, Tensor]:
         """Nothing beside the layers."""
         return {}
 
@@ -52,6 +57,7 @@ class DynamicEvaluation(ModelBased):
     name = "mb_de"
     adapts = True
     carries = True
+    trained_as = ModelBased
 
     def __init__(self, layers: Layers, extras: Mapping[str, Tensor]) -> None:
         """Start from a plain model and the rate of the steps, a scalar."""
@@ -63,9 +69,29 @@ class DynamicEvaluation(ModelBased):
         self.reset()
 
     @classmethod
-    def initial(cls, layers: Layers, settings: LearnerSettings, generator: torch.Generator) -> dict[str, Tensor]:
+    def initial(cls, layers: Layers, settings: Any, generator: torch.Generator) -> dict[str, Tensor]:
         """No step: the rate is not learned with the weights but tuned after them."""
         return {"rate": torch.zeros(1)}
+
+    @classmethod
+    def tuned(cls, layers: Layers, extras: dict[str, Tensor], walks: Walks) -> dict[str, Tensor]:
+        """The best of RATES."""
+        rates = [torch.tensor([rate]) for rate in RATES]
+        errors = [cls(layers, {"rate": rate}).carried_error(*walks()) for rate in rates]
+        # A rate that runs away has an error that is not a number, and compares as not lower.
+        best = min(range(len(rates)), key=lambda index: errors[index] if errors[index] == errors[index] else 1e30)
+        return {"rate": rates[best]}
+
+    @torch.no_grad()
+    def carried_error(self, inputs: Tensor, targets: Tensor) -> float:
+        """Error of the next transitions while weights are carried forward along walks, shape (tasks, T, ..)."""
+        current, errors = self.layers, []
+        ahead = min(_AHEAD, inputs.shape[1] - 1)
+        for end in range(1, inputs.shape[1] - ahead + 1):
+            recent, following = slice(max(0, end - RECENT), end), slice(end, end + ahead)
+            current = self.step(current, inputs[:, recent], targets[:, recent])
+            errors.append((predict(current, inputs[:, following]) - targets[:, following]).square().mean())
+        return float(torch.stack(errors).mean())
 
     def reset(self) -> None:
         """Return to the prior."""

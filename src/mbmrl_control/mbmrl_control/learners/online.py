@@ -14,7 +14,6 @@ from torch import Tensor
 
 from mbmrl_base.robots.features import TOLERANCE
 from mbmrl_base.robots.observation import Observation
-from mbmrl_control.dynamics.network import Layers, one_step_error
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.dynamics.transition import transition
 from mbmrl_control.learners import Update, make_learner
@@ -70,6 +69,7 @@ class OnlineAdapter:
             PriorError: If the prior is not for a known learner.
         """
         self.learner = make_learner(prior)
+        self._prior_model = self.learner.adapted_model({})
         self.capacity = max(prior.settings.window, self.learner.memory)
         self.frozen = False
         """Whether the last update is kept as it is."""
@@ -133,13 +133,13 @@ class OnlineAdapter:
         action, interval = torch.from_numpy(observation.action), torch.tensor(length, dtype=torch.float64)
         seen, change = transition(self._features, state, action, following, interval)
         inputs, targets = self._normalizer.inputs(seen), self._normalizer.targets(change)
-        prior_error = float(one_step_error(self.learner.layers, inputs, targets))
+        prior_error = float(self._prior_model.error(inputs, targets))
         # A prior is finite, so that its error is where all numbers are, and their squares.
         if not math.isfinite(prior_error):
             self._skipped += 1
             return math.nan, math.nan
         try:
-            adapted_error = float(one_step_error(self.learner.adapted_layers(self._candidate), inputs, targets))
+            adapted_error = float(self.learner.adapted_model(self._candidate).error(inputs, targets))
             self._errors.append((prior_error, adapted_error))
             self._inputs = self._appended(self._inputs, inputs)
             self._targets = self._appended(self._targets, targets)
@@ -164,10 +164,9 @@ class OnlineAdapter:
         return torch.cat([window, newest.unsqueeze(0)])[-self.capacity :]
 
     def _checked(self, update: Update) -> Update:
-        # Of the layers, since finite factors may have a product that is not. A sum is finite only if each number
-        # is, and is had at a tenth of the time.
-        layers: Layers = self.learner.adapted_layers(update)
-        finite = all(math.isfinite(tensor.sum()) for layer in layers for tensor in layer)
+        # Of the model, since finite factors may have a product that is not. A sum is finite only if each number
+        # is, and takes a tenth of the time.
+        finite = all(math.isfinite(tensor.sum()) for tensor in self.learner.adapted_model(update).tensors())
         prior, adapted = (sum(column) for column in zip(*self._errors, strict=True))
         if finite and adapted <= prior:
             return update

@@ -35,6 +35,7 @@ from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Ticker
 from mbmrl_base.toolkit.worker import Worker
 from mbmrl_control.control.follower import PathFollower, PathTracker
+from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.learners import make_learner
 from mbmrl_control.nodes import conversions
@@ -229,7 +230,9 @@ class MpcNode(Node):
             return self._layers
         try:
             update = conversions.from_adapted_model(message)
-            self._layers = (message.sequence, self._learner.adapted_layers(update))
+            model = self._learner.adapted_model(update)
+            assert isinstance(model, ReluNetwork)
+            self._layers = (message.sequence, model.layers)
         except ValueError as error:
             self.get_logger().error(f"a model is refused: {error}", throttle_duration_sec=5.0)
         return self._layers

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from mbmrl_base.system.files import whole
-from mbmrl_control.dynamics.network import Layers, Normalizer, initial_layers, one_step_error, predict
+from mbmrl_control.dynamics.model import Model, Prediction
+from mbmrl_control.dynamics.network import Layers, Normalizer, initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
-from mbmrl_control.learners import LEARNER_TYPES, Learner, LearnerSettings
+from mbmrl_control.dynamics.rollout import steps
+from mbmrl_control.learners import LEARNER_TYPES, Learner
+from mbmrl_control.learners.base import NetworkLearner, TrainingDefaults
 from mbmrl_control.learners.grbal import Grbal
-from mbmrl_control.learners.mb import DynamicEvaluation, ModelBased
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.transitions import Transitions
-from mbmrl_control.training.tuning import tuned_rate
 
 CHECK_EVERY: Final = 250
 """Steps between two checks on held-out data, each of which saves the state of the training."""
@@ -29,6 +30,10 @@ CHECKED_TASKS: Final = 1000
 
 LARGEST: Final = 100.0
 """Most that a prediction counts for in open loop, in deviations."""
+WALKS: Final = 32
+"""Walks by which a learner is tuned in the end."""
+LONGEST: Final = 300
+"""Transitions of the longest of these."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class TrainingSettings:
         window: M, transitions to adapt on.
         future: K, transitions after them that are to be predicted.
         patience: Checks without a lower error after adaptation, after which the training ends early.
-        options: Settings of the learner.
+        options: Settings of the learner, of its `settings_type`; its defaults if None.
         tasks: Segments in each step.
         learning_rate: Rate of Adam at the start; it falls to 0 along a cosine.
         augmented: Share of the tasks whose targets get a random affine map of the inputs added: what no
@@ -58,13 +63,13 @@ class TrainingSettings:
     steps: int = 4000
     plain_steps: int = 20_000
     hidden: tuple[int, ...] = (192, 192)
-    window: int = 48
+    window: int = TrainingDefaults.window
     future: int = 16
     patience: int = 20
-    options: LearnerSettings = field(default_factory=LearnerSettings)
+    options: Any = None
     tasks: int = 32
     learning_rate: float = 1e-3
-    augmented: float = 0.5
+    augmented: float = TrainingDefaults.augmented
     augmentation: float = 0.3
     open_loop: float = 0.0
 
@@ -77,6 +82,18 @@ class Progress:
     loss: float
     pre_error: float
     post_error: float
+
+
+@dataclass(frozen=True)
+class _Bounded(Model):
+    """A model that runs away is to be recognised as worse than others, and not to make what is not finite."""
+
+    model: Model
+
+    def predict(self, inputs: Tensor, memory: Any = None) -> Prediction:
+        """Outputs of the model, within bounds."""
+        prediction = self.model.predict(inputs, memory)
+        return replace(prediction, mean=prediction.mean.clamp(-LARGEST, LARGEST))
 
 
 class MetaTrainer:
@@ -95,7 +112,9 @@ class MetaTrainer:
         Weights are random at first, or those of layers that were trained on the same data.
         If the robot is as good as its mirror image, that of each episode is trained on too.
         """
-        self.settings = settings
+        wanted = LEARNER_TYPES[settings.learner]
+        self._kind = wanted.trained_as or wanted
+        self.settings = replace(settings, options=settings.options or wanted.settings_type())
         self._rate = rate
         self._robot = training[0].robot
         self._features = self._robot.features
@@ -106,13 +125,11 @@ class MetaTrainer:
         self.data_held_out = Transitions.of(held_out, rate).normalised(self._normalizer)
         sizes = (self._features.input_size, *settings.hidden, self._features.output_size)
         layers = start or initial_layers(sizes, torch.Generator().manual_seed(settings.seed))
+        drawn = self._kind.initial(layers, self.settings.options, torch.Generator().manual_seed(settings.seed + 1))
         self._layers: Layers = [
-            (weight.clone().requires_grad_(), bias.clone().requires_grad_()) for weight, bias in layers
+            (weight.clone().requires_grad_(), bias.clone().requires_grad_())
+            for weight, bias in (layers if issubclass(self._kind, NetworkLearner) else [])
         ]
-        kind = LEARNER_TYPES[settings.learner]
-        # The plain model of dynamic evaluation is trained as such; its rate is tuned in the end.
-        self._kind = ModelBased if kind is DynamicEvaluation else kind
-        drawn = self._kind.initial(self._layers, settings.options, torch.Generator().manual_seed(settings.seed + 1))
         self._extras = {
             name: (tensor.log() if self._is_positive(name) else tensor).requires_grad_()
             for name, tensor in drawn.items()
@@ -211,19 +228,17 @@ class MetaTrainer:
         A planner picks what a model is wrong about in its favour, and errors of one step add up there. What counts is
         the change since the first state, seen as the model's outputs are, in units of what so many steps may change.
         """
-        window, normalizer, features = self.settings.window, self._normalizer, data.features
-        past = segments[:, :window]
-        layers = learner.adapted(data.inputs[past], data.targets[past]) if learner.adapts else learner.layers
-        start = states = data.states[segments[:, window : window + 1]]
-        errors = []
-        for step in range(1, segments.shape[1] - window + 1):
-            place = segments[:, window + step - 1, None]
-            outputs = predict(layers, normalizer.inputs(features.inputs(states, data.actions[place])))
-            # A model that runs away is to be told from others, and not to make what is not finite.
-            changes = outputs.clamp(-LARGEST, LARGEST) * normalizer.output_deviation + normalizer.output_mean
-            states = features.advance(states, changes * data.intervals[place].unsqueeze(-1))
-            error = features.targets(start, states) - features.targets(start, data.next_states[place])
-            errors.append(error / (math.sqrt(step) * normalizer.output_deviation))
+        past, ahead = segments[:, : self.settings.window], segments[:, self.settings.window :]
+        model = learner.adapted_model({})
+        if learner.adapts:
+            model = learner.fitted_model(data.inputs[past], data.targets[past])
+        features, start = data.features, data.states[ahead[:, :1]]
+        actions, intervals = data.actions[ahead].unsqueeze(1), data.intervals[ahead].unsqueeze(1)
+        errors, real = [], data.next_states[ahead].unsqueeze(2).unbind(1)
+        predicted = steps(features, self._normalizer, _Bounded(model), start, actions, intervals)
+        for step, ((states, _), wanted) in enumerate(zip(predicted, real, strict=True), 1):
+            error = features.targets(start, states) - features.targets(start, wanted)
+            errors.append(error / (math.sqrt(step) * self._normalizer.output_deviation))
         return torch.cat(errors, dim=1).square().mean()
 
     @torch.no_grad()
@@ -247,7 +262,7 @@ class MetaTrainer:
         segments = self.data_held_out.segments(CHECKED_TASKS, window + self.settings.future, generator)
         inputs, targets = self.data_held_out.inputs[segments], self.data_held_out.targets[segments]
         support, query = (inputs[:, :window], targets[:, :window]), inputs[:, window:]
-        before = float(one_step_error(learner.layers, query, targets[:, window:]))
+        before = float(learner.adapted_model({}).error(query, targets[:, window:]))
         if not learner.adapts:
             return before, before
         return before, float((learner.predict(support, query) - targets[:, window:]).square().mean())
@@ -257,12 +272,11 @@ class MetaTrainer:
         with torch.no_grad():
             for parameter, best in zip(self._parameters, self._best, strict=False):
                 parameter.copy_(best)
-        learner = self.learner()
+        learner, kind = self.learner(), LEARNER_TYPES[self.settings.learner]
         layers = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in self._layers]
         extras = {name: tensor.detach().clone() for name, tensor in learner.extras.items()}
-        if self.settings.learner == DynamicEvaluation.name:
-            extras = {"rate": tuned_rate(layers, self._data)}
-        pre, post = self.check(LEARNER_TYPES[self.settings.learner](layers, extras))
+        extras = kind.tuned(layers, extras, self._walks)
+        pre, post = self.check(kind(layers, extras))
         training = asdict(self.settings) | {
             "episodes": self._data.counts["episodes"],
             "counts": self.counts,
@@ -277,6 +291,12 @@ class MetaTrainer:
             extras,
             robot=self._robot,
         )
+
+    def _walks(self) -> tuple[Tensor, Tensor]:
+        """Walks as long as the median of the data's pieces."""
+        length = min(LONGEST, int(self._data.lengths[self._data.lengths > 1].median()))
+        segments = self._data.segments(WALKS, length, torch.Generator().manual_seed(2))
+        return self._data.inputs[segments], self._data.targets[segments]
 
     def _save(self, file: Path) -> None:
         tensors = {

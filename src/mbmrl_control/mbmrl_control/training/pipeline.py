@@ -20,11 +20,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.learners import LEARNER_TYPES
+from mbmrl_control.learners.base import NetworkLearner
 from mbmrl_control.learners.bayes import BayesLastLayer
-from mbmrl_control.learners.context import Rebal
-from mbmrl_control.learners.grbal import Grbal
-from mbmrl_control.learners.mb import DynamicEvaluation, ModelBased
-from mbmrl_control.learners.replay import BayesReplay
+from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.collect import HELD_OUT_LEGS, CollectSettings, collect
 from mbmrl_control.training.episodes import Episodes
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
@@ -32,13 +31,6 @@ from mbmrl_sim.faults import FAULT_KINDS, LEG_LOSS
 
 COLLECTOR: Final = BayesLastLayer.name
 """Learner whose controller collects: the one that is trained quickest."""
-WINDOWS: Final = {Rebal.name: 112}
-"""M of learners that need another one than the default."""
-AUGMENTED: Final = {Grbal.name: 0.0}
-"""Share of augmented tasks of learners that do better with another one: gradient steps that are to follow any affine
-map within a window are as large as to follow noise too."""
-OPEN_LOOP: Final = {BayesLastLayer.name: 0.5, BayesReplay.name: 0.5}
-"""Weight of the error in open loop of learners that were found to plan better with it."""
 SEEDS_PER_STAGE: Final = 1_000_000
 """Distance between the first seeds of the stages, so that no two episodes share one."""
 
@@ -86,20 +78,22 @@ def preset(name: str, training: TrainingSettings, alone: bool = False) -> Pipeli
     if name not in presets:
         raise ValueError(f"unknown preset {name!r}: allowed is {', '.join(presets)}")
     plain_steps, steps, steps_alone, settings = presets[name]
-    window = training.window or WINDOWS.get(training.learner, TrainingSettings.window)
+    suits = LEARNER_TYPES[training.learner].training
+    window = training.window or suits.window
     if alone:
         steps = training.steps or steps_alone
         return replace(settings, training=replace(training, steps=steps, plain_steps=0, window=window))
     plain_steps = training.steps or plain_steps
     steps = training.steps or (plain_steps + steps if is_final(training) else steps)
-    augmented = AUGMENTED.get(training.learner, training.augmented)
-    training = replace(training, steps=steps, plain_steps=plain_steps, window=window, augmented=augmented)
+    training = replace(training, steps=steps, plain_steps=plain_steps, window=window, augmented=suits.augmented)
     return replace(settings, training=training)
 
 
 def is_final(training: TrainingSettings) -> bool:
-    """Whether the plain model, trained on single steps without adaptation, is all that is wanted."""
-    return training.learner in (ModelBased.name, DynamicEvaluation.name) and not training.open_loop
+    """Whether the plain model, trained on single steps without adaptation, is all that is wanted, or of no use."""
+    kind = LEARNER_TYPES[training.learner]
+    plain = (kind.trained_as or kind) is ModelBased and not training.open_loop
+    return plain or not issubclass(kind, NetworkLearner)
 
 
 def _bar(console: Console) -> Progress:
@@ -196,7 +190,8 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         start = train_with_bar(trainer_of(first), state_file(f"plain-{training.window}"), "plain model", console).layers
         # Half the rate: what it knows is not to be shaken off.
         training = replace(training, learning_rate=training.learning_rate / 2)
-    name = ModelBased.name if start is None else training.learner
+    kind = LEARNER_TYPES[training.learner]
+    name = (kind.trained_as or kind).name if start is None else training.learner
     final = train_with_bar(trainer_of(training, start), state_file(name), f"final {training.learner}", console)
     final.settings.training["data"] = data_hash((*files, *held_out))
     return final

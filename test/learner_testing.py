@@ -1,0 +1,15 @@
+"""Helpers of the tests that need learners."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from mbmrl_control.learners import LEARNER_TYPES
+from mbmrl_control.learners.mb import ModelBased
+
+
+def options_of(learner: str, **wanted: Any) -> Any:
+    """Settings of a learner, with those of the wanted ones that it has."""
+    kind = LEARNER_TYPES.get(learner, ModelBased).settings_type
+    return kind(**{field.name: wanted[field.name] for field in fields(kind) if field.name in wanted})
