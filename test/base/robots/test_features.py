@@ -67,7 +67,14 @@ def test_contract_holds_for_any_robot(features: Features, seed: int, batch: tupl
     targets = features.targets(states, following)
     assert inputs.shape == (*batch, features.input_size)
     assert targets.shape == (*batch, features.output_size)
+    given = states.clone(), targets.clone()
     assert features.difference(features.advance(states, targets), following).abs().max() < 1e-12
+    assert all(map(torch.equal, given, (states, targets)))
+    # Training differentiates through it.
+    for tensor in given:
+        tensor.requires_grad_()
+    features.targets(given[0], features.advance(*given)).sum().backward()
+    assert all(tensor.grad is not None and tensor.grad.isfinite().all() for tensor in given)
 
 
 def test_angles_are_seen_as_cosine_and_sine_and_unseen_states_not_at_all() -> None:

@@ -30,6 +30,16 @@ def rotate(vectors: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return torch.stack([cosine * x - sine * y, sine * x + cosine * y], dim=-1)
 
 
+def _place(indices: list[int]) -> slice | Tensor:
+    """Indices of a last dimension; a slice if they are evenly spaced, which is quicker."""
+    if not indices:
+        return slice(0)
+    step = indices[1] - indices[0] if len(indices) > 1 else 1
+    if step > 0 and indices == list(range(indices[0], indices[-1] + 1, step)):
+        return slice(indices[0], indices[-1] + 1, step)
+    return torch.tensor(indices)
+
+
 class Features:
     """Inputs and outputs of a model, made of n states and m actions; a robot may have a subclass of its own.
 
@@ -51,20 +61,30 @@ class Features:
         """The state that is the heading, or its cosine and sine; empty if the robot is not planar."""
         self.cosines = [index[cosine] for cosine, _ in description.pairs]
         self.sines = [index[sine] for _, sine in description.pairs]
-        angles = [place for place, state in enumerate(description.states) if state.angle]
+        self.angles = [place for place, state in enumerate(description.states) if state.angle]
         seen = [place for place, state in enumerate(description.states) if state.seen]
         hidden = {*self.position, *self.heading}
-        self.plain = [place for place in seen if place not in hidden and place not in angles]
+        self.plain = [place for place in seen if place not in hidden and place not in self.angles]
         """States that are inputs as they are, but for the velocity's turn."""
-        self.turning = [place for place in seen if place not in hidden and place in angles]
+        self.turning = [place for place in seen if place not in hidden and place in self.angles]
         self.predicted = [place for place in range(len(names)) if place not in {*self.position, *self.sines}]
         """States whose change is an output; that of a cosine stands for its angle's."""
         self.input_size = len(self.plain) + 2 * len(self.turning) + len(description.actions)
         self.output_size = len(self.predicted) + len(self.position)
-        self.is_angle = torch.tensor([place in angles for place in range(len(names))])
+        self.is_angle = torch.tensor([place in self.angles for place in range(len(names))])
         """Whether a state is an angle, shape (n,)."""
-        self._angle_outputs = [self.predicted.index(place) for place in angles if place in self.predicted]
-        self._pair_outputs = [self.predicted.index(place) for place in self.cosines]
+        columns = [*self.predicted, *self.position]
+        partner = dict(zip(self.sines, self.cosines, strict=True))
+        # Tensors where a copy is wanted, in which numbers are then replaced.
+        self._change = torch.tensor(self.predicted)
+        self._output_of = torch.tensor([columns.index(partner.get(place, place)) for place in range(len(names))])
+        self._seen, self._turning, self._angles = _place(self.plain), _place(self.turning), _place(self.angles)
+        self._position, self._velocity = _place(self.position), _place(self.velocity)
+        self._cosines, self._sines = _place(self.cosines), _place(self.sines)
+        self._angle_outputs, self._pair_outputs, self._ahead, self._speed = (
+            _place([columns.index(place) for place in places])
+            for places in (self.angles, self.cosines, self.position, self.velocity)
+        )
 
     def _heading(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine and sine of the heading, shape (..., n) -> (...) twice."""
@@ -79,7 +99,7 @@ class Features:
             return values
         cosine, sine = self._heading(states)
         turned = values.clone()
-        turned[..., self.velocity] = rotate(values[..., self.velocity], cosine, -sine)
+        turned[..., self._velocity] = rotate(values[..., self._velocity], cosine, -sine)
         return turned
 
     def pose(self, states: Tensor) -> Tensor:
@@ -88,48 +108,48 @@ class Features:
             yaw = states[..., self.heading[0]]
         else:
             yaw = torch.atan2(states[..., self.heading[1]], states[..., self.heading[0]])
-        return torch.cat([states[..., self.position], yaw.unsqueeze(-1)], dim=-1)
+        return torch.cat([states[..., self._position], yaw.unsqueeze(-1)], dim=-1)
 
     def inputs(self, states: Tensor, actions: Tensor) -> Tensor:
         """What the model sees, shapes (..., n) and (..., m) -> (..., input_size)."""
-        angles = states[..., self.turning]
-        seen = self._seen_from_heading(states, states)[..., self.plain]
+        seen = self._seen_from_heading(states, states)[..., self._seen]
+        if not self.turning:
+            return torch.cat([seen, actions], dim=-1)
+        angles = states[..., self._turning]
         return torch.cat([seen, torch.cos(angles), torch.sin(angles), actions], dim=-1)
 
     def targets(self, states: Tensor, next_states: Tensor) -> Tensor:
         """What it should predict for transitions, shapes (..., n) twice -> (..., output_size)."""
         change = next_states - states
-        outputs = self._seen_from_heading(states, change)[..., self.predicted]
-        outputs[..., self._angle_outputs] = wrap(outputs[..., self._angle_outputs])
+        outputs = self._seen_from_heading(states, change)[..., self._change]
+        if self.angles:
+            outputs[..., self._angle_outputs] = wrap(change[..., self._angles])
         if self.cosines:
-            cosine, sine = states[..., self.cosines], states[..., self.sines]
-            end = torch.stack([next_states[..., self.cosines], next_states[..., self.sines]], dim=-1)
-            turned = rotate(end, cosine, -sine)
-            outputs[..., self._pair_outputs] = torch.atan2(turned[..., 1], turned[..., 0])
+            cosine, sine = states[..., self._cosines], -states[..., self._sines]
+            x, y = next_states[..., self._cosines], next_states[..., self._sines]
+            outputs[..., self._pair_outputs] = torch.atan2(sine * x + cosine * y, cosine * x - sine * y)
         if not self.position:
             return outputs
         cosine, sine = self._heading(states)
-        return torch.cat([outputs, rotate(change[..., self.position], cosine, -sine)], dim=-1)
+        return torch.cat([outputs, rotate(change[..., self._position], cosine, -sine)], dim=-1)
 
     def advance(self, states: Tensor, outputs: Tensor) -> Tensor:
         """States to which predictions lead, the inverse of `targets`, shapes (..., n) and (..., output_size).
 
         Angles go on beyond pi.
         """
-        change = torch.zeros_like(states)
-        count = len(self.predicted)
-        change[..., self.predicted] = outputs[..., :count].to(states.dtype)
+        outputs = outputs.to(states.dtype)
+        change = outputs[..., self._output_of]
         if self.position:
             cosine, sine = self._heading(states)
-            change[..., self.position] = rotate(outputs[..., count:].to(states.dtype), cosine, sine)
+            change[..., self._position] = rotate(outputs[..., self._ahead], cosine, sine)
             if self.velocity:
-                change[..., self.velocity] = rotate(change[..., self.velocity], cosine, sine)
+                change[..., self._velocity] = rotate(outputs[..., self._speed], cosine, sine)
         following = states + change
         if self.cosines:
-            pairs = torch.stack([states[..., self.cosines], states[..., self.sines]], dim=-1)
-            turns = outputs[..., self._pair_outputs].to(states.dtype)
-            turned = rotate(pairs, torch.cos(turns), torch.sin(turns))
-            following[..., self.cosines], following[..., self.sines] = turned[..., 0], turned[..., 1]
+            x, y, turns = states[..., self._cosines], states[..., self._sines], outputs[..., self._pair_outputs]
+            cosine, sine = torch.cos(turns), torch.sin(turns)
+            following[..., self._cosines], following[..., self._sines] = cosine * x - sine * y, sine * x + cosine * y
         return following
 
     def difference(self, states: Tensor, other: Tensor) -> Tensor:
