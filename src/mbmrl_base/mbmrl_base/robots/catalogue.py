@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from mbmrl_base.system.plugins import PluginError, from_file
 
 # What takes its time to load, a command line is not to wait for that only names robots.
 if TYPE_CHECKING:
@@ -70,6 +71,13 @@ ROBOTS: Final = tuple(_ROBOTS)
 """Names of those that come with the package."""
 
 
+def _of_python(path: Path) -> Any:
+    try:
+        return from_file(path, "robot")
+    except PluginError as error:
+        raise RobotError(str(error)) from None
+
+
 def load_robot(given: str) -> Robot:
     """A robot by its name, or by its file.
 
@@ -90,23 +98,8 @@ def load_robot(given: str) -> Robot:
     if not path.is_file():
         raise RobotError(f"there is no robot's file {given}")
     robot = _of_python(path) if path.suffix == ".py" else Robot(read_description(path))
-    if not robot.name:
-        raise RobotError(f"{given}: name is missing: messages, priors and episodes name the robot")
-    return robot
-
-
-def _of_python(path: Path) -> Robot:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    from mbmrl_base.robots.robot import Robot
-
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        robot = module.robot()
-    except (Exception, SystemExit) as error:  # code of others: whatever it raises, it gives no robot
-        text = " ".join(str(error).split())
-        raise RobotError(f"{path} gives no robot: {type(error).__name__}: {text}") from None
     if not isinstance(robot, Robot):
         raise RobotError(f"{path}: robot() returns {type(robot).__name__}, wanted is a Robot")
+    if not robot.name:
+        raise RobotError(f"{given}: name is missing: messages, priors and episodes name the robot")
     return robot
