@@ -61,8 +61,8 @@ def test_demo_walks_loses_a_leg_and_writes_what_happened(run: Run, mark: str, tm
     assert json.loads((folder / "summary.json").read_text()) == summary
     with (folder / "ticks.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    lost = [row["lost_legs"] for row in rows]
-    assert set(lost) == {"", "4"}
+    lost = [row["faults"] for row in rows]
+    assert set(lost) == {"", "leg_loss:4"}
     assert lost == sorted(lost)  # from some tick on
     assert len(rows) >= summary["ticks"]
     x, y = ([float(row[name]) for row in rows] for name in ("x_m", "y_m"))

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.system.files import WriteError, check_file, check_folder, whole, write_text
@@ -127,7 +128,8 @@ def run(tmp_path: Path) -> Path:
         for x in np.arange(41) / 100
     ]
     seen = [Observation(state, np.zeros(2), index / 20, index, 1, 0.05) for index, state in enumerate(states)]
-    record = Record("mb", "straight", 0, 20.0, None, None, [Tick(each, commanded=True) for each in seen])
+    ticks = [Tick(each, commanded=True) for each in seen]
+    record = Record(load_robot("millirobot"), "mb", "straight", 0, 20.0, None, None, ticks)
     folder = tmp_path / "run"
     folder.mkdir()
     record.write(folder, record.track(PathTracker(make_path("straight"), PathCost())))

@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import MIN_LEG_SPEED
 from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.control.follower import PathTracker
@@ -37,11 +38,11 @@ def run(seconds: float, seed: int, learner: str = "grbal", fault_at: float | Non
 
 def test_robot_walks_along_a_straight_path() -> None:
     ticks = run(6.0, seed=3)
-    record = Record("grbal", "straight", 3, RATE, None, None, ticks)
+    record = Record(load_robot("millirobot"), "grbal", "straight", 3, RATE, None, None, ticks)
     tracking = record.track(PathTracker(make_path("straight"), PathCost()))
     walking = record.time > 1.0
-    assert np.abs(tracking["cross_track"][walking]).max() < 0.05
-    assert tracking["progress"][-1] > 0.5
+    assert np.abs(tracking["cross_track_m"][walking]).max() < 0.05
+    assert tracking["progress_m"][-1] > 0.5
     actions = np.array([tick.observation.action for tick in ticks])
     # It stands until the first plan, which is made of the first state, is in force.
     assert not actions[:2].any()
@@ -69,7 +70,7 @@ def test_same_seed_same_walk_bit_for_bit(learner: str) -> None:
     assert states(first) == states(again)
     assert states(first) != states(other)
     assert first[-1].adapted_error == again[-1].adapted_error
-    assert (first[10].lost_legs, first[11].lost_legs) == (frozenset(), {4})
+    assert (first[10].faults, first[11].faults) == ((), ("leg_loss:4",))
 
 
 def test_only_the_adaptive_learner_adapts() -> None:

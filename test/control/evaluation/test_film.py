@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.control.follower import PathTracker
@@ -36,8 +37,8 @@ def run() -> Record:
     for index in range(21):
         state = pack_state((0.01 * index, 0, 0.025), (0.2, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0), (20, 20), (1, 1), 3.9)
         observation = Observation(state, np.full(2, 20.0), index / 20, index, 1, 0.05)
-        ticks.append(Tick(observation, commanded=True, lost_legs=frozenset({4} if index > 10 else ())))
-    return Record("grbal", "straight", 0, 20.0, "leg_loss:4@0.5", 0.5, ticks)
+        ticks.append(Tick(observation, commanded=True, faults=("leg_loss:4",) if index > 10 else ()))
+    return Record(load_robot("millirobot"), "grbal", "straight", 0, 20.0, "leg_loss:4@0.5", 0.5, ticks)
 
 
 def red(picture: Image.Image) -> int:

@@ -8,17 +8,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from mbmrl_base.robots.catalogue import load_robot
+from mbmrl_base.robots.description import describe
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.robots.robot import Robot
 from mbmrl_control.control.follower import PathTracker
-from mbmrl_control.control.run_record import STATE_NAMES, Record, RecordError, Tick
+from mbmrl_control.control.run_record import Record, RecordError, Tick
+from mbmrl_control.evaluation.film import render_run
 from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, before_and_after, recovery_time, summarise
+from mbmrl_control.evaluation.run_plot import plot
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
 
 TIME = np.arange(0.0, 20.0, 0.05)
 FAULT_TIME = 8.0
+PENDULUM = {
+    "name": "pendulum",
+    "states": [{"name": "theta", "unit": "rad", "angle": True}, {"name": "omega", "unit": "rad/s"}],
+    "actions": [{"name": "torque", "unit": "N m", "low": -2.0, "high": 2.0}],
+}
 KEYS = {
     *("learner", "path", "seed", "rate_hz", "duration_s", "ticks", "missed_ticks", "command_rate_hz", "fault"),
     *("planning_ms", "adaptation_ms", "tracking_cost", "cross_track_m", "recovery_s", "model_error"),
@@ -85,7 +96,7 @@ def record(fault: bool = True, missed: tuple[int, ...] = (), still: int = 20) ->
             Tick(
                 Observation(state, np.array([20.0, 20.0]), 5.0 + time, index, 1, 0.05),
                 commanded=index >= still and index not in missed,
-                lost_legs=frozenset({4} if after else ()),
+                faults=("leg_loss:4", "payload:magnitude=15,x=0.03") if after else (),
                 prior_error=0.8 if after else 0.1,
                 adapted_error=0.3 if after else 0.1,
                 adaptation_time=0.002,
@@ -93,7 +104,7 @@ def record(fault: bool = True, missed: tuple[int, ...] = (), still: int = 20) ->
             )
         )
     name, start = ("leg_loss:4@8", FAULT_TIME) if fault else (None, None)
-    return Record("grbal", "straight", 7, 20.0, name, start, ticks)
+    return Record(load_robot("millirobot"), "grbal", "straight", 7, 20.0, name, start, ticks)
 
 
 def summary(run: Record) -> dict[str, object]:
@@ -104,7 +115,7 @@ def test_path_is_where_the_planner_let_it_start() -> None:
     """The first state that was heard of may be a later one, of a robot that walks already."""
     run = record(True)
     run.origin = np.array([0.0, 0.02, 0.0])
-    before = np.abs(run.track(PathTracker(make_path(run.path), PathCost()))["cross_track"][:100])
+    before = np.abs(run.track(PathTracker(make_path(run.path), PathCost()))["cross_track_m"][:100])
     assert before == pytest.approx(0.015)
 
 
@@ -197,10 +208,12 @@ def test_ticks_are_written_one_a_row(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(TIME)
     assert [float(row["time_s"]) for row in rows] == pytest.approx(TIME)
-    assert set(STATE_NAMES) <= set(rows[0])
+    assert list(rows[0])[-24:-18] == ["x_m", "y_m", "z_m", "vx_m_s", "vy_m_s", "vz_m_s"]
+    assert list(rows[0])[3:6] == ["left_leg_speed_rad_s", "right_leg_speed_rad_s", "faults"]
+    assert json.loads((tmp_path / "run.json").read_text())["robot"] == "millirobot"
     assert float(rows[200]["x_m"]) == pytest.approx(run.states[200, 0])
     assert float(rows[200]["battery_v"]) == pytest.approx(3.9)
-    assert (rows[10]["lost_legs"], rows[-1]["lost_legs"]) == ("", "4")
+    assert (rows[10]["faults"], rows[-1]["faults"]) == ("", "leg_loss:4 payload:magnitude=15,x=0.03")
     assert (rows[10]["commanded"], rows[-1]["commanded"]) == ("0", "1")
     assert float(rows[-1]["cross_track_m"]) == pytest.approx(0.025, abs=1e-4)
 
@@ -213,15 +226,37 @@ def test_record_that_is_written_is_read(tmp_path: Path, fault: bool, origin: Arr
     tracking = run.track(PathTracker(make_path("straight"), PathCost()))
     run.write(tmp_path, tracking)
     read = Record.read(tmp_path)
+    assert read.robot == run.robot
     assert (read.learner, read.path, read.seed, read.rate, read.fault) == ("grbal", "straight", 7, 20.0, run.fault)
     assert read.fault_time == run.fault_time
     np.testing.assert_allclose(read.states, run.states, rtol=1e-8, atol=1e-12)
     np.testing.assert_allclose(read.time, run.time, atol=1e-6)
-    assert [tick.lost_legs for tick in read.ticks] == [tick.lost_legs for tick in run.ticks]
+    assert [tick.faults for tick in read.ticks] == [tick.faults for tick in run.ticks]
     for name in ("commanded", "prior_error", "adapted_error", "adaptation_time", "planning_time"):
         np.testing.assert_allclose(read.array(name), run.array(name))
     again = read.track(PathTracker(make_path("straight"), PathCost()))
-    np.testing.assert_allclose(again["cross_track"], tracking["cross_track"], atol=1e-6)
+    np.testing.assert_allclose(again["cross_track_m"], tracking["cross_track_m"], atol=1e-6)
+
+
+def test_record_of_another_robot_has_its_columns(tmp_path: Path) -> None:
+    pendulum = Robot(describe(PENDULUM))
+    seen = [Observation(np.array([0.1 * i, -0.2]), np.array([1.5]), 0.05 * i, i, 1, 0.05) for i in range(9)]
+    run = Record(pendulum, "mb", "swing_up", 0, 20.0, None, None, [Tick(each, commanded=True) for each in seen])
+    run.write(tmp_path, {"height_m": np.arange(9.0), "cost": np.zeros(9)})
+    with (tmp_path / "ticks.csv").open(newline="") as file:
+        header = next(csv.reader(file))
+    assert header == [
+        *("time_s", "interval_s", "commanded", "torque_n_m", "faults", "height_m", "cost"),
+        *("prior_error", "adapted_error", "adaptation_time_s", "planning_time_s", "theta_rad", "omega_rad_s"),
+    ]
+    read = Record.read(tmp_path)
+    assert read.robot == pendulum
+    assert read.places is None
+    np.testing.assert_allclose(read.states, run.states)
+    assert read.ticks[3].observation.action == 1.5
+    plot(read, {"height_m": np.arange(9.0)}, None, False, tmp_path / "plot.png")
+    with pytest.raises(ValueError, match="there is no scene to draw pendulum in"):
+        render_run(tmp_path, None, Console(quiet=True))
 
 
 @pytest.mark.parametrize(

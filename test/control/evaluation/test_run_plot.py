@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.control.follower import PathTracker
@@ -18,36 +19,36 @@ from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
 
 
-def draw(fault: str | None, lost_legs: frozenset[int], file: Path) -> None:
+def draw(fault: str | None, faults: tuple[str, ...], file: Path) -> None:
     """The plot of a robot that walks ahead for 2 s, with a fault half-way."""
     ticks = []
     for index in range(41):
         state = pack_state((0.01 * index, 0, 0.025), (0.2, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0), (20, 20), (1, 1), 3.9)
         observation = Observation(state, np.full(2, 20.0), index / 20, index, 1, 0.05)
-        ticks.append(Tick(observation, commanded=True, lost_legs=lost_legs if index > 20 else frozenset()))
-    record = Record("grbal", "straight", 0, 20.0, fault, 1.0 if fault else None, ticks)
+        ticks.append(Tick(observation, commanded=True, faults=faults if index > 20 else ()))
+    record = Record(load_robot("millirobot"), "grbal", "straight", 0, 20.0, fault, 1.0 if fault else None, ticks)
     tracker = PathTracker(make_path("straight"), PathCost())
     plot(record, record.track(tracker), tracker.reference(), closed=False, file=file)
 
 
 @pytest.mark.parametrize(
-    ("fault", "lost_legs", "label"),
+    ("fault", "faults", "label"),
     [
-        ("leg_loss@1", {4}, "walked, leg 4 lost"),
-        ("payload:magnitude=15,x=0.03,ramp=2@1", set(), "walked, payload: magnitude=15, x=0.03, ramp=2"),
-        ("motor_weak:left@1", set(), "walked, motor_weak: left"),
-        ("terrain:gravel@1", set(), "walked, terrain: gravel"),
-        ("link:magnitude=199.5,loss=12.5,ramp=12.5@1", set(), "walked, link: magnitude=199.5, loss=12.5, ramp=12.5"),
-        (None, set(), None),
+        ("leg_loss@1", ("leg_loss:4", "link:loss=9"), "walked, leg_loss: 4, link: loss=9"),
+        ("payload:magnitude=15,x=0.03,ramp=2@1", (), "walked, payload: magnitude=15, x=0.03, ramp=2"),
+        ("motor_weak:left@1", (), "walked, motor_weak: left"),
+        ("terrain:gravel@1", (), "walked, terrain: gravel"),
+        ("link:magnitude=199.5,loss=12.5,ramp=12.5@1", (), "walked, link: magnitude=199.5, loss=12.5, ramp=12.5"),
+        (None, (), None),
     ],
 )
 def test_plot_names_the_fault_beneath_the_path(
-    fault: str | None, lost_legs: set[int], label: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: str | None, faults: tuple[str, ...], label: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[plt.Figure] = []
     with monkeypatch.context() as patch:
         patch.setattr(plt, "close", figures.append)
-        draw(fault, frozenset(lost_legs), tmp_path / "plot.png")
+        draw(fault, faults, tmp_path / "plot.png")
     (legend,) = figures[0].subfigs[0].legends
     ground = figures[0].axes[0]
     box, around = legend.get_window_extent(), figures[0].subfigs[0].bbox

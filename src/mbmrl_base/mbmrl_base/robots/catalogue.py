@@ -103,3 +103,26 @@ def load_robot(given: str) -> Robot:
     if not robot.name:
         raise RobotError(f"{given}: name is missing: messages, priors and episodes name the robot")
     return robot
+
+
+def as_metadata(robot: Robot) -> Any:
+    """How files name a robot, for JSON: by its name if it comes with the package, else by its description."""
+    return robot.name if robot.name in ROBOTS else robot.description.as_json()
+
+
+def of_metadata(given: Any) -> Robot:
+    """The robot that a file names or describes.
+
+    Raises:
+        ValueError: If it does neither.
+    """
+    from mbmrl_base.robots.description import describe
+    from mbmrl_base.robots.robot import Robot
+
+    if given is None:
+        raise RobotError("robot is missing: wanted is the name of a robot, or its description")
+    if not isinstance(given, str):
+        return Robot(describe(given))
+    if given not in ROBOTS:  # a file could hold code, which data must not choose
+        raise RobotError(f"unknown robot {given!r}: allowed is {', '.join(ROBOTS)}, or a description")
+    return load_robot(given)

@@ -14,8 +14,8 @@ class Simulator(Protocol):
     """Control rate, Hz."""
 
     @property
-    def lost_legs(self) -> frozenset[int]:
-        """Legs that are lost."""
+    def faults(self) -> tuple[object, ...]:
+        """Faults in force, each with a text such as payload:magnitude=15."""
 
     def observe(self) -> Observation:
         """The newest observation: of the end of the last interval, or of the start of the episode."""

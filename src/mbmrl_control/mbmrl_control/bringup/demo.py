@@ -159,7 +159,8 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         "namespace": settings.namespace,
         "publish_clock": settings.clock,
     }
-    listening = partial(MonitorNode, settings.namespace, load_robot(DEFAULT_ROBOT))
+    robot = load_robot(DEFAULT_ROBOT)
+    listening = partial(MonitorNode, settings.namespace, robot)
     with _stack(settings, values, folder) as nodes, beside(listening) as monitor:
         with console.status("starting the nodes"):
             _await_motion(monitor, nodes)
@@ -167,13 +168,14 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         ticks = list(monitor.ticks)
     # They take their time to load, which nobody is to wait for before the robot walks.
     from mbmrl_control.evaluation import run_plot
-    from mbmrl_control.evaluation.film import film
+    from mbmrl_control.evaluation.film import check_scene, film
 
     # The run begins with the last state before the first command came into force.
     begin = max(0, next(index for index, tick in enumerate(ticks) if tick.commanded) - 1)
     path = make_path(settings.path)
     start = monitor.path_start
     record = Record(
+        robot,
         settings.learner,
         settings.path,
         settings.seed,
@@ -194,7 +196,12 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
     reference = tracker.reference()
     run_plot.plot(record, tracking, reference, path.closed, folder / "plot.png")
     if settings.film:
-        film(record, reference, folder / "robot.mp4", console)
+        try:
+            check_scene(robot)
+        except ValueError as error:
+            console.print(f"no film: {error}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            film(record, reference, folder / "robot.mp4", console)
     written = ", ".join(sorted(f"{file.name}/" if file.is_dir() else file.name for file in folder.iterdir()))
     console.print(f"written: {folder}/ ({written})", soft_wrap=True)
     return summary

@@ -95,7 +95,7 @@ def walk(
         tick = Tick(
             observation,
             commanded=True,
-            lost_legs=world.lost_legs,
+            faults=tuple(map(str, world.faults)),
             prior_error=adaptation.prior_error,
             adapted_error=adaptation.adapted_error,
             model_error=adaptation.adapted_error if adapted else adaptation.prior_error,

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass, field, fields
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from mbmrl_base.robots.millirobot.layout import STATE_NAMES, STATE_SIZE
+from mbmrl_base.robots.catalogue import as_metadata, of_metadata
 from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import whole, write_text
 from mbmrl_control.control.follower import PathTracker
 
-COLUMNS: Final = (
-    *("time_s", "interval_s", "commanded", "left_action_rad_s", "right_action_rad_s"),
-    *("lost_legs", "cross_track_m", "progress_m", "heading_error_rad", "tracking_cost"),
-    *("prior_error", "adapted_error", "adaptation_time_s", "planning_time_s"),
-    *STATE_NAMES,
-)
-"""Columns of ticks.csv."""
 _TIMES_AND_ERRORS: Final = {
     "prior_error": "prior_error",
     "adapted_error": "adapted_error",
@@ -44,7 +40,8 @@ class Tick:
     observation: Observation
     commanded: bool
     """Whether a new command was in force in the interval that ended."""
-    lost_legs: frozenset[int] = frozenset()
+    faults: tuple[str, ...] = ()
+    """Faults in force, such as payload:magnitude=15."""
     prior_error: float = np.nan
     adapted_error: float = np.nan
     adaptation_time: float = np.nan
@@ -57,8 +54,9 @@ class Tick:
 
 @dataclass
 class Record:
-    """A run: its ticks in order, and where the robot was relative to the path in each."""
+    """A run: its ticks in order."""
 
+    robot: Robot
     learner: str
     path: str
     seed: int
@@ -74,16 +72,22 @@ class Record:
         """A number of each tick, shape (n,)."""
         return np.array([float(getattr(tick, name)) for tick in self.ticks])
 
-    def fault_in_words(self, lost_legs: frozenset[int]) -> str:
-        """What the fault is, for a picture: the legs that are lost, else the fault as it was asked for."""
+    def fault_in_words(self, faults: Iterable[str]) -> str:
+        """What the fault is, for a picture: those in force, else the one that was asked for."""
         asked, _, _ = (self.fault or "").rpartition("@")
-        asked = asked.replace(":", ": ").replace(",", ", ")
-        return ", ".join(f"leg {leg} lost" for leg in sorted(lost_legs)) or asked
+        return ",".join(faults or [asked]).replace(":", ": ").replace(",", ", ")
 
     @property
     def states(self) -> Array:
-        """States, shape (n, 24)."""
-        return np.array([tick.observation.state for tick in self.ticks]).reshape(-1, STATE_SIZE)
+        """States, shape (n, size of the state)."""
+        states = [tick.observation.state for tick in self.ticks]
+        return np.array(states).reshape(-1, len(self.robot.state_names))
+
+    @property
+    def places(self) -> Array | None:
+        """x and y, shape (n, 2), m; None if the robot does not move on a plane."""
+        planar = self.robot.description.planar
+        return None if planar is None else self.states[:, [self.robot.state(name) for name in planar.position]]
 
     @property
     def time(self) -> Array:
@@ -92,27 +96,28 @@ class Record:
         return np.array([tick.observation.time - start for tick in self.ticks])
 
     def track(self, tracker: PathTracker) -> dict[str, Array]:
-        """Where the robot was: cross_track (m), progress (m), heading_error (rad), cost; shape (n,) each."""
+        """How the task went, see `Task.observe`: figures by name, shape (n,) each."""
         tracker.reset()
         tracker.origin = self.origin
-        trackings = [tracker.observe(tick.observation) for tick in self.ticks]
-        names = [entry.name for entry in fields(trackings[0])] if trackings else []
-        return {name: np.array([getattr(tracking, name) for tracking in trackings]) for name in names}
+        figures = [tracker.observe(tick.observation).figures for tick in self.ticks]
+        return {name: np.array([each[name] for each in figures]) for name in (figures[0] if figures else ())}
 
     def write(self, folder: Path, tracking: dict[str, Array]) -> None:
         """Write run.json, and ticks.csv with a row for each tick and units in the names of the columns."""
-        told = {name: getattr(self, name) for name in _TOLD}
+        told = {"robot": as_metadata(self.robot)} | {name: getattr(self, name) for name in _TOLD}
         told["origin"] = None if self.origin is None else self.origin.tolist()
         write_text(folder / "run.json", json.dumps(told, indent=2) + "\n")
         with whole(folder / "ticks.csv") as part, part.open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(COLUMNS)
+            states, actions = _columns(self.robot)
+            timing = ("time_s", "interval_s", "commanded")
+            writer.writerow([*timing, *actions, "faults", *tracking, *_TIMES_AND_ERRORS.values(), *states])
             for index, (tick, time) in enumerate(zip(self.ticks, self.time, strict=True)):
                 values = [
                     *(time, tick.observation.interval, int(tick.commanded), *tick.observation.action),
-                    " ".join(map(str, sorted(tick.lost_legs))),
-                    *(tracking[name][index] for name in ("cross_track", "progress", "heading_error", "cost")),
-                    *(tick.prior_error, tick.adapted_error, tick.adaptation_time, tick.planning_time),
+                    " ".join(tick.faults),
+                    *(figures[index] for figures in tracking.values()),
+                    *(getattr(tick, name) for name in _TIMES_AND_ERRORS),
                     *tick.observation.state,
                 ]
                 writer.writerow([f"{v:.9g}" if isinstance(v, float) else v for v in values])
@@ -131,12 +136,12 @@ class Record:
         try:
             told = json.loads(run_file.read_text())
             origin = None if told["origin"] is None else np.array(told["origin"], dtype=np.float64).reshape(3)
-            record = Record(**{name: told[name] for name in _TOLD}, origin=origin)
+            record = Record(of_metadata(told["robot"]), **{name: told[name] for name in _TOLD}, origin=origin)
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(f"{run_file} tells of no run: {error!r}") from None
         try:
             with ticks_file.open(newline="") as rows:
-                record.ticks = [_tick(row, index) for index, row in enumerate(csv.DictReader(rows))]
+                record.ticks = [_tick(record.robot, row, index) for index, row in enumerate(csv.DictReader(rows))]
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(f"{ticks_file} is no record of a run: {error!r}") from None
         if not record.ticks:
@@ -144,16 +149,24 @@ class Record:
         return record
 
 
-def _tick(row: dict[str, str], sequence: int) -> Tick:
+def _columns(robot: Robot) -> tuple[list[str], list[str]]:
+    """Names of the columns of states, and of actions, with their units, such as vx_m_s."""
+
+    def named(names: Iterable[str], units: Iterable[str]) -> list[str]:
+        return ["_".join([name, *re.findall(r"\w+", unit.lower())]) for name, unit in zip(names, units, strict=True)]
+
+    return named(robot.state_names, robot.state_units), named(robot.action_names, robot.action_units)
+
+
+def _tick(robot: Robot, row: dict[str, str], sequence: int) -> Tick:
     """Tick of a row of ticks.csv."""
-    state = np.array([float(row[name]) for name in STATE_NAMES])
+    state, action = (np.array([float(row[name]) for name in names]) for names in _columns(robot))
     if not np.isfinite(state).all():
         raise ValueError(f"the state of row {sequence + 1} is not finite")
-    action = np.array([float(row["left_action_rad_s"]), float(row["right_action_rad_s"])])
     observation = Observation(state, action, float(row["time_s"]), sequence, 1, float(row["interval_s"]))
     return Tick(
         observation,
         commanded=row["commanded"] == "1",
-        lost_legs=frozenset(map(int, row["lost_legs"].split())),
+        faults=tuple(row["faults"].split()),
         **{name: float(row[column]) for name, column in _TIMES_AND_ERRORS.items()},
     )

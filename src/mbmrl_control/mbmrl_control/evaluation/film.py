@@ -14,12 +14,15 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.progress import track
 
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.robots.observation import Array
+from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import check_file, whole
 from mbmrl_control.control.follower import PathTracker
 from mbmrl_control.control.run_record import Record
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
+from mbmrl_sim.faults import LEG_LOSS
 from mbmrl_sim.render import Line, Scene
 
 FRAME_RATE: Final = 10.0
@@ -44,6 +47,21 @@ def _cross(place: Array) -> list[Line]:
     return [Line(place + _CROSS * stroke, _FAULT_COLOUR, 0.006) for stroke in strokes]
 
 
+def check_scene(robot: Robot) -> None:
+    """Refuse a robot of which there are no pictures.
+
+    Raises:
+        ValueError: If there is no scene for it.
+    """
+    if robot.name != DEFAULT_ROBOT:
+        raise ValueError(f"there is no scene to draw {robot.name} in: films are of {DEFAULT_ROBOT}")
+
+
+def _lost_legs(faults: Iterable[str]) -> frozenset[int]:
+    """Legs that faults such as leg_loss:4 take."""
+    return frozenset(int(leg) for kind, _, leg in (fault.partition(":") for fault in faults) if kind == LEG_LOSS)
+
+
 def frames(record: Record, reference: Array) -> Iterator[Image.Image]:
     """Pictures of a run, FRAME_RATE of them per second of it.
 
@@ -52,19 +70,19 @@ def frames(record: Record, reference: Array) -> Iterator[Image.Image]:
         reference: Points of the path, shape (n, 2), m, odom.
     """
     every = max(1, round(record.rate / FRAME_RATE))
-    time, states = record.time, record.states
+    time, places = record.time, record.states[:, :2]
     with Scene(WIDTH, HEIGHT) as scene:
         for index in range(0, len(time), every):
             tick = record.ticks[index]
-            lines = [Line(reference, _REFERENCE_COLOUR), Line(states[: index + 1, :2], _TRACE_COLOUR, 0.003)]
+            lines = [Line(reference, _REFERENCE_COLOUR), Line(places[: index + 1], _TRACE_COLOUR, 0.003)]
             caption = f"{time[index]:4.1f} s"
             failed = record.fault_time is not None and time[index] >= record.fault_time
             if failed:
                 place = int(np.searchsorted(time, record.fault_time or 0.0))
-                lines += _cross(states[place, :2])
-                caption += f"  {record.fault_in_words(tick.lost_legs)} since {record.fault_time:.1f} s"
+                lines += _cross(places[place])
+                caption += f"  {record.fault_in_words(tick.faults)} since {record.fault_time:.1f} s"
                 caption = fill(caption, _TEXT_WIDTH)
-            image = Image.fromarray(scene.draw(tick.observation.state, tick.lost_legs, lines))
+            image = Image.fromarray(scene.draw(tick.observation.state, _lost_legs(tick.faults), lines))
             colour = _FAULT_COLOUR if failed else _TEXT_COLOUR
             ImageDraw.Draw(image).text((10, 8), caption, fill=colour, font_size=_TEXT_SIZE)
             yield image
@@ -137,6 +155,7 @@ def render_run(run: Path, out: Path | None, console: Console) -> Path:
     if file.suffix not in SUFFIXES:
         raise ValueError(f"a film ends in {' or '.join(SUFFIXES)}, not {file.name!r}")
     record = Record.read(run)
+    check_scene(record.robot)
     tracker = PathTracker(make_path(record.path), PathCost())
     record.track(tracker)
     check_file(file)

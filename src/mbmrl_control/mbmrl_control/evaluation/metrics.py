@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from mbmrl_base.robots.millirobot.layout import PITCH, ROLL
 from mbmrl_base.robots.observation import Array
 from mbmrl_control.control.run_record import Record
 
@@ -71,7 +70,7 @@ def summarise(record: Record, tracking: dict[str, Array], duration: float) -> di
         tracking: What `Record.track` tells of it.
         duration: Time for which the run was planned, s.
     """
-    time, distance = record.time, np.abs(tracking["cross_track"])
+    time, distance = record.time, np.abs(tracking["cross_track_m"])
     fault_time = record.fault_time
     before = (time >= START_UP) & (time < (duration if fault_time is None else fault_time))
     after = time >= fault_time if fault_time is not None else np.zeros(len(time), dtype=bool)
@@ -114,13 +113,14 @@ def before_and_after(record: Record, tracking: dict[str, Array], split: float) -
         tracking: What `Record.track` tells of it.
         split: Time of the fault, or of where it would be, s.
     """
-    time, progress = record.time, tracking["progress"]
-    upright = record.states[:, ROLL.start] * record.states[:, PITCH.start]  # z of the body's z axis
+    time, progress = record.time, tracking["progress_m"]
+    bodies = [record.robot.body(state) for state in record.states]
+    upright = np.array([1.0 if body is None else np.cos(body.angles[:2]).prod() for body in bodies])
     told: dict[str, float | None] = {}
     for side, ticks in (("before", (time >= START_UP) & (time < split)), ("after", time >= split)):
         foreseen = ticks & ((time < split) | (time >= split + OPEN_LOOP_STEPS / record.rate))
         told[f"cost_{side}"] = _mean(tracking["cost"][ticks])
-        told[f"cross_track_{side}_m"] = _mean(np.abs(tracking["cross_track"][ticks]))
+        told[f"cross_track_{side}_m"] = _mean(np.abs(tracking["cross_track_m"][ticks]))
         elapsed = float(np.ptp(time[ticks])) if ticks.any() else 0.0
         told[f"speed_{side}_m_s"] = float(np.diff(progress[ticks][[0, -1]])[0]) / elapsed if elapsed else None
         told[f"on_back_{side}"] = _mean((upright[ticks] < 0).astype(np.float64))

@@ -111,7 +111,7 @@ def make_run(job: Job) -> dict[str, Any]:
     prior = copy.deepcopy(job.prior)
     world = World(job.seed, job.prior.settings.rate)
     events = schedule(job.scenario, job.seed, job.fault_time, job.duration)
-    record = Record(job.prior.settings.learner, job.path, job.seed, world.rate, None, job.fault_time)
+    record = Record(job.prior.robot, job.prior.settings.learner, job.path, job.seed, world.rate, None, job.fault_time)
     came: list[str] = []
     ticks = walk(
         world,

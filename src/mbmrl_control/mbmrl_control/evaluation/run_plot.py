@@ -18,6 +18,8 @@ from mbmrl_base.system.files import whole
 from mbmrl_control.control.run_record import Record
 
 _SMOOTHING: Final = 0.5
+_SHOWN: Final = 4
+"""States that are drawn of a robot that does not move on a plane."""
 
 
 def _smooth(time: Array, values: Array) -> Array:
@@ -31,36 +33,47 @@ def _smooth(time: Array, values: Array) -> Array:
     )
 
 
-def plot(record: Record, tracking: dict[str, Array], reference: Array, closed: bool, file: Path) -> None:
-    """Draw the path walked against the reference, the distance from it, and the model error.
+def plot(record: Record, tracking: dict[str, Array], reference: Array | None, closed: bool, file: Path) -> None:
+    """Draw the way that the robot took, the first figure of its task, and the model error.
+
+    Of a robot that does not move on a plane the first states over time are drawn in place of the way.
 
     Args:
         record: The run.
         tracking: What `Record.track` tells of it.
-        reference: Points of the path, shape (n, 2), m, odom.
+        reference: Points of the path, shape (n, 2), m, odom; None if there is none.
         closed: Whether the path is closed, and so shown whole.
         file: PNG file to write.
     """
-    time, states = record.time, record.states
+    time, places = record.time, record.places
     figure = plt.figure(figsize=(11, 4.6), layout="constrained")
     ((left, right),) = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.3))
     ground = left.subplots()
     distance, error = right.subplots(2, sharex=True)
-    ground.plot(*reference.T, color="0.75", lw=3, label="reference")
-    shown = np.concatenate([states[:, :2], reference]) if closed else states[:, :2]
-    ground.set(xlim=(shown[:, 0].min() - 0.1, shown[:, 0].max() + 0.1))
-    ground.set(ylim=(shown[:, 1].min() - 0.1, shown[:, 1].max() + 0.1))
     fault = record.fault_time
     split = len(time) if fault is None else int(np.searchsorted(time, fault))
-    ground.plot(*states[: split + 1, :2].T, color="tab:blue", lw=1.2, label="walked, intact")
-    if fault is not None and split < len(time):
-        words = record.fault_in_words(frozenset().union(*(tick.lost_legs for tick in record.ticks[split:])))
-        ground.plot(*states[split:, :2].T, color="tab:orange", lw=1.2, label=fill(f"walked, {words}", 36))
-        ground.plot(*states[split, :2], "rX", ms=10, label="fault")
-    ground.set(xlabel="x [m]", ylabel="y [m]", title=f"{record.learner} on {record.path}", aspect="equal")
+    if places is None:
+        for index, name in enumerate(record.robot.state_names[:_SHOWN]):
+            ground.plot(time, record.states[:, index], lw=1.2, label=name)
+        ground.set(xlabel="time [s]", ylabel="state")
+    else:
+        shown = places
+        if reference is not None:
+            ground.plot(*reference.T, color="0.75", lw=3, label="reference")
+            shown = np.concatenate([places, reference]) if closed else places
+        ground.set(xlim=(shown[:, 0].min() - 0.1, shown[:, 0].max() + 0.1))
+        ground.set(ylim=(shown[:, 1].min() - 0.1, shown[:, 1].max() + 0.1))
+        ground.plot(*places[: split + 1].T, color="tab:blue", lw=1.2, label="walked, intact")
+        if split < len(time):
+            words = record.fault_in_words(dict.fromkeys(name for tick in record.ticks[split:] for name in tick.faults))
+            ground.plot(*places[split:].T, color="tab:orange", lw=1.2, label=fill(f"walked, {words}", 36))
+            ground.plot(*places[split], "rX", ms=10, label="fault")
+        ground.set(xlabel="x [m]", ylabel="y [m]", aspect="equal")
+    ground.set(title=f"{record.learner} on {record.path}")
     left.legend(loc="outside lower center", ncols=2, frameon=False)
-    distance.plot(time, np.abs(tracking["cross_track"]) * 1e3, color="tab:blue", lw=1)
-    distance.set(ylabel="distance from path [mm]", ylim=(0, None))
+    name, values = next(iter(tracking.items()))
+    distance.plot(time, np.abs(values), color="tab:blue", lw=1)
+    distance.set(ylabel=f"|{name}|", ylim=(0, None))
     for name, colour in (("prior", "tab:red"), ("adapted", "tab:green")):
         error.plot(time, _smooth(time, record.array(f"{name}_error")), color=colour, lw=1.2, label=name)
     error.set(xlabel="time [s]", ylabel="one-step error", ylim=(0, None))

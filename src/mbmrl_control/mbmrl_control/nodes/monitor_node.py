@@ -22,7 +22,7 @@ from mbmrl_control.control.run_record import Tick
 from mbmrl_control.nodes.conversions import path_start
 from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlannerStatus, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
-from mbmrl_sim.faults import LEG_LOSS, Fault
+from mbmrl_sim.faults import Fault
 from mbmrl_sim.nodes.conversions import from_fault, to_fault_request
 
 SIMULATED = ("simulator_node", "emulator_node")
@@ -62,16 +62,11 @@ class MonitorNode(Node):
         self._clear = self.create_client(ClearFaults, "clear_faults")
         self._robots = [self.create_client(GetParameters, f"{name}/get_parameters") for name in SIMULATED]
 
-    @property
-    def lost_legs(self) -> frozenset[int]:
-        """Legs that are lost."""
-        return frozenset(fault.leg for fault in self.faults if fault.kind == LEG_LOSS)
-
     def _take_state(self, robot: Robot, message: RobotState) -> None:
         observation = from_robot_state(robot, message)
         fresh = message.command_sequence > self._last_command
         self._last_command = max(self._last_command, message.command_sequence)
-        tick = Tick(observation, commanded=fresh, lost_legs=self.lost_legs)
+        tick = Tick(observation, commanded=fresh, faults=tuple(map(str, self.faults)))
         self.ticks.append(tick)
         self._by_sequence[message.sequence] = tick
         if fresh:

@@ -25,8 +25,7 @@ from typing import Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mbmrl_base.robots.catalogue import ROBOTS, RobotError, load_robot
-from mbmrl_base.robots.description import describe
+from mbmrl_base.robots.catalogue import of_metadata
 from mbmrl_base.robots.features import Features
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
@@ -58,7 +57,7 @@ class Episode:
         Raises:
             ValueError: If the metadata do not say it.
         """
-        return _robot(self.metadata)
+        return of_metadata(self.metadata.get("robot"))
 
     @property
     def features(self) -> Features:
@@ -104,22 +103,10 @@ def missing_samples(state: Array) -> NDArray[np.bool_]:
     return missing
 
 
-def _robot(metadata: dict[str, Any]) -> Robot:
-    """The robot that metadata name or describe; ValueError if they do neither."""
-    given = metadata.get("robot")
-    if given is None:
-        raise RobotError("robot is missing: wanted is the name of a robot, or its description")
-    if not isinstance(given, str):
-        return Robot(describe(given))
-    if given not in ROBOTS:  # a file could hold code, which data must not choose
-        raise RobotError(f"unknown robot {given!r}: allowed is {', '.join(ROBOTS)}, or a description")
-    return load_robot(given)
-
-
 def _checked(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> dict[str, NDArray[Any]]:
     """The arrays, as numbers of double precision; EpisodeError where one is not what its field is for."""
     try:
-        robot = _robot(metadata)
+        robot = of_metadata(metadata.get("robot"))
     except ValueError as error:
         raise EpisodeError(f"{path}: metadata: {error}") from None
     length = len(np.atleast_1d(arrays["action"]))
