@@ -225,6 +225,21 @@ def number_of(message: Any, name: str) -> float:
     raise KeyError(name)
 
 
+STRANGE: Final[dict[str, dict[str, Any]]] = {
+    "it is of version 7, allowed is 1": {"version": 7},
+    "it is of the robot 'husky', this one is 'millirobot'": {"robot": "husky"},
+    "its action has 1 numbers, wanted are 2": {"action": [1.0]},
+}
+"""Fields that make a RobotState or MotorCommand one that is refused, by what it is refused for."""
+
+
+def changed(message: Any, fields: dict[str, Any]) -> Any:
+    """A message with other fields."""
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
 @contextmanager
 def peer_in(domain: int) -> Iterator[Peer]:
     """A peer in a domain, which leaves it at the end."""

@@ -48,3 +48,27 @@ def test_several_publishers_are_not_heard_and_named(peer: Peer, domain: int) -> 
         peer.spin_until(lambda: not subscription.contested)
         first.publish(MotorCommand(sequence=3))
         peer.spin_until(lambda: heard[-1].sequence == 3)
+
+
+def test_message_that_is_refused_is_in_the_diagnostics_until_one_is_taken(peer: Peer, domain: int) -> None:
+    heard: list[int] = []
+
+    def take(message: MotorCommand) -> None:
+        if message.version != MotorCommand.VERSION:
+            raise ValueError(f"it is of version {message.version}")
+        heard.append(message.sequence)
+
+    subscription = SoleSubscription(peer.node, MotorCommand, TOPIC, take, qos.STATE)
+    with peer_in(domain) as other:
+        publisher = other.node.create_publisher(MotorCommand, TOPIC, qos.STATE)
+        other.spin_until(publisher.get_subscription_count)
+        publisher.publish(MotorCommand(sequence=1, version=7))
+        peer.spin_until(lambda: subscription.trouble)
+        assert subscription.trouble == f"a message on {TOPIC} is refused: it is of version 7"
+        publisher.publish(MotorCommand(sequence=2))
+        peer.spin_until(lambda: heard)
+        assert (heard, subscription.trouble) == ([2], "")
+        publisher.publish(MotorCommand(sequence=3, version=7))
+        peer.spin_until(lambda: subscription.trouble)
+        other.node.destroy_publisher(publisher)
+        peer.spin_until(lambda: not subscription.trouble)

@@ -24,7 +24,7 @@ from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.nodes import conversions
 from mbmrl_control.training.episodes import Episode
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, RobotState
-from ros_testing import NodeProcess, Peer
+from ros_testing import STRANGE, NodeProcess, Peer, changed
 
 StartNode = Callable[..., NodeProcess]
 WINDOW = 8
@@ -154,6 +154,24 @@ def test_impossible_interval_is_lived_through(
         robot.send(message, node)
     assert [status.window_length for status in robot.statuses] == [0, 1, 1, 2, 3, 4]
     assert node.running
+
+
+@pytest.mark.parametrize("words", STRANGE)
+def test_state_of_another_robot_or_version_is_not_learned_from(
+    words: str, node: NodeProcess, peer: Peer, states: list[RobotState]
+) -> None:
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 100)
+    robot = Robot(peer)
+    robot.wait_for(node)
+    for message in states[:4]:
+        robot.send(message, node)
+    robot._publisher.publish(changed(states[4], STRANGE[words]))
+    sentence = f"a message on robot_state is refused: {words}"
+    peer.spin_until(lambda: any(sentence in status.message for array in diagnostics for status in array.status), node)
+    robot.send(states[5], node)
+    # Between the states before and after it there is a gap of one that was never seen.
+    assert [status.state_sequence for status in robot.statuses] == [100, 101, 102, 103, 105]
+    assert node.errors.count(sentence) == 1
 
 
 def test_states_of_several_robots_are_not_learned_from(node: NodeProcess, peer: Peer, states: list[RobotState]) -> None:

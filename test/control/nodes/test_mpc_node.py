@@ -31,7 +31,7 @@ from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.learners import make_learner
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
-from ros_testing import NodeProcess, Peer
+from ros_testing import STRANGE, NodeProcess, Peer, changed
 
 StartNode = Callable[..., NodeProcess]
 PERIOD = 0.05
@@ -45,6 +45,7 @@ class Robot:
         self.statuses: list[Any] = peer.record(PlannerStatus, "planner_status", 1000)
         self.position = (1.0, -2.0, 0.02)
         self.episode = 1
+        self.strange: dict[str, Any] = {}
         self._sequence = 0
         self._publisher = peer.node.create_publisher(RobotState, "robot_state", qos.STATE)
         self._timer = peer.node.create_timer(PERIOD, self._tell, autostart=False)
@@ -63,7 +64,7 @@ class Robot:
             state, np.array(speeds), self._sequence * PERIOD, self._sequence, self.episode, PERIOD
         )
         in_force = self.commands[-1].sequence if self.commands else 0
-        self._publisher.publish(to_robot_state(MILLIROBOT, observation, in_force))
+        self._publisher.publish(changed(to_robot_state(MILLIROBOT, observation, in_force), self.strange))
 
     def outcome(self) -> int | None:
         """What the newest status says."""
@@ -240,6 +241,27 @@ def test_robot_is_stopped_while_a_stranger_publishes(
     assert all(path == paths[0] for path in paths)
 
 
+@pytest.mark.parametrize("words", STRANGE)
+def test_robot_is_at_its_safe_action_while_states_are_of_another_one(
+    words: str, start_planner: StartNode, peer: Peer, robot: Robot
+) -> None:
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 10)
+    planner = start_planner()
+    robot.start()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    robot.strange = STRANGE[words]
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.NO_STATE, planner)
+    first = len(robot.statuses)
+    sentence = f"a message on robot_state is refused: {words}"
+    peer.spin_until(lambda: any(sentence in status.message for status in diagnostics[-1].status), planner)
+    peer.spin_until(lambda: ticks(robot, PlannerStatus.NO_STATE, first), planner)
+    assert {status.outcome for status in robot.statuses[first:]} == {PlannerStatus.NO_STATE}
+    assert all(speeds(command) == (0.0, 0.0) for _, command in ticks(robot, PlannerStatus.NO_STATE, first))
+    assert sentence in planner.errors
+    robot.strange = {}
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+
+
 def test_models_of_several_nodes_are_not_used(start_planner: StartNode, peer: Peer, robot: Robot, prior: Prior) -> None:
     planner = start_planner()
     models = models_to(planner, peer)
@@ -312,9 +334,10 @@ def test_only_models_of_its_own_prior_are_used(
     robot.start()
     peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
 
-    def model_after(sequence: int, prior_hash: str, content: array.array) -> int:
+    def model_after(sequence: int, prior_hash: str, content: array.array, **fields: Any) -> int:
         """Number of the model that plans are made with some ticks after this one was sent."""
-        models.publish(AdaptedModel(robot="millirobot", sequence=sequence, prior_hash=prior_hash, update=content))
+        model = AdaptedModel(robot="millirobot", sequence=sequence, prior_hash=prior_hash, update=content)
+        models.publish(changed(model, fields))
         count = len(robot.statuses)
         peer.spin_until(lambda: len(robot.statuses) > count + 4, planner)
         # A loaded machine may be late for a new plan.
@@ -324,6 +347,8 @@ def test_only_models_of_its_own_prior_are_used(
 
     assert robot.statuses[-1].model_sequence == 0
     assert model_after(5, "0" * 64, as_bytes(update)) == 0
+    assert model_after(5, prior.hash, as_bytes(update), version=2) == 0
+    assert model_after(5, prior.hash, as_bytes(update), robot="husky") == 0
     assert model_after(6, prior.hash, as_bytes(update)) == 6
     foreign = {
         7: array.array("B", b"garbage"),

@@ -30,7 +30,7 @@ from mbmrl_base.toolkit.conversions import to_motor_command
 from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim.faults import FAULT_KINDS
-from ros_testing import NodeProcess, Peer, number_of
+from ros_testing import STRANGE, NodeProcess, Peer, changed, number_of
 
 StartSimulator = Callable[..., NodeProcess]
 EVERY_STATE = QoSProfile(depth=1000)
@@ -51,17 +51,20 @@ def applied(state: RobotState) -> tuple[float, float]:
 class Commander:
     """Publishes commands at a steady rate and keeps what it sent, by sequence number."""
 
-    def __init__(self, peer: Peer, speeds: Callable[[int], tuple[float, float]]) -> None:
+    def __init__(
+        self, peer: Peer, speeds: Callable[[int], tuple[float, float]], strange: dict[str, Any] | None = None
+    ) -> None:
         self._node = peer.node
         self.sent: dict[int, tuple[float, float]] = {}
-        self._speeds = speeds
+        self._speeds, self._strange = speeds, strange or {}
         self._publisher = peer.node.create_publisher(MotorCommand, "motor_command", qos.LATEST)
         self._timer = peer.node.create_timer(0.02, self._send)
 
     def _send(self) -> None:
         sequence = len(self.sent) + 1
         left, right = self.sent[sequence] = self._speeds(sequence)
-        self._publisher.publish(to_motor_command(MILLIROBOT, np.array([left, right]), 0.0, sequence, 0))
+        command = to_motor_command(MILLIROBOT, np.array([left, right]), 0.0, sequence, 0)
+        self._publisher.publish(changed(command, self._strange))
 
     def stop(self) -> None:
         """Send no more."""
@@ -121,6 +124,19 @@ def test_displays_and_recorders_get_what_they_expect(start_simulator: StartSimul
 
 
 # Commands
+
+
+@pytest.mark.parametrize("words", STRANGE)
+def test_command_for_another_robot_is_refused(words: str, start_simulator: StartSimulator, peer: Peer) -> None:
+    states = peer.record(RobotState, "robot_state", EVERY_STATE)
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 10)
+    simulator = start_simulator()
+    commander = Commander(peer, lambda sequence: (30.0, 30.0), STRANGE[words])
+    sentence = f"a message on motor_command is refused: {words}"
+    peer.spin_until(lambda: any(sentence in s.message for array in diagnostics for s in array.status), simulator)
+    assert len(commander.sent) > 1
+    assert {applied(state) for state in states} == {(0.0, 0.0)}
+    assert sentence in simulator.errors
 
 
 def test_command_is_in_force_as_the_state_says(start_simulator: StartSimulator, peer: Peer) -> None:
