@@ -271,5 +271,5 @@ def test_robot_refuses_the_prior_of_another(make_prior: MakePrior, file: Path, c
 
 
 def test_unknown_learner_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^unknown learner 'maml': allowed is grbal, .*, mb$"):
+    with pytest.raises(ValueError, match=r"^unknown learner 'maml': allowed is grbal, .*, mb, or a file, \*\.py$"):
         ModelSettings(learner="maml").load_prior()

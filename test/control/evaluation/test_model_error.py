@@ -13,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from cart_testing import INTERVAL, STATES, drive_cart, save_carts
+from cart_testing import CART, INTERVAL, STATES, drive_cart, save_carts
 from mbmrl_base.robots.description import describe
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.model import ReluNetwork
@@ -132,7 +132,7 @@ def test_data_of_another_robot_or_too_short_are_refused(tmp_path: Path) -> None:
     constant_model(0.1, spread=0.5).save(file)
     save_carts(data, 1)
     with pytest.raises(
-        EpisodeError, match=r"0000\.npz does not fit .*: its states are x, velocity, .*, those of this robot are s$"
+        EpisodeError, match=r"0000\.npz is of another robot: its states are x, velocity, .*, those of this robot are s$"
     ):
         model_error(file, data)
     (data / "0000.npz").unlink()
@@ -284,3 +284,44 @@ def test_episodes_of_the_millirobot_are_data_too(mbmrl: Run, tmp_path: Path, epi
     code, output, _ = mbmrl("model-error", "--checkpoint", "grbal.safetensors", "--data", str(tmp_path), "--json")
     assert code == 0
     assert len(json.loads(output)["before"]["per_state"]) == 24
+
+
+OWN = """
+import torch
+from mbmrl_base.robots.description import describe
+from mbmrl_base.robots.features import Features
+from mbmrl_base.robots.robot import Robot
+
+class Squares(Features):
+    def __init__(self, description):
+        super().__init__(description)
+        self.input_size += 1
+
+    def inputs(self, states, actions):
+        return torch.cat([super().inputs(states, actions), states[..., 3:].square()], dim=-1)
+
+class Cart(Robot):
+    features = property(lambda self: Squares(self.description))
+
+def robot():
+    return Cart(describe(%r))
+"""
+
+
+def test_robot_with_features_of_its_own_is_given_by_its_file(mbmrl: Run, folder: Path) -> None:
+    cart = CART | {"name": "cart"}
+    Path("cart.py").write_text(OWN % cart)
+    Path("data").mkdir()
+    for seed in range(3):
+        drive_cart(seed, 30, robot=cart).save(Path("data") / f"{seed}.npz")
+    small = ("--window", "6", "--future", "4", "--steps", "2", "--out", "cart.safetensors")
+    assert mbmrl("train", "--learner", "mb", "--data", "data", "--robot", "cart.py", *small)[0] == 0
+    judge = ("model-error", "--checkpoint", "cart.safetensors", "--data", "data")
+    assert mbmrl(*judge, "--robot", "cart.py")[0] == 0
+    code, _, errors = mbmrl(*judge)
+    assert code == 2
+    assert "is for cart, which has features of its own: give the robot's file" in " ".join(errors.split())
+    drive_cart(3, 30).save(Path("data") / "3.npz")
+    code, _, errors = mbmrl(*judge, "--robot", "cart.py")
+    assert code == 2
+    assert "3.npz is of another robot: it is one without a name, this one is cart" in " ".join(errors.split())

@@ -22,6 +22,8 @@ from mbmrl_control.dynamics.rollout import roll_out
 from mbmrl_control.evaluation.model_error import model_error
 from mbmrl_control.learners import LEARNER_TYPES, Learner, Update, make_learner
 from mbmrl_control.learners.online import OnlineAdapter
+from mbmrl_control.nodes.settings import ModelSettings
+from mbmrl_control.priors import shipped_prior
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
 
 MEMBERS = 3
@@ -222,3 +224,53 @@ def test_prior_that_does_not_fit_is_refused(
     extras = {name: tensor for name, tensor in (extras | change).items() if tensor is not None}
     with pytest.raises(PriorError):
         make_learner(replace(prior, layers=[], extras=extras))
+
+
+FILE = """
+from mbmrl_control.learners.mb import ModelBased
+
+class Mine(ModelBased):
+    name = "mine"
+
+def learner():
+    return Mine
+"""
+
+
+def test_learner_of_a_file_is_trained_and_used_by_its_file(
+    mbmrl: Callable[..., tuple[int, str, str]], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine", "other"):
+        monkeypatch.setitem(LEARNER_TYPES, name, Recurrent)  # so that what is registered is undone
+        monkeypatch.delitem(LEARNER_TYPES, name)
+    (folder / "mine.py").write_text(FILE)
+    save_carts(folder / "data", 3, length=20)
+    sizes = ("--window", "6", "--future", "4", "--steps", "2")
+    assert mbmrl("train", "--learner", "mine.py", "--data", "data", *sizes)[0] == 0
+    assert load_prior(folder / "mine.safetensors").settings.learner == "mine"
+    plain = load_prior(shipped_prior("mb"))
+    replace(plain, settings=replace(plain.settings, learner="mine")).save(folder / "robot.safetensors")
+    del LEARNER_TYPES["mine"]
+    settings = ModelSettings(learner="mine.py", checkpoint="robot.safetensors")
+    assert settings.load_prior().settings.learner == "mine"
+    with pytest.raises(PriorError, match=r"^robot\.safetensors is a prior of mine, wanted is one of mb$"):
+        ModelSettings(learner="mb", checkpoint="robot.safetensors").load_prior()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "file.py gives no learner: AttributeError: module 'file' has no attribute 'learner'"),
+        ("def learner():\n    return 3", "file.py: learner() returns 3, wanted is a subclass of Learner"),
+        (FILE.replace('"mine"', '"mb"'), "file.py: the name 'mb' is that of a learner that comes with the package"),
+        (None, "there is no file file.py"),
+    ],
+)
+def test_file_that_gives_no_learner_is_refused(
+    mbmrl: Callable[..., tuple[int, str, str]], folder: Path, text: str | None, sentence: str
+) -> None:
+    if text is not None:
+        (folder / "file.py").write_text(text)
+    code, output, errors = mbmrl("train", "--learner", "file.py", "--data", "data")
+    assert (code, output) == (2, "")
+    assert sentence in " ".join(errors.split())

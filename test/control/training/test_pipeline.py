@@ -121,6 +121,24 @@ def test_plain_model_shares_the_episodes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("learner", "steps"), [("bayes_replay", 12_000), ("grbal", 12_000), ("mb", 32_000)])
 def test_steps_are_those_of_the_preset_or_what_is_asked_for(learner: str, steps: int) -> None:
-    asked = TrainingSettings(learner=learner, steps=0, window=0)
+    asked = TrainingSettings(learner=learner)
     assert preset("full", asked).training.steps == steps
-    assert preset("full", replace(asked, steps=7)).training.steps == 7
+    assert preset("full", asked, steps=7).training.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("learner", "window", "augmented", "open_loop"),
+    [("bayes_replay", 48, 0.5, 0.5), ("grbal", 48, 0.0, 0.0), ("rebal", 112, 0.5, 0.0), ("mb_de", 48, 0.5, 0.0)],
+)
+def test_learner_is_trained_as_suits_it_unless_asked_for_otherwise(
+    learner: str, window: int, augmented: float, open_loop: float
+) -> None:
+    asked = TrainingSettings(learner=learner)
+    training = preset("full", asked).training
+    assert (training.window, training.augmented, training.open_loop) == (window, augmented, open_loop)
+    training = preset("quick", asked, window=9, open_loop=0.25).training
+    assert (training.window, training.open_loop) == (9, 0.25)
+    alone = preset("quick", asked, alone=True).training
+    assert (alone.window, alone.open_loop, alone.steps, alone.plain_steps) == (window, 0.0, 1500, 0)
+    with pytest.raises(ValueError, match=r"^unknown preset 'slow': allowed is full, quick$"):
+        preset("slow", asked)

@@ -80,7 +80,9 @@ def collect(
 
 @app.command()
 def train(
-    learner: Annotated[str, typer.Option(help="Learner to train a prior for.")] = DEFAULT_LEARNER,
+    learner: Annotated[
+        str, typer.Option(help="Learner to train a prior for: its name, or its file, *.py.")
+    ] = DEFAULT_LEARNER,
     preset: Annotated[str, typer.Option(help="full, or quick: less data and fewer steps.")] = "full",
     seed: Seed = 0,
     workers: Workers = 2,
@@ -88,6 +90,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="File of the prior; LEARNER.safetensors where not given.")] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of episodes of any robot to train on; no simulator then.")
+    ] = None,
+    robot: Annotated[
+        str | None, typer.Option(help="Robot of the data, if it has features of its own: its file, *.py.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps of the final training; those of the preset where not given.", min=1)
@@ -106,37 +111,32 @@ def train(
     ] = None,
 ) -> None:
     """Train a prior, from nothing or on given data; Ctrl-C stops, the same command goes on."""
+    from mbmrl_base.robots.catalogue import load_robot
     from mbmrl_base.system.files import check_file, check_folder
-    from mbmrl_control.learners import LEARNER_TYPES, LEARNERS
+    from mbmrl_control.learners import load_learner
     from mbmrl_control.training.from_data import train_on_data
     from mbmrl_control.training.meta_training import TrainingSettings
     from mbmrl_control.training.pipeline import make_prior
     from mbmrl_control.training.pipeline import preset as settings_of
 
-    if learner not in LEARNERS:
-        refuse(f"unknown learner {learner!r}: allowed is {', '.join(LEARNERS)}")
-    file = out or Path(f"{learner}.safetensors")
-    suits = LEARNER_TYPES[learner].training.open_loop if data is None else 0.0
     try:
+        name = load_learner(learner).name
+        file = out or Path(f"{name}.safetensors")
         check_file(file)
         check_folder(work)
         settings = settings_of(
             preset,
-            TrainingSettings(
-                learner=learner,
-                seed=seed,
-                steps=steps or 0,
-                window=window or 0,
-                future=future,
-                open_loop=suits if open_loop is None else open_loop,
-            ),
+            TrainingSettings(learner=name, seed=seed, future=future),
+            steps,
+            window,
+            open_loop,
             alone=data is not None,
         )
     except ValueError as error:
         refuse(error)
     try:
         if data is not None:
-            prior = train_on_data(settings.training, data, work, console)
+            prior = train_on_data(settings.training, data, work, console, load_robot(robot) if robot else None)
         else:
             work.mkdir(parents=True, exist_ok=True)
             prior = make_prior(settings, work, workers, console)
@@ -146,7 +146,7 @@ def train(
     except ValueError as error:
         refuse(error)
     given = {"learner": learner, "preset": preset, "seed": seed, "data": data, "steps": steps, "window": window}
-    given |= {"open-loop": open_loop}
+    given |= {"open-loop": open_loop, "robot": robot}
     prior.settings.training["command"] = f"mbmrl train --future {future}" + "".join(
         f" --{name} {value}" for name, value in given.items() if value is not None
     )
@@ -159,12 +159,14 @@ def model_error(
     checkpoint: Annotated[Path, typer.Option(help="File of the prior, *.safetensors.")],
     data: Annotated[Path, typer.Option(help="Folder of episodes of the robot that it is for.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
+    robot: Annotated[str | None, typer.Option(help="Robot, if it has features of its own: its file, *.py.")] = None,
 ) -> None:
     """Error of a prior's predictions over K steps, before and after adaptation."""
+    from mbmrl_base.robots.catalogue import load_robot
     from mbmrl_control.evaluation import model_error as evaluation
 
     try:
-        told = evaluation.model_error(checkpoint, data, warn)
+        told = evaluation.model_error(checkpoint, data, warn, load_robot(robot) if robot else None)
     except ValueError as error:
         refuse(error)
     console.print(evaluation.table(told), soft_wrap=True)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.model import Model
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.dynamics.rollout import roll_out
@@ -84,7 +85,9 @@ def _figures(error: Tensor, spread: Tensor, names: Sequence[str]) -> dict[str, A
     return {"overall": overall, "per_state": dict(zip(names, per_state, strict=True))}
 
 
-def model_error(checkpoint: Path, data: Path, warn: Callable[[str], object] = lambda _: None) -> dict[str, Any]:
+def model_error(
+    checkpoint: Path, data: Path, warn: Callable[[str], object] = lambda _: None, robot: Robot | None = None
+) -> dict[str, Any]:
     """Error over K steps from real states with real actions, before and after adaptation on the M transitions before.
 
     It is the root mean square over windows and steps of each state's error, relative to the spread of that state in
@@ -94,6 +97,7 @@ def model_error(checkpoint: Path, data: Path, warn: Callable[[str], object] = la
         checkpoint: File of the prior.
         data: Folder of episodes.
         warn: Is given each sentence on what looks wrong in them.
+        robot: The robot; None: the one that the checkpoint describes.
 
     Returns:
         ``before`` and ``after`` with ``overall`` and ``per_state``, and the number of ``windows``; None where the
@@ -103,7 +107,7 @@ def model_error(checkpoint: Path, data: Path, warn: Callable[[str], object] = la
         PriorError: If the checkpoint cannot be used, or not on these data.
         EpisodeError: If the data cannot be used.
     """
-    prior = load_prior(checkpoint)
+    prior = load_prior(checkpoint, robot)
     settings = prior.settings
     future, spread = settings.training.get("future"), settings.training.get("spread")
     if not isinstance(future, int) or future < 1:
@@ -114,9 +118,7 @@ def model_error(checkpoint: Path, data: Path, warn: Callable[[str], object] = la
         deviations = torch.empty(0)
     if deviations.shape != (len(prior.robot.state_names),) or not ((deviations > 0) & deviations.isfinite()).all():
         raise PriorError(f"{checkpoint}: spread, the deviation of each state, is missing in its training settings")
-    folder = read_folder(data)
-    if difference := prior.robot.difference(folder.robot):
-        raise EpisodeError(f"{folder.files[0]} does not fit {checkpoint}: {difference}")
+    folder = read_folder(data, prior.robot)
     # One thread: quicker for layers of this size.
     torch.set_num_threads(1)
     pieces = [piece for episode in folder.episodes for piece in pieces_of(episode, settings.rate)]

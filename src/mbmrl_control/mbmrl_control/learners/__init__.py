@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import torch
 
+from mbmrl_base.system.plugins import PluginError, from_file
 from mbmrl_control.dynamics.prior import Prior, PriorError
 from mbmrl_control.learners.base import Learner, NetworkLearner, Update
 from mbmrl_control.learners.bayes import BayesLastLayer
@@ -21,7 +23,29 @@ LEARNER_TYPES: Final[dict[str, type[Learner]]] = {
 }
 LEARNERS: Final = tuple(LEARNER_TYPES)
 
-__all__ = ["LEARNERS", "LEARNER_TYPES", "Learner", "Update", "make_learner"]
+__all__ = ["LEARNERS", "LEARNER_TYPES", "Learner", "Update", "load_learner", "make_learner"]
+
+
+def load_learner(given: str) -> type[Learner]:
+    """A learner by its name, or by its file; that of a file is known by its name from then on.
+
+    Args:
+        given: A name of `LEARNER_TYPES`, or a Python file, ``*.py``, whose ``learner()`` returns a class of them.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if given in LEARNER_TYPES:
+        return LEARNER_TYPES[given]
+    if not given.endswith(".py"):
+        raise ValueError(f"unknown learner {given!r}: allowed is {', '.join(LEARNER_TYPES)}, or a file, *.py")
+    found = from_file(Path(given).expanduser(), "learner")
+    if not (isinstance(found, type) and issubclass(found, Learner)):
+        raise PluginError(f"{given}: learner() returns {found!r}, wanted is a subclass of Learner")
+    if found.name in LEARNERS:
+        raise PluginError(f"{given}: the name {found.name!r} is that of a learner that comes with the package")
+    LEARNER_TYPES[found.name] = found
+    return found
 
 
 def make_learner(prior: Prior) -> Learner:
@@ -32,7 +56,9 @@ def make_learner(prior: Prior) -> Learner:
     """
     learner = LEARNER_TYPES.get(prior.settings.learner)
     if learner is None:
-        raise PriorError(f"the prior is for the learner {prior.settings.learner!r}: allowed is {', '.join(LEARNERS)}")
+        raise PriorError(
+            f"the prior is for the learner {prior.settings.learner!r}: allowed is {', '.join(LEARNER_TYPES)}"
+        )
     if issubclass(learner, NetworkLearner) != bool(prior.layers):
         raise PriorError(f"a prior of {learner.name} needs {'no layers' if prior.layers else 'layers of a network'}")
     try:

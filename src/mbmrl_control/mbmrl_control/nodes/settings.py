@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, ROBOTS, load_robot
 from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings, runtime_field
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
-from mbmrl_control.learners import LEARNERS, make_learner
+from mbmrl_control.learners import LEARNERS, load_learner, make_learner
 from mbmrl_control.nodes.realtime import prepare
 from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
@@ -28,7 +28,9 @@ class ModelSettings(NodeSettings):
 
     robot: str = Field(DEFAULT_ROBOT, description=f"Robot: {', '.join(ROBOTS)}, or a file, *.yaml or *.py")
     learner: str = Field(
-        "", description=f"Learner: {', '.join(LEARNERS)}; empty: that of the checkpoint, else {DEFAULT_LEARNER}"
+        "",
+        description=f"Learner: {', '.join(LEARNERS)}, or a file, *.py; empty: that of the checkpoint, else"
+        f" {DEFAULT_LEARNER}",
     )
     checkpoint: str = Field(
         "", description="File of the prior, *.safetensors; empty: the one that is shipped for the learner"
@@ -58,14 +60,14 @@ class ModelSettings(NodeSettings):
         Raises:
             ValueError: If the learner is unknown, or the file holds no prior for it.
         """
-        learner = self.learner or DEFAULT_LEARNER
+        learner = load_learner(self.learner or DEFAULT_LEARNER).name
         shipped = shipped_prior(learner)
         if not self.checkpoint and not shipped.is_file():
             raise PriorError(f"no prior is shipped for {learner}: train one, and give its file as the checkpoint")
         path = Path(self.checkpoint).expanduser() if self.checkpoint else shipped
         prior = load_prior(path, load_robot(self.robot))
-        if self.learner and prior.settings.learner != self.learner:
-            raise PriorError(f"{path} is a prior of {prior.settings.learner}, wanted is one of {self.learner}")
+        if self.learner and prior.settings.learner != learner:
+            raise PriorError(f"{path} is a prior of {prior.settings.learner}, wanted is one of {learner}")
         make_learner(prior)
         return prior
 

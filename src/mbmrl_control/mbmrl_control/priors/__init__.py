@@ -18,8 +18,7 @@ def shipped_prior(learner: str, robot: str = DEFAULT_ROBOT) -> Path:
     Raises:
         ValueError: If the learner is unknown.
     """
-    from mbmrl_control.learners import LEARNERS  # it loads torch, for which a command line has no time
+    from mbmrl_control.learners import load_learner  # it loads torch, for which a command line has no time
 
-    if learner not in LEARNERS:
-        raise ValueError(f"unknown learner {learner!r}: allowed is {', '.join(LEARNERS)}")
-    return Path(str(resources.files("mbmrl_control.priors") / robot / f"{learner}.safetensors"))
+    name = load_learner(learner).name
+    return Path(str(resources.files("mbmrl_control.priors") / robot / f"{name}.safetensors"))

@@ -49,6 +49,8 @@ class Episode:
     action: Array
     time: Array
     metadata: dict[str, Any] = field(default_factory=dict)
+    given: Robot | None = field(default=None, compare=False)
+    """The robot, if it is more than the metadata can describe: one with features of its own."""
 
     @cached_property
     def robot(self) -> Robot:
@@ -57,7 +59,7 @@ class Episode:
         Raises:
             ValueError: If the metadata do not say it.
         """
-        return of_metadata(self.metadata.get("robot"))
+        return self.given or of_metadata(self.metadata.get("robot"))
 
     @property
     def features(self) -> Features:
@@ -73,11 +75,15 @@ class Episode:
             part.write_bytes(content.getvalue())
 
     @staticmethod
-    def load(path: Path) -> Episode:
+    def load(path: Path, robot: Robot | None = None) -> Episode:
         """Read a file.
 
+        Args:
+            path: The file.
+            robot: The robot, whose episode it has to be; None: the one that the metadata say.
+
         Raises:
-            EpisodeError: If the file is no episode.
+            EpisodeError: If the file is no episode, or one of another robot.
         """
         names = ("action", "state", "time", "metadata")
         try:
@@ -94,7 +100,10 @@ class Episode:
             raise EpisodeError(f"{path}: metadata is no JSON: {error}") from None
         if not isinstance(metadata, dict):
             raise EpisodeError(f"{path}: metadata is no JSON object: it has to name the robot")
-        return Episode(**_checked(path, arrays, metadata), metadata=metadata)
+        numbers = _checked(path, arrays, metadata)
+        if robot is not None and (difference := robot.difference(of_metadata(metadata.get("robot")))):
+            raise EpisodeError(f"{path} is of another robot: {difference}")
+        return Episode(numbers["state"], numbers["action"], numbers["time"], metadata, robot)
 
 
 def missing_samples(state: Array) -> NDArray[np.bool_]:
@@ -148,9 +157,9 @@ def _checked(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, An
 class Episodes(Sequence[Episode]):
     """Episodes of files, each of which is read when it is asked for."""
 
-    def __init__(self, files: Iterable[Path]) -> None:
-        """Take the files, in the order of the episodes."""
-        self.files = tuple(files)
+    def __init__(self, files: Iterable[Path], robot: Robot | None = None) -> None:
+        """Take the files, in the order of the episodes, and the robot, as `Episode.load` does."""
+        self.files, self.robot = tuple(files), robot
 
     def __len__(self) -> int:
         """Number of files."""
@@ -164,4 +173,6 @@ class Episodes(Sequence[Episode]):
 
     def __getitem__(self, index: int | slice) -> Episode | Episodes:
         """The episode of a file, or the episodes of some; EpisodeError where a file holds none."""
-        return Episodes(self.files[index]) if isinstance(index, slice) else Episode.load(self.files[index])
+        if isinstance(index, slice):
+            return Episodes(self.files[index], self.robot)
+        return Episode.load(self.files[index], self.robot)

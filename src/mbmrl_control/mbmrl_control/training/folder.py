@@ -50,8 +50,8 @@ class Folder:
         return float(f"{1.0 / np.median(intervals):.6g}")
 
 
-def read_folder(path: Path) -> Folder:
-    """Read all episodes of a folder.
+def read_folder(path: Path, robot: Robot | None = None) -> Folder:
+    """Read all episodes of a folder; a robot that is given is that of all of them.
 
     Raises:
         EpisodeError: If there are none, or one cannot be used, or they are not of one robot.
@@ -64,7 +64,7 @@ def read_folder(path: Path) -> Folder:
     digest = hashlib.sha256()
     episodes = []
     for file in files:
-        episodes.append(Episode.load(file))
+        episodes.append(Episode.load(file, robot))
         digest.update(f"{file.name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
         first, this = (episode.robot.description.as_json() for episode in (episodes[0], episodes[-1]))
         for field in first | this:

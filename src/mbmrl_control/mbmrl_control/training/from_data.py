@@ -13,6 +13,7 @@ from typing import Final
 import torch
 from rich.console import Console
 
+from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.data_checks import warnings_of
 from mbmrl_control.training.episodes import EpisodeError
@@ -66,7 +67,9 @@ def summary(trainer: MetaTrainer, folder: Folder) -> Iterator[str]:
     )
 
 
-def train_on_data(settings: TrainingSettings, path: Path, work: Path, console: Console) -> Prior:
+def train_on_data(
+    settings: TrainingSettings, path: Path, work: Path, console: Console, robot: Robot | None = None
+) -> Prior:
     """Train a prior on the episodes of a folder.
 
     Args:
@@ -74,11 +77,12 @@ def train_on_data(settings: TrainingSettings, path: Path, work: Path, console: C
         path: The folder.
         work: Folder for the state of the training: a stopped one of the same settings and data goes on.
         console: Where to show what was found in the data, what looks wrong in them, and progress.
+        robot: The robot; None: the one that the data say.
 
     Raises:
         EpisodeError: If the data cannot be used.
     """
-    folder = read_folder(path)
+    folder = read_folder(path, robot)
     training, held_out = ([folder.episodes[index] for index in part] for part in split(folder, settings))
     # One thread: as quick for layers of this size, and the same result on every machine.
     torch.set_num_threads(1)

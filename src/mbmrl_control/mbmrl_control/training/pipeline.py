@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from rich.console import Console
@@ -60,33 +60,63 @@ class PipelineSettings:
     duration: float = 15.0
 
 
-def preset(name: str, training: TrainingSettings, alone: bool = False) -> PipelineSettings:
-    """Settings of a preset, with its numbers of steps, and the window that suits the learner, where 0 are given.
+@dataclass(frozen=True)
+class Preset:
+    """How much of everything.
+
+    Attributes:
+        plain_steps: Steps of the plain model that a learner that adapts starts from.
+        steps: Steps of the learner after them.
+        steps_alone: Steps of a learner that starts from random weights.
+        amounts: What differs from the defaults of `PipelineSettings`.
+    """
+
+    plain_steps: int
+    steps: int
+    steps_alone: int
+    amounts: dict[str, Any] = field(default_factory=dict)
+
+
+_FEW: Final = {"random_episodes": 60, "iterations": 1, "controlled_episodes": 60, "held_out_episodes": 10}
+PRESETS: Final = {
+    "full": Preset(20_000, 12_000, 6000),
+    "quick": Preset(5000, 1000, 1500, {**_FEW, "first_steps": 500, "duration": 10.0}),
+}
+
+
+def preset(
+    name: str,
+    training: TrainingSettings,
+    steps: int | None = None,
+    window: int | None = None,
+    open_loop: float | None = None,
+    alone: bool = False,
+) -> PipelineSettings:
+    """Settings of a preset.
 
     Args:
-        name: ``full`` or ``quick``.
-        training: Settings of the final training.
+        name: One of PRESETS.
+        training: Settings of the final training, but for the following.
+        steps: Steps of the final training; None: those of the preset.
+        window: M; None: what suits the learner.
+        open_loop: Weight of the error in open loop; None: what suits the learner, and alone 0.
         alone: Whether that is all, from random weights: there is no plain model to start from.
 
     Raises:
         ValueError: If there is no such preset.
     """
-    presets = {
-        "full": (20_000, 12_000, 6000, PipelineSettings(training)),
-        "quick": (5000, 1000, 1500, PipelineSettings(training, 60, 1, 60, 10, 500, duration=10.0)),
-    }
-    if name not in presets:
-        raise ValueError(f"unknown preset {name!r}: allowed is {', '.join(presets)}")
-    plain_steps, steps, steps_alone, settings = presets[name]
-    suits = LEARNER_TYPES[training.learner].training
-    window = training.window or suits.window
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}: allowed is {', '.join(PRESETS)}")
+    given, suits = PRESETS[name], LEARNER_TYPES[training.learner].training
+    training = replace(training, window=window or suits.window)
     if alone:
-        steps = training.steps or steps_alone
-        return replace(settings, training=replace(training, steps=steps, plain_steps=0, window=window))
-    plain_steps = training.steps or plain_steps
-    steps = training.steps or (plain_steps + steps if is_final(training) else steps)
-    training = replace(training, steps=steps, plain_steps=plain_steps, window=window, augmented=suits.augmented)
-    return replace(settings, training=training)
+        training = replace(training, open_loop=open_loop or 0.0, plain_steps=0, steps=steps or given.steps_alone)
+    else:
+        open_loop = suits.open_loop if open_loop is None else open_loop
+        training = replace(training, open_loop=open_loop, augmented=suits.augmented)
+        plain = given.plain_steps if is_final(training) else 0
+        training = replace(training, plain_steps=steps or given.plain_steps, steps=steps or plain + given.steps)
+    return PipelineSettings(training, **given.amounts)
 
 
 def is_final(training: TrainingSettings) -> bool:
