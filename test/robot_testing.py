@@ -14,6 +14,7 @@ from mbmrl_base.robots.millirobot.layout import pack_state
 
 RandomStates = Callable[..., Tensor]
 MILLIROBOT = load_robot("millirobot")
+INPUT_SIZE, OUTPUT_SIZE = MILLIROBOT.features.input_size, MILLIROBOT.features.output_size
 
 
 @pytest.fixture(scope="session")

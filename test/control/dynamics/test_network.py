@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer, initial_layers, predict
+from robot_testing import INPUT_SIZE, OUTPUT_SIZE
 
 SIZES = (INPUT_SIZE, 16, 12, OUTPUT_SIZE)
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.dynamics.network import Layers, initial_layers, predict
 from mbmrl_control.dynamics.prior import Prior, PriorError
 from mbmrl_control.learners import LEARNERS, make_learner
 from mbmrl_control.learners.grbal import Grbal, adapted_prediction, dense, gradient_steps, meta_loss
+from robot_testing import INPUT_SIZE, OUTPUT_SIZE
 
 SIZES = (INPUT_SIZE, 14, 10, OUTPUT_SIZE)
 TASKS, M, K = 5, 8, 6

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.dynamics.network import Layers, initial_layers, predict
 from mbmrl_control.dynamics.prior import Prior, PriorError
 from mbmrl_control.learners import LEARNER_TYPES, LEARNERS, make_learner
 from mbmrl_control.learners.base import Learner
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.context import Attention, ContextSettings, Rebal, RecurrentSettings
+from robot_testing import INPUT_SIZE, OUTPUT_SIZE
 
 MakePrior = Callable[..., Prior]
 ADAPTING = [name for name in LEARNERS if LEARNER_TYPES[name].adapts]

@@ -12,7 +12,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbmrl_base.robots.millirobot.features import model_inputs, model_targets
 from mbmrl_base.robots.millirobot.layout import ANGULAR_VELOCITY
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.dynamics.prior import Prior
@@ -20,6 +19,7 @@ from mbmrl_control.learners import LEARNERS, Update
 from mbmrl_control.learners.online import JUDGED, Adaptation, OnlineAdapter
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.transitions import Transitions
+from robot_testing import MILLIROBOT
 
 MakePrior = Callable[..., Prior]
 WINDOW = 8
@@ -71,8 +71,8 @@ def test_update_is_that_of_the_learner_on_the_last_transitions(
     last = observe_all(adapter, observations)[-1]
     states = torch.from_numpy(np.array([observation.state for observation in observations[-WINDOW - 1 :]]))
     actions = torch.from_numpy(np.array([observation.action for observation in observations[-WINDOW:]]))
-    inputs = prior.normalizer.inputs(model_inputs(states[:-1], actions).float())
-    targets = prior.normalizer.targets(model_targets(states[:-1], states[1:]).float())
+    inputs = prior.normalizer.inputs(MILLIROBOT.features.inputs(states[:-1], actions).float())
+    targets = prior.normalizer.targets(MILLIROBOT.features.targets(states[:-1], states[1:]).float())
     expected = adapter.learner.adapt(inputs, targets)
     for name, tensor in expected.items():
         torch.testing.assert_close(last.update[name], tensor)
@@ -154,8 +154,8 @@ def test_errors_are_of_models_that_had_not_seen_the_transition(
     compared = 0
     for before, after, start, end in zip(adaptations, adaptations[1:], observations, observations[1:], strict=False):
         state, following = torch.from_numpy(start.state), torch.from_numpy(end.state)
-        inputs = prior.normalizer.inputs(model_inputs(state, torch.from_numpy(end.action)).float())
-        targets = prior.normalizer.targets(model_targets(state, following).float())
+        inputs = prior.normalizer.inputs(MILLIROBOT.features.inputs(state, torch.from_numpy(end.action)).float())
+        targets = prior.normalizer.targets(MILLIROBOT.features.targets(state, following).float())
         expected = float(adapter.learner.adapted_model({}).error(inputs, targets))
         assert after.prior_error == pytest.approx(expected, rel=1e-5)
         if before.update or before.window == 0:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.dynamics.network import Layers, initial_layers, predict
 from mbmrl_control.dynamics.prior import Prior
@@ -18,6 +17,7 @@ from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.learners.replay import BayesReplay
 from mbmrl_control.training.episodes import Episode
+from robot_testing import INPUT_SIZE, OUTPUT_SIZE
 
 MakePrior = Callable[..., Prior]
 

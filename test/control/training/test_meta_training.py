@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from learner_testing import options_of
-from mbmrl_base.robots.millirobot.features import model_inputs, model_targets
 from mbmrl_base.robots.millirobot.layout import mirror
 from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.dynamics.rollout import roll_out
@@ -23,6 +22,7 @@ from mbmrl_control.training import meta_training
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.meta_training import MetaTrainer, Progress, TrainingSettings
 from mbmrl_control.training.transitions import Transitions
+from robot_testing import MILLIROBOT
 
 SMALL = TrainingSettings(
     seed=2,
@@ -88,8 +88,8 @@ def test_errors_are_those_before_and_after_adaptation(episodes: list[Episode]) -
     (progress,) = run.run()
     prior = run.prior()
     states = torch.from_numpy(one.state)
-    inputs = prior.normalizer.inputs(model_inputs(states[:-1], torch.from_numpy(one.action)).float())
-    targets = prior.normalizer.targets(model_targets(states[:-1], states[1:]).float())
+    inputs = prior.normalizer.inputs(MILLIROBOT.features.inputs(states[:-1], torch.from_numpy(one.action)).float())
+    targets = prior.normalizer.targets(MILLIROBOT.features.targets(states[:-1], states[1:]).float())
     learner = make_learner(prior)
     update = learner.adapt(inputs[: SMALL.window], targets[: SMALL.window])
     after = [
@@ -112,7 +112,9 @@ def test_error_in_open_loop_is_that_of_the_predicted_states(episodes: list[Episo
     model = adapting.fitted_model(data.inputs[past], data.targets[past])
     actions = data.actions[future].unsqueeze(0)
     predicted = roll_out(prior.features, prior.normalizer, model, start, actions).states[0, 1:]
-    wrong = model_targets(start, predicted) - model_targets(start, data.next_states[future].double())
+    wrong = MILLIROBOT.features.targets(start, predicted) - MILLIROBOT.features.targets(
+        start, data.next_states[future].double()
+    )
     steps = torch.arange(1, SMALL.future + 1).unsqueeze(1)
     wanted = (wrong / prior.normalizer.output_deviation).square().div(steps).mean()
     with torch.no_grad():

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
 from mbmrl_control.benchmarks.gradients import Data, adaptations
 from mbmrl_control.benchmarks.timing import OURS, compared, flops, gemm_rate, interleaved
 from mbmrl_control.dynamics.network import Layers, initial_layers
 from mbmrl_control.learners.grbal import Grbal
 
+_FEATURES = load_robot(DEFAULT_ROBOT).features
+INPUT_SIZE, OUTPUT_SIZE = _FEATURES.input_size, _FEATURES.output_size
 PSI = 0.01
 
 

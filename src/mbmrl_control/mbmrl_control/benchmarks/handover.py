@@ -13,8 +13,8 @@ import torch
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_base.toolkit import qos
+from mbmrl_control.benchmarks.adaptation import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.benchmarks.loop import LoopCase, random_prior
 from mbmrl_control.benchmarks.timing import in_ms, interleaved
 from mbmrl_control.learners import LEARNER_TYPES, Update, make_learner

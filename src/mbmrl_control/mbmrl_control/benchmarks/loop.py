@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from rclpy.node import Node
 
-from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.spin import beside
+from mbmrl_control.benchmarks.adaptation import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.bringup.graph import SIM
 from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
 from mbmrl_control.dynamics.network import initial_layers

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
-from mbmrl_control.benchmarks.adaptation import PSI, relative_error, task
+from mbmrl_control.benchmarks.adaptation import INPUT_SIZE, OUTPUT_SIZE, PSI, relative_error, task
 from mbmrl_control.benchmarks.gradients import meta_gradients
 from mbmrl_control.benchmarks.timing import OURS, compared, flops, gemm_rate, interleaved
 from mbmrl_control.learners.grbal import Grbal
