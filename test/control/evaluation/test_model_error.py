@@ -190,13 +190,17 @@ def test_commands_train_and_judge(mbmrl: Run, tmp_path: Path) -> None:
     gap.time[8:] += 1.0
     gap.save(data / "gap.npz")
     sizes = ("--window", "6", "--future", "4", "--steps", "3")
-    command = ("train", "--data", str(data), "--learner", "grbal", *sizes, "--out", "cart.safetensors")
+    options = ("--set", "inner_steps=1", "--set", "psi=scalar")
+    command = ("train", "--data", str(data), "--learner", "grbal", *options, *sizes, "--out", "cart.safetensors")
     code, output, errors = mbmrl(*command)
     assert (code, output) == (0, "")
     assert "6 episodes, of which 1 are held out, 172 transitions at 20 Hz, 4 states, 1 actions" in errors
     assert "1 missing samples, 1 gaps, 38 unequal intervals; 2 pieces with 14 transitions are shorter than M" in errors
     prior = load_prior(Path("cart.safetensors"))
     assert prior.settings.training["seed"] == 0
+    assert prior.settings.training["options"] == {"inner_steps": 1, "psi": "scalar", "initial_psi": 0.01}
+    assert prior.extras["psi"].shape == (1, 1)
+    assert prior.settings.training["command"].endswith("--set inner_steps=1 --set psi=scalar")
     assert mbmrl(*command)[0] == 0  # what is done is not done again, and ends the same
     assert load_prior(Path("cart.safetensors")).hash == prior.hash
     code, output, errors = mbmrl("model-error", "--checkpoint", "cart.safetensors", "--data", str(data), "--json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from mbmrl_control.learners import LEARNER_TYPES, LEARNERS, make_learner
 from mbmrl_control.learners.base import Learner
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.context import Attention, ContextSettings, Rebal, RecurrentSettings
+from mbmrl_control.learners.hybrid import HybridSettings
 from robot_testing import INPUT_SIZE, OUTPUT_SIZE
 
 MakePrior = Callable[..., Prior]
@@ -111,6 +113,31 @@ def test_an_update_of_another_size_is_refused(make_prior: MakePrior, name: str) 
         update = {"context": torch.zeros(5)}
     with pytest.raises(ValueError, match="an update of"):
         learner.adapted_layers(update)
+
+
+# Settings
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_settings_are_those_that_the_learner_declares(name: str) -> None:
+    kind = LEARNER_TYPES[name]
+    assert kind.settings_of([]) == kind.settings_type()
+    with pytest.raises(ValueError, match=rf"^{name} has no setting 'speed': allowed is "):
+        kind.settings_of(["speed=3"])
+
+
+def test_settings_are_read_from_text_and_checked() -> None:
+    assert LEARNER_TYPES["hybrid"].settings_of(["inner_steps=1", "psi=scalar", "context=8"]) == HybridSettings(
+        context=8, inner_steps=1, psi="scalar"
+    )
+    for option, sentence in (
+        ("inner_steps=0", "grbal: inner_steps is '0': input should be greater than or equal to 1"),
+        ("inner_steps", "grbal: inner_steps is '': input should be a valid integer"),
+        ("psi=each", "grbal: psi is 'each': input should be 'scalar', 'per_layer' or 'per_parameter'"),
+        ("initial_psi=nan", "grbal: initial_psi is 'nan': input should be greater than 0"),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(sentence)}"):
+            LEARNER_TYPES["grbal"].settings_of([option])
 
 
 # Contexts

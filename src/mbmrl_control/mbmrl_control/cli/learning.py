@@ -109,6 +109,10 @@ def train(
             min=0,
         ),
     ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the learner, such as inner_steps=1; may be given several times."),
+    ] = None,
 ) -> None:
     """Train a prior, from nothing or on given data; Ctrl-C stops, the same command goes on."""
     from mbmrl_base.robots.catalogue import load_robot
@@ -120,13 +124,18 @@ def train(
     from mbmrl_control.training.pipeline import preset as settings_of
 
     try:
-        name = load_learner(learner).name
-        file = out or Path(f"{name}.safetensors")
+        kind = load_learner(learner)
+        file = out or Path(f"{kind.name}.safetensors")
         check_file(file)
         check_folder(work)
         settings = settings_of(
             preset,
-            TrainingSettings(learner=name, seed=seed, future=future),
+            TrainingSettings(
+                learner=kind.name,
+                seed=seed,
+                future=future,
+                options=kind.settings_of(options or ()),
+            ),
             steps,
             window,
             open_loop,
@@ -148,7 +157,9 @@ def train(
     given = {"learner": learner, "preset": preset, "seed": seed, "data": data, "steps": steps, "window": window}
     given |= {"open-loop": open_loop, "robot": robot}
     prior.settings.training["command"] = f"mbmrl train --future {future}" + "".join(
-        f" --{name} {value}" for name, value in given.items() if value is not None
+        f" --{name} {value}"
+        for name, value in [*given.items(), *(("set", option) for option in options or ())]
+        if value is not None
     )
     prior.save(file)
     console.print(f"written: {file}, {file.stat().st_size / 1e6:.2f} MB, hash {prior.hash[:12]}", soft_wrap=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from mbmrl_control.dynamics.model import Model, ReluNetwork
@@ -85,6 +86,25 @@ class Learner(ABC):
             settings: Of `settings_type`.
             generator: For what is random in them.
         """
+
+    @classmethod
+    def settings_of(cls, options: Iterable[str]) -> Any:
+        """Settings with some values given as ``NAME=VALUE``; the others are the defaults.
+
+        Raises:
+            ValueError: If there is no such setting, or a value is none for it.
+        """
+        names = [field.name for field in fields(cls.settings_type)]
+        given = {name: value for name, _, value in (option.partition("=") for option in options)}
+        for name in given:
+            if name not in names:
+                raise ValueError(f"{cls.name} has no setting {name!r}: allowed is {', '.join(names) or 'none'}")
+        try:
+            return TypeAdapter(cls.settings_type).validate_python(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name, text = str(first["loc"][0]), first["msg"]
+            raise ValueError(f"{cls.name}: {name} is {given[name]!r}: {text[:1].lower()}{text[1:]}") from None
 
     @classmethod
     def tuned(cls, layers: Layers, extras: dict[str, Tensor], walks: Walks) -> dict[str, Tensor]:
