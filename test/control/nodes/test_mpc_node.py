@@ -189,7 +189,7 @@ def test_status_and_diagnostics_tell_how_ticks_are_kept(start_planner: StartNode
 
 def test_machine_that_is_too_slow_tries_fewer_candidates(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
     """Two threads of no machine try as many in the time; the robot walks nevertheless."""
-    planner = start_planner(candidates=6000, horizon=40, fewest=20, plan_share=0.3)
+    planner = start_planner(candidates=6000, horizon=40, min_candidates=20, plan_share=0.3)
     robot.start()
     peer.spin_until(lambda: len(ticks(robot, PlannerStatus.PLANNED)) > 20, planner)
     planned = [status for status, _ in ticks(robot, PlannerStatus.PLANNED)]

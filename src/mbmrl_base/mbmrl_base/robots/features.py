@@ -110,6 +110,18 @@ class Features:
             yaw = torch.atan2(states[..., self.heading[1]], states[..., self.heading[0]])
         return torch.cat([states[..., self._position], yaw.unsqueeze(-1)], dim=-1)
 
+    def seen_from(self, states: Tensor, pose: Tensor) -> Tensor:
+        """States of a planar robot in the frame of a planar pose, shapes (..., n) and (3,) -> (..., n)."""
+        cosine, sine = torch.cos(pose[2]), torch.sin(pose[2])
+        seen = states.clone()
+        seen[..., self.position] = rotate(states[..., self.position] - pose[:2], cosine, -sine)
+        if len(self.heading) == 1:
+            seen[..., self.heading] = states[..., self.heading] - pose[2]
+        for pair in (self.heading if len(self.heading) == 2 else [], self.velocity):
+            if pair:
+                seen[..., pair] = rotate(states[..., pair], cosine, -sine)
+        return seen
+
     def inputs(self, states: Tensor, actions: Tensor) -> Tensor:
         """What the model sees, shapes (..., n) and (..., m) -> (..., input_size)."""
         seen = self._seen_from_heading(states, states)[..., self._seen]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
-from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.benchmarks.planning import our_plan, our_planner, parts, task
 from mbmrl_control.benchmarks.timing import OURS, flops, in_ms, interleaved
 from mbmrl_control.planning import RollOuts
@@ -47,9 +46,10 @@ def measure(threads: int, rounds: int = 20) -> dict[str, Any]:
     }
     cores = len(os.sched_getaffinity(0))
     told["threads"] = [(t, _time(_BASE, RollOuts("auto", t), rounds)) for t in range(1, min(cores, 8) + 1)]
-    taken = parts(task(width, horizon), our_planner(candidates, horizon, RollOuts("auto", 1)), rounds)
+    given = task(width, horizon)
+    taken = parts(given, our_planner(candidates, horizon, RollOuts("auto", 1)), rounds)
     alone = max(0.0, taken["rest"])
-    work = horizon * flops(candidates, (INPUT_SIZE, width, width, OUTPUT_SIZE))
+    work = horizon * flops(candidates, given.sizes)
     gpu = work / _GPU_RATE + horizon * _GPU_KERNELS * _GPU_LAUNCH
     told["calculated"] = {f"{c} cores": alone + (taken["plan"] - alone) / c for c in CORES} | {"GPU": alone + gpu * 1e3}
     return told

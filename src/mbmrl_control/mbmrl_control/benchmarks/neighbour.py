@@ -53,7 +53,7 @@ def measure(
     candidates, horizon, width = case
     given = task(width, horizon)
     planner = our_planner(candidates, horizon, RollOuts("auto", threads))
-    ways = {name: partial(with_threads, threads, way) for name, way in contenders(given, planner.settings).items()}
+    ways = {name: partial(with_threads, threads, way) for name, way in contenders(given, planner).items()}
     calls: dict[str, Callable[[], object]] = {OURS: our_plan(given, planner), **ways}
     times: dict[str, dict[bool, list[Array]]] = {name: {False: [], True: []} for name in calls}
     with neighbour() as be:

@@ -9,12 +9,15 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.millirobot.features import BODY_SIZE, INPUT_SIZE, OUTPUT_SIZE
-from mbmrl_base.robots.millirobot.layout import ACTION_SIZE, MAX_LEG_SPEED
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_control.benchmarks.planners import INFORMED, PEERS, Task, contenders
 from mbmrl_control.benchmarks.timing import OURS, compared, flops, gemm_rate, in_ms, interleaved
-from mbmrl_control.dynamics.network import initial_layers
-from mbmrl_control.planning import Planner, RollOuts, SamplingSettings, make_planner
+from mbmrl_control.dynamics.model import ReluNetwork
+from mbmrl_control.dynamics.network import Normalizer, initial_layers
+from mbmrl_control.dynamics.rollout import Trajectories
+from mbmrl_control.planning import Planner, RollOuts, make_planner
+from mbmrl_control.planning.rollout import Outcome
+from mbmrl_control.planning.settings import MppiSettings
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
 
@@ -27,16 +30,21 @@ _PAUSE: Final = 0.03
 
 def task(width: int, horizon: int) -> Task:
     """A network with two hidden layers of random weights, and the way that a robot has ahead of it."""
-    layers = initial_layers((INPUT_SIZE, width, width, OUTPUT_SIZE), torch.Generator().manual_seed(0))
-    body, cost = torch.zeros(BODY_SIZE), PathCost()
-    body[[4, 6, 11, 13]] = 1.0  # cosines
+    robot, cost = load_robot("millirobot"), PathCost()
+    inputs, outputs = robot.features.input_size, robot.features.output_size
+    layers = initial_layers((inputs, width, width, outputs), torch.Generator().manual_seed(0))
+    normalizer = Normalizer(torch.zeros(inputs), torch.ones(inputs), torch.zeros(outputs), torch.ones(outputs))
+    state = torch.zeros(len(robot.state_names), dtype=torch.float64)
+    state[[robot.state(name) for name in robot.state_names if name.startswith("cos_")]] = 1.0
     reach = 2.0 * cost.speed * _INTERVAL * (horizon + 1)
-    return Task(layers, make_path("figure_eight").window(-0.15, reach + 0.15), cost, _INTERVAL, body, torch.zeros(3))
+    window = make_path("figure_eight").window(-0.15, reach + 0.15)
+    return Task(robot, ReluNetwork(layers), normalizer, window, cost, _INTERVAL, state)
 
 
 def our_planner(candidates: int, horizon: int, roll_outs: RollOuts) -> Planner:
     """The planner in its usual settings."""
-    return make_planner("mppi", SamplingSettings(candidates, horizon), PathCost(), _INTERVAL, 0, roll_outs)
+    settings = MppiSettings(candidates=candidates, horizon=horizon)
+    return make_planner("mppi", load_robot("millirobot"), settings, _INTERVAL, 0, roll_outs)
 
 
 def our_plan(given: Task, planner: Planner) -> Callable[[], object]:
@@ -44,7 +52,7 @@ def our_plan(given: Task, planner: Planner) -> Callable[[], object]:
 
     def plan() -> object:
         torch.set_num_threads(1)
-        return planner.plan(given.layers, given.body, given.pose, given.window)
+        return planner.plan(given.model, given.normalizer, given.state, given.costs, sees_states=False)
 
     return plan
 
@@ -64,9 +72,9 @@ def measure(
     for candidates, horizon, width in cases:
         given = task(width, horizon)
         planner = our_planner(candidates, horizon, roll_outs[threads])
-        ways = {name: partial(with_threads, threads, way) for name, way in contenders(given, planner.settings).items()}
+        ways = {name: partial(with_threads, threads, way) for name, way in contenders(given, planner).items()}
         told = compared(interleaved({OURS: our_plan(given, planner), **ways}, rounds, pause=_PAUSE))
-        kind, sizes = planner.roll_outs.precision, (INPUT_SIZE, width, width, OUTPUT_SIZE)
+        kind, sizes = planner.roll_outs.precision, given.sizes
         torch.set_num_threads(threads)
         rate = gemm_rate(candidates, sizes, kind, rounds=rounds)
         told["precision"] = str(kind).removeprefix("torch.")
@@ -88,18 +96,26 @@ def parts(given: Task, planner: Planner, rounds: int) -> dict[str, float]:
     """Medians of a ``plan`` on one thread and of its parts, ``roll_outs``, ``cost`` and the ``rest``, ms."""
     torch.set_num_threads(1)
     with torch.inference_mode():
-        settings = planner.settings
-        actions = torch.full((settings.candidates, settings.horizon, ACTION_SIZE), MAX_LEG_SPEED)
-        place = given.layers, given.body, given.pose
-        poses = planner.roll_outs.evaluate(*place, actions, _free).poses
+        fastest = torch.from_numpy(planner.robot.high).float()
+        actions = fastest.repeat(planner.settings.candidates, planner.settings.horizon, 1)
+
+        def rolled() -> Outcome:
+            """Roll-outs without costs."""
+            ready = planner.roll_outs.ready(
+                given.robot.features, given.normalizer, given.model, given.state, actions[0, :0], sees_states=False
+            )
+            return planner.roll_outs.evaluate(ready, actions, _free)
+
+        poses = rolled().poses
+        assert poses is not None
         calls: dict[str, Callable[[], object]] = {
             "plan": our_plan(given, planner),
-            "roll_outs": partial(planner.roll_outs.evaluate, *place, actions, _free),
+            "roll_outs": rolled,
             "cost": partial(given.cost.steps, given.window, poses, given.interval),
         }
         times = {name: in_ms(taken)["p50"] for name, taken in interleaved(calls, max(3, rounds // 4)).items()}
     return times | {"rest": times["plan"] - times["roll_outs"] - times["cost"]}
 
 
-def _free(poses: Tensor) -> Tensor:
-    return poses.new_zeros(len(poses))
+def _free(trajectories: Trajectories) -> Tensor:
+    return trajectories.actions.new_zeros(len(trajectories.actions))

@@ -185,7 +185,7 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         ticks[begin:],
         None if start is None else start - [0.0, 0.0, path.headings[0]],
     )
-    tracker = PathTracker(path, PathCost())
+    tracker = PathTracker(load_robot(DEFAULT_ROBOT), path, PathCost())
     tracking = record.track(tracker)
     summary = summarise(record, tracking, settings.duration) | {"errors": errors_in(folder / "logs")}
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")

@@ -226,7 +226,7 @@ def evaluate(
     try:
         wanted = Comparison(
             choose_learners(learners),
-            choose("planner", planner, PLANNERS),
+            choose("planner", planner, list(PLANNERS)),
             choose("precision", precision, [name for name in PRECISIONS if name != "auto"]),
             choose("path", paths, PATH_NAMES),
             choose("scenario", scenarios, SCENARIOS),

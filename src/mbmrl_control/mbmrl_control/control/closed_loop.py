@@ -9,17 +9,17 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from mbmrl_base.robots.millirobot.features import body_state, planar_pose
+from mbmrl_base.robots.features import Features
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.robots.simulator import Simulator
 from mbmrl_control.control.follower import PathFollower, PathTracker
 from mbmrl_control.control.run_record import Tick
-from mbmrl_control.dynamics.model import ReluNetwork
-from mbmrl_control.dynamics.network import Layers, Normalizer
+from mbmrl_control.dynamics.model import Model
+from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.dynamics.rollout import roll_out
 from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.planning import RollOuts, SamplingSettings, make_planner
-from mbmrl_control.planning.rollout import roll_out
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
 
@@ -27,13 +27,13 @@ from mbmrl_control.tasks.path.paths import make_path
 class OpenLoop:
     """Compares where the robot is with where the model, as it was adapted K steps ago, expected it to be."""
 
-    def __init__(self, normalizer: Normalizer, steps: int) -> None:
+    def __init__(self, features: Features, normalizer: Normalizer, steps: int) -> None:
         """Predict a number of steps ahead, K."""
-        self._normalizer = normalizer
-        self._past: deque[tuple[Observation, Layers]] = deque(maxlen=steps)
+        self._features, self._normalizer = features, normalizer
+        self._past: deque[tuple[Observation, Model]] = deque(maxlen=steps)
 
     @torch.inference_mode()
-    def observe(self, observation: Observation, layers: Layers) -> float:
+    def observe(self, observation: Observation, model: Model) -> float:
         """Take in an observation and the model adapted to it.
 
         Returns:
@@ -41,14 +41,13 @@ class OpenLoop:
         """
         error = float("nan")
         if self._past and len(self._past) == self._past.maxlen:
-            start, model = self._past[0]
-            applied = np.array([seen.action for seen, _ in [*self._past, (observation, layers)]][1:])
-            state = torch.from_numpy(start.state)
-            actions = torch.as_tensor(applied, dtype=torch.float32).unsqueeze(0)
-            folded = self._normalizer.fold(model)
-            poses, _ = roll_out(folded, body_state(state).float(), planar_pose(state).float(), actions)
-            error = float(np.linalg.norm(poses[0, -1, :2].numpy() - observation.state[:2]))
-        self._past.append((observation, layers))
+            start, earlier = self._past[0]
+            applied = np.array([seen.action for seen, _ in [*self._past, (observation, model)]][1:])
+            actions = torch.from_numpy(applied).unsqueeze(0)
+            predicted = roll_out(self._features, self._normalizer, earlier, torch.from_numpy(start.state), actions)
+            place = self._features.position
+            error = float(np.linalg.norm(predicted.states[0, -1, place].numpy() - observation.state[place]))
+        self._past.append((observation, model))
         return error
 
 
@@ -81,17 +80,15 @@ def walk(
     """
     cost = cost or PathCost()
     adapter = OnlineAdapter(prior)
-    tracker = PathTracker(make_path(path), cost)
-    search = make_planner(planner, sampling or SamplingSettings(), cost, 1.0 / world.rate, seed, RollOuts(precision))
+    tracker = PathTracker(prior.robot, make_path(path), cost)
+    search = make_planner(planner, prior.robot, sampling, 1.0 / world.rate, seed, RollOuts(precision))
     follower = PathFollower(tracker, search, prior.normalizer)
-    prediction = OpenLoop(prior.normalizer, open_loop)
+    prediction = OpenLoop(prior.features, prior.normalizer, open_loop)
     observation, pending, adapted = world.observe(), np.zeros(2), False
     while True:
         start = time.perf_counter()
         adaptation = adapter.observe(observation)
         model = adapter.learner.adapted_model(adaptation.update)
-        assert isinstance(model, ReluNetwork)
-        layers = model.layers
         tick = Tick(
             observation,
             commanded=True,
@@ -100,13 +97,13 @@ def walk(
             adapted_error=adaptation.adapted_error,
             model_error=adaptation.adapted_error if adapted else adaptation.prior_error,
             adaptation_time=time.perf_counter() - start,
-            open_loop_error=prediction.observe(observation, layers),
+            open_loop_error=prediction.observe(observation, model),
         )
         yield tick
         adapted = bool(adaptation.update)
         start = time.perf_counter()
         tracker.observe(observation)
-        plan = follower.plan(layers, observation, [pending])
+        plan = follower.plan(model, observation, [pending])
         tick.planning_time = time.perf_counter() - start
         planned = np.zeros(2) if plan is None else plan.actions[0].numpy().astype(np.float64)
         observation, pending = world.step(pending), planned

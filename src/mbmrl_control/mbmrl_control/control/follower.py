@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.millirobot.features import body_state, planar_pose
-from mbmrl_base.robots.millirobot.layout import ACTION_SIZE, LEFT_PHASE, PITCH, RIGHT_PHASE, ROLL, STATE_SIZE, YAW
 from mbmrl_base.robots.observation import Array, Observation
-from mbmrl_control.dynamics.network import Layers, Normalizer
+from mbmrl_base.robots.robot import Robot
+from mbmrl_control.dynamics.model import Model
+from mbmrl_control.dynamics.network import Normalizer
+from mbmrl_control.dynamics.rollout import Trajectories
 from mbmrl_control.planning.planner import Plan, Planner
 from mbmrl_control.planning.response import CommandResponse
-from mbmrl_control.planning.rollout import roll_out
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import ReferencePath
 
@@ -55,8 +55,9 @@ class Tracking:
 class PathTracker:
     """Follows the robot's progress along a path that starts where the robot stood at first."""
 
-    def __init__(self, path: ReferencePath, cost: PathCost) -> None:
-        """Take the path and the cost that is reported."""
+    def __init__(self, robot: Robot, path: ReferencePath, cost: PathCost) -> None:
+        """Take the robot, the path and the cost that is reported."""
+        self.robot = robot
         self.path = path
         self.cost = cost
         self.reset()
@@ -69,14 +70,16 @@ class PathTracker:
         self._last: tuple[Tensor, Observation] | None = None
         self._jumped: Tensor | None = None
 
+    def state(self, observation: Observation) -> Tensor:
+        """State on the path's own plane, shape (n,), in double precision."""
+        state = torch.from_numpy(observation.state)
+        if self.origin is None:
+            self.origin = self.robot.features.pose(state).numpy().copy()
+        return self.robot.features.seen_from(state, torch.from_numpy(self.origin))
+
     def pose(self, observation: Observation) -> Tensor:
         """Pose on the path's own plane, shape (3,): x, y in m, yaw in rad."""
-        pose = planar_pose(torch.from_numpy(observation.state))
-        if self.origin is None:
-            self.origin = pose.numpy().copy()
-        x, y, yaw = (pose.numpy() - self.origin).tolist()
-        cosine, sine = np.cos(self.origin[2]), np.sin(self.origin[2])
-        return torch.tensor([cosine * x + sine * y, cosine * y - sine * x, yaw], dtype=torch.float32)
+        return self.robot.features.pose(self.state(observation)).float()
 
     def to_odom(self, points: Array, headings: Array) -> tuple[Array, Array]:
         """Points, shape (n, 2), m, and headings, shape (n,), rad, from the path's plane to the odom frame."""
@@ -130,19 +133,21 @@ class PathFollower:
         """Plan with a planner along the tracker's path."""
         self.tracker = tracker
         self.planner = planner
-        self.response = CommandResponse()
+        self.response = CommandResponse(tracker.robot)
         self._normalizer = normalizer
 
-    def warm_up(self, layers: Layers) -> None:
+    def warm_up(self, model: Model) -> None:
         """Plan from a made-up state with each number of candidates, so that no real plan is the first of its size."""
-        state = np.zeros(STATE_SIZE)
-        state[[pair.start for pair in (ROLL, PITCH, YAW, LEFT_PHASE, RIGHT_PHASE)]] = 1.0
-        observation = Observation(state, np.zeros(ACTION_SIZE), 0.0, 0, 0, 0.0)
+        robot = self.tracker.robot
+        state = np.zeros(len(robot.state_names))
+        state[robot.features.cosines] = 1.0
+        safe = robot.safe_action(state)
+        observation = Observation(state, safe, 0.0, 0, 0, 0.0)
         budget = self.planner.budget
         # The most come last: what they take is what the first real plan is expected to take.
         for count in (*reversed(budget.levels), *[budget.levels[0]] * 4):
             budget.count = count
-            self._search(layers, observation, [np.zeros(ACTION_SIZE)], math.inf)
+            self._search(model, observation, [safe], math.inf)
         self.reset()
 
     def reset(self) -> None:
@@ -153,46 +158,56 @@ class PathFollower:
 
     @torch.inference_mode()
     def plan(
-        self, layers: Layers, observation: Observation, pending: Sequence[Array], deadline: float = math.inf
+        self, model: Model, observation: Observation, pending: Sequence[Array], deadline: float = math.inf
     ) -> Plan | None:
         """Plan from an observation that the tracker has seen.
 
         Args:
-            layers: Adapted model, normalised.
+            model: Adapted model.
             observation: The newest observation.
-            pending: Actions, shape (2,) each, that come into force from the observation on, before the
+            pending: Actions, shape (m,) each, that come into force from the observation on, before the
                 planned one can; the plan starts from where they lead.
             deadline: When the plan must be there, as of `Planner.plan`.
 
         Returns:
-            The plan, or None where nothing finite was found. With a wanted speed of 0 it is one step of standing.
+            The plan, or None if nothing finite was found. With a wanted speed of 0 it is one step of standing.
         """
         if not np.isfinite(observation.state).all():
             return None
-        if self.planner.cost.speed == 0:
+        if self.tracker.cost.speed == 0:
             # Legs that are planned turn, if slowly: to stand is no plan of theirs.
             self.planner.reset()
-            return Plan(torch.zeros(1, ACTION_SIZE), self.tracker.pose(observation).expand(2, -1), 0.0, tried=1)
-        return self._search(layers, observation, pending, deadline)
+            safe = torch.from_numpy(self.tracker.robot.safe_action(observation.state))[None]
+            return Plan(safe, self.tracker.pose(observation).expand(2, -1), 0.0, tried=1)
+        return self._search(model, observation, pending, deadline)
 
-    def _search(
-        self, layers: Layers, observation: Observation, pending: Sequence[Array], deadline: float
-    ) -> Plan | None:
-        folded = self._normalizer.fold(layers)
-        body = body_state(torch.from_numpy(observation.state)).float()
-        pose = self.tracker.pose(observation)
-        sent = torch.as_tensor(np.array(pending), dtype=torch.float32).reshape(1, len(pending), ACTION_SIZE)
+    def _search(self, model: Model, observation: Observation, pending: Sequence[Array], deadline: float) -> Plan | None:
+        cost, interval = self.tracker.cost, self.planner.interval
+        count = len(pending)
+        sent = torch.as_tensor(np.array(pending), dtype=torch.float32).reshape(1, count, -1)
         if pending:
             self.response.observe(observation, pending[0])
-            poses, bodies = roll_out(folded, body, pose, self.response.in_force(sent))
-            body, pose = bodies[0], poses[0, -1]
 
         def in_force(commands: Tensor) -> Tensor:
             with_sent = torch.cat([sent.expand(len(commands), -1, -1), commands], dim=1)
-            return self.response.in_force(with_sent)[:, len(pending) :]
+            return self.response.in_force(with_sent)[:, count:]
 
         progress = self.tracker.progress
-        steps = self.planner.settings.horizon + len(pending)
-        reach = 2.0 * self.planner.cost.speed * self.planner.interval * steps
+        reach = 2.0 * cost.speed * interval * (self.planner.settings.horizon + count)
         window = self.tracker.path.window(progress - 0.15, progress + reach + 0.15)
-        return self.planner.plan(folded, body, pose, window, deadline, in_force)
+
+        def costs(trajectories: Trajectories) -> Tensor:
+            assert trajectories.poses is not None
+            return cost.steps(window, trajectories.poses, interval)
+
+        before = self.response.in_force(sent)[0] if pending else None
+        return self.planner.plan(
+            model,
+            self._normalizer,
+            self.tracker.state(observation),
+            costs,
+            deadline,
+            in_force if pending else self.response.in_force,
+            sees_states=False,
+            pending=before,
+        )

@@ -156,7 +156,7 @@ def render_run(run: Path, out: Path | None, console: Console) -> Path:
         raise ValueError(f"a film ends in {' or '.join(SUFFIXES)}, not {file.name!r}")
     record = Record.read(run)
     check_scene(record.robot)
-    tracker = PathTracker(make_path(record.path), PathCost())
+    tracker = PathTracker(record.robot, make_path(record.path), PathCost())
     record.track(tracker)
     check_file(file)
     film(record, tracker.reference(), file, console)

@@ -25,7 +25,7 @@ from mbmrl_control.control.run_record import Record
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.evaluation.metrics import OPEN_LOOP_STEPS, before_and_after
 from mbmrl_control.evaluation.scenarios import schedule
-from mbmrl_control.planning import SamplingSettings
+from mbmrl_control.planning import PLANNERS
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
 from mbmrl_sim.world import World
@@ -84,7 +84,7 @@ class Job:
         return {
             "prior": self.prior.hash,
             **{field.name: getattr(self, field.name) for field in fields(self) if field.name != "prior"},
-            "sampling": asdict(SamplingSettings()),
+            "sampling": PLANNERS[self.planner].settings_type().model_dump(),
             "cost": asdict(PathCost()),
             "code": own_code(),
             "versions": {name: version(name) for name in ("mbmrl_control", "mbmrl_sim", "numpy", "pybullet", "torch")},
@@ -132,7 +132,7 @@ def make_run(job: Job) -> dict[str, Any]:
                 world.clear_faults()
             came.append(f"{'cleared' if fault is None else world.inject(fault)}@{step / world.rate:g}")
     world.close()
-    tracking = record.track(PathTracker(make_path(job.path), PathCost()))
+    tracking = record.track(PathTracker(prior.robot, make_path(job.path), PathCost()))
     # The cost of the first tick is that of no step.
     per_bin = round(TRACE_STEP * world.rate)
     bins = [tracking["cost"][start + 1 : start + 1 + per_bin] for start in range(0, len(record.ticks) - 1, per_bin)]

@@ -35,8 +35,7 @@ from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Ticker
 from mbmrl_base.toolkit.worker import Worker
 from mbmrl_control.control.follower import PathFollower, PathTracker
-from mbmrl_control.dynamics.model import ReluNetwork
-from mbmrl_control.dynamics.network import Layers
+from mbmrl_control.dynamics.model import Model
 from mbmrl_control.learners import make_learner
 from mbmrl_control.nodes import conversions
 from mbmrl_control.nodes.realtime import collect, take_over_garbage
@@ -67,12 +66,12 @@ class MpcNode(Node):
         self._settings.prepare(1)
         self._hash, self._robot = prior.hash, prior.robot
         self._learner = make_learner(prior)
-        self._layers: tuple[int, Layers] = (0, prior.layers)
+        self._model: tuple[int, Model] = (0, self._learner.adapted_model({}))
         period = 1.0 / self._settings.rate
-        self._tracker = PathTracker(make_path(self._settings.path), self._settings.cost)
+        self._tracker = PathTracker(prior.robot, make_path(self._settings.path), self._settings.cost)
         roll_outs = self._settings.roll_outs
         self._planner = make_planner(
-            self._settings.planner, self._settings.sampling, self._settings.cost, period, self._settings.seed, roll_outs
+            self._settings.planner, prior.robot, self._settings.sampling, period, self._settings.seed, roll_outs
         )
         self._follower = PathFollower(self._tracker, self._planner, prior.normalizer)
         self._newest_state: tuple[RobotState, Observation, float, float] | None = None
@@ -83,7 +82,7 @@ class MpcNode(Node):
         self._sent: deque[tuple[int, Array]] = deque(maxlen=8)
         self._stopped = False
         self._stop = threading.Event()
-        self._follower.warm_up(prior.layers)
+        self._follower.warm_up(self._model[1])
         # By this time discovery has found who else is there.
         self._held = claim(self, "motor_command", "planner")
         self._command = self.create_publisher(MotorCommand, "motor_command", qos.LATEST)
@@ -114,7 +113,7 @@ class MpcNode(Node):
 
     def _set(self, settings: PlannerSettings) -> None:
         self._settings = settings
-        self._planner.cost = self._tracker.cost = settings.cost
+        self._tracker.cost = settings.cost
 
     def _take_state(self, message: RobotState) -> None:
         arrival = time.monotonic()
@@ -198,9 +197,9 @@ class MpcNode(Node):
         if self._stopped or rivals:
             status.outcome = PlannerStatus.STOPPED
             return np.zeros(2)
-        status.model_sequence, layers = self._adapted_layers()
+        status.model_sequence, model = self._adapted_model()
         deadline = self._ticker.current + self._settings.plan_share * self._ticker.period
-        plan = self._follower.plan(layers, observation, self._pending(observation, message.command_sequence), deadline)
+        plan = self._follower.plan(model, observation, self._pending(observation, message.command_sequence), deadline)
         if plan is None:
             status.outcome = PlannerStatus.NO_FINITE_PLAN
             return np.zeros(2)
@@ -223,19 +222,17 @@ class MpcNode(Node):
         self._path = serialize_message(path)
         self._reference.publish(self._path)
 
-    def _adapted_layers(self) -> tuple[int, Layers]:
-        """Number and layers of the newest model that can be used, else of the last one that could."""
+    def _adapted_model(self) -> tuple[int, Model]:
+        """Number and model of the newest model that can be used, else of the last one that could."""
         message = self._newest_model
-        if message is None or message.sequence == self._layers[0]:
-            return self._layers
+        if message is None or message.sequence == self._model[0]:
+            return self._model
         try:
             update = conversions.from_adapted_model(message)
-            model = self._learner.adapted_model(update)
-            assert isinstance(model, ReluNetwork)
-            self._layers = (message.sequence, model.layers)
+            self._model = (message.sequence, self._learner.adapted_model(update))
         except ValueError as error:
             self.get_logger().error(f"a model is refused: {error}", throttle_duration_sec=5.0)
-        return self._layers
+        return self._model
 
     def _pending(self, observation: Observation, command_sequence: int) -> list[Array]:
         """Actions that come into force after a state and before the one that is planned now.
@@ -255,7 +252,7 @@ class MpcNode(Node):
         return sequence
 
     def _show(self, plan: Plan, message: RobotState) -> None:
-        if self._planned.get_subscription_count():
+        if plan.poses is not None and self._planned.get_subscription_count():
             points, headings = self._tracker.to_odom(plan.poses[:, :2].numpy(), plan.poses[:, 2].numpy())
             path = conversions.to_path(points, headings, to_seconds(message.header.stamp))
             self._planned.publish(with_prefix(path, self._settings.frame_prefix))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Final, Self
 
@@ -14,6 +13,7 @@ from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import LEARNERS, load_learner, make_learner
 from mbmrl_control.nodes.realtime import prepare
 from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings
+from mbmrl_control.planning.settings import CrossEntropySettings, MppiSettings
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
 from mbmrl_control.tasks.path.cost import PathCost
 
@@ -76,7 +76,7 @@ class AdaptationSettings(ModelSettings):
     """Parameters of the adaptation node."""
 
 
-class PlannerSettings(ModelSettings):
+class PlannerSettings(ModelSettings, CrossEntropySettings, MppiSettings):
     """Parameters of the MPC node."""
 
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
@@ -96,32 +96,6 @@ class PlannerSettings(ModelSettings):
         ge=0.0,
         le=0.9,
         description="Time from a state's arrival to the tick that plans from it, share of the period",
-    )
-    candidates: int = Field(
-        SamplingSettings.candidates, ge=2, le=100_000, description="Action sequences per plan, at most"
-    )
-    fewest: int = Field(
-        SamplingSettings.fewest,
-        ge=2,
-        le=100_000,
-        description="Action sequences per plan, where the time lets it, at least",
-    )
-    horizon: int = Field(SamplingSettings.horizon, ge=1, le=200, description="Steps of an action sequence")
-    deviation: float = Field(
-        SamplingSettings.deviation, ge=0.0, le=60.0, description="Deviation of the noise on leg speeds, rad/s"
-    )
-    correlation: float = Field(
-        SamplingSettings.correlation, ge=0.0, le=0.99, description="Correlation of the noise from step to step"
-    )
-    temperature: float = Field(
-        SamplingSettings.temperature, ge=1e-3, le=10.0, description="Temperature of mppi, share of the costs' deviation"
-    )
-    constant: float = Field(
-        SamplingSettings.constant, ge=0.0, le=1.0, description="Share of the sequences that hold one random action"
-    )
-    iterations: int = Field(SamplingSettings.iterations, ge=1, le=100, description="Iterations of cem")
-    elites: float = Field(
-        SamplingSettings.elites, gt=0.0, le=1.0, description="Share of the sequences that cem fits the next ones to"
     )
     speed: float = runtime_field(
         PathCost.speed, 0.0, FASTEST, f"Wanted speed along the path, m/s: 0, to stand, or {SLOWEST} to {FASTEST}"
@@ -154,4 +128,5 @@ class PlannerSettings(ModelSettings):
     @property
     def sampling(self) -> SamplingSettings:
         """The planner's settings."""
-        return SamplingSettings(**{entry.name: getattr(self, entry.name) for entry in fields(SamplingSettings)})
+        settings = PLANNERS[self.planner].settings_type
+        return settings(**{name: getattr(self, name) for name in settings.model_fields})

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from typing import Final
 
+from mbmrl_base.robots.robot import Robot
 from mbmrl_control.planning.cem import CrossEntropy
 from mbmrl_control.planning.mppi import Mppi
-from mbmrl_control.planning.planner import Plan, Planner, SamplingSettings
+from mbmrl_control.planning.planner import Plan, Planner
 from mbmrl_control.planning.random_shooting import RandomShooting
 from mbmrl_control.planning.rollout import PRECISIONS, RollOuts
-from mbmrl_control.tasks.path.cost import PathCost
+from mbmrl_control.planning.settings import SamplingSettings
 
-_PLANNERS: Final[dict[str, type[Planner]]] = {kind.name: kind for kind in (Mppi, CrossEntropy, RandomShooting)}
-PLANNERS: Final = tuple(_PLANNERS)
+PLANNERS: Final[dict[str, type[Planner]]] = {kind.name: kind for kind in (Mppi, CrossEntropy, RandomShooting)}
 
 __all__ = ["PLANNERS", "PRECISIONS", "Plan", "Planner", "RollOuts", "SamplingSettings", "make_planner"]
 
 
 def make_planner(
     name: str,
-    settings: SamplingSettings,
-    cost: PathCost,
+    robot: Robot,
+    settings: SamplingSettings | None,
     interval: float,
     seed: int = 0,
     roll_outs: RollOuts | None = None,
 ) -> Planner:
-    """A planner by its name; the control interval is in s.
+    """A planner by its name, with its defaults if no settings are given; the control interval is in s.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If the name is unknown, or the planner cannot plan for the robot with these settings.
     """
-    if name not in _PLANNERS:
+    if name not in PLANNERS:
         raise ValueError(f"unknown planner {name!r}: allowed is {', '.join(PLANNERS)}")
-    return _PLANNERS[name](settings, cost, interval, seed, roll_outs)
+    kind = PLANNERS[name]
+    return kind(robot, kind.settings_type() if settings is None else settings, interval, seed, roll_outs)

@@ -18,11 +18,11 @@ class CandidateBudget:
     They come in a few levels only: the first products of a size take longer than those that follow.
     """
 
-    def __init__(self, fewest: int, most: int) -> None:
+    def __init__(self, least: int, most: int) -> None:
         """Begin with the most."""
         step = max(1, most // (_LEVELS * _MULTIPLE)) * _MULTIPLE
-        fewest = min(fewest, most)
-        self.levels = (most, *range((most - 1) // step * step, fewest, -step), fewest) if fewest < most else (most,)
+        least = min(least, most)
+        self.levels = (most, *range((most - 1) // step * step, least, -step), least) if least < most else (most,)
         """All that there may be, the most first."""
         self.count = most
         """Candidates of the next plan."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mbmrl_control.planning.planner import Evaluate, Plan, Planner
+from mbmrl_control.planning.settings import CrossEntropySettings
 
 KEPT: Final = 0.3
 """Share of the last elites that the next plan tries again, shifted."""
@@ -20,6 +21,8 @@ class CrossEntropy(Planner):
     """
 
     name = "cem"
+    settings_type = CrossEntropySettings
+    settings: CrossEntropySettings
 
     def reset(self) -> None:
         """Forget the last plan, and its elites."""
@@ -28,7 +31,7 @@ class CrossEntropy(Planner):
 
     def _search(self, evaluate: Evaluate, count: int) -> Plan | None:
         settings = self.settings
-        mean, deviation = self._nominal, torch.full_like(self._nominal, settings.deviation)
+        mean, deviation = self._nominal, self.noise_std.expand_as(self._nominal)
         elites, elite_costs = self._nominal[None][:0], self._nominal.new_empty(0)
         best: Plan | None = None
         iterations = min(settings.iterations, count)
@@ -36,13 +39,13 @@ class CrossEntropy(Planner):
             # As many in all as another planner tries at once.
             share = count * (iteration + 1) // iterations - count * iteration // iterations
             # Clipped before they are rolled out: the elites are actions that the robot can take.
-            candidates = self._around(mean, deviation, share, 0.0 if iteration else settings.constant)
+            candidates = self._around(mean, deviation, share, 0.0 if iteration else settings.held_share)
             if not iteration and len(self._kept):
                 candidates[1 : 1 + len(self._kept)] = self._kept[: share - 1]
             poses, costs = evaluate(candidates)
             first = int(costs.argmin())
             if torch.isfinite(costs[first]) and (best is None or costs[first] < best.cost):
-                best = Plan(candidates[first], poses[first], float(costs[first]))
+                best = Plan(candidates[first], None if poses is None else poses[first], float(costs[first]))
             tried, costs = torch.cat([candidates, elites]), torch.cat([costs, elite_costs])
             chosen = costs.argsort()[: max(2, round(settings.elites * share))]
             chosen = chosen[torch.isfinite(costs[chosen])]
@@ -56,5 +59,5 @@ class CrossEntropy(Planner):
 
 
 def _fit(elites: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of actions over candidates, shape (n, H, 2) -> (H, 2) twice, rad/s."""
+    """Mean and deviation of actions over candidates, shape (n, H, m) -> (H, m) twice."""
     return elites.mean(0), elites.std(0, correction=0)

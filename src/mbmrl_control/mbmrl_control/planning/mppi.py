@@ -5,22 +5,24 @@ from __future__ import annotations
 import torch
 
 from mbmrl_control.planning.planner import Evaluate, Plan, Planner
+from mbmrl_control.planning.settings import MppiSettings
 
 
 class Mppi(Planner):
     """Weighs the candidates by their costs; the plan is their mean."""
 
     name = "mppi"
+    settings_type = MppiSettings
+    settings: MppiSettings
 
     def _search(self, evaluate: Evaluate, count: int) -> Plan | None:
-        settings = self.settings
-        candidates = self._around(self._nominal, settings.deviation, count, settings.constant)
+        candidates = self._around(self._nominal, self.noise_std, count, self.settings.held_share)
         poses, costs = evaluate(candidates)
         finite = torch.isfinite(costs)
         if not finite.any():
             return None
-        spread = costs[finite].double().std(correction=0).clamp_min(1e-6) * settings.temperature
+        spread = costs[finite].double().std(correction=0).clamp_min(1e-6) * self.settings.temperature
         weights = torch.softmax(-costs / spread, dim=0)
         actions = (weights[:, None, None] * candidates).sum(0)
         best = int(costs.argmin())
-        return Plan(actions, poses[best], float(costs[best]))
+        return Plan(actions, None if poses is None else poses[best], float(costs[best]))

@@ -1,4 +1,4 @@
-"""What all planners share: settings, sampling within bounds, costs of candidates, and the warm start."""
+"""What all planners share: sampling within bounds, costs of candidates, and the warm start."""
 
 from __future__ import annotations
 
@@ -9,59 +9,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.millirobot.layout import ACTION_SIZE, MAX_LEG_SPEED, MIN_LEG_SPEED
-from mbmrl_control.dynamics.network import Layers
+from mbmrl_base.robots.observation import Array
+from mbmrl_base.robots.robot import Robot
+from mbmrl_control.dynamics.model import Model
+from mbmrl_control.dynamics.network import Normalizer
+from mbmrl_control.dynamics.rollout import Trajectories
 from mbmrl_control.planning.budget import CandidateBudget
 from mbmrl_control.planning.rollout import RollOuts
-from mbmrl_control.tasks.path.cost import PathCost
-from mbmrl_control.tasks.path.paths import PathWindow
+from mbmrl_control.planning.settings import SamplingSettings
 
-Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Poses, shape (n, H + 1, 3), and mean costs, shape (n,), of candidates, shape (n, H, 2)."""
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """Settings of a planner; each uses those that it has a use for.
-
-    Attributes:
-        candidates: Action sequences that are tried in each plan, by all iterations together; with a deadline, at
-            most.
-        fewest: Action sequences that a plan with a deadline has at least, where the deadline lets them be tried.
-        horizon: Steps of an action sequence.
-        deviation: Standard deviation of the noise on leg speeds, rad/s; of CEM in its first iteration.
-        correlation: Correlation of the noise from one step to the next, 0 to below 1.
-        temperature: Sharpness of MPPI's weighting, as a share of the deviation of the candidates' costs.
-        constant: Share of the candidates (of CEM in its first iteration) that hold one random action, anywhere
-            within the bounds: so the planner leaves a plan that no small change improves, as after a fault.
-        iterations: Iterations of CEM.
-        elites: Share of an iteration's candidates that CEM fits the next one to.
-    """
-
-    candidates: int = 800
-    horizon: int = 16
-    deviation: float = 12.0
-    correlation: float = 0.85
-    temperature: float = 0.05
-    constant: float = 0.3
-    iterations: int = 4
-    elites: float = 0.1
-    fewest: int = 100
+Evaluate = Callable[[Tensor], tuple[Tensor | None, Tensor]]
+"""Poses, shape (n, H + 1, 3), if the robot is planar, and mean costs, shape (n,), of candidates, shape (n, H, m)."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan: actions, shape (H, 2), rad/s, poses of the best candidate, shape (H + 1, 3), and its cost.
+    """A plan: actions, shape (H, m), poses of the best candidate, shape (H + 1, 3), if planar, and its cost.
 
-    ``tried`` candidates were tried for it; where none was, for want of time, it is what the last plan has left, its
+    ``tried`` candidates were tried for it; if none was, for want of time, it is what the last plan has left, its
     poses are but the start, and its cost is NaN.
     """
 
     actions: Tensor
-    poses: Tensor
+    poses: Tensor | None
     cost: float
     tried: int = 0
 
@@ -70,68 +44,100 @@ class Planner(ABC):
     """Sampling planner with warm start; seeded, so that the same calls give the same plans."""
 
     name: ClassVar[str]
+    settings_type: ClassVar[type[SamplingSettings]] = SamplingSettings
 
     def __init__(
         self,
+        robot: Robot,
         settings: SamplingSettings,
-        cost: PathCost,
         interval: float,
         seed: int = 0,
         roll_outs: RollOuts | None = None,
     ) -> None:
-        """Take the settings, the cost, the control interval in s, and what rolls out; one thread where None."""
+        """Take the robot, the settings, the control interval in s, and what rolls out; one thread if None.
+
+        Raises:
+            ValueError: If an action has no bounds, or the settings do not fit the robot's actions.
+        """
+        self.robot = robot
         self.settings = settings
-        self.cost = cost
         self.interval = interval
         self.roll_outs = roll_outs or RollOuts()
-        self.budget = CandidateBudget(settings.fewest, settings.candidates)
-        self._generator = torch.Generator().manual_seed(seed)
+        self.budget = CandidateBudget(settings.min_candidates, settings.candidates)
+        low, high = robot.planned
+        self._low, self._range, self._high, self._middle = (
+            torch.from_numpy(values).float() for values in (low, high - low, high, (low + high) / 2)
+        )
+        given = self._of_each("noise_std", math.inf)
+        self.noise_std = torch.from_numpy(np.where(given == 0.0, robot.noise_std, given)).float()
+        """Deviation of the noise on each action, shape (m,)."""
         steps = torch.arange(settings.horizon)
-        covariance = settings.correlation ** (steps - steps.unsqueeze(1)).abs().double()
-        # Turns white noise into noise that is correlated from step to step.
-        self._colour = torch.linalg.cholesky(covariance).float()
+        apart = (steps - steps.unsqueeze(1)).abs()
+        # Each turns white noise into noise that is correlated from step to step.
+        self._colours = [
+            torch.linalg.cholesky(share ** apart.double()).float() for share in self._of_each("correlation", 1.0)
+        ]
+        self._generator = torch.Generator().manual_seed(seed)
         self.reset()
+
+    def _of_each(self, name: str, limit: float) -> Array:
+        """A setting of each action, shape (m,), from 0 to below a limit."""
+        given, actions = getattr(self.settings, name), self.robot.action_names
+        if len(given) not in (1, len(actions)):
+            raise ValueError(
+                f"{name} has {len(given)} numbers: allowed is one for all actions, or one each for {', '.join(actions)}"
+            )
+        if not all(0.0 <= number < limit for number in given):
+            raise ValueError(f"{name} is {list(given)}: allowed is from 0 to below {limit:g}")
+        return np.broadcast_to(np.array(given), len(actions))
 
     def reset(self) -> None:
         """Forget the last plan."""
-        middle = (MIN_LEG_SPEED + MAX_LEG_SPEED) / 2
-        self._nominal = torch.full((self.settings.horizon, ACTION_SIZE), middle)
+        self._nominal = self._middle.repeat(self.settings.horizon, 1)
         self._planned_ahead = 0
 
     @torch.inference_mode()
     def plan(
         self,
-        layers: Layers,
-        body: Tensor,
-        pose: Tensor,
-        window: PathWindow,
+        model: Model,
+        normalizer: Normalizer,
+        state: Tensor,
+        costs: Callable[[Trajectories], Tensor],
         deadline: float = math.inf,
         in_force: Callable[[Tensor], Tensor] = lambda commands: commands,
+        sees_states: bool = True,
+        pending: Tensor | None = None,
     ) -> Plan | None:
         """Plan from a state.
 
         Args:
-            layers: Model from raw inputs to raw outputs.
-            body: Body state at the start, shape (20,).
-            pose: Planar pose at the start, shape (3,).
-            window: Stretch of the path that can be reached within the horizon.
+            model: Model of the robot, of normalised numbers.
+            normalizer: Its normaliser.
+            state: State at the start, shape (n,); in double precision, and in the frame in which costs and the
+                plan's poses are wanted (`Features.seen_from`): there, near the origin, single precision is enough.
+            costs: Cost of each step of trajectories, shape (count, H); threads call it at the same time.
             deadline: When the plan must be there, s of the monotonic clock. When it nears, the best so far is
                 taken, or what the last plan has left; how long plans take decides how many candidates they have.
-            in_force: Actions that candidates put in force, both of shape (n, H, 2).
+            in_force: Actions that candidates put in force, both of shape (count, H, m).
+            sees_states: Whether the costs need states; those that need no more than poses are quicker.
+            pending: Actions, shape (p, m), that are in force before those that are planned can be; trajectories
+                start where they lead.
 
         Returns:
-            The plan, or None where no candidate has a finite cost; then the last plan is forgotten.
+            The plan, or None if no candidate has a finite cost; then the last plan is forgotten.
         """
         begin, tried = time.monotonic(), 0
+        before = self._nominal[:0] if pending is None else pending
+        roll_out = self.roll_outs.ready(self.robot.features, normalizer, model, state, before, sees_states)
 
-        def mean_cost(poses: Tensor) -> Tensor:
-            costs = self.cost.steps(window, poses, self.interval).mean(1)
+        def mean_cost(trajectories: Trajectories) -> Tensor:
+            means = costs(trajectories).mean(1)
             # What is not finite cannot win: it costs infinitely much.
-            return torch.where(torch.isfinite(costs), costs, torch.inf)
+            return torch.where(torch.isfinite(means), means, torch.inf)
 
-        def evaluate(candidates: Tensor) -> tuple[Tensor, Tensor]:
+        def evaluate(candidates: Tensor) -> tuple[Tensor | None, Tensor]:
             nonlocal tried
-            outcome = self.roll_outs.evaluate(layers, body, pose, in_force(candidates), mean_cost, deadline)
+            outcome = self.roll_outs.evaluate(roll_out, in_force(candidates), mean_cost, deadline)
             tried += outcome.tried
             return outcome.poses, outcome.costs
 
@@ -143,7 +149,8 @@ class Planner(ABC):
             plan = replace(plan, tried=tried)
             self._planned_ahead = self.settings.horizon
         elif tried == 0 and self._planned_ahead > 0:
-            plan = Plan(self._nominal, pose.unsqueeze(0), math.nan)
+            features = self.robot.features
+            plan = Plan(self._nominal, features.pose(state[None]).float() if features.position else None, math.nan)
         else:
             self.reset()
             return None
@@ -154,22 +161,25 @@ class Planner(ABC):
 
     @abstractmethod
     def _search(self, evaluate: Evaluate, count: int) -> Plan | None:
-        """Search near the last plan with a number of candidates; None where nothing finite was found."""
+        """Search near the last plan with a number of candidates; None if nothing finite was found."""
 
-    def _around(self, mean: Tensor, deviation: float | Tensor, count: int, held: float) -> Tensor:
-        """Candidates, shape (count, H, 2): a mean, and noise around it; a share of them holds a random action."""
-        white = torch.randn(count, self.settings.horizon, ACTION_SIZE, generator=self._generator)
+    def _around(self, mean: Tensor, std: Tensor, count: int, held: float) -> Tensor:
+        """Candidates, shape (count, H, m): a mean, and noise around it; a share of them holds a random action."""
+        white = torch.randn(count, *self._nominal.shape, generator=self._generator)
         white[0] = 0.0
-        return self._with_held(mean + deviation * (self._colour @ white), held)
+        noise = [
+            colour @ part for colour, part in zip(self._colours, white.tensor_split(white.shape[2], dim=2), strict=True)
+        ]
+        return self._with_held(mean + std * torch.cat(noise, dim=2), held)
 
     def _uniform(self, count: int, steps: int) -> Tensor:
-        """Actions anywhere within the bounds, shape (count, steps, 2)."""
-        share = torch.rand(count, steps, ACTION_SIZE, generator=self._generator)
-        return MIN_LEG_SPEED + (MAX_LEG_SPEED - MIN_LEG_SPEED) * share
+        """Actions anywhere within the bounds, shape (count, steps, m)."""
+        share = torch.rand(count, steps, len(self._low), generator=self._generator)
+        return self._low + self._range * share
 
     def _with_held(self, candidates: Tensor, share: float) -> Tensor:
         """Candidates within the bounds, of which the last ones hold one random action."""
         held = round(share * len(candidates))
         if held:
             candidates[-held:] = self._uniform(held, 1)
-        return candidates.clamp_(MIN_LEG_SPEED, MAX_LEG_SPEED)
+        return candidates.clamp_(self._low, self._high)

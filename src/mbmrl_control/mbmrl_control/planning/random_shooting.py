@@ -13,7 +13,9 @@ class RandomShooting(Planner):
     name = "random_shooting"
 
     def _search(self, evaluate: Evaluate, count: int) -> Plan | None:
-        candidates = self._with_held(self._uniform(count, self.settings.horizon), self.settings.constant)
+        candidates = self._with_held(self._uniform(count, self.settings.horizon), self.settings.held_share)
         poses, costs = evaluate(candidates)
         best = int(costs.argmin())
-        return Plan(candidates[best], poses[best], float(costs[best])) if math.isfinite(costs[best]) else None
+        if not math.isfinite(costs[best]):
+            return None
+        return Plan(candidates[best], None if poses is None else poses[best], float(costs[best]))

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.millirobot.layout import ACTION_SIZE
 from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.robots.robot import Robot
 
 _INTERVALS: Final = 40
 """Intervals that the shares are fitted to."""
-_PRIOR: Final = 100.0
-"""What speaks for commands that come at once, (rad/s)^2: as much as one command that jumps by 10 rad/s."""
+_PRIOR: Final = (5 / (7 * np.pi)) ** 2
+"""What speaks for commands that come at once, in squared ranges of what is planned: as much as one command that jumps
+by not quite a quarter of its range."""
 _AT_ONCE: Final = 0.98
 """Share of commands that come at once from which on all are taken to do so."""
 _FEWEST: Final = 0.3
@@ -30,8 +31,14 @@ _FEWEST: Final = 0.3
 class CommandResponse:
     """Expects which actions come into force."""
 
-    def __init__(self) -> None:
-        """Expect that commands come into force at once."""
+    def __init__(self, robot: Robot) -> None:
+        """Expect that commands come into force at once.
+
+        Raises:
+            ValueError: If an action of the robot has no bounds.
+        """
+        self._range = robot.planned[1] - robot.planned[0]
+        self._safe = robot.safe_action()
         self.reset()
 
     def reset(self) -> None:
@@ -40,10 +47,10 @@ class CommandResponse:
         """Shares of the command for an interval and of that for the one before."""
         self._rows: deque[tuple[Array, Array, Array, Array]] = deque(maxlen=_INTERVALS)
         self._last: Observation | None = None
-        self._commands = (np.zeros(ACTION_SIZE), np.zeros(ACTION_SIZE))
+        self._commands = (self._safe, self._safe)
 
     def observe(self, observation: Observation, command: Array) -> None:
-        """Take in which action was in force in the interval that ended, and the command for the next one, rad/s."""
+        """Take in which action was in force in the interval that ended, and the next one's command, shapes (m,)."""
         if not np.isfinite(observation.action).all():
             self.reset()
             return
@@ -58,7 +65,7 @@ class CommandResponse:
             self._fit()
 
     def _fit(self) -> None:
-        now, before, held, came = np.stack(self._rows).swapaxes(0, 1)
+        now, before, held, came = (np.stack(self._rows) / self._range).swapaxes(0, 1)
         known = np.stack([(now - held).ravel(), (before - held).ravel()])
         moments = known @ (came - held).ravel() + _PRIOR * np.array([1.0, 0.0])
         shares = np.linalg.solve(known @ known.T + _PRIOR * np.eye(2), moments).clip(0.0, 1.0)
@@ -66,7 +73,7 @@ class CommandResponse:
         self.shares[0] += max(0.0, _FEWEST - self.shares.sum())
 
     def in_force(self, commands: Tensor) -> Tensor:
-        """Actions that commands for the next intervals are expected to put in force, both of shape (n, H, 2)."""
+        """Actions that commands for the next intervals are expected to put in force, both of shape (n, H, m)."""
         now, before = self.shares.tolist()
         if self._last is None or now >= _AT_ONCE:
             return commands

@@ -1,4 +1,4 @@
-"""Roll-outs of a learned model over many action sequences."""
+"""Roll-outs of a learned model over many action sequences, in blocks on threads: quick ones, or any model's."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import itertools
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.millirobot.features import advance_
-from mbmrl_control.dynamics.network import Layers
+from mbmrl_base.robots.features import Features
+from mbmrl_control.dynamics.model import Model, ReluNetwork
+from mbmrl_control.dynamics.network import Normalizer
+from mbmrl_control.dynamics.rollout import Trajectories, roll_out
+from mbmrl_control.planning import quick
+
+RollOut = Callable[[Tensor], Trajectories]
+"""Where action sequences, shape (n, H, m), lead from a state."""
 
 PRECISIONS: Final = ("auto", "float32", "bfloat16")
 BLOCK: Final = 400
@@ -37,117 +42,12 @@ _FORGETTING: Final = 0.7
 """Share that is kept of what the last block took, where none is begun: one that was held up must not end all plans."""
 
 
-def _in_columns(weights: list[Tensor], biases: list[Tensor], outputs: list[Tensor], inputs: Tensor) -> Tensor:
-    """Outputs of inputs, shapes (inputs, n) -> (outputs, n): a state's number of all candidates is contiguous."""
-    value = inputs
-    for index in range(len(weights)):
-        weight = weights[index]
-        value = torch.addmm(biases[index], weight, value.to(weight.dtype), out=outputs[index])
-        if index < len(weights) - 1:
-            value.relu_()
-    return value
-
-
-def _in_rows(weights: list[Tensor], biases: list[Tensor], outputs: list[Tensor], inputs: Tensor) -> Tensor:
-    """The same by products with bias and ReLU in them, for which a candidate is a row."""
-    value = inputs.t().contiguous()
-    for index in range(len(weights)):
-        activation = "relu" if index < len(weights) - 1 else "none"
-        value = torch.ops.mkldnn._linear_pointwise(
-            value.to(weights[index].dtype), weights[index], biases[index], activation, [], ""
-        )
-    return value.t().contiguous()
-
-
-FUSES: Final = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-"""Whether torch has such products, which its compiler uses, and the processor those in bfloat16."""
-if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-    _in_rows = _in_columns
-
-
-def _roll_out(
-    weights: list[Tensor], biases: list[Tensor], fused: bool, body: Tensor, pose: Tensor, actions: Tensor
-) -> tuple[Tensor, Tensor]:
-    count, horizon = actions.shape[0], actions.shape[1]
-    outputs = [
-        torch.empty(weights[index].shape[0] if not fused else 0, count, dtype=bias.dtype, device=bias.device)
-        for index, bias in enumerate(biases)
-    ]
-    inputs = torch.empty(22, count, dtype=body.dtype, device=body.device)
-    bodies = inputs[:20]
-    bodies.copy_(body.unsqueeze(1))
-    poses = torch.empty(horizon + 1, 3, count, dtype=body.dtype, device=body.device)
-    poses[0].copy_(pose.unsqueeze(1))
-    by_step = actions.permute(1, 2, 0)
-    for step in range(horizon):
-        inputs[20:].copy_(by_step[step])
-        poses[step + 1].copy_(poses[step])
-        prediction = (
-            _in_rows(weights, biases, outputs, inputs) if fused else _in_columns(weights, biases, outputs, inputs)
-        )
-        advance_(bodies, poses[step + 1], prediction)
-    return poses.permute(2, 0, 1), bodies.t()
-
-
-# Python's interpreter runs one thread at a time, and threads that hand it to each other between any two products
-# are slower than one: TorchScript's does without it. Nothing of the arithmetic changes.
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)
-    _compiled = torch.jit.script(_roll_out)
-
-
-@dataclass(frozen=True)
-class Packed:
-    """A model made ready for roll-outs, once per plan.
-
-    Attributes:
-        layers: Layers in the types that they are computed in.
-        fused: Whether bias and ReLU are part of the products.
-    """
-
-    layers: Layers
-    fused: bool
-
-
-def pack(layers: Layers, precision: torch.dtype = torch.float32) -> Packed:
-    """Make a model, raw inputs to raw outputs (`Normalizer.fold`), ready.
-
-    Args:
-        layers: The model.
-        precision: Of the hidden layers. First and last layer and the states are in single precision always:
-            what the normaliser scales, and what the last layer adapts, would be rounded away.
-    """
-    kinds = [torch.float32, *[precision] * (len(layers) - 2), torch.float32]
-    cast = [(weight.to(kind), bias.to(kind)) for (weight, bias), kind in zip(layers, kinds, strict=False)]
-    if precision == torch.bfloat16 and len(layers) > 2 and layers[0][0].device.type == "cpu" and FUSES:
-        reorder = torch.ops.mkldnn._reorder_linear_weight
-        return Packed([(reorder(weight, BLOCK), bias) for weight, bias in cast], True)
-    return Packed([(weight, bias.unsqueeze(1)) for weight, bias in cast], False)
-
-
-def roll_out(model: Layers | Packed, body: Tensor, pose: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """Predict where action sequences lead.
-
-    Args:
-        model: Model from raw inputs to raw outputs, in single precision where it is not packed.
-        body: Body state at the start, shape (20,).
-        pose: Planar pose at the start, shape (3,).
-        actions: Action sequences, shape (n, H, 2), rad/s.
-
-    Returns:
-        Poses at the start and after each step, shape (n, H + 1, 3), and the last body states, shape (n, 20).
-    """
-    packed = model if isinstance(model, Packed) else pack(model)
-    weights, biases = ([layer[index] for layer in packed.layers] for index in (0, 1))
-    result: tuple[Tensor, Tensor] = _compiled(weights, biases, packed.fused, body, pose, actions)
-    return result
-
-
 @dataclass(frozen=True)
 class Outcome:
-    """Poses, shape (n, H + 1, 3), and costs, shape (n,), infinite of candidates that were not tried; how many were."""
+    """Poses, shape (n, H + 1, 3), of a planar robot, and costs, shape (n,), infinite of what was not tried; how many
+    candidates were."""
 
-    poses: Tensor
+    poses: Tensor | None
     costs: Tensor
     tried: int
 
@@ -176,27 +76,57 @@ class RollOuts:
         self._pace = 0.0
         """Time that a candidate took of late, s."""
 
+    def ready(
+        self,
+        features: Features,
+        normalizer: Normalizer,
+        model: Model,
+        state: Tensor,
+        pending: Tensor,
+        sees_states: bool = True,
+    ) -> RollOut:
+        """Make a model ready for a plan: the quick roll-out if it applies, else that of `dynamics.rollout`.
+
+        Args:
+            features: What the model sees and predicts.
+            normalizer: Its normaliser.
+            model: The model.
+            state: State at the start, shape (states,).
+            pending: Actions that come before any others, shape (p, m): trajectories start where they lead.
+            sees_states: Whether states of trajectories are wanted.
+        """
+        if type(features) is Features and isinstance(model, ReluNetwork):
+            return quick.ready(
+                features, normalizer, model, state, pending, sees_states, self.precision, self.device, BLOCK
+            )
+        count = len(pending)
+
+        def reference(actions: Tensor) -> Trajectories:
+            before = pending.to(actions.dtype).expand(len(actions), -1, -1)
+            found = roll_out(features, normalizer, model, state, torch.cat([before, actions], dim=1))
+            poses, variance = (None if part is None else part[:, count:] for part in (found.poses, found.variance))
+            return Trajectories(found.states[:, count:], actions, poses, variance)
+
+        return reference
+
     def evaluate(
         self,
-        layers: Layers,
-        body: Tensor,
-        pose: Tensor,
+        roll_out: RollOut,
         actions: Tensor,
-        cost: Callable[[Tensor], Tensor],
+        cost: Callable[[Trajectories], Tensor],
         deadline: float = math.inf,
     ) -> Outcome:
-        """Roll out candidates, as `roll_out`, and judge them by the costs, shape (n,), of their poses.
+        """Roll out candidates, shape (n, H, m), and judge them by the costs, shape (n,), of their trajectories.
 
         No block is begun that would hardly end by the deadline, s of the monotonic clock; the first ones come first.
         """
-        poses = actions.new_empty(len(actions), actions.shape[1] + 1, 3)
+        poses, planar = actions.new_empty(len(actions), actions.shape[1] + 1, 3), True
         costs = actions.new_full((len(actions),), math.inf)
-        model = pack([(weight.to(self.device), bias.to(self.device)) for weight, bias in layers], self.precision)
-        body, pose = body.to(self.device), pose.to(self.device)
         ends = list(itertools.accumulate(self._blocks(len(actions))))
         spans = iter([slice(start, end) for start, end in zip([0, *ends], ends, strict=False)])
 
         def work() -> int:
+            nonlocal planar
             tried = 0
             with torch.inference_mode():
                 for span in spans:
@@ -204,8 +134,12 @@ class RollOuts:
                     if start + _MARGIN * self._pace * size > deadline:
                         self._pace *= _FORGETTING
                         break
-                    poses[span] = roll_out(model, body, pose, actions[span].to(self.device))[0]
-                    costs[span] = cost(poses[span])
+                    found = roll_out(actions[span])
+                    planar = found.poses is not None
+                    if found.poses is not None:
+                        poses[span] = found.poses
+                        found = replace(found, poses=poses[span])
+                    costs[span] = cost(found)
                     pace = (time.monotonic() - start) / size
                     self._pace = min(pace, 2.0 * self._pace) if self._pace else pace
                     tried += size
@@ -221,7 +155,7 @@ class RollOuts:
 
         helpers = [self._pool.submit(help_out) for _ in range(min(self.threads, len(ends)) - 1)] if self._pool else []
         tried = work()
-        return Outcome(poses, costs, tried + sum(helper.result() for helper in helpers))
+        return Outcome(poses if planar else None, costs, tried + sum(helper.result() for helper in helpers))
 
     def _blocks(self, count: int) -> list[int]:
         """Sizes of the blocks."""

@@ -19,7 +19,7 @@ from mbmrl_base.robots.millirobot.layout import LEG_NAMES, MAX_LEG_SPEED, MIN_LE
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.dynamics.prior import Prior, load_prior
-from mbmrl_control.planning import SamplingSettings
+from mbmrl_control.planning.settings import MppiSettings
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import PATH_NAMES
 from mbmrl_control.training.episodes import Episode
@@ -43,7 +43,7 @@ STANDING: Final = 0.1
 """Share of the random actions that are zero: the robot stands before it walks, and after a stop."""
 STEEPEST: Final = math.radians(8.0)
 """Steepest slope of the ground, rad: one down which no robot slides on its belly for ever."""
-COLLECTING: Final = SamplingSettings(candidates=120, horizon=16)
+COLLECTING: Final = MppiSettings(candidates=120, horizon=16)
 """Planner of on-policy episodes: coarser than when the robot is driven, and so more varied."""
 
 
