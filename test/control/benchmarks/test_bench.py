@@ -29,10 +29,9 @@ def test_peers_plan_with_the_same_model_and_cost() -> None:
             state = step(state, action)
             total += state[:, -1]
 
-    def cost(poses: torch.Tensor) -> torch.Tensor:
-        return task.cost.steps(task.window, poses, task.interval).sum(1)
-
-    ours = RollOuts().evaluate(task.layers, task.body, task.pose, actions, cost)
+    roll_outs = RollOuts()
+    ready = roll_outs.ready(task.robot.features, task.normalizer, task.model, task.state, actions[0, :0], False)
+    ours = roll_outs.evaluate(ready, actions, lambda found: task.costs(found).sum(1))
     torch.testing.assert_close(total, ours.costs, rtol=1e-4, atol=1e-4)
     assert total.std() > 0
 

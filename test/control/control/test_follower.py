@@ -9,21 +9,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
-from mbmrl_base.robots.millirobot.features import body_state
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_control.control.follower import PathFollower, PathTracker
+from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.prior import Prior
-from mbmrl_control.planning import Plan, SamplingSettings
-from mbmrl_control.planning.mppi import Mppi
-from mbmrl_control.planning.rollout import roll_out
+from mbmrl_control.dynamics.rollout import roll_out
+from mbmrl_control.planning import Plan, make_planner
+from mbmrl_control.planning.settings import MppiSettings
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
 
 MakePrior = Callable[..., Prior]
-SETTINGS = SamplingSettings(candidates=60, horizon=6, deviation=6.0, correlation=0.6, temperature=0.15)
+ROBOT = load_robot("millirobot")
+SETTINGS = MppiSettings(candidates=60, horizon=6, noise_std=(6.0,), correlation=(0.6,), temperature=0.15)
 POSES = [(0.0, 0.0, 0.0), (3.0, -2.0, 1.0), (-1.0, 0.5, 3.0), (0.2, 5.0, -2.0)]
 
 
@@ -41,11 +42,11 @@ def turned(x: float, y: float, origin: tuple[float, float, float]) -> tuple[floa
 
 
 def tracker(path: str = "straight") -> PathTracker:
-    return PathTracker(make_path(path), PathCost())
+    return PathTracker(ROBOT, make_path(path), PathCost())
 
 
 def follower(prior: Prior, path: str = "figure_eight", seed: int = 0) -> PathFollower:
-    return PathFollower(tracker(path), Mppi(SETTINGS, PathCost(), 0.05, seed), prior.normalizer)
+    return PathFollower(tracker(path), make_planner("mppi", ROBOT, SETTINGS, 0.05, seed), prior.normalizer)
 
 
 # The tracker
@@ -175,7 +176,7 @@ def plan_at(prior: Prior, origin: tuple[float, float, float], pending: list[Arra
     here = turned(0.1, 0.02, origin)
     for seen in (observation(*origin), observation(*here, origin[2] + 0.1, time=0.05)):
         follow.tracker.observe(seen)
-        found = follow.plan(prior.layers, seen, pending)
+        found = follow.plan(ReluNetwork(prior.layers), seen, pending)
     assert found is not None
     return found
 
@@ -190,31 +191,21 @@ def test_plan_is_the_same_wherever_the_robot_is_and_looks(
     torch.testing.assert_close(there.poses, here.poses, rtol=0, atol=1e-4)
 
 
-def full_state(body: Tensor, pose: Tensor) -> Array:
-    """The state that a body state and a planar pose belong to."""
-    cosine, sine = math.cos(pose[2]), math.sin(pose[2])
-    vx, vy, vz = body[1:4].tolist()
-    velocity = [cosine * vx - sine * vy, sine * vx + cosine * vy, vz]
-    values = [*pose[:2].tolist(), float(body[0]), *velocity, *body[4:8].tolist(), cosine, sine, *body[8:].tolist()]
-    return np.array(values)
-
-
 @pytest.mark.parametrize("count", [1, 2])
 def test_plan_starts_from_where_the_pending_actions_lead(make_prior: MakePrior, count: int) -> None:
     prior = make_prior()
     pending = [np.array([20.0, 50.0]), np.array([45.0, 15.0])][:count]
     start = observation(0.0, 0.0, 0.0)
-    folded = prior.normalizer.fold(prior.layers)
-    actions = torch.tensor(np.array([pending]), dtype=torch.float32)
-    poses, bodies = roll_out(folded, body_state(torch.from_numpy(start.state)).float(), torch.zeros(3), actions)
-    later = replace(start, state=full_state(bodies[0], poses[0, -1]))
+    state, actions = torch.from_numpy(start.state), torch.tensor(np.array([pending]))
+    led_to = roll_out(ROBOT.features, prior.normalizer, ReluNetwork(prior.layers), state, actions)
+    later = replace(start, state=led_to.states[0, -1].numpy())
 
     ahead, there, not_ahead = follower(prior), follower(prior), follower(prior)
     for follow in (ahead, there, not_ahead):
         follow.tracker.observe(start)
-    with_pending = ahead.plan(prior.layers, start, pending)
-    from_there = there.plan(prior.layers, later, [])
-    without = not_ahead.plan(prior.layers, start, [])
+    with_pending = ahead.plan(ReluNetwork(prior.layers), start, pending)
+    from_there = there.plan(ReluNetwork(prior.layers), later, [])
+    without = not_ahead.plan(ReluNetwork(prior.layers), start, [])
     assert with_pending is not None
     assert from_there is not None
     assert without is not None
@@ -226,10 +217,10 @@ def test_plan_starts_from_where_the_pending_actions_lead(make_prior: MakePrior, 
 def test_warm_up_leaves_no_trace_but_in_the_samples(make_prior: MakePrior) -> None:
     prior = make_prior()
     warm = follower(prior)
-    warm.warm_up(prior.layers)
+    warm.warm_up(ReluNetwork(prior.layers))
     tracking = warm.tracker.observe(observation(2.0, 1.0, -1.0))
     assert tracking.progress == pytest.approx(0.0, abs=1e-6)
-    assert warm.plan(prior.layers, observation(2.0, 1.0, -1.0), []) is not None
+    assert warm.plan(ReluNetwork(prior.layers), observation(2.0, 1.0, -1.0), []) is not None
 
 
 def test_state_that_is_not_finite_gives_no_plan(make_prior: MakePrior) -> None:
@@ -238,4 +229,4 @@ def test_state_that_is_not_finite_gives_no_plan(make_prior: MakePrior) -> None:
     follow.tracker.observe(observation(0.0, 0.0, 0.0))
     bad = replace(observation(0.0, 0.0, 0.0, time=0.05), state=np.full(24, np.nan))
     follow.tracker.observe(bad)
-    assert follow.plan(prior.layers, bad, [np.array([20.0, 20.0])]) is None
+    assert follow.plan(ReluNetwork(prior.layers), bad, [np.array([20.0, 20.0])]) is None

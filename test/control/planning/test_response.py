@@ -10,21 +10,25 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbmrl_base.robots.millirobot.features import body_state
+from mbmrl_base.robots.catalogue import load_robot
+from mbmrl_base.robots.description import describe
 from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, MIN_LEG_SPEED, pack_state
 from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.robots.robot import Robot
 from mbmrl_control.control.follower import PathFollower, PathTracker
+from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.prior import Prior
-from mbmrl_control.planning import SamplingSettings
-from mbmrl_control.planning.mppi import Mppi
+from mbmrl_control.dynamics.rollout import roll_out
+from mbmrl_control.planning import make_planner
 from mbmrl_control.planning.response import CommandResponse
-from mbmrl_control.planning.rollout import roll_out
+from mbmrl_control.planning.settings import MppiSettings
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
 from mbmrl_sim.faults import LINK, Fault
 from mbmrl_sim.world import World
 
 STILL = (0.0, 0.0, 0.0)
+ROBOT = load_robot("millirobot")
 
 
 def observation(sequence: int, action: Array, episode: int = 1) -> Observation:
@@ -37,17 +41,17 @@ def random_commands(count: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).uniform(MIN_LEG_SPEED, MAX_LEG_SPEED, (count, 2))
 
 
-def taught(commands: Sequence[Array], in_force: Sequence[Array]) -> CommandResponse:
+def taught(commands: Sequence[Array], in_force: Sequence[Array], robot: Robot = ROBOT) -> CommandResponse:
     """After intervals with these actions in force, and a first one before the first command."""
-    response = CommandResponse()
-    for sequence, (action, command) in enumerate(zip([np.zeros(2), *in_force], [*commands, np.zeros(2)], strict=True)):
+    response, safe = CommandResponse(robot), robot.safe_action()
+    for sequence, (action, command) in enumerate(zip([safe, *in_force], [*commands, safe], strict=True)):
         response.observe(observation(sequence, action), command)
     return response
 
 
 def walked(fault: Fault | None, ticks: int = 80) -> CommandResponse:
     """After random commands to the simulated robot."""
-    world, response = World(0, 20.0), CommandResponse()
+    world, response = World(0, 20.0), CommandResponse(ROBOT)
     if fault is not None:
         world.inject(fault)
     seen = world.observe()
@@ -61,7 +65,7 @@ def walked(fault: Fault | None, ticks: int = 80) -> CommandResponse:
 def test_commands_that_come_at_once_are_expected_as_they_are() -> None:
     commands = torch.rand(5, 4, 2)
     assert walked(None).in_force(commands) is commands
-    assert CommandResponse().in_force(commands) is commands
+    assert CommandResponse(ROBOT).in_force(commands) is commands
 
 
 def test_commands_that_come_an_interval_late_are_expected_late() -> None:
@@ -81,7 +85,7 @@ def test_shares_are_those_of_the_simulated_link(delay: float, loss: float) -> No
 
 
 def test_nothing_is_learned_from_intervals_apart_or_from_what_is_not_finite() -> None:
-    response = CommandResponse()
+    response = CommandResponse(ROBOT)
     for index, command in enumerate(random_commands(20)):
         response.observe(observation(2 * index, np.zeros(2)), command)
     response.observe(observation(39, np.full(2, np.nan)), np.zeros(2))
@@ -105,15 +109,33 @@ def test_some_commands_are_expected_to_come_where_none_does() -> None:
 
 def test_plan_allows_for_commands_that_come_late(make_prior: Callable[..., Prior]) -> None:
     prior, cost = make_prior(), PathCost()
-    settings = SamplingSettings(candidates=60, horizon=6)
-    follow = PathFollower(PathTracker(make_path("straight"), cost), Mppi(settings, cost, 0.05), prior.normalizer)
+    search = make_planner("mppi", ROBOT, MppiSettings(candidates=60, horizon=6), 0.05)
+    follow = PathFollower(PathTracker(ROBOT, make_path("straight"), cost), search, prior.normalizer)
     commands = random_commands(60)
     for sequence in range(2, len(commands)):
         seen = observation(sequence, commands[sequence - 2])
-        plan = follow.plan(prior.layers, seen, [commands[sequence]])
+        plan = follow.plan(ReluNetwork(prior.layers), seen, [commands[sequence]])
     assert plan is not None
     # What is in force until a step after the planned action is sent is known by then.
     known = torch.as_tensor(commands[-2:], dtype=torch.float32).unsqueeze(0)
-    folded, body = prior.normalizer.fold(prior.layers), body_state(torch.from_numpy(seen.state)).float()
-    poses, _ = roll_out(folded, body, torch.zeros(3), known)
-    torch.testing.assert_close(plan.poses[:2], poses[0, 1:], rtol=0, atol=1e-3)
+    start, model = torch.from_numpy(seen.state), ReluNetwork(prior.layers)
+    poses = roll_out(ROBOT.features, prior.normalizer, model, start, known).poses
+    assert plan.poses is not None
+    assert poses is not None
+    torch.testing.assert_close(plan.poses[:2], poses[0, 1:].float(), rtol=0, atol=1e-3)
+
+
+def test_shares_do_not_depend_on_the_units_of_actions() -> None:
+    """A robot whose actions are thousandths, or on a shifted scale, learns the same shares of the same link."""
+    scales = [
+        ({"low": 0.0, "high": 56.0, "planned_low": 12.5}, 1.0, 0.0),
+        ({"low": 0.0, "high": 0.056, "planned_low": 0.0125}, 1e-3, 0.0),
+        ({"low": 20.0, "high": 76.0, "planned_low": 32.5, "safe": 20.0}, 1.0, 20.0),
+    ]
+    commands, shares = random_commands(12), []
+    for action, scale, offset in scales:
+        robot = Robot(describe({"name": "r", "states": ["x"], "actions": [{"name": n, **action} for n in "ab"]}))
+        sent = commands * scale + offset
+        shares.append(taught(sent[1:], (sent[:-1] + sent[1:]) / 2, robot).shares)
+    assert 0.3 < shares[0][0] < 0.7
+    np.testing.assert_allclose(shares[1:], [shares[0]] * 2, rtol=1e-6)

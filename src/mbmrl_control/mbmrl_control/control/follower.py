@@ -184,7 +184,7 @@ class PathFollower:
     def _search(self, model: Model, observation: Observation, pending: Sequence[Array], deadline: float) -> Plan | None:
         cost, interval = self.tracker.cost, self.planner.interval
         count = len(pending)
-        sent = torch.as_tensor(np.array(pending), dtype=torch.float32).reshape(1, count, -1)
+        sent = torch.as_tensor(np.array(pending), dtype=torch.float32).reshape(1, count, len(observation.action))
         if pending:
             self.response.observe(observation, pending[0])
 
@@ -200,14 +200,14 @@ class PathFollower:
             assert trajectories.poses is not None
             return cost.steps(window, trajectories.poses, interval)
 
-        before = self.response.in_force(sent)[0] if pending else None
+        before = self.response.in_force(sent)[0]
         return self.planner.plan(
             model,
             self._normalizer,
             self.tracker.state(observation),
             costs,
             deadline,
-            in_force if pending else self.response.in_force,
+            in_force,
             sees_states=False,
             pending=before,
         )
