@@ -21,6 +21,7 @@ from mbmrl_base.robots.millirobot.features import BODY_SIZE, INPUT_SIZE, OUTPUT_
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.control.closed_loop import OpenLoop, walk
 from mbmrl_control.control.run_record import Tick
+from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.evaluation import comparison, run_cache
@@ -29,6 +30,7 @@ from mbmrl_control.evaluation.run_cache import Job, hash_of_code, make_run, make
 from mbmrl_control.learners import LEARNERS
 from mbmrl_control.priors import shipped_prior
 from mbmrl_sim.world import World
+from robot_testing import MILLIROBOT
 
 MakePrior = Callable[..., Prior]
 Run = Callable[..., tuple[int, str, str]]
@@ -101,9 +103,11 @@ def test_open_loop_error_of_a_model_of_a_robot_that_stands_is_the_way_walked() -
     states[:, 0] = np.arange(6) * 0.03
     errors = {}
     for name, layers in (("still", still), ("ahead", ahead)):
-        prediction = OpenLoop(normalizer, 4)
+        prediction = OpenLoop(MILLIROBOT.features, normalizer, 4)
         errors[name] = [
-            prediction.observe(Observation(state, np.array([20.0, 0.0]), 0.05 * step, step, 1, 0.05), layers)
+            prediction.observe(
+                Observation(state, np.array([20.0, 0.0]), 0.05 * step, step, 1, 0.05), ReluNetwork(layers)
+            )
             for step, state in enumerate(states)
         ]
     assert np.isnan(errors["still"][:4]).all()
@@ -174,7 +178,7 @@ def test_code_that_is_only_said_otherwise_is_the_same(tmp_path: Path) -> None:
 def test_all_code_that_runs_load_is_looked_at() -> None:
     code = """
 import sys
-import mbmrl_control.evaluation.run_cache
+from mbmrl_control.evaluation import run_cache
 loaded = {m.__file__ for name, m in sys.modules.items() if name.startswith("mbmrl_")}
 print(*{file for file in loaded if not file.endswith("__init__.py")} - set(map(str, run_cache.own_files())))
 """
@@ -204,7 +208,7 @@ def test_command_tells_and_writes_what_came_out(mbmrl: Run, folder: Path, make_p
     assert list(told) == ["small", "mb", "paired"]
     assert list(told["paired"]) == ["small-mb"]
     assert told["small"]["cost_after"]["ci95"][0] <= told["small"]["cost_after"]["mean"]
-    with (folder / "results" / "run_cache.csv").open() as file:
+    with (folder / "results" / "runs.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["contender"], row["scenario"], row["seed"]) for row in rows] == [
         (name, scenario, seed) for name in ("small", "mb") for scenario in ("leg_loss", "none") for seed in "01"
@@ -214,7 +218,7 @@ def test_command_tells_and_writes_what_came_out(mbmrl: Run, folder: Path, make_p
     pooled = np.mean([float(row["cost_after"]) for row in rows[:4]])
     assert told["small"]["cost_after"]["mean"] == pytest.approx(pooled, rel=1e-4)
     names = {path.name for path in (folder / "results").iterdir()}
-    assert names == {"run_cache.csv", "tables.md", "cost_after.png", "cost_over_time.png"}
+    assert names == {"runs.csv", "tables.md", "cost_after.png", "cost_over_time.png"}
     table = (folder / "results" / "tables.md").read_text()
     assert "## leg_loss on figure_eight, 2 seeds" in table
     assert "| small - mb |" in table

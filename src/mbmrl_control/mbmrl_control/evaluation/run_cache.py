@@ -31,7 +31,10 @@ from mbmrl_control.tasks.path.paths import make_path
 from mbmrl_sim.world import World
 
 _CODE: Final = {
-    "mbmrl_base": ("robots/*.py", "system/files.py", "system/surroundings.py"),
+    "mbmrl_base": (
+        *("robots/**/*.py", "toolkit/settings.py"),
+        *(f"system/{name}.py" for name in ("files", "plugins", "surroundings")),
+    ),
     "mbmrl_control": (
         *("control/*.py", "dynamics/*.py", "learners/*.py", "planning/*.py", "tasks/**/*.py"),
         *("training/collect.py", "training/episodes.py"),
@@ -84,7 +87,7 @@ class Job:
         return {
             "prior": self.prior.hash,
             **{field.name: getattr(self, field.name) for field in fields(self) if field.name != "prior"},
-            "sampling": PLANNERS[self.planner].settings_type().model_dump(),
+            "sampling": PLANNERS[self.planner].settings_type().model_dump(mode="json"),
             "cost": asdict(PathCost()),
             "code": own_code(),
             "versions": {name: version(name) for name in ("mbmrl_control", "mbmrl_sim", "numpy", "pybullet", "torch")},
