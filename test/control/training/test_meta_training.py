@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from learner_testing import options_of
-from mbmrl_base.robots.millirobot.layout import mirror
 from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.dynamics.rollout import roll_out
 from mbmrl_control.learners import LEARNERS, make_learner
@@ -217,7 +216,10 @@ def test_mirror_image_is_what_the_mirrored_robot_would_have_done(episodes: list[
     both = Transitions.of(episodes[:2], 20.0, mirrored=True)
     count = len(both.inputs) // 2
     assert torch.equal(both.inputs[:count], Transitions.of(episodes[:2], 20.0).inputs)
-    image = [replace(e, state=mirror(e.state), action=e.action[:, ::-1].copy()) for e in episodes[:2]]
+    image = []
+    for episode in episodes[:2]:
+        state, action = episode.robot.mirror(episode.state, episode.action)
+        image.append(replace(episode, state=state, action=action))
     assert torch.equal(both.inputs[count:], Transitions.of(image, 20.0).inputs)
     assert torch.equal(Transitions.of(image, 20.0, mirrored=True).targets[count:], both.targets[:count])
     yaw, ahead, aside = 6, 19, 20

@@ -15,10 +15,10 @@ from typing import Any, Final
 import numpy as np
 
 from mbmrl_base.robots.millirobot.body import MotorParameters
-from mbmrl_base.robots.millirobot.layout import ABSURD_LEG_SPEED
 from mbmrl_base.robots.observation import Array
 from mbmrl_control.hardware.codecs.codec import Telemetry
 from mbmrl_control.hardware.link.port import LinkError
+from mbmrl_control.hardware.robot import MAX_SPEED
 
 NEEDED: Final = {"gyro": "no angular velocity", "phases": "no leg phases", "speeds": "no leg speeds"}
 """Telemetry that has no substitute, and what a robot without it measures."""
@@ -27,7 +27,7 @@ MADE_UP: Final = {
     "back_emf": "no back-EMF: it is reckoned from the leg speeds",
 }
 """Telemetry that has one, and what that is."""
-LARGEST: Final = {"gyro": 100.0, "acceleration": 1000.0, "speeds": ABSURD_LEG_SPEED, "back_emf": 20.0, "battery": 20.0}
+LARGEST: Final = {"gyro": 100.0, "acceleration": 1000.0, "speeds": 2 * MAX_SPEED, "back_emf": 20.0, "battery": 20.0}
 """Magnitudes in the units of `Telemetry` beyond which no such robot measures anything: a number that is damaged."""
 FRAMES: Final = 5
 """Frames after which a sensor that has told nothing is one that the robot does not have."""

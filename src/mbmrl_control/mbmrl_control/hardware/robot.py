@@ -11,3 +11,7 @@ from typing import Final
 from mbmrl_base.robots.catalogue import load_robot
 
 MILLIROBOT: Final = load_robot("millirobot")
+MAX_SPEED: Final = float(MILLIROBOT.high.min())
+"""Highest speed that both legs accept, rad/s."""
+SAFE: Final[tuple[float, float]] = tuple(MILLIROBOT.safe_action().tolist())
+"""Leg speeds that every failure ends in, left and right, rad/s."""

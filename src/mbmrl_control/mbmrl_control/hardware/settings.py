@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -11,8 +11,7 @@ from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings
 from mbmrl_control.hardware.codecs import CODEC_TYPES, make_codec
 from mbmrl_control.hardware.codecs.codec import Codec, Side
 from mbmrl_control.hardware.link.link_data import LinkSettings
-
-MAX_SPEED: Final = 9 * 2 * math.pi
+from mbmrl_control.hardware.robot import MAX_SPEED
 
 
 def _as_list(value: Any) -> Any:

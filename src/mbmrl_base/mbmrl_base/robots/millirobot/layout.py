@@ -25,22 +25,11 @@ BACK_EMF: Final = slice(21, 23)  # V, left and right
 BATTERY: Final = slice(23, 24)  # V
 STATE_SIZE: Final = 24
 ACTION_SIZE: Final = 2
-STATE_NAMES: Final = (
-    *("x_m", "y_m", "z_m", "vx_m_s", "vy_m_s", "vz_m_s"),
-    *("cos_roll", "sin_roll", "cos_pitch", "sin_pitch", "cos_yaw", "sin_yaw"),
-    *("wx_rad_s", "wy_rad_s", "wz_rad_s"),
-    *("cos_left_phase", "sin_left_phase", "cos_right_phase", "sin_right_phase"),
-    *("left_speed_rad_s", "right_speed_rad_s", "left_back_emf_v", "right_back_emf_v", "battery_v"),
-)
-"""Names of the states, with their units, in order."""
 
 MIN_LEG_SPEED: Final = 2 * 2 * np.pi
 """Slowest leg speed that is planned, rad/s (2 leg revolutions per second)."""
 MAX_LEG_SPEED: Final = 9 * 2 * np.pi
 """Fastest leg speed that the robot accepts, rad/s (9 leg revolutions per second)."""
-
-ABSURD_LEG_SPEED: Final = 2 * MAX_LEG_SPEED
-"""Leg speed from which a command is no command, rad/s."""
 
 LEG_NAMES: Final = ("left_front", "left_middle", "left_rear", "right_front", "right_middle", "right_rear")
 """Legs in the order of their numbers."""
@@ -77,36 +66,6 @@ def angle(state: Array, cos_sin: slice) -> Any:
     """Angle in rad of a cosine-sine pair of states, shape (..., 24) -> (...)."""
     pair = state[..., cos_sin]
     return np.arctan2(pair[..., 1], pair[..., 0])
-
-
-def mirror(states: Array) -> Array:
-    """States of the robot's mirror image: left and right change places, shape (..., 24)."""
-    mirrored = states.copy()
-    # y and its velocity, sines of roll and yaw, rates of roll and yaw.
-    mirrored[..., [1, 4, 7, 11, 12, 14]] *= -1
-    left, right = [15, 16, 19, 21], [17, 18, 20, 22]
-    mirrored[..., left + right] = mirrored[..., right + left]
-    return mirrored
-
-
-def check_command(action: Array) -> Array:
-    """Refuse leg speed set-points that cannot be meant; those that are just beyond the robot's limits can.
-
-    Args:
-        action: Leg speed set-points, shape (2,), rad/s.
-
-    Returns:
-        The action.
-
-    Raises:
-        ValueError: If it is not two finite numbers, each nearer to 0 than ABSURD_LEG_SPEED.
-    """
-    clip_action(action)
-    if np.abs(action).max() >= ABSURD_LEG_SPEED:
-        raise ValueError(
-            f"leg speeds of {action.tolist()} rad/s are far from what the robot can do, 0 to {MAX_LEG_SPEED:.1f}"
-        )
-    return action
 
 
 def clip_action(action: Array) -> Array:

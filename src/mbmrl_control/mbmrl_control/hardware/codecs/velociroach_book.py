@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mbmrl_control.hardware.codecs.codec import Acknowledge
+from mbmrl_control.hardware.robot import SAFE
 
 PATIENCE: Final = 3
 """Answers in a row after which a command that still waits for its own is known to have none."""
@@ -31,8 +32,8 @@ class AnswerBook:
     """Drive packets in the order in which they were sent, which is that of their answers but for those lost."""
 
     def __init__(self) -> None:
-        """Begin with zero in force."""
-        self.in_force = (0, (0.0, 0.0))
+        """Begin with the safe action in force."""
+        self.in_force = (0, SAFE)
         self._waiting: deque[Asked] = deque(maxlen=8)
         self._late = 0
 

@@ -17,7 +17,6 @@ from mbmrl_base.robots.millirobot.layout import (
     LEFT_PHASE,
     LEG_SPEED,
     LINEAR_VELOCITY,
-    MAX_LEG_SPEED,
     PITCH,
     RIGHT_PHASE,
     ROLL,
@@ -39,6 +38,7 @@ from mbmrl_control.hardware.codecs.codec import (
     Pong,
     Telemetry,
 )
+from mbmrl_control.hardware.robot import MAX_SPEED
 from mbmrl_sim.physics import PHYSICS_STEP
 from mbmrl_sim.world import World
 
@@ -108,7 +108,7 @@ class Firmware:
         self._command_sequence = self._sequence = 0
         self._rate = 0.0
         self._next_telemetry = self._last_command = self.world.time
-        self._max_speed = MAX_LEG_SPEED
+        self._max_speed = MAX_SPEED
         self._dead_man = 0.0 if self.settings.polled else self.settings.dead_man
         self._faults: set[str] = set()
 
@@ -122,7 +122,7 @@ class Firmware:
             return [
                 Capabilities(
                     *(board.version, message.session, "emulated 1.0", board.motors, board.legs, board.rate),
-                    *(board.dead_man, MAX_LEG_SPEED),
+                    *(board.dead_man, MAX_SPEED),
                     device_id=board.device_id,
                 )
             ]
@@ -152,8 +152,8 @@ class Firmware:
             shortest = 0.0 if self.settings.polled else PHYSICS_STEP
             if not shortest <= message.dead_man <= self.settings.dead_man * (1 + 1e-6):
                 return f"a dead-man of {message.dead_man:g} s: allowed is up to {self.settings.dead_man:g} s"
-            if not 0 < message.max_speed <= MAX_LEG_SPEED * (1 + 1e-6):
-                return f"a speed of {message.max_speed:g} rad/s: allowed is up to {MAX_LEG_SPEED:g} rad/s"
+            if not 0 < message.max_speed <= MAX_SPEED * (1 + 1e-6):
+                return f"a speed of {message.max_speed:g} rad/s: allowed is up to {MAX_SPEED:g} rad/s"
         if isinstance(message, Enable) and message.enabled:
             if not self._rate and not self.settings.polled:
                 return "it is not configured"

@@ -14,6 +14,7 @@ from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.hardware.codecs.codec import Command
 from mbmrl_control.hardware.link.clocks import FUTURE
+from mbmrl_control.hardware.robot import SAFE
 
 STALE: Final = "too old by their stamps"
 EARLY: Final = "stamped in the future"
@@ -67,7 +68,7 @@ class CommandBook:
     def __init__(self, timeout: float) -> None:
         """Take the age, s, from which a command is not sent any more."""
         self.expired = 0
-        """Commands that were followed by zero because none came after them in time."""
+        """Commands that were followed by the safe action because none came after them in time."""
         self.exact = False
         """Whether the interval that ended last had one command, or none, in force all along."""
         self._timeout = timeout
@@ -109,14 +110,14 @@ class CommandBook:
         return self._sequence + 1
 
     def to_send(self) -> Command:
-        """What is to be sent now: the command in force while it is fresh, else zero."""
+        """What is to be sent now: the command in force while it is fresh, else the safe action."""
         if self._in_force is not None and not self._is_fresh(self._in_force):
             self.expired += 1
             self._in_force, self._steady = None, False
         self._sequence += 1
         wanted = self._in_force
         self._sent.append((self._sequence, wanted.number if wanted else 0))
-        return Command(self._sequence, *((wanted.left, wanted.right) if wanted else (0.0, 0.0)))
+        return Command(self._sequence, *((wanted.left, wanted.right) if wanted else SAFE))
 
     def number(self, sequence: int) -> int:
         """The caller's number of what was sent with a sequence; 0: none. To be asked in rising order."""

@@ -37,6 +37,7 @@ from mbmrl_control.hardware.link.link_data import LinkCounts, LinkSettings, Link
 from mbmrl_control.hardware.link.port import DisobeyedError, LinkError, LinkLostError, NoAnswerError, adapter_of
 from mbmrl_control.hardware.link.requests import Requests
 from mbmrl_control.hardware.link.rest import Rest
+from mbmrl_control.hardware.robot import MILLIROBOT
 
 ANSWER_TIME: Final = 0.1
 """Time after which a request is sent again, s."""
@@ -115,8 +116,8 @@ class Link:
 
     def command(self, left: float, right: float, number: int) -> None:
         """Take a command, rad/s; it is in force from the next control interval on, while it is fresh."""
-        limit = self.settings.max_speed
-        clipped = min(max(left, 0.0), limit), min(max(right, 0.0), limit)
+        (low, other), limit = MILLIROBOT.low.tolist(), self.settings.max_speed
+        clipped = min(max(left, low), limit), min(max(right, other), limit)
         self.counts.clipped += clipped != (left, right)
         self._commands.take(*clipped, number)
 

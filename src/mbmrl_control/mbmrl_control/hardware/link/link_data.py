@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from mbmrl_control.hardware.codecs.codec import Capabilities, Telemetry
 from mbmrl_control.hardware.link.port import Adapter
+from mbmrl_control.hardware.robot import MAX_SPEED
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class LinkSettings:
     rate: float = 20.0
     telemetry_rate: float = 100.0
     gains: tuple[tuple[int, ...], tuple[int, ...]] = ((1800, 200, 100, 0, 0), (1800, 200, 100, 0, 0))
-    max_speed: float = 9 * 2 * math.pi
+    max_speed: float = MAX_SPEED
     command_timeout: float = 0.1
     dead_man: float = 0.09
     stale: float = 0.09
