@@ -79,7 +79,7 @@ def test_parameter_file_holds_all_parameters_with_their_defaults() -> None:
     content = yaml.safe_load((ROOT / "config" / "mbmrl.yaml").read_text())
     assert set(content) == {f"/**/{name}" for name in SETTINGS}
     for name, settings in SETTINGS.items():
-        assert content[f"/**/{name}"] == {"ros__parameters": settings().model_dump()}, name
+        assert content[f"/**/{name}"] == {"ros__parameters": settings().model_dump(mode="json")}, name
 
 
 def tabulated(section: str, node: str = "") -> Iterator[tuple[str, str, str]]:
@@ -106,7 +106,7 @@ def tabulated(section: str, node: str = "") -> Iterator[tuple[str, str, str]]:
 )
 def test_documents_tell_all_parameters_with_their_defaults(name: str, title: str, file: str) -> None:
     section = (ROOT / file).read_text().partition("\n## Parameters")[2].partition("\n## ")[0]
-    defaults = {parameter: str(value).strip("[]") for parameter, value in SETTINGS[name]().model_dump().items()}
+    defaults = {parameter: str(value).strip("[]") for parameter, value in SETTINGS[name]().model_dump(mode="json").items()}
     assert [parameter for parameter in defaults if f"`{parameter}`" not in section] == []
     for nodes, parameter, told in tabulated(section, title if file != "README.md" else ""):
         if title in nodes.split(", "):

@@ -39,7 +39,7 @@ def run(seconds: float, seed: int, learner: str = "grbal", fault_at: float | Non
 def test_robot_walks_along_a_straight_path() -> None:
     ticks = run(6.0, seed=3)
     record = Record(load_robot("millirobot"), "grbal", "straight", 3, RATE, None, None, ticks)
-    tracking = record.track(PathTracker(make_path("straight"), PathCost()))
+    tracking = record.track(PathTracker(load_robot("millirobot"), make_path("straight"), PathCost()))
     walking = record.time > 1.0
     assert np.abs(tracking["cross_track_m"][walking]).max() < 0.05
     assert tracking["progress_m"][-1] > 0.5

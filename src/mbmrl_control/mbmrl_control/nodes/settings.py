@@ -12,7 +12,7 @@ from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings, runtime_fiel
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import LEARNERS, load_learner, make_learner
 from mbmrl_control.nodes.realtime import prepare
-from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings
+from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings, planner_type
 from mbmrl_control.planning.settings import CrossEntropySettings, MppiSettings
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
 from mbmrl_control.tasks.path.cost import PathCost
@@ -76,7 +76,7 @@ class AdaptationSettings(ModelSettings):
     """Parameters of the adaptation node."""
 
 
-class PlannerSettings(ModelSettings, CrossEntropySettings, MppiSettings):
+class PlannerSettings(CrossEntropySettings, MppiSettings, ModelSettings):
     """Parameters of the MPC node."""
 
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
@@ -128,5 +128,5 @@ class PlannerSettings(ModelSettings, CrossEntropySettings, MppiSettings):
     @property
     def sampling(self) -> SamplingSettings:
         """The planner's settings."""
-        settings = PLANNERS[self.planner].settings_type
+        settings = planner_type(self.planner).settings_type
         return settings(**{name: getattr(self, name) for name in settings.model_fields})

@@ -14,7 +14,18 @@ from mbmrl_control.planning.settings import SamplingSettings
 
 PLANNERS: Final[dict[str, type[Planner]]] = {kind.name: kind for kind in (Mppi, CrossEntropy, RandomShooting)}
 
-__all__ = ["PLANNERS", "PRECISIONS", "Plan", "Planner", "RollOuts", "SamplingSettings", "make_planner"]
+__all__ = ["PLANNERS", "PRECISIONS", "Plan", "Planner", "RollOuts", "SamplingSettings", "make_planner", "planner_type"]
+
+
+def planner_type(name: str) -> type[Planner]:
+    """The class of a planner, by its name.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if name not in PLANNERS:
+        raise ValueError(f"unknown planner {name!r}: allowed is {', '.join(PLANNERS)}")
+    return PLANNERS[name]
 
 
 def make_planner(
@@ -30,7 +41,5 @@ def make_planner(
     Raises:
         ValueError: If the name is unknown, or the planner cannot plan for the robot with these settings.
     """
-    if name not in PLANNERS:
-        raise ValueError(f"unknown planner {name!r}: allowed is {', '.join(PLANNERS)}")
-    kind = PLANNERS[name]
+    kind = planner_type(name)
     return kind(robot, kind.settings_type() if settings is None else settings, interval, seed, roll_outs)
