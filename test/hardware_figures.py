@@ -26,7 +26,7 @@ from hardware_testing import Host, Robot, until
 from mbmrl_base.toolkit.conversions import to_motor_command
 from mbmrl_control.hardware.codecs.codec import Message, Telemetry
 from mbmrl_control.hardware.robot import MILLIROBOT
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.world import World
 from ros_testing import NodeProcess, free_domain, peer_in
 
 RATE = 50.0

@@ -19,9 +19,10 @@ from mbmrl_control.hardware.emulator.board import Firmware, FirmwareSettings
 from mbmrl_control.hardware.emulator.emulator import Capture, Emulator, LineSettings
 from mbmrl_control.hardware.link.link import Link
 from mbmrl_control.hardware.link.link_data import LinkSettings, Sample
+from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.hardware.settings import codec_of
+from mbmrl_sim.millirobot.world import World
 from mbmrl_sim.sensors import Sensors, SensorSettings
-from mbmrl_sim.world import World
 
 LIMIT: Final = 30.0
 """Longest wait for an event, s."""
@@ -78,7 +79,7 @@ class Robot:
         codec = codec_of(protocol, "robot", profile, "wired")
         capture = None
         if capture_rate:
-            eyes = Sensors(SensorSettings(), np.random.default_rng(0))
+            eyes = Sensors(SensorSettings(), np.random.default_rng(0), MILLIROBOT)
             capture = Capture(capture_rate, eyes, lambda taken, state: self.on_capture(taken, state))
         self.emulator = Emulator(self.firmware, codec, self.port, line, capture)
         self._stop = threading.Event()

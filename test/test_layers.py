@@ -30,7 +30,7 @@ def test_imports_go_one_way() -> None:
         ("mbmrl_control.nodes.serial_bridge_node", "pybullet"),
         ("mbmrl_control.training.pipeline", "rclpy,mbmrl_msgs,serial"),
         ("mbmrl_control.evaluation.comparison", "rclpy,mbmrl_msgs,serial"),
-        ("mbmrl_sim.world", "rclpy,mbmrl_msgs,torch"),
+        ("mbmrl_sim.millirobot.world", "rclpy,mbmrl_msgs,torch"),
     ],
 )
 def test_module_is_loaded_where_others_are_missing(module: str, missing: str) -> None:

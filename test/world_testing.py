@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from mbmrl_base.robots.observation import Array, Observation
-from mbmrl_sim.world import World, random_action
+from mbmrl_sim.millirobot.world import World, random_action
 
 STAND: Final = np.zeros(2)
 WALK: Final = np.array([30.0, 30.0])

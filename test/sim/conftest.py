@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 import hypothesis
 import pytest
 
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.world import World
 from ros_testing import domain, log_folder, peer, start_simulator
 from world_testing import NewWorld
 

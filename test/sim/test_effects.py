@@ -10,17 +10,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.observation import Array
-from mbmrl_sim.effects import NEUTRAL, CommandLink, Effects, effect_of
-from mbmrl_sim.faults import Fault
+from mbmrl_sim.effects import CommandLink, Effects, effect_of
+from mbmrl_sim.millirobot.faults import FAULT_KINDS
 
 TIMEOUT = 100
+NEUTRAL = {
+    "motor_weak": np.ones(1),
+    "payload": np.zeros(3),
+    "slope": np.zeros(2),
+    "pose_miscalibration": np.zeros(3),
+    "link": np.zeros(2),
+    "battery_low": np.zeros(1),
+}
+"""Effect of each kind on an intact robot."""
 NO_CHANGES: Mapping[int, int] = {}
 
 
 def effects_of(*faults: Fault) -> Effects:
     """Effects that began one after the other."""
-    effects = Effects()
+    effects = Effects(FAULT_KINDS)
     for fault in faults:
         effects.begin(fault)
     return effects
@@ -32,7 +42,7 @@ def effects_of(*faults: Fault) -> Effects:
 @pytest.mark.parametrize(
     ("fault", "effect"),
     [
-        (Fault("motor_weak", side="left", magnitude=0.4), [0.4]),
+        (Fault("motor_weak", part="left", magnitude=0.4), [0.4]),
         (Fault("payload", magnitude=20.0, x=0.05, y=-0.02), [0.02, 0.001, -0.0004]),
         (Fault("slope", magnitude=30.0), [0.5, 0.0]),
         (Fault("slope", magnitude=-30.0, direction=90.0), [0.0, -0.5]),
@@ -42,13 +52,13 @@ def effects_of(*faults: Fault) -> Effects:
     ],
 )
 def test_effect_is_in_units_of_the_simulation(fault: Fault, effect: list[float]) -> None:
-    np.testing.assert_allclose(effect_of(fault), effect, atol=1e-15)
-    assert effect_of(fault).shape == NEUTRAL[fault.kind].shape
+    np.testing.assert_allclose(effect_of(fault, FAULT_KINDS[fault.kind]), effect, atol=1e-15)
+    assert effect_of(fault, FAULT_KINDS[fault.kind]).shape == NEUTRAL[fault.kind].shape
 
 
 FULL = st.sampled_from(
     [
-        Fault("motor_weak", side="right", magnitude=0.2),
+        Fault("motor_weak", part="right", magnitude=0.2),
         Fault("payload", magnitude=30.0, x=0.03, y=0.01),
         Fault("slope", magnitude=-12.0, direction=40.0),
         Fault("pose_miscalibration", magnitude=30.0, y=0.2),
@@ -61,16 +71,16 @@ FULL = st.sampled_from(
 @given(FULL, st.floats(1e-3, 60.0), st.floats(0.0, 1e4))
 def test_effect_grows_evenly_from_nothing_to_its_full_value(fault: Fault, ramp: float, since: float) -> None:
     fault = Fault(**(vars(fault) | {"ramp": ramp, "since": since}))
-    effects, neutral, full = effects_of(fault), NEUTRAL[fault.kind], effect_of(fault)
+    effects, none, full = effects_of(fault), NEUTRAL[fault.kind], effect_of(fault, FAULT_KINDS[fault.kind])
 
     def at(share: float) -> Array:
-        return effects.value(fault.kind, since + share * ramp, fault.side)
+        return effects.value(fault.kind, since + share * ramp, fault.part)
 
-    np.testing.assert_array_equal(at(0.0), neutral)
-    np.testing.assert_allclose(at(0.5), (neutral + full) / 2, rtol=1e-6, atol=1e-12)
-    np.testing.assert_allclose(at(0.25), 0.75 * neutral + 0.25 * full, rtol=1e-6, atol=1e-12)
+    np.testing.assert_array_equal(at(0.0), none)
+    np.testing.assert_allclose(at(0.5), (none + full) / 2, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(at(0.25), 0.75 * none + 0.25 * full, rtol=1e-6, atol=1e-12)
     for time in (since + ramp, since + 2 * ramp, math.inf):
-        np.testing.assert_array_equal(effects.value(fault.kind, time, fault.side), full)
+        np.testing.assert_array_equal(effects.value(fault.kind, time, fault.part), full)
     assert effects.changing(since)
     assert effects.changing(since + 0.9 * ramp)
     assert not effects.changing(since + ramp)
@@ -79,13 +89,13 @@ def test_effect_grows_evenly_from_nothing_to_its_full_value(fault: Fault, ramp: 
 @given(FULL)
 def test_effect_without_a_ramp_is_there_at_once(fault: Fault) -> None:
     effects = effects_of(fault)
-    np.testing.assert_array_equal(effects.value(fault.kind, 0.0, fault.side), effect_of(fault))
+    np.testing.assert_array_equal(effects.value(fault.kind, 0.0, fault.part), effect_of(fault, FAULT_KINDS[fault.kind]))
     assert not effects.changing(0.0)
 
 
 @pytest.mark.parametrize("kind", NEUTRAL)
 def test_intact_robot_has_neutral_effects(kind: str) -> None:
-    effects = Effects()
+    effects = Effects(FAULT_KINDS)
     np.testing.assert_array_equal(effects.value(kind, 3.0), NEUTRAL[kind])
     assert not effects.changing(0.0)
 
@@ -102,8 +112,8 @@ def test_second_fault_starts_from_where_the_first_one_is(since: float, first: fl
 
 def test_faults_that_hit_something_else_do_not_mix() -> None:
     effects = effects_of(
-        Fault("motor_weak", side="left", magnitude=0.4, ramp=2.0),
-        Fault("motor_weak", side="right", magnitude=0.6),
+        Fault("motor_weak", part="left", magnitude=0.4, ramp=2.0),
+        Fault("motor_weak", part="right", magnitude=0.6),
         Fault("battery_low", magnitude=0.3),
     )
     assert effects.value("motor_weak", 1.0, "left").tolist() == pytest.approx([0.7])
@@ -119,7 +129,7 @@ def test_faults_that_hit_something_else_do_not_mix() -> None:
 
 def make_link(delay: int = 0, loss: float = 0.0, seed: int = 0, timeout: int = TIMEOUT) -> CommandLink:
     """A link whose losses follow from a seed."""
-    link = CommandLink(np.random.default_rng(seed), timeout)
+    link = CommandLink(np.random.default_rng(seed), timeout, lambda: np.zeros(2))
     link.delay, link.loss = delay, loss
     return link
 
@@ -179,7 +189,7 @@ def test_losses_follow_from_the_seed() -> None:
 
 def test_sound_link_asks_for_no_randomness() -> None:
     rng = np.random.default_rng(3)
-    link = CommandLink(rng, TIMEOUT)
+    link = CommandLink(rng, TIMEOUT, lambda: np.zeros(2))
     arrivals(link, range(50), 50)
     assert rng.random() == np.random.default_rng(3).random()
 

@@ -14,9 +14,10 @@ PATH = np.stack([np.linspace(-0.3, 0.3, 100), np.zeros(100)], axis=1)
 def test_pictures_show_the_robot_its_phases_and_its_lost_legs() -> None:
     stepping = STATE.copy()
     stepping[15:17] = 0.0, 1.0  # the left legs a quarter of a turn on
+    lost = [f"leg_loss:left_{place}" for place in ("front", "middle", "rear")]
     with Scene(160, 120) as scene:
         intact, again, lame, moved = (
-            scene.draw(state, lost) for state, lost in ((STATE, ()), (STATE, ()), (STATE, {0, 1, 2}), (stepping, ()))
+            scene.draw(state, faults) for state, faults in ((STATE, ()), (STATE, ()), (STATE, lost), (stepping, ()))
         )
     assert intact.shape == (120, 160, 3)
     assert intact.std() > 5  # something is to be seen

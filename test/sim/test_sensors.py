@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import (
     ANGULAR_VELOCITY,
     BACK_EMF,
@@ -59,7 +60,7 @@ def true_states(count: int, seed: int = 0) -> Array:
 
 def measure(settings: SensorSettings, states: Array, seed: int = 0, shift: Sequence[float] | None = None) -> Array:
     """Measurements of states one after the other, shape (n, 24)."""
-    sensors = Sensors(settings, np.random.default_rng(seed))
+    sensors = Sensors(settings, np.random.default_rng(seed), load_robot("millirobot"))
     return np.array([sensors.measure(state, None if shift is None else np.array(shift)) for state in states])
 
 
@@ -76,7 +77,7 @@ def test_ideal_sensors_change_nothing() -> None:
     for shift in (None, (0.0, 0.0, 0.0)):
         np.testing.assert_array_equal(measure(SensorSettings(), states, shift=shift), states)
     rng = np.random.default_rng(3)
-    sensors = Sensors(SensorSettings(), rng)
+    sensors = Sensors(SensorSettings(), rng, load_robot("millirobot"))
     sensors.measure(states[0])
     assert sensors.earliness(1.0) == 0.0
     assert rng.random() == np.random.default_rng(3).random()
@@ -154,7 +155,7 @@ def test_frozen_frames_repeat_pose_and_velocity_as_they_were_measured(share: flo
 
 
 def test_measurement_is_early_by_the_jitter_and_never_more_than_allowed() -> None:
-    sensors = Sensors(SensorSettings(jitter=0.002), np.random.default_rng(0))
+    sensors = Sensors(SensorSettings(jitter=0.002), np.random.default_rng(0), load_robot("millirobot"))
     early = np.array([sensors.earliness(1.0) for _ in range(3000)])
     assert early.min() >= 0.0
     assert math.sqrt((early**2).mean()) == pytest.approx(0.002, rel=0.05)

@@ -7,10 +7,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mbmrl_base.system.surroundings import open_streams
 
-__all__ = ["BulletClient", "pybullet", "quiet"]
+__all__ = ["BulletClient", "connect", "pybullet", "quiet"]
 
 
 @contextmanager
@@ -36,3 +37,12 @@ def quiet() -> Iterator[None]:
 with quiet():
     import pybullet
     from pybullet_utils.bullet_client import BulletClient
+
+
+def connect(gui: bool = False) -> Any:
+    """Open a PyBullet world of its own, in a window or without a screen."""
+    with quiet():
+        client = BulletClient(connection_mode=pybullet.GUI if gui else pybullet.DIRECT)
+    # Descriptions are written anew for each robot: a cached file of the same name would be a stale one.
+    client.setPhysicsEngineParameter(enableFileCaching=0)
+    return client

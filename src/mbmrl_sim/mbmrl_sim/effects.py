@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from mbmrl_base.robots.faults import Fault, FaultKind
 from mbmrl_base.robots.observation import Array
-from mbmrl_sim.faults import BATTERY_LOW, LINK, MOTOR_WEAK, PAYLOAD, POSE_MISCALIBRATION, SLOPE, Fault
-from mbmrl_sim.terrain import tilt
+from mbmrl_sim.ground import tilt
 
-NEUTRAL: Final = {
-    MOTOR_WEAK: np.ones(1),
-    PAYLOAD: np.zeros(3),
-    SLOPE: np.zeros(2),
-    POSE_MISCALIBRATION: np.zeros(3),
-    LINK: np.zeros(2),
-    BATTERY_LOW: np.zeros(1),
-}
-"""Effect of each kind on an intact robot: share of torque; mass (kg) and its moments about y and x (kg m);
-rise of the ground along x and y; turn (rad) and shift (m) of the pose; delay (s) and share that is lost; V."""
+PAYLOAD: Final = "payload"
+SLOPE: Final = "slope"
+POSE_MISCALIBRATION: Final = "pose_miscalibration"
+LINK: Final = "link"
+"""Kinds whose effect is more than a magnitude."""
+NEUTRAL: Final = {PAYLOAD: np.zeros(3), SLOPE: np.zeros(2), POSE_MISCALIBRATION: np.zeros(3), LINK: np.zeros(2)}
+"""Their effect on an intact robot: mass (kg) and its moments about y and x (kg m); rise of the ground along x and y;
+turn (rad) and shift (m) of the pose; delay (s) and share of commands that is lost."""
+_SI: Final = {"g": 1e-3, "ms": 1e-3, "degrees": math.pi / 180}
 
 
-def effect_of(fault: Fault) -> Array:
-    """Effect of a fault at its full magnitude, in the units of NEUTRAL."""
-    magnitude = fault.magnitude
+def effect_of(fault: Fault, kind: FaultKind) -> Array:
+    """Effect of a fault at its full magnitude, as in NEUTRAL; that of other kinds is the magnitude, in SI units."""
+    magnitude = fault.magnitude * _SI.get(kind.unit, 1.0)
     if fault.kind == PAYLOAD:
-        return magnitude * 1e-3 * np.array([1.0, fault.x, fault.y])
+        return magnitude * np.array([1.0, fault.x, fault.y])
     if fault.kind == SLOPE:
-        return tilt(math.radians(magnitude), math.radians(fault.direction))
+        return tilt(magnitude, math.radians(fault.direction))
     if fault.kind == POSE_MISCALIBRATION:
-        return np.array([math.radians(magnitude), fault.x, fault.y])
+        return np.array([magnitude, fault.x, fault.y])
     if fault.kind == LINK:
-        return np.array([magnitude * 1e-3, fault.loss * 1e-2])
+        return np.array([magnitude, fault.loss * 1e-2])
     return np.array([magnitude])
 
 
@@ -55,19 +55,27 @@ class _Ramp:
 class Effects:
     """Effects in force, each of which may still grow or shrink to its value."""
 
-    def __init__(self) -> None:
-        """No effects."""
+    def __init__(self, kinds: Mapping[str, FaultKind]) -> None:
+        """No effects of these kinds of faults."""
+        self._kinds = kinds
         self._ramps: dict[tuple[str, str], _Ramp] = {}
 
     def begin(self, fault: Fault) -> None:
         """Let a fault act from its time on, starting from what was in force before."""
-        before = self.value(fault.kind, fault.since, fault.side)
-        self._ramps[fault.kind, fault.side] = _Ramp(before, effect_of(fault), fault.since, fault.ramp)
+        before = self.value(fault.kind, fault.since, fault.part)
+        effect = effect_of(fault, self._kinds[fault.kind])
+        self._ramps[fault.key] = _Ramp(before, effect, fault.since, fault.ramp)
 
-    def value(self, kind: str, time: float, side: str = "") -> Array:
-        """Effect of a kind of fault at a time, s."""
-        ramp = self._ramps.get((kind, side))
-        return NEUTRAL[kind] if ramp is None else ramp.at(time)
+    def value(self, kind: str, time: float, part: str = "") -> Array:
+        """Effect of a kind of fault on a part at a time, s."""
+        ramp = self._ramps.get((kind, part))
+        if ramp is not None:
+            return ramp.at(time)
+        return NEUTRAL[kind] if kind in NEUTRAL else np.array([self._kinds[kind].neutral])
+
+    def scalar(self, kind: str, time: float, part: str = "") -> float:
+        """The same of a kind whose effect is its magnitude."""
+        return float(self.value(kind, time, part)[0])
 
     def changing(self, time: float) -> bool:
         """Whether an effect has not reached its value yet."""
@@ -75,15 +83,16 @@ class Effects:
 
 
 class CommandLink:
-    """Brings commands to the robot, late or not at all; the robot stops its legs where none arrives any more."""
+    """Brings commands to the robot, late or not at all; the robot goes to its safe action if none arrives any more."""
 
-    def __init__(self, rng: np.random.Generator, timeout: int) -> None:
-        """Take a source of losses, and the time without commands after which the robot stops, physics steps."""
+    def __init__(self, rng: np.random.Generator, timeout: int, safe: Callable[[], Array]) -> None:
+        """Take a source of losses, the time without commands, physics steps, and what comes into force after it."""
         self.delay = 0
         """Physics steps."""
         self.loss = 0.0
         self._rng = rng
         self._timeout = timeout
+        self._safe = safe
         self._under_way: deque[tuple[int, Array]] = deque()
         self._last_arrival = 0
 
@@ -96,12 +105,12 @@ class CommandLink:
         self._under_way.append((arrival, action))
 
     def receive(self, now: int) -> Array | None:
-        """The newest action that has arrived by a physics step; zero where none has come for too long."""
+        """The newest action that has arrived by a physics step; the safe one if none has come for too long."""
         arrived = None
         while self._under_way and self._under_way[0][0] <= now:
             self._last_arrival, arrived = self._under_way.popleft()
         if arrived is None and now - self._last_arrival >= self._timeout:
-            return np.zeros(2)
+            return self._safe()
         return arrived
 
     def next_change(self, now: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,10 +16,11 @@ import PIL.ImageFilter
 from numpy.typing import NDArray
 
 from mbmrl_base.robots.millirobot.body import LEG_COLOURS, LOST_LEG_COLOUR, RobotParameters, side_of
-from mbmrl_base.robots.millirobot.layout import LEFT_PHASE, PITCH, POSITION, RIGHT_PHASE, ROLL, YAW, angle
+from mbmrl_base.robots.millirobot.layout import LEFT_PHASE, LEG_NAMES, PITCH, POSITION, RIGHT_PHASE, ROLL, YAW, angle
 from mbmrl_base.robots.observation import Array
-from mbmrl_sim.bullet import pybullet
-from mbmrl_sim.physics import connect, joint_of_leg, load_robot
+from mbmrl_sim.bullet import connect, pybullet
+from mbmrl_sim.millirobot.faults import LEG_LOSS
+from mbmrl_sim.millirobot.physics import joint_of_leg, load_robot
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -121,12 +122,12 @@ class Scene:
         """Free the PyBullet world."""
         self.close()
 
-    def draw(self, state: Array, lost_legs: Set[int] = frozenset(), lines: Iterable[Line] = ()) -> Image:
+    def draw(self, state: Array, faults: Iterable[str] = (), lines: Iterable[Line] = ()) -> Image:
         """Draw a state.
 
         Args:
             state: Shape (24,).
-            lost_legs: Legs that are lost; they are drawn pale.
+            faults: Faults in force, as text; legs that are lost are drawn pale.
             lines: What is drawn on the ground, the last one on top.
 
         Returns:
@@ -141,7 +142,7 @@ class Scene:
             for polygon in self._polygons(line, view):
                 canvas.polygon(polygon, fill=line.colour)
         self._cast_shadow(ground, state, view)
-        picture = self._place_robot(np.asarray(ground), view, lost_legs)
+        picture = self._place_robot(np.asarray(ground), view, lost_legs(faults))
         return np.asarray(PIL.Image.fromarray(picture).reduce(self._samples))
 
     def _pose_robot(self, state: Array) -> None:
@@ -216,7 +217,7 @@ class Scene:
                 canvas.polygon([tuple(pixels[i]) for i in (a, b, d, c)], fill=round(255 * _SHADOW_DEPTH))
         ground.paste(_SHADOW, mask=shadow.filter(PIL.ImageFilter.BoxBlur(_SHADOW_BLUR * self._size[1])))
 
-    def _place_robot(self, ground: Image, view: Sequence[float], lost_legs: Set[int]) -> Image:
+    def _place_robot(self, ground: Image, view: Sequence[float], lost: frozenset[int]) -> Image:
         width, height = self._size
         _, _, pixels, _, parts = self._client.getCameraImage(
             width,
@@ -232,10 +233,16 @@ class Scene:
         drawn = np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)[..., :3]
         picture = np.where((parts < 0)[..., None], ground, drawn)
         *colour, opacity = LOST_LEG_COLOUR
-        for leg in lost_legs:  # TinyRenderer has no transparency
+        for leg in lost:  # TinyRenderer has no transparency
             pale = parts == self._robot + ((joint_of_leg(leg) + 1) << 24)
             picture[pale] = ground[pale] * (1 - opacity) + np.multiply(colour, 255 * opacity)
         return picture
+
+
+def lost_legs(faults: Iterable[str]) -> frozenset[int]:
+    """Numbers of the legs that are lost with faults that are given as text."""
+    parts = (fault.partition(":") for fault in faults)
+    return frozenset(LEG_NAMES.index(part) for kind, _, part in parts if kind == LEG_LOSS and part in LEG_NAMES)
 
 
 def check_screen() -> None:
@@ -266,8 +273,8 @@ def follow_robot(client: Any, state: Array) -> None:
     client.resetDebugVisualizerCamera(distance, yaw, pitch, [*state[:2].tolist(), _TARGET_HEIGHT])
 
 
-def colour_legs(client: Any, robot: int, lost_legs: Set[int]) -> None:
+def colour_legs(client: Any, robot: int, lost: frozenset[int]) -> None:
     """Let a window show lost legs pale."""
     for leg in range(6):
-        colour = LOST_LEG_COLOUR if leg in lost_legs else LEG_COLOURS[("left", "right")[side_of(leg)]]
+        colour = LOST_LEG_COLOUR if leg in lost else LEG_COLOURS[("left", "right")[side_of(leg)]]
         client.changeVisualShape(robot, joint_of_leg(leg), rgbaColor=colour)

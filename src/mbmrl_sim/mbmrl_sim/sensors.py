@@ -1,8 +1,8 @@
 """What the robot's sensors make of its true state: noise, resolution, frozen frames, delay, jitter.
 
-Pose and velocity come from motion capture, angular velocity from a gyro, leg phases and speeds from
-encoders, back-EMF and battery voltage from an analogue-to-digital converter. Resolutions are those of the
-VelociRoACH's telemetry.
+Which is which follows from the robot's description: pose and velocity come from motion capture, angular velocity from a
+gyro, other angles and speeds in rad/s from encoders, battery and other voltages from an analogue-to-digital converter.
+Resolutions are those of the VelociRoACH's telemetry.
 """
 
 from __future__ import annotations
@@ -14,24 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from mbmrl_base.robots.millirobot.layout import (
-    ANGULAR_VELOCITY,
-    BACK_EMF,
-    BATTERY,
-    LEFT_PHASE,
-    LEG_SPEED,
-    LINEAR_VELOCITY,
-    PITCH,
-    POSITION,
-    RIGHT_PHASE,
-    ROLL,
-    YAW,
-    angle,
-)
+from mbmrl_base.robots.description import Angle, Pose
 from mbmrl_base.robots.observation import Array
-
-_POSE: Final = slice(0, 12)
-"""What motion capture measures: position, velocity, roll, pitch and yaw."""
+from mbmrl_base.robots.robot import Robot
 
 
 @dataclass(frozen=True)
@@ -47,9 +32,9 @@ class SensorSettings:
         jitter: Of the time of measurement, s.
         gyro_noise: rad/s.
         gyro_resolution: rad/s.
-        phase_noise: Of leg phases, rad.
+        phase_noise: Of an encoder's angle, rad.
         phase_resolution: rad.
-        speed_noise: Of leg speeds, rad/s.
+        speed_noise: Of an encoder's speed, rad/s.
         back_emf_resolution: V.
         battery_resolution: V.
     """
@@ -124,11 +109,32 @@ def make_sensors(name: str) -> SensorSettings:
 class Sensors:
     """Measures true states; seeded, so that the same states give the same measurements."""
 
-    def __init__(self, settings: SensorSettings, rng: np.random.Generator) -> None:
-        """Take the imperfections and their source."""
+    def __init__(self, settings: SensorSettings, rng: np.random.Generator, robot: Robot) -> None:
+        """Take the imperfections, their source, and the robot whose states are measured."""
         self.settings = settings
         self._rng = rng
         self._frames: deque[Array] = deque(maxlen=settings.delay + 1)
+        described, planar, pose = robot.description, robot.description.planar, robot.description.pose or Pose()
+
+        def places(*names: str | None) -> list[int]:
+            return [robot.state(name) for name in names if name is not None]
+
+        self._position = places(*(planar.position if planar else ()), pose.height)
+        self._velocity = places(*((planar and planar.velocity) or ()), pose.vertical_velocity)
+        angles: list[Angle | None] = [pose.roll, pose.pitch, planar.heading if planar else None]
+        self._angles = [_places(robot, angle) for angle in angles if angle is not None]
+        self._heading = self._angles[-1] if planar else []
+        self._captured = [*self._position, *self._velocity, *(place for angle in self._angles for place in angle)]
+        self._gyro = places(*pose.angular_velocity)
+        # Cosine and sine of an angle may stand in the state without being a pair of which the model predicts the turn.
+        own: list[Angle] = [state.name for state in described.states if state.angle]
+        cosines = [name for name in robot.state_names if name.startswith("cos_")]
+        own += [(name, f"sin_{name[4:]}") for name in cosines if f"sin_{name[4:]}" in robot.state_names]
+        self._phases = [phase for angle in own if (phase := _places(robot, angle)) not in self._angles]
+        units = {unit: [n for n, other in enumerate(robot.state_units) if other == unit] for unit in ("rad/s", "V")}
+        self._speeds = [place for place in units["rad/s"] if place not in self._gyro]
+        self._battery = places(described.battery)
+        self._back_emf = [place for place in units["V"] if place not in self._battery]
 
     def earliness(self, longest: float) -> float:
         """How long before its nominal time the next measurement is taken, s, at most the longest."""
@@ -137,7 +143,7 @@ class Sensors:
         return min(longest, abs(float(self._rng.normal(0.0, self.settings.jitter))))
 
     def measure(self, state: Array, miscalibration: Array | None = None) -> Array:
-        """Measurement of a true state, shape (24,).
+        """Measurement of a true state, shape (n,).
 
         Args:
             state: The true state.
@@ -146,32 +152,33 @@ class Sensors:
         settings, measured = self.settings, state.copy()
         frozen = self._frames and settings.frozen and self._rng.random() < settings.frozen
         self._frames.append(self._frames[-1] if frozen else self._capture(state, miscalibration))
-        measured[_POSE] = self._frames[0]
-        rotation = self._noisy(state[ANGULAR_VELOCITY], settings.gyro_noise)
-        measured[ANGULAR_VELOCITY] = _rounded(rotation, settings.gyro_resolution)
-        for pair in (LEFT_PHASE, RIGHT_PHASE):
+        measured[self._captured] = self._frames[0][self._captured]
+        rotation = self._noisy(state[self._gyro], settings.gyro_noise)
+        measured[self._gyro] = _rounded(rotation, settings.gyro_resolution)
+        for phase in self._phases:
             if settings.phase_noise or settings.phase_resolution:
-                phase = self._noisy(np.array([angle(state, pair)]), settings.phase_noise)
-                measured[pair] = _cos_sin(_rounded(phase, settings.phase_resolution)[0])
-        measured[LEG_SPEED] = self._noisy(state[LEG_SPEED], settings.speed_noise)
-        measured[BACK_EMF] = _rounded(state[BACK_EMF], settings.back_emf_resolution)
-        measured[BATTERY] = _rounded(state[BATTERY], settings.battery_resolution)
+                noisy = self._noisy(np.array([_angle(state, phase)]), settings.phase_noise)
+                _set_angle(measured, phase, float(_rounded(noisy, settings.phase_resolution)[0]))
+        measured[self._speeds] = self._noisy(state[self._speeds], settings.speed_noise)
+        measured[self._back_emf] = _rounded(state[self._back_emf], settings.back_emf_resolution)
+        measured[self._battery] = _rounded(state[self._battery], settings.battery_resolution)
         return measured
 
     def _capture(self, state: Array, miscalibration: Array | None) -> Array:
-        """A frame of motion capture, shape (12,)."""
-        settings, frame = self.settings, state[_POSE].copy()
+        """A frame of motion capture: a state in which that part counts, shape (n,)."""
+        settings, frame = self.settings, state.copy()
         if miscalibration is not None and miscalibration.any():
             turn, *shift = miscalibration.tolist()
             matrix = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-            frame[0:2] = matrix @ frame[0:2] + np.array(shift)
-            frame[3:5] = matrix @ frame[3:5]
-            frame[YAW] = matrix @ frame[YAW]
-        frame[POSITION] = self._noisy(frame[POSITION], settings.position_noise)
-        frame[LINEAR_VELOCITY] = self._noisy(frame[LINEAR_VELOCITY], settings.velocity_noise)
+            position, velocity, heading = self._position[:2], self._velocity[:2], self._heading
+            frame[position] = matrix @ frame[position] + np.array(shift)
+            frame[velocity] = matrix @ frame[velocity] if velocity else []
+            frame[heading] = matrix @ frame[heading] if len(heading) == 2 else frame[heading] + turn
+        frame[self._position] = self._noisy(frame[self._position], settings.position_noise)
+        frame[self._velocity] = self._noisy(frame[self._velocity], settings.velocity_noise)
         if settings.angle_noise:
-            for pair in (ROLL, PITCH, YAW):
-                frame[pair] = _cos_sin(float(angle(frame, pair) + self._rng.normal(0.0, settings.angle_noise)))
+            for places in self._angles:
+                _set_angle(frame, places, _angle(frame, places) + float(self._rng.normal(0.0, settings.angle_noise)))
         return frame
 
     def _noisy(self, values: Array, deviation: float) -> Array:
@@ -182,5 +189,14 @@ def _rounded(values: Array, resolution: float) -> Array:
     return np.round(values / resolution) * resolution if resolution else values
 
 
-def _cos_sin(radians: float) -> tuple[float, float]:
-    return math.cos(radians), math.sin(radians)
+def _places(robot: Robot, angle: Angle) -> list[int]:
+    """Places of an angle in the state, or of its cosine and sine."""
+    return [robot.state(name) for name in ((angle,) if isinstance(angle, str) else angle)]
+
+
+def _angle(state: Array, places: list[int]) -> float:
+    return float(state[places[0]] if len(places) == 1 else np.arctan2(state[places[1]], state[places[0]]))
+
+
+def _set_angle(state: Array, places: list[int], angle: float) -> None:
+    state[places] = angle if len(places) == 1 else (math.cos(angle), math.sin(angle))

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
+from mbmrl_base.robots.faults import Fault
 from mbmrl_control.bringup.demo import DemoSettings, _drive, errors_in
-from mbmrl_sim.faults import Fault
 
 
 @pytest.mark.parametrize("terminal", [True, False])

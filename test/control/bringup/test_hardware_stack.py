@@ -16,7 +16,7 @@ from std_srvs.srv import SetBool
 from hardware_testing import Robot
 from mbmrl_base.toolkit import qos
 from mbmrl_msgs.msg import RobotState
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.world import World
 from ros_testing import TIME_LIMIT, Peer, processes
 
 StartCommand = Callable[..., subprocess.Popen[str]]
@@ -141,8 +141,8 @@ def test_emulated_robot_is_driven_from_another_terminal(
     hardware = start_command("hardware", "--port", str(tty), "--protocol", "velociroach")
     peer.spin_until(lambda: hardware.poll() is not None or (states and states[-1].command_sequence > 0))
     assert hardware.poll() is None, hardware.communicate()
-    fault = start_command("fault", "leg_loss", "--leg", "2")
-    assert fault.communicate(timeout=TIME_LIMIT) == ("leg 2 is lost\n", "")
+    fault = start_command("fault", "leg_loss", "--part", "2")
+    assert fault.communicate(timeout=TIME_LIMIT) == ("in force: leg_loss:left_rear\n", "")
     for process in (hardware, robot):
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=TIME_LIMIT)

@@ -24,9 +24,9 @@ from mbmrl_control.learners import LEARNERS
 from mbmrl_control.nodes.emulator_node import EmulatorSettings
 from mbmrl_control.nodes.settings import AdaptationSettings, PlannerSettings
 from mbmrl_control.tasks.path.paths import PATH_NAMES
+from mbmrl_sim.millirobot.terrain import TERRAINS
 from mbmrl_sim.nodes.camera_node import CameraSettings
 from mbmrl_sim.nodes.simulator_node import SimulatorSettings
-from mbmrl_sim.terrain import TERRAINS
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARE = Path(get_package_share_directory("mbmrl_control"))

@@ -15,7 +15,7 @@ import pytest
 from hardware_testing import Robot
 from mbmrl_base.toolkit import qos
 from mbmrl_msgs.msg import RobotState
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.world import World
 from ros_testing import TIME_LIMIT, Peer, processes
 
 Launch = Callable[..., subprocess.Popen[str]]

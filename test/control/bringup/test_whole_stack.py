@@ -62,7 +62,7 @@ def test_demo_walks_loses_a_leg_and_writes_what_happened(run: Run, mark: str, tm
     with (folder / "ticks.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     lost = [row["faults"] for row in rows]
-    assert set(lost) == {"", "leg_loss:4"}
+    assert set(lost) == {"", "leg_loss:right_middle"}
     assert lost == sorted(lost)  # from some tick on
     assert len(rows) >= summary["ticks"]
     x, y = ([float(row[name]) for row in rows] for name in ("x_m", "y_m"))
@@ -110,11 +110,12 @@ def test_two_robots_in_two_namespaces(start_command: StartCommand, mbmrl: Run, p
 
     peer.spin_until(lambda: any(sim.poll() is not None for sim in sims) or all(map(walked, names)))
     assert [sim.poll() for sim in sims] == [None, None]
-    assert mbmrl("fault", "leg_loss", "--leg", "2", "--namespace", "robot2") == (0, "leg 2 is lost\n", "")
+    answer = mbmrl("fault", "leg_loss", "--part", "2", "--namespace", "robot2")
+    assert answer == (0, "in force: leg_loss:left_rear\n", "")
     peer.spin_until(lambda: faults["robot2"][-1].faults)
     assert not faults["robot1"][-1].faults
     assert mbmrl("clear", "--namespace", "/robot1") == (0, "no fault was in force\n", "")
-    assert mbmrl("clear", "--namespace", "robot2") == (0, "undone: leg_loss:2\n", "")
+    assert mbmrl("clear", "--namespace", "robot2") == (0, "undone: leg_loss:left_rear\n", "")
     for name in names:
         stamps = [to_seconds(command.header.stamp) for command in commands[name]]
         assert stamps == sorted(stamps)
@@ -148,13 +149,14 @@ def test_faults_come_and_go_while_the_robot_walks(
     peer.spin_until(lambda: sim.poll() is not None or (states and states[-1].command_sequence > 0))
     assert sim.poll() is None
 
-    assert mbmrl("fault", "leg_loss", "--leg", "2") == (0, "leg 2 is lost\n", "")
-    peer.spin_until(lambda: faults and [fault.leg for fault in faults[-1].faults] == [2])
-    code, output, errors = mbmrl("fault", "leg_loss", "--leg", "2")
+    assert mbmrl("fault", "leg_loss", "--part", "2") == (0, "in force: leg_loss:left_rear\n", "")
+    peer.spin_until(lambda: faults and [fault.part for fault in faults[-1].faults] == ["left_rear"])
+    code, output, errors = mbmrl("fault", "leg_loss", "--part", "2")
     assert (code, output) == (2, "")
-    assert errors == "error: leg 2 (left_rear) is lost already: still working are [0, 1, 3, 4, 5]\n"
+    working = "left_front, left_middle, right_front, right_middle, right_rear"
+    assert errors == f"error: leg_loss of left_rear is in force already: still working are {working}\n"
     assert mbmrl("fault", "slope") == (0, "in force: slope:magnitude=8\n", "")
-    assert mbmrl("clear") == (0, "undone: leg_loss:2, slope:magnitude=8\n", "")
+    assert mbmrl("clear") == (0, "undone: leg_loss:left_rear, slope:magnitude=8\n", "")
     peer.spin_until(lambda: not faults[-1].faults)
 
     # A second robot on the same domain.

@@ -15,7 +15,7 @@ import pytest
 from mbmrl_base.system.exclusive import hold
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.episodes import Episode
-from mbmrl_sim import calibration
+from mbmrl_sim.millirobot import calibration
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -69,13 +69,13 @@ RUNS = [
     (["--checkpoint", "{files}/fast.safetensors"], "the prior predicts at 50 Hz, not at 20 Hz"),
 ]
 FAULTS = [
-    (["--fault", "leg_loss"], "a fault is written KIND[:VALUE,...]@T, such as leg_loss:4@10"),
+    (["--fault", "leg_loss"], "a fault is written KIND[:VALUE,...]@T, such as leg_loss@10"),
     (["--fault", "leg_loss:4"], "a fault is written KIND[:VALUE,...]@T"),
-    (["--fault", "leg_loss:four@10"], "a fault is written KIND[:VALUE,...]@T"),
+    (["--fault", "leg_loss:four@10"], "leg_loss hits no part 'four': allowed is left_front, left_middle"),
     (["--fault", "leg_loss@-1"], "a fault is written KIND[:VALUE,...]@T"),
     (["--fault", ""], "a fault is written KIND[:VALUE,...]@T"),
     (["--fault", "rust@3"], "unknown fault kind 'rust': allowed is leg_loss"),
-    (["--fault", "leg_loss:9@3"], "there is no leg 9: allowed is 0 to 5"),
+    (["--fault", "leg_loss:9@3"], "leg_loss hits no part '9': allowed is left_front, left_middle"),
     (["--fault", "payload:80@3"], "magnitude of payload is 80: allowed is 0.1 to 60 g"),
     (["--fault", "leg_loss:4@30"], "the fault at 30 s comes after the run of 30 s"),
     (["--duration", "5"], "the fault at 10 s comes after the run of 5 s"),
@@ -91,13 +91,9 @@ OTHERS = [
         "has 301 characters: allowed are at most",
     ),
     (["sim", "--no-clock", "--real-time-factor", "2"], "without /clock time is real time: the real-time factor is 1"),
-    (["fault", "rust"], "unknown fault kind 'rust': allowed is leg_loss"),
-    (["fault", "leg_loss", "--leg", "9"], "there is no leg 9: allowed is 0 to 5, or -1 for a random one"),
-    (["fault", "--leg", "-2"], "there is no leg -2"),
-    (["fault", "slope", "--magnitude", "40"], "magnitude of slope is 40: allowed is -25 to 25 degrees"),
-    (["fault", "payload", "--leg", "2"], "payload takes no leg"),
     (["collect", "--faults", "leg_loss,rust"], "unknown fault kind 'rust'"),
-    (["collect", "--legs", "0,9"], "there is no leg 9"),
+    (["collect", "--parts", "0,9"], "leg_loss hits no part '9'"),
+    (["collect", "--robot", "tank"], "no simulator of 'tank': there are those of millirobot, husky, or a file, *.py"),
     (["collect", "--terrains", "carpet,ice"], "unknown terrain 'ice'"),
     (["collect", "--sensors", "bad"], "unknown sensors 'bad'"),
     (["sim", "--camera-rate", "0.01"], "parameter 'rate' is 0.01: input should be greater than or equal to 0.1"),
@@ -160,7 +156,7 @@ USAGE = [
     (["sim", "--real-time-factor", "11"], "Invalid value for '--real-time-factor'"),
     (["demo", "--rate", "fast"], "Invalid value for '--rate'"),
     (["demo", "--colour", "red"], "No such option: --colour"),
-    (["fault", "--leg", "four"], "Invalid value for '--leg'"),
+    (["fault", "--ramp", "four"], "Invalid value for '--ramp'"),
     (["collect", "--episodes", "0"], "Invalid value for '--episodes'"),
     (["collect", "--workers", "0"], "Invalid value for '--workers'"),
     (["train", "--steps", "0"], "Invalid value for '--steps'"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mbmrl_base.robots.catalogue import load_robot
+from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.millirobot.layout import MIN_LEG_SPEED
 from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.control.follower import PathTracker
@@ -16,8 +17,7 @@ from mbmrl_control.dynamics.prior import load_prior
 from mbmrl_control.priors import shipped_prior
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
-from mbmrl_sim.faults import Fault
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.world import World
 
 RATE = 20.0
 
@@ -30,7 +30,7 @@ def run(seconds: float, seed: int, learner: str = "grbal", fault_at: float | Non
         islice(walk(world, load_prior(shipped_prior(learner)), "straight", seed), round(seconds * RATE))
     ):
         if fault_at is not None and step == round(fault_at * RATE):
-            world.inject(Fault(leg=4))
+            world.inject(Fault(part="4"))
         ticks.append(tick)
     world.close()
     return ticks
@@ -70,7 +70,7 @@ def test_same_seed_same_walk_bit_for_bit(learner: str) -> None:
     assert states(first) == states(again)
     assert states(first) != states(other)
     assert first[-1].adapted_error == again[-1].adapted_error
-    assert (first[10].faults, first[11].faults) == ((), ("leg_loss:4",))
+    assert (first[10].faults, first[11].faults) == ((), ("leg_loss:right_middle",))
 
 
 def test_only_the_adaptive_learner_adapts() -> None:

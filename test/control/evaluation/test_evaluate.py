@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.features import BODY_SIZE, INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.control.closed_loop import OpenLoop, walk
@@ -29,7 +30,7 @@ from mbmrl_control.evaluation.comparison import choose_learners
 from mbmrl_control.evaluation.run_cache import Job, hash_of_code, make_run, make_runs, read_run
 from mbmrl_control.learners import LEARNERS
 from mbmrl_control.priors import shipped_prior
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.world import World
 from robot_testing import MILLIROBOT
 
 MakePrior = Callable[..., Prior]
@@ -226,7 +227,7 @@ def test_command_tells_and_writes_what_came_out(mbmrl: Run, folder: Path, make_p
 
 
 def test_default_shares_the_runs_of_its_learner(mbmrl: Run, folder: Path, instead: list[Job]) -> None:
-    learner = choose_learners("default")["default"].settings.learner
+    learner = choose_learners("default", load_robot("millirobot"))["default"].settings.learner
     code, output, _ = mbmrl("evaluate", "--learners", f"default,{learner}", *SMALL, "--json")
     assert code == 0
     assert len(instead) == 4
@@ -278,11 +279,11 @@ def test_learner_without_a_shipped_prior_is_refused(mbmrl: Run, folder: Path, mo
 
     monkeypatch.setattr(run_cache, "make_run", refuse)
     monkeypatch.setattr(
-        comparison, "shipped_prior", lambda name: folder / "none" if name == "mb" else shipped_prior(name)
+        comparison, "shipped_prior", lambda name, robot: folder / "none" if name == "mb" else shipped_prior(name, robot)
     )
     code, output, errors = mbmrl("evaluate", "--learners", "default,mb", *SMALL)
     assert (code, output) == (2, "")
-    assert errors == "error: no prior of mb is shipped: train one, and give it as mb=FILE\n"
+    assert errors == "error: no prior of mb for millirobot is shipped: train one, and give it as mb=FILE\n"
     assert list(folder.iterdir()) == []
 
 

@@ -5,29 +5,29 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mbmrl_control.evaluation.scenarios import SCENARIOS, Event, schedule
-from mbmrl_control.training.collect import HELD_OUT_LEGS, HELD_OUT_TERRAIN, TRAINING_LEGS, TRAINING_TERRAINS
-from mbmrl_sim.faults import FAULT_KINDS, LEG_LOSS, MOTOR_WEAK, TERRAIN, Fault, choose_fault, random_fault
+from mbmrl_base.robots.faults import Fault
+from mbmrl_control.evaluation.scenarios import Event, scenarios, schedule
+from mbmrl_sim.millirobot.faults import FAULT_KINDS, LEG_LOSS, MOTOR_WEAK, TERRAIN
 
 SEEDS = range(60)
 MEASURED = [kind for kind in FAULT_KINDS if kind not in (LEG_LOSS, TERRAIN)]
 
 
 def faults(scenario: str, seed: int) -> list[Fault]:
-    return [event.fault for event in schedule(scenario, seed, 10.0, 30.0) if event.fault is not None]
+    return [event.fault for event in schedule(scenario, FAULT_KINDS, seed, 10.0, 30.0) if event.fault is not None]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", scenarios(FAULT_KINDS))
 def test_faults_are_possible_and_depend_on_the_seed_alone(scenario: str) -> None:
-    runs = [schedule(scenario, seed, 10.0, 30.0) for seed in SEEDS]
-    assert runs == [schedule(scenario, seed, 10.0, 30.0) for seed in SEEDS]
+    runs = [schedule(scenario, FAULT_KINDS, seed, 10.0, 30.0) for seed in SEEDS]
+    assert runs == [schedule(scenario, FAULT_KINDS, seed, 10.0, 30.0) for seed in SEEDS]
     for run in runs:
         in_force: list[Fault] = []
         for event in run:
             if event.fault is None:
                 in_force = []
                 continue
-            assert choose_fault(event.fault, in_force) == event.fault
+            assert FAULT_KINDS.choose(event.fault, in_force) == event.fault
             in_force.append(event.fault)
     if scenario not in ("none", TERRAIN):
         assert len({str(run) for run in runs}) > 1
@@ -36,7 +36,7 @@ def test_faults_are_possible_and_depend_on_the_seed_alone(scenario: str) -> None
 @pytest.mark.parametrize("kind", MEASURED)
 def test_magnitudes_are_worse_than_in_training(kind: str) -> None:
     rng = np.random.default_rng(0)
-    trained = [random_fault(rng, (kind,), TRAINING_LEGS, TRAINING_TERRAINS) for _ in range(2000)]
+    trained = [FAULT_KINDS.draw(rng, (kind,)) for _ in range(2000)]
     held_out = [fault for seed in SEEDS for fault in faults(kind, seed)]
     if kind == MOTOR_WEAK:
         assert max(fault.magnitude for fault in held_out) < min(fault.magnitude for fault in trained)
@@ -48,20 +48,20 @@ def test_magnitudes_are_worse_than_in_training(kind: str) -> None:
 
 def test_ground_is_the_one_held_out() -> None:
     rng = np.random.default_rng(0)
-    trained = {random_fault(rng, (TERRAIN,), TRAINING_LEGS, TRAINING_TERRAINS).terrain for _ in range(100)}
+    trained = {FAULT_KINDS.draw(rng, (TERRAIN,), ground="carpet").terrain for _ in range(100)}
     assert trained == {"styrofoam", "turf"}
-    assert {fault.terrain for seed in SEEDS for fault in faults(TERRAIN, seed)} == {HELD_OUT_TERRAIN}
+    assert {fault.terrain for seed in SEEDS for fault in faults(TERRAIN, seed)} == {"gravel"}
 
 
 def test_legs_are_those_held_out() -> None:
     for scenario in (LEG_LOSS, "two_at_once", "comes_and_goes"):
-        legs = {fault.leg for seed in SEEDS for fault in faults(scenario, seed) if fault.kind == LEG_LOSS}
-        assert legs == set(HELD_OUT_LEGS)
+        legs = {fault.part for seed in SEEDS for fault in faults(scenario, seed) if fault.kind == LEG_LOSS}
+        assert legs == {"left_middle", "right_middle"}
 
 
 def test_two_at_once_are_two_kinds_at_one_time() -> None:
     for seed in SEEDS:
-        first, second = schedule("two_at_once", seed, 10.0, 30.0)
+        first, second = schedule("two_at_once", FAULT_KINDS, seed, 10.0, 30.0)
         assert first.time == second.time == 10.0
         assert first.fault is not None
         assert second.fault is not None
@@ -71,11 +71,11 @@ def test_two_at_once_are_two_kinds_at_one_time() -> None:
 
 
 def test_leg_comes_and_goes() -> None:
-    events = schedule("comes_and_goes", 3, 10.0, 30.0)
+    events = schedule("comes_and_goes", FAULT_KINDS, 3, 10.0, 30.0)
     lost = events[0].fault
     assert lost is not None
     assert events == [Event(10.0, lost), Event(15.0, None), Event(20.0, lost), Event(25.0, None)]
 
 
 def test_nothing_happens_where_nothing_should() -> None:
-    assert schedule("none", 0, 10.0, 30.0) == []
+    assert schedule("none", FAULT_KINDS, 0, 10.0, 30.0) == []

@@ -21,7 +21,7 @@ from mbmrl_base.robots.observation import Array
 from mbmrl_base.toolkit.conversions import to_seconds, to_time
 from mbmrl_control.hardware.emulator.board import FirmwareSettings
 from mbmrl_control.nodes import hardware_conversions
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.world import World
 from ros_testing import Peer, number_of
 
 Spoil = Callable[[int, PoseStamped], None]

@@ -13,7 +13,7 @@ from std_srvs.srv import Trigger
 from bridge_testing import ACTIVE, INACTIVE, Driver, StartNode
 from hardware_testing import Robot
 from mbmrl_control.hardware.emulator.board import FirmwareSettings
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.world import World
 from ros_testing import Peer
 
 HINT = (

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from hardware_testing import Robot, until
+from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.millirobot.layout import ROLL, angle
 from mbmrl_control.hardware.codecs.codec import (
     Acknowledge,
@@ -41,9 +42,9 @@ from mbmrl_control.hardware.emulator.emulator import (
     default_link,
     hold_link,
 )
-from mbmrl_sim.faults import Fault
+from mbmrl_control.hardware.robot import MILLIROBOT
+from mbmrl_sim.millirobot.world import World
 from mbmrl_sim.sensors import Sensors, SensorSettings
-from mbmrl_sim.world import World
 
 GAINS = ((1, 2, 3, 4, 5),) * 2
 CONFIGURE = Configure(100.0, GAINS, 50.0, 0.1)
@@ -343,7 +344,9 @@ def test_simulated_time_is_real_time(world: World, tmp_path: Path) -> None:
 def test_motion_capture_has_its_own_rate(world: World, tmp_path: Path) -> None:
     world.reset()
     frames: list[tuple[float, Any]] = []
-    capture = Capture(200.0, Sensors(SensorSettings(), np.random.default_rng(0)), lambda *frame: frames.append(frame))
+    capture = Capture(
+        200.0, Sensors(SensorSettings(), np.random.default_rng(0), MILLIROBOT), lambda *frame: frames.append(frame)
+    )
     emulator = Emulator(Firmware(world), MbmrlCodec("robot"), tmp_path / "tty", capture=capture)
     stop = threading.Event()
     thread = threading.Thread(target=emulator.run, args=(stop,))

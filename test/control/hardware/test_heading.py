@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.millirobot.layout import PITCH, POSITION, ROLL, YAW, angle
 from mbmrl_base.robots.observation import Array
 from mbmrl_control.hardware.codecs.codec import Command, Configure, Enable, Hello, Telemetry
@@ -16,11 +17,11 @@ from mbmrl_control.hardware.heading import HeadingCheck
 from mbmrl_control.hardware.link.link_data import Sample
 from mbmrl_control.hardware.pose import DeadReckoning, PoseFilter
 from mbmrl_control.hardware.pose_checks import Place, Pose
+from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.hardware.state_builder import StateBuilder
-from mbmrl_sim.faults import Fault
-from mbmrl_sim.physics import PHYSICS_STEP
+from mbmrl_sim.millirobot.physics import PHYSICS_STEP
+from mbmrl_sim.millirobot.world import World
 from mbmrl_sim.sensors import Sensors, make_sensors
-from mbmrl_sim.world import World
 
 STEP = 0.05
 SPEED = 0.2
@@ -108,7 +109,7 @@ def test_what_was_found_stays_until_enough_is_seen_again() -> None:
 def misfit(fault: Fault | None, speeds: tuple[float, float], spoil: Callable[[Array], Array]) -> str:
     """What is found while an emulated robot with imperfect sensors walks for 5 s."""
     real, period = make_sensors("real"), 0.01
-    world, eyes = World(3, sensors=real), Sensors(real, np.random.default_rng(0))
+    world, eyes = World(3, sensors=real), Sensors(real, np.random.default_rng(0), MILLIROBOT)
     firmware, poses = Firmware(world, FirmwareSettings()), PoseFilter()
     builder, gains = StateBuilder(20.0, poses, DeadReckoning()), (1800, 200, 100, 0, 0)
     for message in (Hello(1, 7), Configure(100.0, (gains, gains), 56.5, 0.2), Enable(True)):
@@ -130,7 +131,12 @@ def misfit(fault: Fault | None, speeds: tuple[float, float], spoil: Callable[[Ar
 
 @pytest.mark.parametrize(
     "fault",
-    [None, Fault("leg_loss", leg=2), Fault("leg_loss", leg=4), Fault("slope", magnitude=15.0, direction=90.0)],
+    [
+        None,
+        Fault("leg_loss", "left_rear"),
+        Fault("leg_loss", "right_middle"),
+        Fault("slope", magnitude=15.0, direction=90.0),
+    ],
     ids=["sound", "without leg 2", "without leg 4", "on a slope"],
 )
 def test_sound_capture_of_an_emulated_walk_is_in_order(fault: Fault | None) -> None:

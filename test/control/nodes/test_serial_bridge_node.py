@@ -28,7 +28,7 @@ from mbmrl_control.hardware.emulator.board import FirmwareSettings
 from mbmrl_control.hardware.emulator.emulator import LineSettings
 from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_msgs.msg import MotorCommand
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.world import World
 from ros_testing import Peer, number_of
 
 PROTOCOLS = ("mbmrl", "velociroach")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.description import describe
+from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, MIN_LEG_SPEED, pack_state
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.robot import Robot
@@ -24,8 +25,8 @@ from mbmrl_control.planning.response import CommandResponse
 from mbmrl_control.planning.settings import MppiSettings
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
-from mbmrl_sim.faults import LINK, Fault
-from mbmrl_sim.world import World
+from mbmrl_sim.effects import LINK
+from mbmrl_sim.millirobot.world import World
 
 STILL = (0.0, 0.0, 0.0)
 ROBOT = load_robot("millirobot")

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 
 from mbmrl_base.robots.catalogue import load_robot
-from mbmrl_base.robots.millirobot.layout import pack_state
+from mbmrl_base.robots.faults import Fault
+from mbmrl_base.robots.millirobot.layout import LEG_NAMES, pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import to_robot_state
 from mbmrl_msgs.msg import FaultArray, RobotState
-from mbmrl_sim.faults import LEG_LOSS, Fault
+from mbmrl_sim.millirobot.faults import LEG_LOSS
 from mbmrl_sim.nodes.conversions import to_fault_array
 from mbmrl_sim.render import FIELD_OF_VIEW, Scene
 from ros_testing import NodeProcess, Peer
@@ -74,7 +75,7 @@ class Robot:
 
     def lose(self, *legs: int) -> None:
         """Tell that legs are lost."""
-        self._faults.publish(to_fault_array([Fault(LEG_LOSS, leg) for leg in legs], 0.0))
+        self._faults.publish(to_fault_array([Fault(LEG_LOSS, LEG_NAMES[leg]) for leg in legs], 0.0))
 
     def plan(self, points: list[tuple[float, float]]) -> None:
         """Publish a path."""

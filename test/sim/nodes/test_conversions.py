@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mbmrl_base.robots.catalogue import load_robot
+from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.millirobot.body import JOINT_NAMES, of_joints
 from mbmrl_base.robots.millirobot.layout import ANGULAR_VELOCITY, LINEAR_VELOCITY, POSITION, pack_state
 from mbmrl_base.robots.observation import Observation
@@ -33,10 +34,9 @@ from mbmrl_base.toolkit.conversions import (
     to_seconds,
     to_time,
 )
-from mbmrl_msgs.msg import Fault as FaultMessage
 from mbmrl_msgs.msg import RobotState
 from mbmrl_msgs.srv import InjectFault
-from mbmrl_sim.faults import FAULT_KINDS, Fault, choose_fault, parse_fault_plan
+from mbmrl_sim.millirobot.faults import FAULT_KINDS
 from mbmrl_sim.nodes import conversions
 
 ROBOT = load_robot("millirobot")
@@ -258,9 +258,9 @@ def test_command_that_is_not_for_this_robot_is_refused(change: dict[str, Any], s
 
 def test_faults_in_force() -> None:
     faults = [
-        Fault("leg_loss", 2, since=1.5),
+        Fault("leg_loss", "left_rear", since=1.5),
         Fault("payload", magnitude=15.0, x=0.03, y=-0.01, ramp=2.0, since=2.0),
-        Fault("motor_weak", side="left", magnitude=0.4),
+        Fault("motor_weak", part="left", magnitude=0.4),
         Fault("terrain", terrain="gravel"),
         Fault("link", magnitude=50.0, loss=10.0),
         Fault("slope", magnitude=-8.0, direction=90.0),
@@ -274,9 +274,9 @@ def test_faults_in_force() -> None:
 
 @pytest.mark.parametrize("kind", FAULT_KINDS)
 def test_default_values_of_each_kind_fit_the_message(kind: str) -> None:
-    fault = choose_fault(Fault(kind), rng=np.random.default_rng(0))
+    fault = FAULT_KINDS.choose(Fault(kind), rng=np.random.default_rng(0))
     assert conversions.from_fault(conversions.to_fault(fault)) == fault
-    assert conversions.from_fault(conversions.to_fault_request(parse_fault_plan(f"{kind}@3").fault)) == Fault(kind)
+    assert conversions.from_fault(conversions.to_fault_request(FAULT_KINDS.plan(f"{kind}@3").fault)) == Fault(kind)
 
 
 @pytest.mark.parametrize("number", [int, np.int64, np.float32], ids=lambda number: number.__name__)
@@ -294,14 +294,9 @@ def test_numbers_of_any_type_fit_each_message(number: type) -> None:
     joints = to_joint_state(JOINT_NAMES, np.arange(8, dtype=kind), np.arange(8, dtype=kind), number(5))
     assert list(joints.position) == list(range(8))
     assert to_battery_state(number(1), number(5)).voltage == 1.0
-    fault = conversions.to_fault(Fault("leg_loss", *(number(2), "", ""), *map(number, range(1, 8))))
-    assert (fault.leg, fault.magnitude, fault.ramp, fault.since) == (2, 1.0, 6.0, Time(sec=7))
+    fault = conversions.to_fault(Fault("leg_loss", "left_rear", "", *map(number, range(1, 8))))
+    assert (fault.part, fault.magnitude, fault.ramp, fault.since) == ("left_rear", 1.0, 6.0, Time(sec=7))
 
 
 def test_request_without_values_is_the_default_fault() -> None:
     assert conversions.from_fault(InjectFault.Request()) == Fault()
-
-
-def test_kinds_of_faults_are_those_of_the_message() -> None:
-    constants = {name: getattr(FaultMessage, name) for name in map(str.upper, FAULT_KINDS)}
-    assert constants == {kind.upper(): kind for kind in FAULT_KINDS}

@@ -24,12 +24,12 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from mbmrl_base.robots.catalogue import load_robot
-from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED
+from mbmrl_base.robots.millirobot.layout import LEG_NAMES, MAX_LEG_SPEED
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import to_motor_command
 from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
-from mbmrl_sim.faults import FAULT_KINDS
+from mbmrl_sim.millirobot.faults import FAULT_KINDS
 from ros_testing import STRANGE, NodeProcess, Peer, changed, number_of
 
 StartSimulator = Callable[..., NodeProcess]
@@ -235,24 +235,23 @@ def test_random_leg_is_lost_without_any_values(start_simulator: StartSimulator, 
     response = peer.call(InjectFault, "inject_fault", simulator)
     assert response.success
     assert response.fault.kind == "leg_loss"
-    assert 0 <= response.fault.leg <= 5
-    assert response.message == f"leg {response.fault.leg} is lost"
-    lost = {response.fault.leg}
+    assert response.message == f"in force: leg_loss:{response.fault.part}"
+    lost = {response.fault.part}
     for _ in range(5):
-        lost.add(peer.call(InjectFault, "inject_fault", simulator).fault.leg)
-    assert lost == set(range(6))
+        lost.add(peer.call(InjectFault, "inject_fault", simulator).fault.part)
+    assert lost == set(LEG_NAMES)
     response = peer.call(InjectFault, "inject_fault", simulator)
-    assert (response.success, response.message) == (False, "all legs are lost already")
+    assert (response.success, response.message) == (False, "leg_loss of each part is in force already")
 
 
 def test_impossible_fault_is_answered_with_a_sentence(start_simulator: StartSimulator, peer: Peer) -> None:
     simulator = start_simulator()
-    fine = peer.call(InjectFault, "inject_fault", simulator, kind="leg_loss", leg=2)
-    assert (fine.success, fine.fault.leg) == (True, 2)
+    fine = peer.call(InjectFault, "inject_fault", simulator, kind="leg_loss", part="2")
+    assert (fine.success, fine.fault.part) == (True, "left_rear")
     for fields, words in (
-        ({"leg": 9}, "there is no leg 9"),
-        ({"leg": -2}, "there is no leg -2"),
-        ({"leg": 2}, "leg 2 (left_rear) is lost already"),
+        ({"part": "9"}, "leg_loss hits no part '9'"),
+        ({"part": "-2"}, "leg_loss hits no part '-2'"),
+        ({"part": "2"}, "leg_loss of left_rear is in force already"),
         ({"kind": "rust"}, "unknown fault kind 'rust'"),
         ({"kind": "payload", "magnitude": 99.0}, "magnitude of payload is 99: allowed is 0.1 to 60 g"),
         ({"kind": "motor_weak", "magnitude": -0.5}, "magnitude of motor_weak is -0.5: allowed is 0.01 to 0.99"),
@@ -280,7 +279,7 @@ def test_each_kind_of_fault_needs_no_values(start_simulator: StartSimulator, pee
 
 def test_late_joiner_learns_of_the_faults_in_force(start_simulator: StartSimulator, peer: Peer) -> None:
     simulator = start_simulator()
-    injected = [peer.call(InjectFault, "inject_fault", simulator, leg=leg).fault for leg in (4, 1)]
+    injected = [peer.call(InjectFault, "inject_fault", simulator, part=part).fault for part in ("4", "1")]
     arrays = peer.record(FaultArray, "faults", qos.LATCHED)
     peer.spin_until(lambda: arrays, simulator)
     assert list(arrays[0].faults) == injected[::-1]
@@ -292,14 +291,14 @@ def test_faults_are_undone_and_said_to_be(start_simulator: StartSimulator, peer:
     arrays = peer.record(FaultArray, "faults", qos.LATCHED)
     response = peer.call(ClearFaults, "clear_faults", simulator)
     assert (response.success, response.message) == (True, "no fault was in force")
-    for leg in (3, 0):
-        peer.call(InjectFault, "inject_fault", simulator, leg=leg)
+    for part in ("3", "0"):
+        peer.call(InjectFault, "inject_fault", simulator, part=part)
     peer.spin_until(lambda: arrays and len(arrays[-1].faults) == 2, simulator)
     response = peer.call(ClearFaults, "clear_faults", simulator)
-    assert (response.success, response.message) == (True, "undone: leg_loss:0, leg_loss:3")
+    assert (response.success, response.message) == (True, "undone: leg_loss:left_front, leg_loss:right_front")
     peer.spin_until(lambda: not arrays[-1].faults, simulator)
-    assert "undone: leg_loss:0, leg_loss:3" in simulator.errors
-    assert peer.call(InjectFault, "inject_fault", simulator, leg=3).success
+    assert "undone: leg_loss:left_front, leg_loss:right_front" in simulator.errors
+    assert peer.call(InjectFault, "inject_fault", simulator, part="3").success
 
 
 def test_fault_with_values_is_listed_acts_and_is_undone(start_simulator: StartSimulator, peer: Peer) -> None:
@@ -443,7 +442,7 @@ def test_two_simulators_in_two_namespaces(start_simulator: StartSimulator, peer:
     stamps = [nanoseconds(state.header.stamp) for state in states["two"]]
     assert before < stamps[0] < stamps[-1] <= peer.node.get_clock().now().nanoseconds
     assert stamps == sorted(set(stamps))
-    fault = peer.call(InjectFault, "two/inject_fault", second, kind="leg_loss", leg=1).fault
+    fault = peer.call(InjectFault, "two/inject_fault", second, kind="leg_loss", part="1").fault
     assert nanoseconds(fault.since) > stamps[0]
     times = [nanoseconds(clock.clock) for clock in clocks]
     assert times == sorted(set(times))

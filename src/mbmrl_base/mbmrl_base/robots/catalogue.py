@@ -60,13 +60,24 @@ def _own(name: str) -> Path:
     return Path(str(resources.files("mbmrl_base.robots"))) / name / f"{name}.yaml"
 
 
+def _described(path: Path) -> Robot:
+    """The robot of a description; a file beside it that differs in its suffix, ``.urdf``, is its URDF."""
+    from mbmrl_base.robots.robot import Robot
+
+    urdf = path.with_suffix(".urdf")
+    return Robot(read_description(path), urdf.read_text(encoding="utf-8") if urdf.is_file() else None)
+
+
 def _millirobot() -> Robot:
     from mbmrl_base.robots.millirobot.robot import Millirobot
 
     return Millirobot(read_description(_own("millirobot")))
 
 
-_ROBOTS: Final[dict[str, Callable[[], Robot]]] = {"millirobot": _millirobot}
+_ROBOTS: Final[dict[str, Callable[[], Robot]]] = {
+    "millirobot": _millirobot,
+    "husky": lambda: _described(_own("husky")),
+}
 ROBOTS: Final = tuple(_ROBOTS)
 """Names of those that come with the package."""
 
@@ -97,7 +108,7 @@ def load_robot(given: str) -> Robot:
         raise RobotError(f"unknown robot {given!r}: allowed is {', '.join(ROBOTS)}, or a file, *.yaml or *.py")
     if not path.is_file():
         raise RobotError(f"there is no robot's file {given}")
-    robot = _of_python(path) if path.suffix == ".py" else Robot(read_description(path))
+    robot = _of_python(path) if path.suffix == ".py" else _described(path)
     if not isinstance(robot, Robot):
         raise RobotError(f"{path}: robot() returns {type(robot).__name__}, wanted is a Robot")
     if not robot.name:

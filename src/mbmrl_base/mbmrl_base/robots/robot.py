@@ -38,8 +38,9 @@ class Body:
 class Robot:
     """A robot as all that drives it knows it; one with features of its own is a subclass."""
 
-    def __init__(self, description: RobotDescription) -> None:
-        """Take the description."""
+    def __init__(self, description: RobotDescription, urdf: str | None = None) -> None:
+        """Take the description, and the URDF if there is one."""
+        self._urdf = urdf
         self.description = description
         self.name = description.name
         self.rate = description.rate
@@ -178,7 +179,7 @@ class Robot:
 
     def urdf(self) -> str | None:
         """Its URDF, if it has one."""
-        return None
+        return self._urdf
 
     def difference(self, other: Robot) -> str:
         """What makes another robot's states, actions or features others than these, in words; empty: nothing."""

@@ -2,23 +2,113 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+from mbmrl_base.robots.faults import Fault, FaultKinds
 from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.robots.robot import Robot
+
+
+@dataclass(frozen=True)
+class Joints:
+    """Joints as `sensor_msgs/JointState` has them: names of the URDF, positions (rad or m), velocities (per s)."""
+
+    names: tuple[str, ...] = ()
+    positions: tuple[float, ...] = ()
+    velocities: tuple[float, ...] = ()
 
 
 class Simulator(Protocol):
-    """A simulated robot in lock-step: time goes on only with `step`."""
+    """A simulated robot in lock-step: time goes on only with `step`, or `advance`.
 
+    Seeded and deterministic: the same seed and the same commands give the same states, bit for bit.
+
+    Attributes:
+        robot: The robot.
+        rate: Control rate, Hz.
+        substeps: Physics steps in a control interval.
+        kinds: Faults that may be injected.
+    """
+
+    robot: Robot
     rate: float
-    """Control rate, Hz."""
+    substeps: int
+    kinds: FaultKinds
 
     @property
-    def faults(self) -> tuple[object, ...]:
-        """Faults in force, each with a text such as payload:magnitude=15."""
+    def time(self) -> float:
+        """Simulated time, s; it never runs backwards."""
+
+    @property
+    def episode(self) -> int:
+        """Number of the episode, from 1; a reset starts a new one."""
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Faults in force, in the order of kinds and parts."""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What an episode's metadata say of it, for JSON: its parameters, the ground."""
+
+    def reset(self, seed: int | None = None) -> Observation:
+        """Put an intact robot at its start; the time goes on."""
 
     def observe(self) -> Observation:
         """The newest observation: of the end of the last interval, or of the start of the episode."""
 
     def step(self, action: Array) -> Observation:
         """Hold an action, shape (m,), for one control interval; returns what is observed at its end."""
+
+    def apply(self, action: Array) -> None:
+        """Send an action, shape (m,); without faults it is in force from now on."""
+
+    def halt(self) -> None:
+        """Put the safe action into force at once: what the robot does if its commands stay away."""
+
+    def advance(self, steps: int) -> None:
+        """Simulate a number of physics steps."""
+
+    def finish_interval(self, exact: bool = True) -> Observation:
+        """Count a control interval and measure at its end; inexact if the action changed within it."""
+
+    def inject(self, request: Fault | None = None) -> Fault:
+        """Put a fault into force; it replaces one that hits the same.
+
+        Args:
+            request: What is asked for; None for the first kind, on a random part that still works.
+
+        Raises:
+            FaultError: If the fault is impossible; nothing is changed then.
+        """
+
+    def clear_faults(self) -> tuple[Fault, ...]:
+        """Undo all faults at once; returns those that were in force."""
+
+    def joints(self) -> Joints:
+        """How the joints stand and move."""
+
+    def urdf(self) -> str | None:
+        """URDF of the robot, if it has one."""
+
+    def show(self) -> None:
+        """Let a window, if there is one, show the robot as it is."""
+
+    def close(self) -> None:
+        """Free what it takes."""
+
+
+class SimulatorFactory(Protocol):
+    """Makes a simulator: what a file of a user defines as ``simulator``, with those options that it knows."""
+
+    def __call__(self, seed: int, rate: float, **options: Any) -> Simulator:
+        """Make one.
+
+        Args:
+            seed: Seed of what is random.
+            rate: Control rate, Hz.
+            options: ``terrain``, name of the ground; ``slope``, its angle and the direction that leads up it, rad;
+                ``sensors``, imperfections, as for `mbmrl_sim.sensors.make_sensors`; ``gui``, whether to show a window;
+                ``varied``, an `np.random.Generator` that draws another robot, on a slope: domain randomisation.
+        """

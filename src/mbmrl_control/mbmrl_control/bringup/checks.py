@@ -8,14 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.system import surroundings
 from mbmrl_base.system.exclusive import hold
 from mbmrl_base.toolkit.settings import refusal
 from mbmrl_control.nodes.settings import PlannerSettings
 from mbmrl_control.tasks.path.paths import make_path
-from mbmrl_sim.sensors import make_sensors
-from mbmrl_sim.terrain import DEFAULT_TERRAIN, check_terrain
-from mbmrl_sim.world import substeps
+from mbmrl_sim.catalogue import DEFAULT_TERRAIN, check_simulator
 
 
 def check_run(
@@ -39,9 +38,7 @@ def check_run(
     """
     surroundings.check()
     make_path(path)
-    check_terrain(terrain)
-    make_sensors(sensors)
-    substeps(rate)
+    check_simulator(DEFAULT_ROBOT, rate, terrain=terrain, sensors=sensors)
     try:
         given = PlannerSettings(learner=learner or "", checkpoint=str(checkpoint or ""), path=path, rate=rate)
     except ValidationError as error:
@@ -108,6 +105,5 @@ def check_emulator(values: Mapping[str, Any]) -> None:
 
     surroundings.check()
     codec_of(values["protocol"], "robot", values["profile"], values["framing"])
-    check_terrain(values["terrain"])
-    make_sensors(values["sensors"])
+    check_simulator(DEFAULT_ROBOT, terrain=values["terrain"], sensors=values["sensors"])
     hold_link(Path(values["tty"])).close()

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
+from mbmrl_base.robots.faults import FaultPlan
 from mbmrl_base.system.files import write_text
 from mbmrl_base.toolkit.conversions import to_seconds
 from mbmrl_base.toolkit.spin import beside
@@ -29,7 +30,6 @@ from mbmrl_control.evaluation.metrics import summarise
 from mbmrl_control.nodes.monitor_node import MonitorNode
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
-from mbmrl_sim.faults import FaultPlan
 
 LOGGED_ERROR = re.compile(r"\[(?:ERROR|FATAL)\] \[[\d.]+\] \[(.+?)\]: (.*)")
 """A line of rclpy's logging: its node and its text."""

@@ -143,7 +143,7 @@ def _handover() -> dict[str, Any]:
 
 
 def _simulator() -> dict[str, Any]:
-    from mbmrl_sim.benchmark import measure_simulator
+    from mbmrl_sim.millirobot.benchmark import measure_simulator
 
     told = measure_simulator()
     console.print(

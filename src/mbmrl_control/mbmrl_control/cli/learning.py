@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mbmrl_control.cli.options import Rate, Seed, Sensors, Workers, console, refuse, warn
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
+from mbmrl_control.cli.options import Rate, Robot, Seed, Sensors, Workers, console, refuse, warn
 from mbmrl_control.priors import DEFAULT_LEARNER
 
 app = typer.Typer()
@@ -16,6 +18,7 @@ app = typer.Typer()
 
 @app.command()
 def collect(
+    robot: Robot = DEFAULT_ROBOT,
     episodes: Annotated[int, typer.Option(help="Number of episodes.", min=1)] = 100,
     seed: Seed = 0,
     workers: Workers = 2,
@@ -26,9 +29,12 @@ def collect(
         Path | None, typer.Option(help="Prior of the controller that walks; random actions where not given.")
     ] = None,
     faults: Annotated[
-        str, typer.Option(help="Kinds of faults that may come, with commas between; 'none'.")
-    ] = "leg_loss",
-    legs: Annotated[str, typer.Option(help="Legs that may be lost, with commas between.")] = "0,2,3,5",
+        str | None,
+        typer.Option(help="Kinds of faults that may come, with commas between; 'none'; the simulator's first one."),
+    ] = None,
+    parts: Annotated[
+        str, typer.Option(help="Parts that may be hit, with commas between; those that training may show.")
+    ] = "",
     terrains: Annotated[str, typer.Option(help="Grounds to choose from, with commas between.")] = "carpet",
     sensors: Sensors = "ideal",
     varied: Annotated[
@@ -36,32 +42,31 @@ def collect(
     ] = 0.8,
 ) -> None:
     """Collect episodes in the simulator, with faults on the way."""
-    from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
+    from mbmrl_base.robots.faults import Fault
     from mbmrl_base.system.files import check_folder
     from mbmrl_control.dynamics.prior import load_prior
     from mbmrl_control.training.collect import CollectSettings
     from mbmrl_control.training.pipeline import collect_with_bar
-    from mbmrl_sim.faults import Fault, choose_fault
-    from mbmrl_sim.sensors import make_sensors
-    from mbmrl_sim.terrain import check_terrain
-    from mbmrl_sim.world import substeps
+    from mbmrl_sim.catalogue import check_simulator
 
     try:
-        substeps(rate)
+        grounds = tuple(terrains.split(","))
+        for terrain in grounds:
+            simulated, known = check_simulator(robot, rate, terrain=terrain, sensors=sensors)
         if prior is not None:
-            load_prior(prior, load_robot(DEFAULT_ROBOT)).check_rate(rate)
-        kinds = () if faults == "none" else tuple(choose_fault(Fault(kind)).kind for kind in faults.split(","))
-        may_be_lost = tuple(choose_fault(Fault(leg=int(leg))).leg for leg in legs.split(","))
-        grounds = tuple(map(check_terrain, terrains.split(",")))
-        make_sensors(sensors)
+            load_prior(prior, simulated).check_rate(rate)
+        kinds = None
+        if faults is not None:
+            kinds = () if faults == "none" else tuple(known.choose(Fault(kind)).kind for kind in faults.split(","))
+        hit = kinds[0] if kinds else ""
+        may_be_hit = tuple(known.choose(Fault(hit, part)).part for part in parts.split(",") if part)
         check_folder(out)
     except ValueError as error:
         refuse(error)
-    chances = CollectSettings.faults if kinds else (1.0, 0.0, 0.0)
     settings = CollectSettings(
-        may_be_lost,
+        robot,
         kinds,
-        faults=chances,
+        may_be_hit,
         terrains=grounds,
         duration=duration,
         rate=rate,
@@ -92,7 +97,11 @@ def train(
         Path | None, typer.Option(help="Folder of episodes of any robot to train on; no simulator then.")
     ] = None,
     robot: Annotated[
-        str | None, typer.Option(help="Robot of the data, if it has features of its own: its file, *.py.")
+        str | None,
+        typer.Option(
+            help="Simulated robot, millirobot where not given, or the file of a simulator, *.py; with --data the robot"
+            " of the data, if it has features of its own: its file, *.py."
+        ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps of the final training; those of the preset where not given.", min=1)
@@ -122,6 +131,7 @@ def train(
     from mbmrl_control.training.meta_training import TrainingSettings
     from mbmrl_control.training.pipeline import make_prior
     from mbmrl_control.training.pipeline import preset as settings_of
+    from mbmrl_sim.catalogue import check_simulator
 
     try:
         kind = load_learner(learner)
@@ -141,6 +151,9 @@ def train(
             open_loop,
             alone=data is not None,
         )
+        if data is None:
+            settings = replace(settings, simulator=robot or DEFAULT_ROBOT)
+            check_simulator(settings.simulator, settings.rate)
     except ValueError as error:
         refuse(error)
     try:
@@ -154,8 +167,8 @@ def train(
         raise typer.Exit(130) from None
     except ValueError as error:
         refuse(error)
-    given = {"learner": learner, "preset": preset, "seed": seed, "data": data, "steps": steps, "window": window}
-    given |= {"open-loop": open_loop, "robot": robot}
+    given: dict[str, object] = {"learner": learner, "preset": preset, "seed": seed, "data": data}
+    given |= {"steps": steps, "window": window, "open-loop": open_loop, "robot": robot}
     prior.settings.training["command"] = f"mbmrl train --future {future}" + "".join(
         f" --{name} {value}"
         for name, value in [*given.items(), *(("set", option) for option in options or ())]
@@ -187,12 +200,17 @@ def model_error(
 
 @app.command()
 def evaluate(
+    robot: Robot = DEFAULT_ROBOT,
     learners: Annotated[
         str, typer.Option(help="default, learners with a shipped prior, NAME=FILE, with commas between; or all.")
     ] = "default,mb",
     scenarios: Annotated[
-        str, typer.Option(help="none, kinds of faults, two_at_once, comes_and_goes, with commas between; or all.")
-    ] = "leg_loss",
+        str | None,
+        typer.Option(
+            help="none, kinds of faults, two_at_once, comes_and_goes, with commas between; or all; where not given,"
+            " the simulator's first kind."
+        ),
+    ] = None,
     paths: Annotated[str, typer.Option(help="Paths with commas between; or all.")] = "figure_eight",
     planner: Annotated[str, typer.Option(help="mppi, cem, random_shooting, with commas between; or all.")] = "mppi",
     precision: Annotated[
@@ -217,22 +235,26 @@ def evaluate(
         run_with_bar,
         write_results,
     )
-    from mbmrl_control.evaluation.scenarios import SCENARIOS
+    from mbmrl_control.evaluation.scenarios import scenarios as scenarios_of
     from mbmrl_control.evaluation.statistics import summarise
     from mbmrl_control.evaluation.tables import markdown
     from mbmrl_control.planning import PLANNERS, PRECISIONS
     from mbmrl_control.tasks.path.paths import PATH_NAMES
+    from mbmrl_sim.catalogue import check_simulator
 
     try:
+        simulated, kinds = check_simulator(robot)
+        scenarios = next(iter(kinds), "none") if scenarios is None else scenarios
         wanted = Comparison(
-            choose_learners(learners),
+            choose_learners(learners, simulated),
             choose("planner", planner, list(PLANNERS)),
             choose("precision", precision, [name for name in PRECISIONS if name != "auto"]),
             choose("path", paths, PATH_NAMES),
-            choose("scenario", scenarios, SCENARIOS),
+            choose("scenario", scenarios, scenarios_of(kinds)),
             range(seed, seed + seeds),
             duration,
             fault_time,
+            robot,
         )
         check_folder(work)
         for file in result_files(out) if out else []:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.system import surroundings
 from mbmrl_control.cli import bench, hardware, learning
 from mbmrl_control.cli.options import (
@@ -79,12 +80,13 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json as the last line.")] = False,
 ) -> None:
     """Walk a path, lose a leg on the way, and record it all."""
-    from mbmrl_sim.faults import FaultError, parse_fault_plan
+    from mbmrl_base.robots.faults import FaultError
+    from mbmrl_sim.catalogue import fault_kinds
 
     plan = None
     if fault != "none":
         try:
-            plan = parse_fault_plan(fault)
+            plan = fault_kinds(DEFAULT_ROBOT).plan(fault)
         except FaultError as error:
             refuse(error)
         if plan.time >= duration:
@@ -217,24 +219,14 @@ def _call(ask: Callable[[MonitorNode], Future], namespace: str, timeout: float =
 @app.command()
 def fault(
     kind: Annotated[
+        str, typer.Argument(help="Kind, such as leg_loss, of those that the simulator has; its first one.")
+    ] = "",
+    part: Annotated[
         str,
-        typer.Argument(
-            help="leg_loss, motor_weak, payload, terrain, slope, pose_miscalibration, link or battery_low.",
-        ),
-    ] = "leg_loss",
-    leg: Annotated[
-        int,
-        typer.Option(help="Leg: 0, 1, 2 left front, middle, rear; 3, 4, 5 right; -1 a random one that still works."),
-    ] = -1,
-    side: Annotated[str, typer.Option(help="left or right, for motor_weak; a random one where not given.")] = "",
-    terrain: Annotated[str, typer.Option(help="carpet, styrofoam, turf or gravel; a random other one.")] = "",
-    magnitude: Annotated[
-        float,
-        typer.Option(
-            help="Share of torque left (motor_weak), g (payload), degrees (slope, pose_miscalibration),"
-            " ms (link), V (battery_low); 0: the kind's default."
-        ),
-    ] = 0.0,
+        typer.Option(help="What is hit, such as left_middle, or its number; a random one that still works."),
+    ] = "",
+    terrain: Annotated[str, typer.Option(help="Ground to which it changes; a random other one.")] = "",
+    magnitude: Annotated[float, typer.Option(help="In the unit of the kind; 0: its default.")] = 0.0,
     x: Annotated[float, typer.Option(help="Place of a payload, or shift of the pose, ahead, m.")] = 0.0,
     y: Annotated[float, typer.Option(help="The same to the left, m.")] = 0.0,
     direction: Annotated[float, typer.Option(help="Heading in odom that leads up a slope, degrees.")] = 0.0,
@@ -242,14 +234,10 @@ def fault(
     ramp: Annotated[float, typer.Option(help="Time over which it grows to its magnitude, s.")] = 0.0,
     namespace: Namespace = "",
 ) -> None:
-    """Inject a fault into the running robot."""
-    from mbmrl_sim.faults import Fault, FaultError, choose_fault
+    """Inject a fault into the running robot; which there are, docs/simulation.md lists."""
+    from mbmrl_base.robots.faults import Fault
 
-    request = Fault(kind, leg, side, terrain, magnitude, x, y, direction, loss, ramp)
-    try:
-        choose_fault(request)
-    except FaultError as error:
-        refuse(error)
+    request = Fault(kind, part, terrain, magnitude, x, y, direction, loss, ramp)
     _call(lambda monitor: monitor.inject(request), namespace)
 
 
@@ -275,8 +263,8 @@ def calibrate(
     from rich.progress import track
 
     from mbmrl_base.system.files import check_file, write_text
-    from mbmrl_sim import calibration
-    from mbmrl_sim.terrain import TERRAINS
+    from mbmrl_sim.millirobot import calibration
+    from mbmrl_sim.millirobot.terrain import TERRAINS
 
     if out is not None:
         check_file(out)

@@ -31,6 +31,9 @@ PathName = Annotated[str, typer.Option("--path", help="straight, left, right, zi
 Terrain = Annotated[str, typer.Option(help="Ground: carpet, styrofoam, turf or gravel.")]
 Sensors = Annotated[str, typer.Option(help="Imperfections of the sensors: ideal, or real; or as in real,delay=0.")]
 Protocol = Annotated[str, typer.Option(help="Protocol on the serial line: mbmrl or velociroach.")]
+Robot = Annotated[
+    str, typer.Option("--robot", help="Simulated robot: millirobot or husky; or the file of a simulator, *.py.")
+]
 Rate = Annotated[float, typer.Option(help="Control rate, Hz.")]
 Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
 

@@ -12,6 +12,8 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
+from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import write_text
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, START_UP
@@ -20,7 +22,6 @@ from mbmrl_control.evaluation.statistics import Row
 from mbmrl_control.evaluation.tables import markdown, write_csv
 from mbmrl_control.learners import LEARNERS, make_learner
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
-from mbmrl_sim.world import substeps
 
 DEFAULT: Final = "default"
 """Stands for the learner that the nodes have if none is given."""
@@ -28,7 +29,7 @@ DEFAULT: Final = "default"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What to run; times in s."""
+    """What to run; times in s, the simulator as of `make_simulator`."""
 
     learners: dict[str, Prior]
     """Priors by the names under which they are reported."""
@@ -39,6 +40,7 @@ class Comparison:
     seeds: range
     duration: float = 30.0
     fault_time: float = 10.0
+    simulator: str = DEFAULT_ROBOT
 
     def __post_init__(self) -> None:
         """Check the times; ValueError if a side of the fault is too short to say anything."""
@@ -55,7 +57,11 @@ class Comparison:
         for (name, prior), planner, precision, path, scenario, seed in names:
             several = ((self.planners, planner), (self.precisions, precision))
             contender = "/".join([name, *(own for all_of, own in several if len(all_of) > 1)])
-            yield contender, name, Job(prior, planner, precision, path, scenario, seed, self.duration, self.fault_time)
+            yield (
+                contender,
+                name,
+                Job(prior, planner, precision, path, scenario, seed, self.duration, self.fault_time, self.simulator),
+            )
 
 
 def choose(what: str, given: str, allowed: Sequence[str]) -> tuple[str, ...]:
@@ -73,7 +79,7 @@ def choose(what: str, given: str, allowed: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def choose_learners(given: str) -> dict[str, Prior]:
+def choose_learners(given: str, robot: Robot) -> dict[str, Prior]:
     """Priors of names with commas between: ``default``, a learner with a shipped prior, or NAME=FILE; or of ``all``.
 
     Raises:
@@ -89,12 +95,13 @@ def choose_learners(given: str) -> dict[str, Prior]:
         file = Path(text).expanduser()
         if not text:
             learner = DEFAULT_LEARNER if name == DEFAULT else name
-            file = shipped_prior(learner)
+            file = shipped_prior(learner, robot.name)
             if not file.is_file():
-                raise PriorError(f"no prior of {learner} is shipped: train one, and give it as {learner}=FILE")
-        chosen[name] = load_prior(file)
+                raise PriorError(
+                    f"no prior of {learner} for {robot.name} is shipped: train one, and give it as {learner}=FILE"
+                )
+        chosen[name] = load_prior(file, robot)
         make_learner(chosen[name])
-        substeps(chosen[name].settings.rate)
     return chosen
 
 

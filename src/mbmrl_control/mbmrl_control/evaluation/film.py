@@ -22,7 +22,6 @@ from mbmrl_control.control.follower import PathTracker
 from mbmrl_control.control.run_record import Record
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
-from mbmrl_sim.faults import LEG_LOSS
 from mbmrl_sim.render import Line, Scene
 
 FRAME_RATE: Final = 10.0
@@ -57,11 +56,6 @@ def check_scene(robot: Robot) -> None:
         raise ValueError(f"there is no scene to draw {robot.name} in: films are of {DEFAULT_ROBOT}")
 
 
-def _lost_legs(faults: Iterable[str]) -> frozenset[int]:
-    """Legs that faults such as leg_loss:4 take."""
-    return frozenset(int(leg) for kind, _, leg in (fault.partition(":") for fault in faults) if kind == LEG_LOSS)
-
-
 def frames(record: Record, reference: Array) -> Iterator[Image.Image]:
     """Pictures of a run, FRAME_RATE of them per second of it.
 
@@ -82,7 +76,7 @@ def frames(record: Record, reference: Array) -> Iterator[Image.Image]:
                 lines += _cross(places[place])
                 caption += f"  {record.fault_in_words(tick.faults)} since {record.fault_time:.1f} s"
                 caption = fill(caption, _TEXT_WIDTH)
-            image = Image.fromarray(scene.draw(tick.observation.state, _lost_legs(tick.faults), lines))
+            image = Image.fromarray(scene.draw(tick.observation.state, tick.faults, lines))
             colour = _FAULT_COLOUR if failed else _TEXT_COLOUR
             ImageDraw.Draw(image).text((10, 8), caption, fill=colour, font_size=_TEXT_SIZE)
             yield image

@@ -18,6 +18,7 @@ import joblib
 import numpy as np
 import torch
 
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.system.files import write_text
 from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.control.follower import PathTracker
@@ -28,7 +29,7 @@ from mbmrl_control.evaluation.scenarios import schedule
 from mbmrl_control.planning import PLANNERS
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
-from mbmrl_sim.world import World
+from mbmrl_sim.catalogue import fault_kinds, make_simulator
 
 _CODE: Final = {
     "mbmrl_base": (
@@ -40,10 +41,7 @@ _CODE: Final = {
         *("training/collect.py", "training/episodes.py"),
         *(f"evaluation/{name}.py" for name in ("metrics", "run_cache", "run_record", "scenarios")),
     ),
-    "mbmrl_sim": tuple(
-        f"{name}.py"
-        for name in ("bullet", "drive", "effects", "faults", "physics", "robot", "sensors", "terrain", "world")
-    ),
+    "mbmrl_sim": ("*.py", "millirobot/*.py"),
 }
 """What runs depend on, in each package."""
 TRACE_STEP: Final = 0.5
@@ -70,7 +68,7 @@ def own_code() -> str:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A run to be made: a prior, names of planner, precision, path and scenario, seed, and times in s."""
+    """A run to be made: a prior, names of planner, precision, path and scenario, seed, times in s, and simulator."""
 
     prior: Prior
     planner: str
@@ -80,6 +78,7 @@ class Job:
     seed: int
     duration: float
     fault_time: float
+    simulator: str = DEFAULT_ROBOT
 
     @cached_property
     def key(self) -> dict[str, Any]:
@@ -112,8 +111,8 @@ def make_run(job: Job) -> dict[str, Any]:
     torch.set_num_threads(1)
     # Weights as they lie in a file give products other roundings than those that were sent to a process.
     prior = copy.deepcopy(job.prior)
-    world = World(job.seed, job.prior.settings.rate)
-    events = schedule(job.scenario, job.seed, job.fault_time, job.duration)
+    world = make_simulator(job.simulator, job.seed, job.prior.settings.rate)
+    events = schedule(job.scenario, fault_kinds(job.simulator), job.seed, job.fault_time, job.duration)
     record = Record(job.prior.robot, job.prior.settings.learner, job.path, job.seed, world.rate, None, job.fault_time)
     came: list[str] = []
     ticks = walk(

@@ -1,45 +1,18 @@
-"""What happens to the robot in an evaluated run: faults with legs and magnitudes that training did not show."""
+"""What happens to the robot in an evaluated run: faults with parts and magnitudes that training did not show."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from mbmrl_control.training.collect import HELD_OUT_LEGS, HELD_OUT_TERRAIN
-from mbmrl_sim.faults import (
-    BATTERY_LOW,
-    FAULT_KINDS,
-    LEG_LOSS,
-    LINK,
-    MOTOR_WEAK,
-    PAYLOAD,
-    POSE_MISCALIBRATION,
-    RANGES,
-    SIDES,
-    SLOPE,
-    TERRAIN,
-    Fault,
-)
+from mbmrl_base.robots.faults import Fault, FaultKinds
 
 NONE: Final = "none"
 TWO_AT_ONCE: Final = "two_at_once"
 COMES_AND_GOES: Final = "comes_and_goes"
-SCENARIOS: Final = (NONE, *FAULT_KINDS, TWO_AT_ONCE, COMES_AND_GOES)
-
-HELD_OUT_LOSS: Final = (30.0, 40.0)
-"""Share of commands that a link loses, percent; in training at most 27."""
-HELD_OUT_MAGNITUDES: Final = {
-    MOTOR_WEAK: (0.10, 0.14),
-    PAYLOAD: (23.0, 30.0),
-    SLOPE: (12.0, 13.0),
-    POSE_MISCALIBRATION: (23.0, 30.0),
-    LINK: (38.0, 50.0),
-    BATTERY_LOW: (0.8, 1.0),
-}
-"""Bounds of magnitudes, in the unit of the kind: worse than those that `random_fault` draws for training."""
 
 
 @dataclass(frozen=True)
@@ -50,26 +23,19 @@ class Event:
     fault: Fault | None
 
 
-def held_out_fault(kind: str, rng: np.random.Generator) -> Fault:
-    """A fault of a kind that training did not show, at once and not over a ramp."""
-    if kind == LEG_LOSS:
-        return Fault(kind, int(rng.choice(HELD_OUT_LEGS)))
-    if kind == TERRAIN:
-        return Fault(kind, terrain=HELD_OUT_TERRAIN)
-    takes = FAULT_KINDS[kind].takes
-    values: dict[str, Any] = {name: float(rng.uniform(*RANGES[name])) for name in takes if name in RANGES}
-    if "loss" in values:
-        values["loss"] = float(rng.uniform(*HELD_OUT_LOSS))
-    side = str(rng.choice(SIDES)) if "side" in takes else ""
-    return Fault(kind, side=side, magnitude=float(rng.uniform(*HELD_OUT_MAGNITUDES[kind])), **values)
+def scenarios(kinds: FaultKinds) -> tuple[str, ...]:
+    """Scenarios of a simulator with some kinds of faults."""
+    return (NONE, *kinds, *((TWO_AT_ONCE, COMES_AND_GOES) if len(kinds) > 1 else ()))
 
 
-def schedule(scenario: str, seed: int, start: float, end: float) -> list[Event]:
+def schedule(scenario: str, kinds: FaultKinds, seed: int, start: float, end: float) -> list[Event]:
     """What happens in a run, in order; it depends on scenario and seed only, not on who walks.
 
     Args:
-        scenario: One of SCENARIOS. ``two_at_once``: a leg is lost, and a fault of another kind comes with it;
-            ``comes_and_goes``: a leg is lost, and works again, twice, each for a quarter of the time left.
+        scenario: One of `scenarios`. ``two_at_once``: the first kind of fault, such as a lost leg, and a fault of
+            another kind with it; ``comes_and_goes``: the first kind, and all works again, twice, each for a quarter of
+            the time left.
+        kinds: Faults of the simulator.
         seed: Seed of what is drawn.
         start: Time of the first fault, s.
         end: End of the run, s.
@@ -77,10 +43,11 @@ def schedule(scenario: str, seed: int, start: float, end: float) -> list[Event]:
     rng = np.random.default_rng((seed, zlib.crc32(scenario.encode())))
     if scenario == NONE:
         return []
+    first, *others = kinds
     if scenario == TWO_AT_ONCE:
-        other = str(rng.choice([kind for kind in FAULT_KINDS if kind != LEG_LOSS]))
-        return [Event(start, held_out_fault(kind, rng)) for kind in (LEG_LOSS, other)]
+        other = str(rng.choice(others))
+        return [Event(start, kinds.draw_held_out(rng, kind)) for kind in (first, other)]
     if scenario == COMES_AND_GOES:
-        leg, quarter = held_out_fault(LEG_LOSS, rng), (end - start) / 4
-        return [Event(start + part * quarter, None if part % 2 else leg) for part in range(4)]
-    return [Event(start, held_out_fault(scenario, rng))]
+        fault, quarter = kinds.draw_held_out(rng, first), (end - start) / 4
+        return [Event(start + part * quarter, None if part % 2 else fault) for part in range(4)]
+    return [Event(start, kinds.draw_held_out(rng, scenario))]

@@ -12,6 +12,7 @@ from geometry_msgs.msg import PoseStamped
 from pydantic import Field
 from rclpy.node import Node
 
+from mbmrl_base.robots.faults import FaultError
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.parameters import declare, refuse_simulated_time
@@ -26,11 +27,10 @@ from mbmrl_control.hardware.settings import codec_of
 from mbmrl_control.nodes import hardware_conversions
 from mbmrl_msgs.msg import FaultArray
 from mbmrl_msgs.srv import ClearFaults, InjectFault
-from mbmrl_sim.faults import LEG_LOSS, FaultError
+from mbmrl_sim.millirobot.terrain import DEFAULT_TERRAIN, TERRAINS
+from mbmrl_sim.millirobot.world import World
 from mbmrl_sim.nodes.conversions import from_fault, to_fault, to_fault_array
 from mbmrl_sim.sensors import Sensors, make_sensors
-from mbmrl_sim.terrain import DEFAULT_TERRAIN, TERRAINS
-from mbmrl_sim.world import World
 
 
 class EmulatorSettings(NodeSettings):
@@ -78,7 +78,7 @@ class EmulatorNode(Node):
         self._world = World(settings.seed, terrain=settings.terrain, sensors=sensors)
         capture = None
         if settings.capture_rate:
-            eyes = Sensors(sensors, np.random.default_rng((settings.seed, 2)))
+            eyes = Sensors(sensors, np.random.default_rng((settings.seed, 2)), MILLIROBOT)
             capture = Capture(settings.capture_rate, eyes, self._publish_pose)
         tty = Path(settings.tty) if settings.tty else default_link()
         firmware = Firmware(self._world, FirmwareSettings(polled=settings.protocol == "velociroach"))
@@ -117,7 +117,7 @@ class EmulatorNode(Node):
                 return response
         self._publish_faults()
         response.success = True
-        response.message = f"leg {fault.leg} is lost" if fault.kind == LEG_LOSS else f"in force: {fault}"
+        response.message = f"in force: {fault}"
         response.fault = to_fault(fault)
         self.get_logger().info(response.message)
         # The host's clock: the simulated one is the robot's own.

@@ -13,6 +13,7 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 from rclpy.task import Future
 
+from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit import qos
@@ -22,7 +23,6 @@ from mbmrl_control.control.run_record import Tick
 from mbmrl_control.nodes.conversions import path_start
 from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlannerStatus, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
-from mbmrl_sim.faults import Fault
 from mbmrl_sim.nodes.conversions import from_fault, to_fault_request
 
 SIMULATED = ("simulator_node", "emulator_node")

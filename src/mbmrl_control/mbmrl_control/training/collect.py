@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -13,36 +12,22 @@ import joblib
 import numpy as np
 import torch
 
-from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
-from mbmrl_base.robots.millirobot.body import RobotParameters, vary
-from mbmrl_base.robots.millirobot.layout import LEG_NAMES, MAX_LEG_SPEED, MIN_LEG_SPEED
-from mbmrl_base.robots.observation import Observation
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, as_metadata
+from mbmrl_base.robots.faults import Fault
+from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.robots.simulator import Simulator
 from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.planning.settings import MppiSettings
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import PATH_NAMES
 from mbmrl_control.training.episodes import Episode
-from mbmrl_sim.faults import LEG_LOSS, Fault, random_fault
-from mbmrl_sim.sensors import make_sensors
-from mbmrl_sim.terrain import DEFAULT_TERRAIN, TERRAINS
-from mbmrl_sim.world import World
+from mbmrl_sim.catalogue import DEFAULT_TERRAIN, fault_kinds, make_simulator
 
-HELD_OUT_LEGS: Final = (1, 4)
-"""Legs, the middle ones, that are never lost in the data that the shipped priors are trained on.
-
-Both, since training shows each walk and its mirror image: leg 1 lost would show leg 4 lost.
-"""
-TRAINING_LEGS: Final = tuple(leg for leg in range(len(LEG_NAMES)) if leg not in HELD_OUT_LEGS)
-HELD_OUT_TERRAIN: Final = "gravel"
-"""Ground that these data do not have either."""
-TRAINING_TERRAINS: Final = tuple(name for name in TERRAINS if name not in (DEFAULT_TERRAIN, HELD_OUT_TERRAIN))
 LONGEST_HOLD: Final = 10
 """Control intervals for which a random action is held at most."""
 STANDING: Final = 0.1
-"""Share of the random actions that are zero: the robot stands before it walks, and after a stop."""
-STEEPEST: Final = math.radians(8.0)
-"""Steepest slope of the ground, rad: one down which no robot slides on its belly for ever."""
+"""Share of the random actions that are the safe one: the robot stands before it walks, and after a stop."""
 COLLECTING: Final = MppiSettings(candidates=120, horizon=16)
 """Planner of on-policy episodes: coarser than when the robot is driven, and so more varied."""
 
@@ -52,9 +37,9 @@ class CollectSettings:
     """What to collect.
 
     Attributes:
-        legs: Legs that may be lost.
-        kinds: Kinds of faults that may come.
-        grounds: What the ground may become where the kind is ``terrain``.
+        simulator: The simulator, as of `make_simulator`.
+        kinds: Kinds of faults that may come; the simulator's first one if None.
+        parts: Parts that may be hit, of kinds that have one of these; those that training may show if empty.
         faults: Probabilities of no, one and two faults in an episode, each at any step of its first half.
         terrains: Grounds, one of which is chosen for each episode.
         duration: Length of an episode, s.
@@ -64,9 +49,9 @@ class CollectSettings:
         prior: Prior of the controller; None for random actions.
     """
 
-    legs: tuple[int, ...] = TRAINING_LEGS
-    kinds: tuple[str, ...] = (LEG_LOSS,)
-    grounds: tuple[str, ...] = TRAINING_TERRAINS
+    simulator: str = DEFAULT_ROBOT
+    kinds: tuple[str, ...] | None = None
+    parts: tuple[str, ...] = ()
     faults: tuple[float, float, float] = (0.2, 0.5, 0.3)
     terrains: tuple[str, ...] = (DEFAULT_TERRAIN,)
     duration: float = 10.0
@@ -81,37 +66,43 @@ class CollectSettings:
         return round(self.duration * self.rate)
 
 
-def _world(settings: CollectSettings, seed: int, rng: np.random.Generator) -> World:
+def _simulator(settings: CollectSettings, seed: int, rng: np.random.Generator) -> Simulator:
     """The nominal robot on level ground, or one that differs from it on a slope (domain randomisation)."""
-    terrain, sensors = str(rng.choice(settings.terrains)), make_sensors(settings.sensors)
-    if rng.random() >= settings.varied:
-        return World(seed, settings.rate, terrain=terrain, sensors=sensors)
-    slope = float(rng.uniform(0, STEEPEST)), float(rng.uniform(-np.pi, np.pi))
-    return World(seed, settings.rate, vary(RobotParameters(), rng), terrain, slope, sensors)
+    terrain = str(rng.choice(settings.terrains))
+    varied = rng if rng.random() < settings.varied else None
+    return make_simulator(
+        settings.simulator, seed, settings.rate, terrain=terrain, sensors=settings.sensors, varied=varied
+    )
 
 
 def _plan_faults(settings: CollectSettings, rng: np.random.Generator) -> list[tuple[int, Fault]]:
-    """Faults of an episode and the steps at which they come, in order; no leg is lost twice."""
-    drawn: dict[tuple[str, int, str], tuple[int, Fault]] = {}
-    for _ in range(int(rng.choice(3, p=settings.faults))):
-        fault = random_fault(rng, settings.kinds, settings.legs, settings.grounds)
+    """Faults of an episode and the steps at which they come, in order; no part is hit twice."""
+    drawn: dict[tuple[str, str], tuple[int, Fault]] = {}
+    kinds = fault_kinds(settings.simulator)
+    allowed = [*kinds][:1] if settings.kinds is None else settings.kinds
+    for _ in range(int(rng.choice(3, p=settings.faults if allowed else (1.0, 0.0, 0.0)))):
+        fault = kinds.draw(rng, allowed, settings.parts, DEFAULT_TERRAIN)
         drawn.setdefault(fault.key, (int(rng.integers(0, max(1, settings.steps // 2))), fault))
     return sorted(drawn.values(), key=lambda plan: plan[0])
 
 
-def _random_walk(world: World, rng: np.random.Generator) -> Iterator[Observation]:
-    """Random leg speeds, or standing still, each held for a random time."""
-    yield world.observe()
+def _random_walk(simulator: Simulator, rng: np.random.Generator) -> Iterator[Observation]:
+    """Random actions of those that are planned, or the safe one, each held for a random time."""
+    observation, (low, high) = simulator.observe(), simulator.robot.planned
+    yield observation
     while True:
-        action = rng.uniform(MIN_LEG_SPEED, MAX_LEG_SPEED, 2) * (rng.random() >= STANDING)
+        action: Array = rng.uniform(low, high, size=len(low))
+        if rng.random() < STANDING:
+            action = simulator.robot.safe_action(observation.state)
         for _ in range(rng.integers(1, LONGEST_HOLD + 1)):
-            yield world.step(action)
+            observation = simulator.step(action)
+            yield observation
 
 
-def _controlled_walk(world: World, rng: np.random.Generator, prior: Prior, seed: int) -> Iterator[Observation]:
+def _controlled_walk(simulator: Simulator, rng: np.random.Generator, prior: Prior, seed: int) -> Iterator[Observation]:
     """The controller on a random path at a random speed."""
     cost = PathCost(speed=float(rng.uniform(0.15, 0.3)))
-    for tick in walk(world, prior, str(rng.choice(PATH_NAMES)), seed, COLLECTING, cost):
+    for tick in walk(simulator, prior, str(rng.choice(PATH_NAMES)), seed, COLLECTING, cost):
         yield tick.observation
 
 
@@ -120,12 +111,12 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
     plan = _plan_faults(settings, rng)
-    world = _world(settings, seed, rng)
+    simulator = _simulator(settings, seed, rng)
     if settings.prior is None:
-        observations = _random_walk(world, rng)
+        observations = _random_walk(simulator, rng)
     else:
-        observations = _controlled_walk(world, rng, load_prior(settings.prior), seed)
-    terrain = world.terrain
+        observations = _controlled_walk(simulator, rng, load_prior(settings.prior), seed)
+    robot, about = simulator.robot, simulator.about
     seen: list[Observation] = []
     injected: list[dict[str, Any]] = []
     for step, observation in enumerate(observations):
@@ -134,16 +125,14 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
             break
         for due, request in plan:
             if due == step:
-                injected.append({"step": step, **asdict(world.inject(request))})
-    world.close()
+                injected.append({"step": step, **asdict(simulator.inject(request))})
+    simulator.close()
     metadata = {
         "seed": seed,
         "rate": settings.rate,
         "policy": "random" if settings.prior is None else "mpc",
-        "robot": DEFAULT_ROBOT,
-        "parameters": asdict(world.parameters),
-        "terrain": terrain,
-        "slope": world.slope,
+        "robot": as_metadata(robot),
+        **about,
         "sensors": settings.sensors,
         "faults": injected,
         "versions": {name: version(name) for name in ("mbmrl_sim", "numpy", "pybullet")},

@@ -9,7 +9,7 @@
 
 The metadata's field ``robot`` is the name of a robot, or its description (`mbmrl_base.robots.description`). Those of
 the simulator have the seed, the rate (Hz), the policy, terrain, slope (rad), sensors and versions beside it, and
-``faults`` lists what was injected: the step, the kind, and its values (see `mbmrl_sim.faults.Fault`).
+``faults`` lists what was injected: the step, the kind, and its values (see `mbmrl_base.robots.faults.Fault`).
 """
 
 from __future__ import annotations

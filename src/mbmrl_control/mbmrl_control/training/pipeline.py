@@ -18,16 +18,17 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners import LEARNER_TYPES
 from mbmrl_control.learners.base import NetworkLearner
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.mb import ModelBased
-from mbmrl_control.training.collect import HELD_OUT_LEGS, CollectSettings, collect
+from mbmrl_control.training.collect import CollectSettings, collect
 from mbmrl_control.training.episodes import Episodes
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
-from mbmrl_sim.faults import FAULT_KINDS, LEG_LOSS
+from mbmrl_sim.catalogue import fault_kinds
 
 COLLECTOR: Final = BayesLastLayer.name
 """Learner whose controller collects: the one that is trained quickest."""
@@ -48,6 +49,7 @@ class PipelineSettings:
         first_steps: Steps of the trainings before the final one.
         rate: Control rate, Hz.
         duration: Length of an episode, s.
+        simulator: The simulator, as of `make_simulator`.
     """
 
     training: TrainingSettings
@@ -58,6 +60,7 @@ class PipelineSettings:
     first_steps: int = 1500
     rate: float = 20.0
     duration: float = 15.0
+    simulator: str = DEFAULT_ROBOT
 
 
 @dataclass(frozen=True)
@@ -200,8 +203,10 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
     def state_file(name: str) -> Path:
         return work / f"{name}-state.safetensors"
 
-    common = CollectSettings(kinds=tuple(FAULT_KINDS), duration=settings.duration, rate=settings.rate)
-    unseen = replace(common, kinds=(LEG_LOSS,), legs=HELD_OUT_LEGS, faults=(0.1, 0.9, 0.0), varied=0.0)
+    kinds = fault_kinds(settings.simulator)
+    common = CollectSettings(settings.simulator, tuple(kinds), duration=settings.duration, rate=settings.rate)
+    spared = next(iter(kinds.values())).spared if kinds else ()
+    unseen = replace(common, kinds=None, parts=spared, faults=(0.1, 0.9, 0.0), varied=0.0)
     held_out = gather(settings.held_out_episodes, "held-out faults", unseen)
     files = gather(settings.random_episodes, "random actions", common)
     for iteration in range(1, settings.iterations + 1):

@@ -25,7 +25,6 @@ from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Ticker
 from mbmrl_base.toolkit.worker import Worker
 from mbmrl_msgs.msg import FaultArray, RobotState
-from mbmrl_sim.faults import LEG_LOSS
 from mbmrl_sim.nodes import conversions
 from mbmrl_sim.render import FIELD_OF_VIEW, Line, Scene
 
@@ -55,7 +54,7 @@ class CameraNode(Node):
         self._stop = threading.Event()
         self._robot = load_robot(DEFAULT_ROBOT)  # what the scene draws
         self._newest: tuple[Array, Time] | None = None
-        self._lost_legs: frozenset[int] = frozenset()
+        self._faults: tuple[str, ...] = ()
         self._lines: list[Line] = []
         self._images = self.create_publisher(Image, "camera/image_raw", qos.LATEST)
         self._infos = self.create_publisher(CameraInfo, "camera/camera_info", qos.LATEST)
@@ -75,7 +74,7 @@ class CameraNode(Node):
         self._newest = from_robot_state(self._robot, message).state, message.header.stamp
 
     def _take_faults(self, message: FaultArray) -> None:
-        self._lost_legs = frozenset(fault.leg for fault in message.faults if fault.kind == LEG_LOSS)
+        self._faults = tuple(str(conversions.from_fault(fault)) for fault in message.faults)
 
     def _take_path(self, message: PathMessage) -> None:
         positions = [pose.pose.position for pose in message.poses]
@@ -92,7 +91,7 @@ class CameraNode(Node):
                 if newest is None or newest is drawn:
                     continue
                 state, stamp = newest
-                picture = scene.draw(state, self._lost_legs, self._lines)
+                picture = scene.draw(state, self._faults, self._lines)
                 # The stamp is that of the state, which is what the image shows.
                 image = conversions.to_image(picture, stamp)
                 info = conversions.to_camera_info(width, height, angle, stamp)

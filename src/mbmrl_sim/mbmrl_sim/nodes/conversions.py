@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from mbmrl_base.robots.faults import NUMBERS, Fault
 from mbmrl_base.toolkit.conversions import to_header, to_seconds, to_time
 from mbmrl_msgs.msg import Fault as FaultMessage
 from mbmrl_msgs.msg import FaultArray
 from mbmrl_msgs.srv import InjectFault
-from mbmrl_sim.faults import Fault
 
 CAMERA_FRAME = "camera_optical_frame"
 
@@ -52,8 +52,8 @@ def to_camera_info(width: int, height: int, field_of_view: float, stamp: Time) -
 
 
 _FAULT_FIELDS: Final[dict[str, type]] = {
-    **{"kind": str, "leg": int, "side": str, "terrain": str},
-    **dict.fromkeys(("magnitude", "x", "y", "direction", "loss", "ramp"), float),
+    **dict.fromkeys(("kind", "part", "terrain"), str),
+    **dict.fromkeys(NUMBERS, float),
 }
 
 

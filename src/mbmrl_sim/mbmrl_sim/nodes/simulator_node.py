@@ -1,4 +1,4 @@
-"""The simulated millirobot as a ROS node, in real time or at a multiple of it.
+"""A simulated robot as a ROS node, in real time or at a multiple of it.
 
 Each control interval starts with the newest command and ends with a `RobotState`. The interval is
 simulated in slices of a few milliseconds, each published on /clock; it runs on the machine's steady clock.
@@ -24,10 +24,10 @@ from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
-from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
-from mbmrl_base.robots.millirobot.body import JOINT_NAMES, of_joints
-from mbmrl_base.robots.millirobot.layout import LEG_SPEED
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
+from mbmrl_base.robots.faults import Fault, FaultError
 from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.robots.simulator import Joints
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import from_motor_command, to_diagnostics, to_time
 from mbmrl_base.toolkit.health import Level, Part
@@ -41,12 +41,9 @@ from mbmrl_base.toolkit.worker import Worker
 from mbmrl_msgs.msg import FaultArray, MotorCommand
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim.bullet import quiet
-from mbmrl_sim.faults import LEG_LOSS, Fault, FaultError
+from mbmrl_sim.catalogue import DEFAULT_TERRAIN, SIMULATED, make_simulator
 from mbmrl_sim.nodes import conversions
-from mbmrl_sim.render import check_screen, colour_legs, follow_robot, look_at_robot
-from mbmrl_sim.sensors import make_sensors
-from mbmrl_sim.terrain import DEFAULT_TERRAIN, TERRAINS
-from mbmrl_sim.world import World
+from mbmrl_sim.render import check_screen
 
 SLICE: Final = 0.01
 """Time between two messages on /clock, s of real time."""
@@ -61,9 +58,11 @@ LEAST_RATE: Final = 0.9
 class SimulatorSettings(NodeSettings):
     """Parameters of the simulator node."""
 
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of leg phases at reset and of random faults")
+    robot: str = Field(DEFAULT_ROBOT, description=f"Simulated robot: {', '.join(SIMULATED)}")
+    simulator: str = Field("", description="File, *.py, whose simulator() simulates the robot; empty: the robot's own")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the robot's start and of random faults")
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
-    terrain: str = Field(DEFAULT_TERRAIN, description=f"Ground: {', '.join(TERRAINS)}")
+    terrain: str = Field(DEFAULT_TERRAIN, description="Ground, of those that the simulator has")
     slope: float = Field(0.0, ge=-25.0, le=25.0, description="Angle of the ground, degrees")
     slope_direction: float = Field(
         0.0, ge=-360.0, le=360.0, description="Heading in odom that leads up the slope, degrees"
@@ -101,18 +100,17 @@ class SimulatorNode(Node):
         if self._settings.gui:
             check_screen()
         on_change(self, self._settings, self._set)
-        self._robot = load_robot(DEFAULT_ROBOT)
         slope = math.radians(self._settings.slope), math.radians(self._settings.slope_direction)
-        self._world = World(
+        self._simulator = make_simulator(
+            self._settings.simulator or self._settings.robot,
             self._settings.seed,
             self._settings.rate,
             terrain=self._settings.terrain,
             slope=slope,
-            sensors=make_sensors(self._settings.sensors),
+            sensors=self._settings.sensors,
             gui=self._settings.gui,
         )
-        if self._settings.gui:
-            look_at_robot(self._world.physics.client)
+        self._robot = self._simulator.robot
         time.sleep(DISCOVERY_TIME)
         self._held = [claim(self, "robot_state", "robot")]
         if self._settings.publish_clock:
@@ -123,12 +121,12 @@ class SimulatorNode(Node):
         """The newest command's action and number, and when it arrived, s of simulated time."""
         self._emergency_stop = False
         self._arrived = threading.Event()
-        self._told = self._world.time
+        self._told = self._simulator.time
         """Simulated time that was told last, s."""
         self._offset = 0.0
         """ROS time less simulated time, s, where there is no /clock."""
         self._looked = (time.monotonic(), self._told)
-        self._topics = RobotTopics(self, self._robot, JOINT_NAMES, self._settings.frame_prefix)
+        self._topics = RobotTopics(self, self._robot, self._simulator.joints().names, self._settings.frame_prefix)
         self._clock_publisher = None
         if self._settings.publish_clock:
             self._clock_publisher = self.create_publisher(Clock, "/clock", qos.LATEST)
@@ -154,7 +152,7 @@ class SimulatorNode(Node):
             for held in self._held:
                 held.close()
             with quiet():  # it says how its window ends
-                self._world.close()
+                self._simulator.close()
 
     def _set(self, settings: SimulatorSettings) -> None:
         self._settings = settings
@@ -188,22 +186,22 @@ class SimulatorNode(Node):
         episode = 0  # of the last state that was published
         while not self._stop.is_set():
             ticker.period = 1.0 / (self._settings.rate * self._settings.real_time_factor)
-            slices = min(max(1, round(ticker.period / SLICE)), self._world.substeps)
-            bounds = np.linspace(0, self._world.substeps, slices + 1).round().astype(int)
+            slices = min(max(1, round(ticker.period / SLICE)), self._simulator.substeps)
+            bounds = np.linspace(0, self._simulator.substeps, slices + 1).round().astype(int)
             end = ticker.deadline
             self._await_command()
             command = self._fresh_command()
             exact = True
             with self._lock:
-                safe = self._robot.safe_action(self._world.observe().state)
-                self._world.apply(safe if command is None else command[0])
+                safe = self._robot.safe_action(self._simulator.observe().state)
+                self._simulator.apply(safe if command is None else command[0])
             for part, (first, last) in enumerate(pairwise(bounds), start=1):
                 with self._lock:
                     if exact and command is not None and self._fresh_command() is None:
-                        self._world.halt()
+                        self._simulator.halt()
                         exact = False
-                    self._world.advance(int(last - first))
-                    now = self._world.time
+                    self._simulator.advance(int(last - first))
+                    now = self._simulator.time
                 # The slice is simulated ahead of its time, and told when its time has come.
                 due = end + (part - slices) / slices * ticker.period
                 if part < slices and self._stop.wait(max(0.0, due - time.monotonic())):
@@ -213,16 +211,16 @@ class SimulatorNode(Node):
             if not ticker.wait(self._stop):
                 return
             with self._lock:
-                now = self._world.time
-                observation = self._world.finish_interval(exact and self._world.episode == episode)
+                now = self._simulator.time
+                observation = self._simulator.finish_interval(exact and self._simulator.episode == episode)
                 episode = observation.episode
-                angles = self._world.physics.leg_angles
+                joints = self._simulator.joints()
                 if self._settings.gui:
-                    follow_robot(self._world.physics.client, observation.state)
+                    self._simulator.show()
             if not self._settings.publish_clock:
                 self._offset = self._ros_time() - (time.monotonic() - ticker.current) - now
             self._tell_time(now)
-            self._publish(observation, angles, command[1] if command else 0)
+            self._publish(observation, joints, command[1] if command else 0)
 
     def _tell_time(self, seconds: float) -> None:
         self._told = seconds
@@ -232,16 +230,14 @@ class SimulatorNode(Node):
     def _ros_time(self) -> float:
         return float(self.get_clock().now().nanoseconds * 1e-9)
 
-    def _publish(self, observation: Observation, angles: np.ndarray, command_sequence: int) -> None:
+    def _publish(self, observation: Observation, joints: Joints, command_sequence: int) -> None:
         told = replace(observation, time=observation.time + self._offset)
-        joints = angles, of_joints(*observation.state[LEG_SPEED])
-        self._topics.publish(told, command_sequence, joints)
+        moving = (np.array(joints.positions), np.array(joints.velocities)) if joints.names else None
+        self._topics.publish(told, command_sequence, moving)
 
     def _publish_faults(self) -> None:
-        if self._settings.gui:
-            colour_legs(self._world.physics.client, self._world.physics.robot, self._world.lost_legs)
-        faults = map(self._dated, self._world.faults)
-        self._faults.publish(conversions.to_fault_array(faults, self._world.time + self._offset))
+        faults = map(self._dated, self._simulator.faults)
+        self._faults.publish(conversions.to_fault_array(faults, self._simulator.time + self._offset))
 
     def _dated(self, fault: Fault) -> Fault:
         """The fault with its time on the clock of all messages."""
@@ -270,20 +266,20 @@ class SimulatorNode(Node):
     def _inject(self, request: InjectFault.Request, response: InjectFault.Response) -> InjectFault.Response:
         with self._lock:
             try:
-                fault = self._world.inject(conversions.from_fault(request))
+                fault = self._simulator.inject(conversions.from_fault(request))
             except FaultError as error:
                 response.success, response.message = False, str(error)
                 return response
             self._publish_faults()
         response.success = True
-        response.message = f"leg {fault.leg} is lost" if fault.kind == LEG_LOSS else f"in force: {fault}"
+        response.message = f"in force: {fault}"
         response.fault = conversions.to_fault(self._dated(fault))
         self.get_logger().info(response.message)
         return response
 
     def _clear(self, _: ClearFaults.Request, response: ClearFaults.Response) -> ClearFaults.Response:
         with self._lock:
-            cleared = self._world.clear_faults()
+            cleared = self._simulator.clear_faults()
             self._publish_faults()
         names = ", ".join(map(str, cleared))
         response.success, response.message = True, f"undone: {names}" if names else "no fault was in force"
@@ -292,7 +288,7 @@ class SimulatorNode(Node):
 
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
-            self._world.reset()
+            self._simulator.reset()
             self._publish_faults()
             self._emergency_stop = False
         response.success, response.message = True, "the robot is intact and at the origin"

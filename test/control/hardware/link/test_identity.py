@@ -17,7 +17,7 @@ from mbmrl_control.hardware.emulator.board import FirmwareSettings
 from mbmrl_control.hardware.link import port as ports
 from mbmrl_control.hardware.link.identity import AnotherRobotError, Identity
 from mbmrl_control.hardware.link.port import Adapter, LinkError, adapter_of
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.world import World
 
 MakeRobot = Callable[..., Robot]
 MakeHost = Callable[..., Host]

@@ -21,7 +21,7 @@ from mbmrl_control.hardware.emulator.board import BOOT_TIME, FirmwareSettings
 from mbmrl_control.hardware.emulator.emulator import LineSettings
 from mbmrl_control.hardware.link.port import LinkError
 from mbmrl_control.hardware.settings import BridgeSettings
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.world import World
 
 PROTOCOLS = ("mbmrl", "velociroach")
 MakeRobot = Callable[..., Robot]

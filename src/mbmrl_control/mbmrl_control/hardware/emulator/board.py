@@ -39,8 +39,8 @@ from mbmrl_control.hardware.codecs.codec import (
     Telemetry,
 )
 from mbmrl_control.hardware.robot import MAX_SPEED
-from mbmrl_sim.physics import PHYSICS_STEP
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.physics import PHYSICS_STEP
+from mbmrl_sim.millirobot.world import World
 
 BOOT_TIME: Final = 0.2
 """Time after a reset in which the board says nothing, s."""

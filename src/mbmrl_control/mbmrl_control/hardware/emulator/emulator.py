@@ -27,7 +27,7 @@ from mbmrl_base.system.exclusive import hold
 from mbmrl_base.system.files import WriteError, check_folder
 from mbmrl_control.hardware.codecs.codec import Codec, CodecError, Message
 from mbmrl_control.hardware.emulator.board import Firmware
-from mbmrl_sim.physics import PHYSICS_STEP
+from mbmrl_sim.millirobot.physics import PHYSICS_STEP
 from mbmrl_sim.sensors import Sensors
 
 LONGEST_WAIT: Final = 0.01

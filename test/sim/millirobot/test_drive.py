@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mbmrl_base.robots.millirobot.body import BatteryParameters, MotorParameters
 from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, MIN_LEG_SPEED
-from mbmrl_sim.drive import Battery, SpeedController
+from mbmrl_sim.millirobot.drive import Battery, SpeedController
 
 MOTOR, CELL = MotorParameters(), BatteryParameters()
 CONSTANT = MOTOR.torque_constant * MOTOR.gear_ratio

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mbmrl_sim import calibration
-from mbmrl_sim.calibration import RATE, TARGETS, Walk
-from mbmrl_sim.terrain import TERRAINS
+from mbmrl_sim.millirobot import calibration
+from mbmrl_sim.millirobot.calibration import RATE, TARGETS, Walk
+from mbmrl_sim.millirobot.terrain import TERRAINS
 
 
 def test_every_terrain_has_recorded_walks() -> None:

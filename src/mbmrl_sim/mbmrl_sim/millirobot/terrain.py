@@ -1,4 +1,4 @@
-"""Grounds to walk on: presets of friction, compliance, restitution and roughness, and slopes."""
+"""Grounds to walk on: presets of friction, compliance, restitution and roughness."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import numpy as np
 
 from mbmrl_base.robots.observation import Array
 
-GRAVITY: Final = 9.81
-"""m/s^2."""
 PATCH: Final = 1.0
 """Length after which rough ground repeats itself, m."""
 CELL: Final = 0.01
@@ -73,20 +71,6 @@ def check_terrain(name: str) -> str:
     if name not in TERRAINS:
         raise ValueError(f"unknown terrain {name!r}: allowed is {', '.join(TERRAINS)}")
     return name
-
-
-def tilt(angle: float, direction: float) -> Array:
-    """Rise of a slope along x and y, shape (2,): sine of its angle, rad, times the direction that leads up it.
-
-    The rises of slopes add up.
-    """
-    return math.sin(angle) * np.array([math.cos(direction), math.sin(direction)])
-
-
-def gravity_on(rise: Array) -> list[float]:
-    """Acceleration of gravity, m/s^2, seen in the frame of ground that rises by `tilt`, x, y and z."""
-    x, y = rise.tolist()
-    return [-GRAVITY * x, -GRAVITY * y, -GRAVITY * math.sqrt(max(0.0, 1.0 - x * x - y * y))]
 
 
 def heights(terrain: Terrain, rng: np.random.Generator) -> Array:

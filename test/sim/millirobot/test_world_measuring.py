@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.millirobot.layout import LEG_SPEED
 from mbmrl_base.robots.observation import Array, Observation
-from mbmrl_sim.faults import Fault
+from mbmrl_sim.lockstep import COMMAND_TIMEOUT
+from mbmrl_sim.millirobot.world import PHYSICS_STEP, World
 from mbmrl_sim.sensors import SENSORS, SensorSettings
-from mbmrl_sim.world import COMMAND_TIMEOUT, PHYSICS_STEP, World
 from world_testing import STAND, WALK, NewWorld, random_actions, states, true_position
 
 REAL = SENSORS["real"]

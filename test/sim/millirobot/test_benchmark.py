@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mbmrl_sim.benchmark import measure_simulator
+from mbmrl_sim.millirobot.benchmark import measure_simulator
 
 
 def test_rates_are_told_beside_those_of_bare_pybullet() -> None:

@@ -17,8 +17,8 @@ import numpy as np
 
 from mbmrl_base.robots.millirobot.layout import LEG_SPEED, MAX_LEG_SPEED, MIN_LEG_SPEED, YAW, angle
 from mbmrl_base.robots.observation import Array
-from mbmrl_sim.terrain import TERRAINS
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.terrain import TERRAINS
+from mbmrl_sim.millirobot.world import World
 
 RATE: Final = 10.0
 """Hz."""

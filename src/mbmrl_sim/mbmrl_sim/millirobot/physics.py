@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +11,9 @@ import numpy as np
 
 from mbmrl_base.robots.millirobot.body import RobotParameters, side_of, urdf
 from mbmrl_base.robots.observation import Array
-from mbmrl_sim.bullet import BulletClient, pybullet, quiet
-from mbmrl_sim.terrain import CELL, PATCH, Terrain, heights
+from mbmrl_sim.bullet import connect, pybullet
+from mbmrl_sim.millirobot.terrain import CELL, PATCH, Terrain, heights
+from mbmrl_sim.payload import Payload
 
 PHYSICS_STEP: Final = 1e-3
 """Length of a physics step and of a step of the on-board speed controller, s."""
@@ -24,21 +24,10 @@ _LOST_MASS: Final = 1e-12
 """Mass and moment of inertia of a lost leg, kg and kg m^2: the solver cannot divide by zero."""
 _PAYLOAD_RADIUS: Final = 0.01
 """Radius of gyration of a load, m."""
-_SAME_PLACE: Final = 1e-6
-"""Distance within which a load stays where it is, m."""
 _NOWHERE, _SMOOTH, _ROUGH = 0, 1, 2
 """Collision groups; each group meets only itself."""
 _TILES: Final = 3
 """Patches of rough ground on each side of the square that lies under the robot."""
-
-
-def connect(gui: bool = False) -> Any:
-    """Open a PyBullet world of its own, in a window or without a screen."""
-    with quiet():
-        client = BulletClient(connection_mode=pybullet.GUI if gui else pybullet.DIRECT)
-    # Descriptions are written anew for each robot: a cached file of the same name would be a stale one.
-    client.setPhysicsEngineParameter(enableFileCaching=0)
-    return client
 
 
 def load_robot(client: Any, parameters: RobotParameters, position: Any = (0.0, 0.0, 0.0), visible: bool = True) -> int:
@@ -91,10 +80,9 @@ class Physics:
         client.changeDynamics(plane, -1, lateralFriction=1.0, restitution=1.0)
         client.setCollisionFilterGroupMask(plane, -1, _SMOOTH, _SMOOTH)
         self._rough_ground: int | None = None
-        self._payload: tuple[int, int] | None = None
-        self._payload_place = (0.0, 0.0, 0.0)
         self._lost: set[int] = set()
         self.robot = load_robot(client, robot, (0.0, 0.0, robot.standing_height), self._gui)
+        self.payload = Payload(client, self.robot, robot.body_size[2] / 2, _PAYLOAD_RADIUS)
         for link in (-1, *CRANKS, *_LEGS):
             client.changeDynamics(
                 self.robot, link, jointDamping=0.0, linearDamping=0.0, angularDamping=0.0, restitution=0.0
@@ -186,29 +174,6 @@ class Physics:
         group = _NOWHERE if leg in self._lost else ground
         self.client.setCollisionFilterGroupMask(self.robot, _LEGS[leg], group, group)
 
-    def set_payload(self, mass: float, x: float, y: float) -> None:
-        """Fix a load, kg, on the body at x ahead and y to the left, m; none where its mass is 0."""
-        client, place = self.client, (x, y, self.parameters.body_size[2] / 2)
-        if self._payload is not None and (not mass or math.dist(place, self._payload_place) > _SAME_PLACE):
-            body, constraint = self._payload
-            client.removeConstraint(constraint)
-            client.removeBody(body)
-            self._payload = None
-        if not mass:
-            return
-        if self._payload is None:
-            position, orientation = client.getBasePositionAndOrientation(self.robot)
-            position, _ = client.multiplyTransforms(position, orientation, place, [0, 0, 0, 1])
-            body = client.createMultiBody(mass, -1, -1, position, orientation)
-            client.changeDynamics(body, -1, linearDamping=0.0, angularDamping=0.0)
-            client.resetBaseVelocity(body, *client.getBaseVelocity(self.robot))
-            constraint = client.createConstraint(
-                self.robot, -1, body, -1, pybullet.JOINT_FIXED, [0, 0, 0], place, [0, 0, 0]
-            )
-            client.changeConstraint(constraint, maxForce=1e3)
-            self._payload, self._payload_place = (body, constraint), place
-        client.changeDynamics(self._payload[0], -1, mass=mass, localInertiaDiagonal=[mass * _PAYLOAD_RADIUS**2] * 3)
-
     @property
     def leg_angles(self) -> Array:
         """Angles of the joints in the order of the URDF: two cranks, then legs 0 to 5, shape (8,), rad."""
@@ -218,8 +183,8 @@ class Physics:
     def mass(self) -> float:
         """Mass of the robot and its load, kg."""
         links = [(self.robot, link) for link in (-1, *CRANKS, *_LEGS)]
-        if self._payload is not None:
-            links.append((self._payload[0], -1))
+        if self.payload.body is not None:
+            links.append((self.payload.body, -1))
         return float(sum(self.client.getDynamicsInfo(*link)[0] for link in links))
 
     def contacts(self, leg: int) -> int:

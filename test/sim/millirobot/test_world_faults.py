@@ -7,13 +7,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mbmrl_base.robots.faults import Fault, FaultError
 from mbmrl_base.robots.millirobot.body import side_of
-from mbmrl_base.robots.millirobot.layout import BATTERY, LEG_SPEED, LINEAR_VELOCITY, PITCH, POSITION, ROLL, YAW, angle
+from mbmrl_base.robots.millirobot.layout import (
+    BATTERY,
+    LEG_NAMES,
+    LEG_SPEED,
+    LINEAR_VELOCITY,
+    PITCH,
+    POSITION,
+    ROLL,
+    YAW,
+    angle,
+)
 from mbmrl_base.robots.observation import Array
-from mbmrl_sim.faults import Fault, FaultError
-from mbmrl_sim.physics import joint_of_leg
-from mbmrl_sim.terrain import GRAVITY
-from mbmrl_sim.world import PHYSICS_STEP, World
+from mbmrl_sim.ground import GRAVITY
+from mbmrl_sim.millirobot.physics import joint_of_leg
+from mbmrl_sim.millirobot.world import PHYSICS_STEP, World
 from world_testing import (
     STAND,
     WALK,
@@ -27,9 +37,9 @@ from world_testing import (
 )
 
 ONE_OF_EACH = (
-    Fault("leg_loss", 4),
-    Fault("motor_weak", side="left", magnitude=0.5),
-    Fault("motor_weak", side="right", magnitude=0.6, ramp=0.2),
+    Fault("leg_loss", "right_middle"),
+    Fault("motor_weak", part="left", magnitude=0.5),
+    Fault("motor_weak", part="right", magnitude=0.6, ramp=0.2),
     Fault("payload", magnitude=20.0, x=0.02, y=-0.01, ramp=0.3),
     Fault("terrain", terrain="gravel"),
     Fault("slope", magnitude=5.0, direction=60.0, ramp=0.5),
@@ -60,10 +70,10 @@ def test_lost_leg_has_neither_mass_nor_contact_from_that_instant_on(new_world: N
         world.apply(WALK)
         world.advance(1)
     intact = world.physics.mass
-    fault = world.inject(Fault(leg=leg))
+    fault = world.inject(Fault(part=str(leg)))
     assert world.physics.contacts(leg) == 0
     assert intact - world.physics.mass == pytest.approx(world.parameters.leg_mass, abs=1e-9)
-    assert (fault.leg, fault.since) == (leg, world.time)
+    assert (fault.part, fault.since) == (LEG_NAMES[leg], world.time)
     assert world.faults == (fault,)
     assert all(contact_free_steps(world, leg, [WALK] * 10))
     # It still turns with its side: the gear does not know.
@@ -74,7 +84,7 @@ def test_lost_leg_has_neither_mass_nor_contact_from_that_instant_on(new_world: N
 def test_cleared_fault_restores_mass_and_contact(new_world: NewWorld, leg: int) -> None:
     world = new_world(seed=2)
     intact = world.physics.mass
-    fault = world.inject(Fault(leg=leg))
+    fault = world.inject(Fault(part=str(leg)))
     states(world, [WALK] * 5)
     assert world.clear_faults() == (fault,)
     assert world.physics.mass == intact
@@ -84,7 +94,7 @@ def test_cleared_fault_restores_mass_and_contact(new_world: NewWorld, leg: int) 
 
 def test_lost_leg_changes_the_walk(new_world: NewWorld) -> None:
     intact, lame = new_world(seed=2), new_world(seed=2)
-    lame.inject(Fault(leg=0))
+    lame.inject(Fault(part="0"))
     difference = states(intact, [WALK] * 20)[-1] - states(lame, [WALK] * 20)[-1]
     assert np.linalg.norm(difference[POSITION]) > 0.01
 
@@ -96,7 +106,7 @@ def test_fault_cleared_at_once_leaves_the_intact_trajectory(new_world: NewWorld,
     actions = random_actions(8)
     for world in (intact, repaired):
         states(world, actions[:5])
-    repaired.inject(Fault(leg=leg))
+    repaired.inject(Fault(part=str(leg)))
     repaired.clear_faults()
     difference = np.abs(states(intact, actions[5:]) - states(repaired, actions[5:]))
     assert difference[:, POSITION].max() < 1e-5
@@ -108,7 +118,7 @@ def test_fault_of_the_leg_that_the_solver_meets_last_leaves_no_trace_at_all(new_
     actions = random_actions(30)
     for world in (intact, repaired):
         states(world, actions[:10])
-    repaired.inject(Fault(leg=5))
+    repaired.inject(Fault(part="5"))
     repaired.clear_faults()
     np.testing.assert_array_equal(states(intact, actions[10:]), states(repaired, actions[10:]))
 
@@ -140,7 +150,7 @@ def test_weak_motors_have_this_share_of_their_torque(new_world: NewWorld) -> Non
             world.inject()
         if strength < 1:
             for side in ("left", "right"):
-                world.inject(Fault("motor_weak", side=side, magnitude=strength))
+                world.inject(Fault("motor_weak", part=side, magnitude=strength))
         gained.append(np.diff(states(world, [STAND, WALK])[:, LEG_SPEED], axis=0)[0])
     np.testing.assert_allclose(gained[1], 0.25 * gained[0], rtol=0.03)
 
@@ -151,7 +161,7 @@ def test_side_whose_motor_is_too_weak_falls_behind_and_the_robot_turns_to_it(
 ) -> None:
     for seed in range(2):
         world = new_world(seed=seed)
-        world.inject(Fault("motor_weak", side=side, magnitude=0.03))
+        world.inject(Fault("motor_weak", part=side, magnitude=0.03))
         walked = states(world, [WALK] * 40)
         weak, sound = walked[5:, LEG_SPEED].mean(0)[::sign]
         assert weak < 0.5 * WALK[0]
@@ -197,7 +207,7 @@ def test_load_goes_where_the_robot_goes(new_world: NewWorld) -> None:
     world = new_world(seed=2)
     world.inject(Fault("payload", magnitude=20.0, x=0.03, y=-0.02))
     client, robot = world.physics.client, world.physics.robot
-    (load, _) = world.physics._payload  # type: ignore[misc]
+    load = world.physics.payload.body
     for action in random_actions(30):
         world.step(action)
         place, _ = client.getBasePositionAndOrientation(load)
@@ -282,7 +292,7 @@ def test_faults_act_together(new_world: NewWorld) -> None:
     intact, voltage = world.physics.mass, world.observe().state[BATTERY]
     faults = [world.inject(fault) for fault in ONE_OF_EACH]
     assert world.faults == tuple(sorted(faults, key=lambda fault: fault.key))
-    assert world.lost_legs == {4}
+    assert [fault.part for fault in world.faults if fault.kind == "leg_loss"] == ["right_middle"]
     assert world.terrain == "gravel"
     walked = states(world, [WALK] * 20)
     assert np.isfinite(walked).all()
@@ -297,8 +307,8 @@ def test_newer_fault_replaces_the_one_that_hits_the_same(new_world: NewWorld) ->
     world = new_world(seed=1)
     intact = world.physics.mass
     world.inject(Fault("payload", magnitude=20.0))
-    world.inject(Fault("motor_weak", side="left", magnitude=0.5))
-    world.inject(Fault("motor_weak", side="right", magnitude=0.5))
+    world.inject(Fault("motor_weak", part="left", magnitude=0.5))
+    world.inject(Fault("motor_weak", part="right", magnitude=0.5))
     states(world, [STAND] * 4)
     newer = world.inject(Fault("payload", magnitude=10.0, ramp=0.2))
     assert [fault.kind for fault in world.faults] == ["motor_weak", "motor_weak", "payload"]
@@ -367,15 +377,15 @@ def test_reset_undoes_all_faults(new_world: NewWorld) -> None:
 def test_impossible_fault_changes_nothing(new_world: NewWorld) -> None:
     world, untouched = new_world(seed=3), new_world(seed=3)
     for one in (world, untouched):
-        one.inject(Fault(leg=2))
+        one.inject(Fault(part="2"))
     before = world.faults
     for fault in (
-        Fault(leg=2),
-        Fault(leg=9),
-        Fault("rust", 2),
+        Fault(part="2"),
+        Fault(part="9"),
+        Fault("rust", "2"),
         Fault("payload", magnitude=99.0),
         Fault("terrain", terrain="ice"),
-        Fault("motor_weak", side="top"),
+        Fault("motor_weak", part="top"),
         Fault("slope", magnitude=5.0, ramp=-1.0),
     ):
         with pytest.raises(FaultError):

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mbmrl_base.robots.millirobot.body import RobotParameters
-from mbmrl_sim.physics import joint_of_leg
-from mbmrl_sim.terrain import CELL, GRAVITY, PATCH, TERRAINS, Terrain, check_terrain, gravity_on, heights, tilt
+from mbmrl_sim.ground import GRAVITY, gravity_on, tilt
+from mbmrl_sim.millirobot.physics import joint_of_leg
+from mbmrl_sim.millirobot.terrain import CELL, PATCH, TERRAINS, Terrain, check_terrain, heights
 from world_testing import WALK, NewWorld, states, support
 
 ROUGH = Terrain(0.4, 0.2, 100.0, 5.0, roughness=0.002)

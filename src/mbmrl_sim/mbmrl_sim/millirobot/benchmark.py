@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from mbmrl_sim.bullet import pybullet
-from mbmrl_sim.physics import CRANKS, PHYSICS_STEP
-from mbmrl_sim.world import World
+from mbmrl_sim.millirobot.physics import CRANKS, PHYSICS_STEP
+from mbmrl_sim.millirobot.world import World
 
 _SPEED: Final = 35.0
 """Leg speed at which the robot walks, rad/s."""

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.millirobot.layout import LINEAR_VELOCITY, POSITION, YAW, angle
 from mbmrl_base.robots.observation import Array
 from mbmrl_sim.bullet import pybullet
-from mbmrl_sim.faults import Fault
-from mbmrl_sim.physics import joint_of_leg
-from mbmrl_sim.terrain import CELL, GRAVITY, PATCH, TERRAINS, heights, tilt
-from mbmrl_sim.world import World
+from mbmrl_sim.ground import GRAVITY, tilt
+from mbmrl_sim.millirobot.physics import joint_of_leg
+from mbmrl_sim.millirobot.terrain import CELL, PATCH, TERRAINS, heights
+from mbmrl_sim.millirobot.world import World
 from world_testing import (
     STAND,
     WALK,
@@ -136,7 +137,7 @@ def turn(world: World, monkeypatch: pytest.MonkeyPatch, resistance: float) -> fl
     monkeypatch.setitem(TERRAINS, "carpet", replace(TERRAINS["carpet"], turning_resistance=resistance))
     world.reset()
     for leg in range(6):
-        world.inject(Fault("leg_loss", leg))
+        world.inject(Fault("leg_loss", str(leg)))
     states(world, [STAND] * 10)
     before = angle(world.observe().state, YAW)
     world.physics.client.resetBaseVelocity(world.physics.robot, [0, 0, 0], [0, 0, 10.0])
@@ -198,7 +199,7 @@ def test_new_ground_lies_under_the_robot_wherever_it_is(new_world: NewWorld, sur
 
 def test_lost_leg_stays_lost_when_the_ground_changes(new_world: NewWorld) -> None:
     world = new_world(seed=2)
-    world.inject(Fault(leg=1))
+    world.inject(Fault(part="1"))
     for terrain in ("gravel", "carpet"):
         world.inject(Fault("terrain", terrain=terrain))
         met = set()
