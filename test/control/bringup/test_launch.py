@@ -106,7 +106,9 @@ def tabulated(section: str, node: str = "") -> Iterator[tuple[str, str, str]]:
 )
 def test_documents_tell_all_parameters_with_their_defaults(name: str, title: str, file: str) -> None:
     section = (ROOT / file).read_text().partition("\n## Parameters")[2].partition("\n## ")[0]
-    defaults = {parameter: str(value).strip("[]") for parameter, value in SETTINGS[name]().model_dump(mode="json").items()}
+    defaults = {
+        parameter: str(value).strip("[]") for parameter, value in SETTINGS[name]().model_dump(mode="json").items()
+    }
     assert [parameter for parameter in defaults if f"`{parameter}`" not in section] == []
     for nodes, parameter, told in tabulated(section, title if file != "README.md" else ""):
         if title in nodes.split(", "):

@@ -77,7 +77,7 @@ def errors(prior: Prior, windows: Sequence[_Window]) -> tuple[Tensor, Tensor]:
 
 def _figures(error: Tensor, spread: Tensor, names: Sequence[str]) -> dict[str, Any]:
     relative = error.square().mean((0, 1)).sqrt() / spread
-    # A model that runs away has no error that JSON could tell.
+    # A model that runs away has no error that JSON could hold.
     overall, *per_state = (
         value if math.isfinite(value) else None
         for value in [float(relative.square().mean().sqrt()), *relative.tolist()]
@@ -135,12 +135,14 @@ def model_error(
     return {"before": before, "after": after, "windows": len(windows)}
 
 
-def table(told: Mapping[str, Any]) -> str:
+def table(figures: Mapping[str, Any]) -> str:
     """The figures of `model_error` as lines of text."""
-    rows = {"overall": (told["before"]["overall"], told["after"]["overall"])}
-    rows |= {name: (value, told["after"]["per_state"][name]) for name, value in told["before"]["per_state"].items()}
+    rows = {"overall": (figures["before"]["overall"], figures["after"]["overall"])}
+    rows |= {
+        name: (value, figures["after"]["per_state"][name]) for name, value in figures["before"]["per_state"].items()
+    }
     width = max(map(len, rows))
-    lines = [f"{'':{width}}  {'before':>9}  {'after':>9}   over {told['windows']} windows"]
+    lines = [f"{'':{width}}  {'before':>9}  {'after':>9}   over {figures['windows']} windows"]
     for name, row in rows.items():
         cells = ["not finite" if value is None else f"{value:9.4f}" for value in row]
         lines.append(f"{name:{width}}  {'  '.join(cells)}")

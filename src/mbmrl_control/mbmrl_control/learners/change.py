@@ -16,7 +16,7 @@ _DEVIATIONS: Final = 3.5
 
 
 class ChangeDetector:
-    """Tells when a learner's one-step errors jump above what it expects of them.
+    """Detects when a learner's one-step errors jump above what it expects of them.
 
     What is expected is the mean and deviation of the logarithm of the error, exponentially weighted; a
     change is a mean of the last RECENT ones far above it (a Shewhart chart of subgroups).
@@ -34,7 +34,7 @@ class ChangeDetector:
         self._recent: deque[float] = deque(maxlen=RECENT)
 
     def update(self, error: float) -> bool:
-        """Take in a one-step error; whether it tells of a change, after which nothing is expected any more."""
+        """Take in a one-step error; whether it shows a change, after which nothing is expected any more."""
         if not math.isfinite(error):
             self.reset()
             return True

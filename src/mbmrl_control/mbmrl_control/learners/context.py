@@ -22,7 +22,7 @@ from mbmrl_control.dynamics.network import Layers, predict
 from mbmrl_control.learners.base import NetworkLearner, TrainingDefaults, Update
 
 LONGEST: Final = 256
-"""Transitions of the longest window that a transformer tells the places of."""
+"""Transitions of the longest window in which a transformer knows the places."""
 _HEADS: Final = 4
 _BLOCKS: Final = 2
 

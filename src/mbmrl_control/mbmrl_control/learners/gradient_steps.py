@@ -6,7 +6,7 @@ Nagabandi, Clavera et al., ICLR 2019, section 4.1:
 The gradient by a layer over M transitions is a product of two factors of M rows: the layer's inputs and the
 gradient by its outputs. Where psi is one number for a layer, such factors are all that a step changes: the
 adapted layer maps ``x -> x W^T + b - sum_steps (x rows^T + 1) columns``. W is shared by all tasks, and no
-task's weights are formed, nor in the meta-gradient, which is written out so that each product is had once.
+task's weights are formed, nor in the meta-gradient, which is written out so that each product is computed once.
 Where psi is elementwise the change has full rank, and the weights of each task are formed.
 
 One window has shape (M, size), a batch of tasks (tasks, M, size); the code is the same.
@@ -269,7 +269,7 @@ class _Adjoint:
 
 
 def _of_steps(first: Tensor, flat: Sequence[Tensor], count: int) -> list[Factors]:
-    """Factors of each layer from the outputs of _Steps, which do not tell what enters the first layer."""
+    """Factors of each layer from the outputs of _Steps, which do not hold what enters the first layer."""
     size = 2 * count - 1
     steps = [(first, *flat[start : start + size]) for start in range(0, len(flat), size)]
     return [[(step[2 * index], step[2 * index + 1]) for step in steps] for index in range(count)]

@@ -21,7 +21,7 @@ class HybridSettings(ContextSettings, StepSettings):
 
 
 class Hybrid(Attention):
-    """Attention tells what has happened, gradient steps fit what it left unexplained."""
+    """Attention recognises what has happened, gradient steps fit what it left unexplained."""
 
     name = "hybrid"
     settings_type = HybridSettings

@@ -56,7 +56,7 @@ class OnlineAdapter:
     """Keeps the last M transitions, adapts the prior to them, and checks what comes out.
 
     A learner that carries what it has learned from tick to tick returns to the prior where its own one-step
-    error tells of a change, and starts anew with the last few transitions.
+    error shows a change, and starts anew with the last few transitions.
     An update that is not finite, or whose predecessors predicted worse than the prior over the last
     JUDGED transitions, is withheld: the prior takes its place. So it does where the learner raises an error, which
     then starts anew without transitions. A transition with a number that is not finite is skipped.
@@ -124,7 +124,7 @@ class OnlineAdapter:
     def warm_up(self) -> None:
         """Adapt to the window as it is, and drop what comes out."""
         if len(self._inputs):
-            with suppress(Exception):  # the adaptation itself tells of it
+            with suppress(Exception):  # the adaptation itself reports it
                 copy.deepcopy(self.learner).adapt(self._inputs, self._targets)
 
     def _learn(self, last: Observation, observation: Observation, length: float) -> tuple[float, float]:

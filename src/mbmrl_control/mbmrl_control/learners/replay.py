@@ -27,7 +27,7 @@ _MEAN_AGE: Final = 100.0
 _WINDOW: Final = 48
 """Transitions that the last layer is fitted to."""
 _DECAY: Final = 0.03
-"""Rate of forgetting of each of them. The learned one is three times as high: what the features cannot tell soon
+"""Rate of forgetting of each of them. The learned one is three times as high: what the features cannot explain soon
 misleads the last layer. That is what replay takes from it."""
 _SHARE: Final = 0.5
 """Part of the learned deviation of the last layer's weights that is left to explain beside replay."""
@@ -35,7 +35,7 @@ _RATE: Final = 2e-4
 """Rate of Adam."""
 _SURPRISE: Final = (2.0, 4.0)
 """Squared error, in units of the noise that the prior expects, at which replay begins, and from which on it has its
-full rate. Where the prior can tell what happens there is nothing but noise to be learned."""
+full rate. If the prior can foresee what happens, there is nothing but noise to be learned."""
 _SURPRISING: Final = 24
 """Newest transitions over which that is averaged."""
 
@@ -69,7 +69,7 @@ class BayesReplay(BayesLastLayer):
         return {name: tensor.clone() for name, tensor in to_update(fitted).items()}
 
     def _surprise(self, inputs: Tensor, targets: Tensor) -> float:
-        """Squared error in units of the noise, of the prior or of what is carried, where that is worse."""
+        """Squared error in units of the noise, of the prior or of what is carried, if that is worse."""
         return max(
             float(((targets - predict(layers, inputs)) / self.extras["noise"]).square().mean())
             for layers in (self.layers, self._carried)

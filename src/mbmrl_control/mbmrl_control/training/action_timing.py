@@ -19,7 +19,7 @@ _ROWS_PER_COLUMN: Final = 10
 _GAIN: Final = 0.1
 """Least gain of an action in the step in which it acts: it explains a tenth of what all else leaves of a change."""
 _CLEARER: Final = 5.0
-"""How many times the gain in the declared step it must be, to tell of another one."""
+"""How many times the gain in the declared step it must be, to name another one."""
 _FRESH: Final = 0.2
 """Least share of an action that must not follow from what was before it.
 
@@ -28,7 +28,7 @@ Of less, it may be a controller that reacts to a state, rather than the state to
 
 
 def acting_step(folder: Folder) -> list[int]:
-    """Steps by which each action acts later than declared: -1, 0 or 1; 0 where the data do not tell.
+    """Steps by which each action acts later than declared: -1, 0 or 1; 0 if the data do not show it.
 
     Changes of state are explained by linear regression with the states at their start and one step before, and the
     actions of the step and of the one before, or of the one after. An action acts in the step in which it explains

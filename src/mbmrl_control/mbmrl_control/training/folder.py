@@ -87,8 +87,8 @@ def _constant(path: Path, episodes: list[Episode]) -> dict[str, float]:
         same = (values == values[0]).all(axis=0)
         constant |= {f"{field} {name!r}": float(values[0, index]) for index, name in enumerate(names) if same[index]}
         if field == "state" and same.all():
-            told = ", ".join(f"{name} is always {value:g}" for name, value in constant.items())
-            raise EpisodeError(f"{path}: {told}: at least one column of state must vary in the data")
+            columns = ", ".join(f"{name} is always {value:g}" for name, value in constant.items())
+            raise EpisodeError(f"{path}: {columns}: at least one column of state must vary in the data")
     return constant
 
 

@@ -53,7 +53,7 @@ class TrainingSettings:
         tasks: Segments in each step.
         learning_rate: Rate of Adam at the start; it falls to 0 along a cosine.
         augmented: Share of the tasks whose targets get a random affine map of the inputs added: what no
-            state tells, so that it must be adapted to (Rajendran et al., NeurIPS 2020).
+            state shows, so that it must be adapted to (Rajendran et al., NeurIPS 2020).
         augmentation: Deviation of that map, in normalised units.
         open_loop: Weight of the error in open loop over the K transitions, see `MetaTrainer.open_loop_error`; 0: none.
     """

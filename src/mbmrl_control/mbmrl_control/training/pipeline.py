@@ -146,7 +146,7 @@ def collect_with_bar(
 
 
 def train_with_bar(trainer: MetaTrainer, state_file: Path, title: str, console: Console) -> Prior:
-    """Train under a progress bar; it tells the errors on held-out faults before and after adaptation.
+    """Train under a progress bar; it shows the errors on held-out faults before and after adaptation.
 
     The same numbers go to TensorBoard, in a folder beside the file of the state.
     """
