@@ -148,6 +148,10 @@ def test_world_may_be_shifted_and_turned(random_states: RandomStates, x: float, 
     actions = torch.full((100, 2), 30.0).double()
     there, following_there, features = moved(states), moved(following), MILLIROBOT.features
     assert (there - states).abs().max() > 0.1
+    # The origin of the one world is where the other one was moved to.
+    cosine, sine = math.cos(turn), math.sin(turn)
+    origin = torch.tensor([cosine * x - sine * y, sine * x + cosine * y, turn], dtype=torch.float64)
+    assert (features.seen_from(there, origin) - states).abs().max() < 1e-12
     assert (features.inputs(there, actions) - features.inputs(states, actions)).abs().max() < 1e-12
     assert (features.targets(there, following_there) - features.targets(states, following)).abs().max() < 1e-12
     assert (features.pose(there)[:, 2] - features.pose(states)[:, 2] - turn).div(2).sin().abs().max() < 1e-12

@@ -18,7 +18,6 @@ import pytest
 import torch
 
 from mbmrl_base.robots.catalogue import load_robot
-from mbmrl_base.robots.millirobot.features import BODY_SIZE, INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.control.closed_loop import OpenLoop, walk
 from mbmrl_control.control.run_record import Tick
@@ -31,7 +30,7 @@ from mbmrl_control.evaluation.run_cache import Job, hash_of_code, make_run, make
 from mbmrl_control.learners import LEARNERS
 from mbmrl_control.priors import shipped_prior
 from mbmrl_sim.millirobot.world import World
-from robot_testing import MILLIROBOT
+from robot_testing import INPUT_SIZE, MILLIROBOT, OUTPUT_SIZE
 
 MakePrior = Callable[..., Prior]
 Run = Callable[..., tuple[int, str, str]]
@@ -98,7 +97,7 @@ def test_open_loop_error_of_a_model_of_a_robot_that_stands_is_the_way_walked() -
     normalizer = Normalizer(*inputs, outputs[0], outputs[1].expand(OUTPUT_SIZE))
     still = [(torch.zeros(OUTPUT_SIZE, INPUT_SIZE), torch.zeros(OUTPUT_SIZE))]
     ahead = [(torch.zeros(OUTPUT_SIZE, INPUT_SIZE), torch.zeros(OUTPUT_SIZE))]
-    ahead[0][0][19, BODY_SIZE] = 0.001  # by 1 mm for each rad/s on the left
+    ahead[0][0][OUTPUT_SIZE - 2, INPUT_SIZE - 2] = 0.001  # by 1 mm for each rad/s on the left
     states = np.zeros((6, 24))
     states[:, [6, 8, 10, 15, 17]] = 1.0
     states[:, 0] = np.arange(6) * 0.03

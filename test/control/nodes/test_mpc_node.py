@@ -21,7 +21,6 @@ from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.publisher import Publisher
 from std_srvs.srv import SetBool
 
-from mbmrl_base.robots.millirobot.features import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, MIN_LEG_SPEED, pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit import qos
@@ -31,6 +30,7 @@ from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.learners import make_learner
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
+from robot_testing import INPUT_SIZE, OUTPUT_SIZE
 from ros_testing import STRANGE, NodeProcess, Peer, changed
 
 StartNode = Callable[..., NodeProcess]
