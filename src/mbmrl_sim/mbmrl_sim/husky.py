@@ -30,6 +30,8 @@ SLIP: Final = 1.9
 """How many times as far apart wheels that do not slip would be, for the base to turn as it does on carpet."""
 GRIPPING: Final = 0.1
 """Speed at which a tyre slides with most of its friction, m/s."""
+STIFFNESS, DAMPING = 3e4, 1e3
+"""Of a tyre, N/m and N s/m."""
 STEEPEST: Final = math.radians(6.0)
 """Steepest slope that varied ground has, rad."""
 GROUNDS: Final = {"carpet": 0.6, "concrete": 0.8, "grass": 0.45}
@@ -159,6 +161,9 @@ class Husky(LockStep):
         self._wheels = [names.index(f"{wheel}_wheel") for wheel in WHEELS]
         for link in range(-1, len(names)):
             client.changeDynamics(self._base, link, jointDamping=0.0, linearDamping=0.0, angularDamping=0.0)
+        for wheel in self._wheels:
+            # Of four wheels that do not give way none would know its share of the load.
+            client.changeDynamics(self._base, wheel, contactStiffness=STIFFNESS, contactDamping=DAMPING)
         # From the centre of mass, which is what PyBullet gives, to base_link.
         place, turn = client.getDynamicsInfo(self._base, -1)[3:5]
         self._to_base_link = client.invertTransform(place, turn)
