@@ -16,7 +16,9 @@ from mbmrl_control.bringup.demo import DemoSettings, _drive, errors_in
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_live_line_is_one_line_of_its_own(terminal: bool) -> None:
-    planner = SimpleNamespace(figure_names=["cross_track_m", "progress_m"], figures=[-0.0316, 1.0], missed_ticks=12)
+    planner = SimpleNamespace(
+        figure_names=["cross_track_m", "progress_m"], figures=[-0.0316, 1.0], cost=0.1, missed_ticks=12
+    )
     adaptation = SimpleNamespace(prior_error=1.234, adapted_error=0.056)
     monitor = SimpleNamespace(planner=planner, adaptation=adaptation, faults=(Fault("payload", magnitude=15.0),))
     nodes = SimpleNamespace(check=lambda: None)

@@ -88,7 +88,7 @@ def test_robot_in_doubt_is_not_enabled_by_itself(driver: Driver, robot: Robot) -
     walking(driver, robot, reactivate=True)
     assert "reactivate has no effect, since after a lost link nothing tells" in driver.bridge.errors
     pull_and_plug(driver, robot)
-    assert "the link is back, but nothing tells whether it is the same robot: activate" in driver.bridge.errors
+    assert "the link is back, but nothing shows whether it is the same robot: activate" in driver.bridge.errors
     seen = len(driver.states)
     driver.until(lambda: len(driver.states) > seen + 20)
     assert driver.state() == INACTIVE

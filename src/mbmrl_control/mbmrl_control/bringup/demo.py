@@ -27,6 +27,7 @@ from mbmrl_control.control.follower import PathTracker
 from mbmrl_control.control.run_record import Record
 from mbmrl_control.evaluation import summary_table
 from mbmrl_control.evaluation.metrics import summarise
+from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_control.nodes.monitor_node import MonitorNode
 from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
@@ -65,8 +66,8 @@ def _live_line(monitor: MonitorNode, elapsed: float) -> Text:
     faults = ", ".join(map(str, monitor.faults))
     parts = [f"{elapsed:5.1f} s"]
     if planner is not None:
-        figures = zip(planner.figure_names, planner.figures, strict=False)
-        parts += [f"{name} {value:6.3f}" for name, value in figures][:1]
+        name, value = next(iter(from_figures(planner).items()))
+        parts.append(f"{name} {value:6.3f}")
     if adaptation is not None:
         parts.append(f"error {adaptation.prior_error:5.2f} -> {adaptation.adapted_error:5.2f}")
     if planner is not None:

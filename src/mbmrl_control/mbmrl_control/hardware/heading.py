@@ -44,7 +44,7 @@ class HeadingCheck:
         self.restart()
 
     def restart(self) -> None:
-        """Forget all, as where the robot is seen elsewhere, or another body is."""
+        """Forget all, as when the robot is seen elsewhere, or another body is."""
         self._last: Place | None = None
         self._begin()
         # Time; turn by motion capture and by the gyro; way ahead and to the left; specific force times time, odom.
@@ -56,7 +56,7 @@ class HeadingCheck:
         self._gyro, self._force, self._is_forward = 0.0, np.zeros(3), True
 
     def measure(self, duration: float, speeds: Array, gyro: Array, acceleration: Array) -> None:
-        """Take what the robot told for some time, s.
+        """Take what the robot measured for some time, s.
 
         Args:
             duration: For how long, s.
@@ -69,7 +69,7 @@ class HeadingCheck:
         self._is_forward &= bool(np.min(speeds) > FORWARD)
 
     def fault(self, place: Place) -> str:
-        """Why the heading by motion capture cannot be true; empty where it can.
+        """Why the heading by motion capture cannot be true; empty if it can.
 
         Args:
             place: Where the robot is by motion capture, at the end of what was measured.

@@ -37,7 +37,7 @@ class Health:
 
         Args:
             link: The robot's.
-            poses: What motion capture told.
+            poses: What motion capture reported.
             clock: The robot's.
             missing: Frames that lack what the model needs, by sensor.
             refused: Commands that were refused, by reason.

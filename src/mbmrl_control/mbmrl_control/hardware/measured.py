@@ -1,4 +1,4 @@
-"""What a robot measures, as its first frames tell, and what takes the place of what it does not.
+"""What a robot measures, as its first frames show, and what takes the place of what it does not.
 
 The model sees all states. The back-EMF follows from the speed of a leg cycle, and the voltage of a battery hardly
 changes within a run: they can be made up. Nothing takes the place of the others.
@@ -30,7 +30,7 @@ MADE_UP: Final = {
 LARGEST: Final = {"gyro": 100.0, "acceleration": 1000.0, "speeds": 2 * MAX_SPEED, "back_emf": 20.0, "battery": 20.0}
 """Magnitudes in the units of `Telemetry` beyond which no such robot measures anything: a number that is damaged."""
 FRAMES: Final = 5
-"""Frames after which a sensor that has told nothing is one that the robot does not have."""
+"""Frames after which a sensor that has sent nothing is one that the robot does not have."""
 WAITING_TIME: Final = 2.0
 """Longest time until these frames are there, s."""
 
@@ -73,14 +73,14 @@ class Measured:
             Sentences that say what is made up for this robot.
 
         Raises:
-            LinkError: If the robot lacks a sensor that nothing takes the place of, or tells nothing.
+            LinkError: If the robot lacks a sensor that nothing takes the place of, or sends nothing.
         """
         if not self._known.wait(WAITING_TIME):
-            raise LinkError(f"the robot has told its state less than {FRAMES} times in {WAITING_TIME:g} s")
+            raise LinkError(f"the robot has reported its state less than {FRAMES} times in {WAITING_TIME:g} s")
         if missing := [what for name, what in NEEDED.items() if name not in self._seen]:
             raise LinkError(f"the robot measures {' and '.join(missing)}: the model cannot do without")
-        told = (sentence.format(voltage=self.voltage) for name, sentence in MADE_UP.items() if name not in self._seen)
-        return [f"the robot measures {sentence}" for sentence in told]
+        filled = (sentence.format(voltage=self.voltage) for name, sentence in MADE_UP.items() if name not in self._seen)
+        return [f"the robot measures {sentence}" for sentence in filled]
 
 
 def _possible(telemetry: Telemetry, name: str) -> Any:

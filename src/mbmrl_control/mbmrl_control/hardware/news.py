@@ -1,4 +1,4 @@
-"""What became of a link that was lost, or of a stop, as sentences for a log; each is told once."""
+"""What became of a link that was lost, or of a stop, as sentences for a log; each comes once."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class News:
         """What is new since the last look.
 
         Args:
-            logged: Why the link was lost, where the log has that already.
+            logged: Why the link was lost, if the log has that already.
             comes_back: Whether nobody has to do something about it.
         """
         return [*self._of_rest(), *self._of_line(logged, comes_back)]
 
     def _of_rest(self) -> list[tuple[Level, str]]:
-        wrong, told = self._link.rest.wrong, self._disobeys
+        wrong, logged_before = self._link.rest.wrong, self._disobeys
         self._disobeys = bool(wrong)
-        return [(Level.ERROR, f"{wrong}: cut the robot's power")] if wrong and not told else []
+        return [(Level.ERROR, f"{wrong}: cut the robot's power")] if wrong and not logged_before else []
 
     def _of_line(self, logged: str, comes_back: bool) -> list[tuple[Level, str]]:
         status, losses = self._link.status, self._link.counts.losses

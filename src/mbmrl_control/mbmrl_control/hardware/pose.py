@@ -55,7 +55,7 @@ class Located(Place):
     Attributes:
         velocity: shape (3,), m/s, odom.
         source: Where that is known from.
-        moves: How often motion capture has told by then that the robot was moved by hand.
+        moves: How often motion capture has shown by then that the robot was moved by hand.
     """
 
     velocity: Array
@@ -70,7 +70,7 @@ class PoseFilter:
     is asked for, so that frames that are late by some milliseconds cost no more than an extrapolation by these. Where
     motion capture is too slow for that, it is the last four frames. The velocity is its slope: for motion at constant
     acceleration it has no delay. With n frames that have an error of deviation s, its deviation at the window's end
-    is about s / window * sqrt(192 / n). Where frames tell velocity, as nav_msgs/Odometry does, the newest one's is
+    is about s / window * sqrt(192 / n). If frames have a velocity, as nav_msgs/Odometry does, the newest one's is
     taken.
     """
 
@@ -82,15 +82,15 @@ class PoseFilter:
         self.window, self.timeout = window, timeout
         self.clock = CaptureClock()
         self.lacking = "no frames of motion capture"
-        """Why the robot was not located when that was asked last; empty where it was."""
+        """Why the robot was not located when that was asked last; empty if it was."""
         self.last_lacking = ""
         """The same of the last time that it was not."""
         self.asked = self.missed = 0
         """How often it was asked where the robot is, and how often that was not known."""
         self.misfit = ""
-        """Why the frame or the axes of motion capture cannot be the robot's; empty where they can."""
+        """Why the frame or the axes of motion capture cannot be the robot's; empty if they can."""
         self.tilt = 0.0
-        """How far what is up by motion capture is from what the accelerometer tells, rad."""
+        """How far what is up by motion capture is from what the accelerometer measures, rad."""
         self._gate = PoseGate()
         self._up = UpCheck()
         self._heading = HeadingCheck()
@@ -120,13 +120,13 @@ class PoseFilter:
                 self._frames.append(frame)
 
     def note(self, duration: float, speeds: Array, gyro: Array, acceleration: Array) -> None:
-        """Take what the robot tells about itself, by which frames are judged.
+        """Take what the robot reports about itself, by which frames are judged.
 
         Args:
             duration: Time since it last did, s.
             speeds: Leg speeds, left and right, rad/s.
             gyro: Angular velocity, body frame, rad/s.
-            acceleration: Body frame, m/s^2; not used where it is not finite.
+            acceleration: Body frame, m/s^2; not used if it is not finite.
         """
         with self._lock:
             self._gate.legs_turn = bool(np.max(np.abs(speeds)) > LEGS_TURN)
@@ -134,7 +134,7 @@ class PoseFilter:
         self._heading.measure(duration, speeds, gyro, acceleration)
 
     def at(self, time: float) -> Located | None:
-        """Where the robot is at a time, to be asked in rising order; None where that is not known, see `lacking`."""
+        """Where the robot is at a time, to be asked in rising order; None if that is not known, see `lacking`."""
         with self._lock:
             frames, longest, period = list(self._frames), self._longest(self.timeout), self._gate.period
             moves = self._gate.moves
@@ -214,7 +214,7 @@ class DeadReckoning:
             duration: Time since the last step, s.
             speeds: Leg speeds, left and right, rad/s; what is not finite counts as zero, here and below.
             gyro: Angular velocity, body frame, rad/s.
-            acceleration: Body frame, m/s^2; not used where it is not finite.
+            acceleration: Body frame, m/s^2; not used if it is not finite.
         """
         x, y, z = np.where(np.isfinite(gyro), gyro, 0.0).tolist()
         roll, pitch, yaw = self.angles.tolist()

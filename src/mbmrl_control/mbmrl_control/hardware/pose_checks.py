@@ -20,7 +20,7 @@ FASTEST: Final = 2.0
 SLACK: Final = 0.02
 """What a position may change at once besides, m."""
 FASTEST_TURN: Final = 20.0
-"""As `FASTEST`, rad/s: more than it turns at where it falls over."""
+"""As `FASTEST`, rad/s: more than it turns at if it falls over."""
 TURN_SLACK: Final = 0.2
 """As `SLACK`, rad."""
 FARTHEST: Final = 1e3
@@ -42,11 +42,11 @@ LONGEST_GAP: Final = 0.5
 LEGS_TURN: Final = 3.0
 """Leg speed at which a robot cannot stand still to the last bit, rad/s."""
 LARGEST_TILT: Final = 0.5
-"""How far what is up may be from what the accelerometer tells, rad."""
+"""How far what is up may be from what the accelerometer measures, rad."""
 TILT_TIME: Final = 2.0
 """Time over which that is averaged, s."""
 LEAST_GRAVITY: Final = 5.0
-"""Mean specific force below which it does not tell what is up, m/s^2."""
+"""Mean specific force below which it does not show what is up, m/s^2."""
 
 NOT_FINITE: Final = "not finite, or beyond a kilometre"
 NO_ROTATION: Final = "no unit quaternion"
@@ -73,8 +73,8 @@ class Pose(Place):
     """A frame of motion capture.
 
     Attributes:
-        velocity: shape (3,), m/s, odom; None where it is not measured.
-        norm: Of the quaternion that told the angles.
+        velocity: shape (3,), m/s, odom; None if it is not measured.
+        norm: Of the quaternion of the angles.
     """
 
     velocity: Array | None = None
@@ -117,7 +117,7 @@ class PoseGate:
 
     @property
     def period(self) -> float:
-        """Mean time between the frames that come lately, s; NaN where that is not known."""
+        """Mean time between the newest frames, s; NaN if that is not known."""
         times = list(self._times)
         return (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else math.nan
 
@@ -127,7 +127,7 @@ class PoseGate:
         return []
 
     def take(self, pose: Pose, pause: float) -> list[Pose]:
-        """Take a frame; returns the frames that are let through: more than one where they are of another place.
+        """Take a frame; returns the frames that are let through: more than one if they are of another place.
 
         Args:
             pose: The frame.
@@ -196,7 +196,7 @@ class UpCheck:
         self._last = math.nan
 
     def measure(self, duration: float, acceleration: Array) -> None:
-        """Take what the accelerometer told for some time, s; not used where it is not finite.
+        """Take what the accelerometer measured for some time, s; not used if it is not finite.
 
         Args:
             duration: For how long, s.
@@ -206,7 +206,7 @@ class UpCheck:
             self._force.take(duration, acceleration)
 
     def tilt(self, time: float, angles: Array) -> float:
-        """Angle between what is up by motion capture and by the accelerometer, rad; 0 where that tells nothing."""
+        """Angle between what is up by motion capture and by the accelerometer, rad; 0 if that shows nothing."""
         up = rotations.matrix(angles)[2]
         self._up.take(time - self._last if time > self._last else 0.0, up)
         self._last = time
@@ -230,7 +230,7 @@ class _Mean:
 
 
 def contradiction(before: Place, after: Place) -> str:
-    """Why a robot cannot have been at one place and then at another; empty where it can."""
+    """Why a robot cannot have been at one place and then at another; empty if it can."""
     duration = after.time - before.time
     if math.dist(before.position, after.position) > FASTEST * duration + SLACK:
         return TOO_FAR

@@ -75,7 +75,7 @@ class BridgeSettings(NodeSettings):
         0.03, ge=0.01, le=1.0, description="Age of a frame from which the pose is reckoned from legs and gyro, s"
     )
     nominal_voltage: float = Field(
-        3.95, ge=3.0, le=4.3, description="Battery voltage that the model is told where the robot measures none, V"
+        3.95, ge=3.0, le=4.3, description="Battery voltage that the model takes if the robot measures none, V"
     )
     path_per_turn: float = Field(0.052, ge=0.0, le=1.0, description="Path in a leg cycle, for dead reckoning, m")
     frame_prefix: str = Field("", description=FRAME_PREFIX)

@@ -34,7 +34,7 @@ class Reading:
         command: Number of the command that was in force; 0: none.
         telemetry: The frame that ended it, as it was measured.
         source: Where the pose is known from.
-        cause: Why an episode begins with it; empty where none does.
+        cause: Why an episode begins with it; empty if none does.
     """
 
     observation: Observation
@@ -50,7 +50,7 @@ class StateBuilder:
     def __init__(
         self, rate: float, poses: PoseFilter, reckoning: DeadReckoning, measured: Measured | None = None
     ) -> None:
-        """Take the control rate, Hz, what tells the pose, and what fills in that was not measured."""
+        """Take the control rate, Hz, what knows the pose, and what fills in that was not measured."""
         self._measured = measured or Measured()
         self._period = 1.0 / rate
         self._poses, self._reckoning = poses, reckoning
@@ -69,7 +69,7 @@ class StateBuilder:
         self._cause = "the motors were enabled"
 
     def take(self, sample: Sample) -> Reading | None:
-        """Take a frame; returns the state where a control interval ends with it."""
+        """Take a frame; returns the state if a control interval ends with it."""
         telemetry = self._measured.fill(sample.telemetry)
         if sample.session != self._session:
             self._session, self._cause = sample.session, "the link is new"
@@ -79,9 +79,9 @@ class StateBuilder:
         duration = self._between(self._last, telemetry)
         self._last = telemetry
         self._applied.append((np.array(telemetry.applied), duration))
-        told = np.array(telemetry.speeds), np.array(telemetry.gyro), np.array(telemetry.acceleration)
-        self._poses.note(duration, *told)
-        self._reckoning.step(duration, *told)
+        measured = np.array(telemetry.speeds), np.array(telemetry.gyro), np.array(telemetry.acceleration)
+        self._poses.note(duration, *measured)
+        self._reckoning.step(duration, *measured)
         if not sample.tick:
             return None
         place = self._poses.at(time)
@@ -122,7 +122,7 @@ class StateBuilder:
         return 0.0 if before is None else max(0.0, after.time - before.time) * self.clock.rate
 
     def _was_moved(self, place: Located) -> str:
-        """How frames contradict those before, or dead reckoning by far more than it drifts; empty where they do not."""
+        """How frames contradict those before, or dead reckoning by far more than it drifts; empty if they do not."""
         last, captured = self._last_place, self._last_captured
         if last is None or place.source != CAPTURED:
             return ""

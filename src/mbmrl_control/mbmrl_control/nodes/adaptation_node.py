@@ -87,7 +87,7 @@ class AdaptationNode(Node):
     def _adapt(self) -> None:
         while (item := self._next_state()) is not None:
             observation, arrival = item
-            # Of a state that is no transition, or not to be believed, it tells nothing.
+            # Of a state that is no transition, or not to be believed, it says nothing.
             if abs(observation.interval / self._nominal - 1.0) <= TOLERANCE:
                 self._interval = observation.interval
             adaptation = self._adapter.observe(observation)

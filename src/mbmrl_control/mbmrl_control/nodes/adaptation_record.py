@@ -7,7 +7,7 @@ from mbmrl_control.learners.online import Adaptation
 
 
 class AdaptationRecord:
-    """Takes in each adaptation; what is told is of those since it was last told."""
+    """Takes in each adaptation; what is reported is of those since the last report."""
 
     def __init__(self) -> None:
         """Start without adaptations."""
@@ -21,7 +21,7 @@ class AdaptationRecord:
         self._failure = adaptation.failure or self._failure
 
     def tell(self) -> Part:
-        """Health of the adaptations since it was last told."""
+        """Health of the adaptations since the last report."""
         part = Part("adaptation")
         newest = self._newest
         if newest is None:

@@ -50,7 +50,7 @@ def to_pose_stamped(time: float, position: Array, angles: Array) -> PoseStamped:
 
 
 def from_pose(message: PoseStamped | Odometry, time: float) -> Pose:
-    """Frame of motion capture of a message, at a time in s; with velocity where it is an Odometry.
+    """Frame of motion capture of a message, at a time in s; with velocity if it is an Odometry.
 
     Its angles are those of the unit quaternion with its direction; `Pose.norm` is the norm that it had.
     """

@@ -100,7 +100,7 @@ class MonitorNode(Node):
         return self._clear.call_async(ClearFaults.Request())
 
     def answer(self, future: Future, timeout: float) -> Any | None:
-        """Response of a service, or None where it did not come within a time in s."""
+        """Response of a service, or None if it did not come within a time in s."""
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         return future.result() if done.wait(timeout) else None
@@ -134,7 +134,7 @@ class MonitorNode(Node):
 
 
 class Complaints:
-    """What a node logs as errors, as told to others on /rosout."""
+    """What a node logs as errors, by /rosout."""
 
     def __init__(self, monitor: MonitorNode, name: str) -> None:
         """Listen to a node of the monitor's namespace."""
@@ -154,6 +154,6 @@ class Complaints:
         self._newest = ""
 
     def wait(self, timeout: float) -> str:
-        """The newest error, waited for at most a time in s; empty where none came."""
+        """The newest error, waited for at most a time in s; empty if none came."""
         self._told.wait(timeout)
         return self._newest

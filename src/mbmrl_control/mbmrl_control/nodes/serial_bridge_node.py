@@ -59,7 +59,7 @@ class SerialBridgeNode(LifecycleNode):
     """Callbacks hand commands and poses to the link's thread, which publishes each state when it is there."""
 
     def __init__(self) -> None:
-        """Declare parameters and topics, and bring the robot up where that is wanted.
+        """Declare parameters and topics, and bring the robot up if that is wanted.
 
         Raises:
             ValueError: If a parameter is refused, or the robot cannot be brought up.
@@ -206,7 +206,7 @@ class SerialBridgeNode(LifecycleNode):
         return bool(self._state_machine.current_state[0] == State.PRIMARY_STATE_ACTIVE)
 
     def _hindrance(self) -> str:
-        """Why the motors must be off: others command, or states are told of another time; empty: they need not."""
+        """Why the motors must be off: others command, or states are of another time; empty: they need not."""
         now = time.monotonic()
         return self._commands.dispute or self._builder.clock.fault(now) or self._poses.clock.fault(now)
 
@@ -320,7 +320,7 @@ class SerialBridgeNode(LifecycleNode):
 
 def main() -> None:
     """Entry point."""
-    # Before other processes, where the system allows it: a robot waits for what this one does.
+    # Before other processes, if the system allows it: a robot waits for what this one does.
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     sys.exit(run(SerialBridgeNode))

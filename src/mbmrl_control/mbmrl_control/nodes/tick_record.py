@@ -14,7 +14,7 @@ JITTER_LIMIT: Final = 0.1
 
 
 class TickRecord:
-    """Takes in each tick; what is told is of the ticks since it was last told."""
+    """Takes in each tick; what is reported is of the ticks since the last report."""
 
     def __init__(self, period: float) -> None:
         """Take the period, s."""
@@ -33,7 +33,7 @@ class TickRecord:
             self._recent.append((start_delay, lateness, planning_time, candidates))
 
     def tell(self, ticks: int, missed: int) -> Part:
-        """Health of the ticks since it was last told, from their number and those skipped since the start."""
+        """Health of the ticks since the last report, from their number and those skipped since the start."""
         with self._lock:
             recent, self._recent = self._recent, []
         counts = (ticks, missed, self.late)

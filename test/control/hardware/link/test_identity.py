@@ -107,7 +107,7 @@ def test_robot_that_tells_no_id_is_in_doubt(
     until(lambda: host.link.counts.losses == 1)
     robot.emulator.plug()
     until(lambda: host.link.status.state == "ready")
-    assert host.link.status.doubt == "nothing tells whether it is the same robot"
+    assert host.link.status.doubt == "nothing shows whether it is the same robot"
     walking(host, robot)
 
 
@@ -244,8 +244,8 @@ FLASHED = "firmware is 'walker 2.2', before 'walker 2.1'"
         ((None, SEVEN), (None, replace(SEVEN, firmware="walker 2.2")), f"the robot's {FLASHED}"),
         ((A1, ROBOT), (A1, ROBOT), ""),
         ((A1, ROBOT), (A1, replace(ROBOT, firmware="walker 2.2")), f"the robot's {FLASHED}"),
-        ((HERE, ROBOT), (HERE, ROBOT), "nothing tells whether it is the same robot"),
-        ((None, ROBOT), (None, ROBOT), "nothing tells whether it is the same robot"),
+        ((HERE, ROBOT), (HERE, ROBOT), "nothing shows whether it is the same robot"),
+        ((None, ROBOT), (None, ROBOT), "nothing shows whether it is the same robot"),
     ],
 )
 def test_robot_that_may_be_the_same(before: Any, now: Any, doubt: str) -> None:

@@ -1,7 +1,7 @@
-"""What a host and a robot tell each other, and the contract of the codecs that put it on a serial line.
+"""What a host and a robot send each other, and the contract of the codecs that put it on a serial line.
 
 A protocol is one module with a subclass of `Codec`; the link, the node and the emulated robot know messages only.
-Units are SI: where a protocol has others, its codec converts.
+Units are SI: if a protocol has others, its codec converts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Capabilities:
         max_speed: Highest leg speed that it takes, rad/s.
         polled: Whether telemetry only comes as the answer to a `Command`: the host then sends one for each frame
             that it wants, zero where nothing is to move, also before `Enable`.
-        device_id: Number that tells this robot from all others, and stays when it starts anew; 0: it tells none.
+        device_id: Number that distinguishes this robot from all others, and stays when it starts anew; 0: it has none.
     """
 
     version: int
@@ -128,7 +128,7 @@ class Acknowledge:
     Attributes:
         request: Name of the message's class that is answered.
         accepted: Whether it was taken.
-        reason: Why not; empty where it was.
+        reason: Why not; empty if it was.
     """
 
     request: str
@@ -145,7 +145,7 @@ class Telemetry:
     Attributes:
         sequence: Number, from 1 within a session.
         time: The robot's own clock, s.
-        command_sequence: Number of the last command that was in force; 0 where none was.
+        command_sequence: Number of the last command that was in force; 0 if none was.
         applied: Leg speeds that were set, left and right, after limits and dead-man, rad/s.
         phases: The leg cycles, left and right, rad; they grow without end.
         speeds: Leg speeds, left and right, rad/s.

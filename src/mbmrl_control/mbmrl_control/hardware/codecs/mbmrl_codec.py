@@ -315,7 +315,7 @@ class MbmrlCodec(Codec):
             self._buffer.clear()
 
     def _decode(self, frame: bytes) -> Message | None:
-        """The message of what stood between two delimiters; none where it is refused."""
+        """The message of what stood between two delimiters; none if it is refused."""
         try:
             data = cobs.decode(frame)
             (check,) = CHECK.unpack(data[-CHECK.size :])

@@ -43,7 +43,7 @@ class AnswerBook:
         self.in_force = (sequence, speeds)
 
     def answer(self, periods: float) -> Asked | None:
-        """The packet that is answered, that many periods of polling after the last one; None where none waits.
+        """The packet that is answered, that many periods of polling after the last one; None if none waits.
 
         Each whole period beyond the first one is a lost answer.
         """

@@ -6,7 +6,7 @@ What it has not, the codec makes up from what it has, or says that it is missing
 - `Acknowledge` of gains compares what the robot reads back; that of `Enable` and `EmergencyStop` is the first
   telemetry that answers the zero command sent after them;
 - `Ping` asks for the leg positions;
-- a dead-man is had by a timed run that each command starts anew, where the profile and the mode know one;
+- the dead-man is a timed run that each command starts anew, if the profile and the mode know one;
 - leg speeds are differences of positions; the command in force, and the number of telemetry, are from the host's
   book of what it sent;
 - sessions do not exist: a robot whose clock jumped back has started again and is not listened to until `Hello`.
@@ -95,7 +95,7 @@ class VelociroachCodec(Codec):
             framing: ``xbee`` or ``wired``.
             address: The robot's address on the radio; 0xFFFF: any robot.
             mode: ``velocity``, or ``pwm`` without a speed controller; empty: the first that the firmware knows.
-            timed_run: Whether each command starts a timed run, where there is one.
+            timed_run: Whether each command starts a timed run, if there is one.
             full_speed: Leg speed that full duty stands for in the mode pwm, rad/s.
             max_speed: Highest leg speed to report, rad/s.
 
@@ -142,7 +142,7 @@ class VelociroachCodec(Codec):
         self._positions = (0, 0)
 
     def encode(self, message: Message) -> bytes:
-        """The bytes of a message; empty where the firmware has none for it.
+        """The bytes of a message; empty if the firmware has none for it.
 
         Raises:
             CodecError: If the message is not one of this side, or its values do not fit.
@@ -187,7 +187,7 @@ class VelociroachCodec(Codec):
 
     @staticmethod
     def _some(kind: int, data: bytes = b"") -> list[bytes]:
-        """A packet, where the firmware knows its type."""
+        """A packet, if the firmware knows its type."""
         return [bytes([0, kind]) + data] if kind else []
 
     # The host's side
@@ -242,7 +242,7 @@ class VelociroachCodec(Codec):
         return round(min(max(speed * self._per_speed, -self._most), self._most))
 
     def _of_robot(self, kind: int, data: bytes) -> list[Message] | None:
-        """Messages of a packet of the robot; None where it is refused."""
+        """Messages of a packet of the robot; None if it is refused."""
         p = self.profile
         if not self._listening:
             self.counts.stale += 1
@@ -281,7 +281,7 @@ class VelociroachCodec(Codec):
         return None
 
     def _answered(self, now: dict[str, int], steps: tuple[int, int], elapsed: int) -> list[Message]:
-        """What an answer acknowledges, or the telemetry that it is where it answers a `Command`."""
+        """What an answer acknowledges, or the telemetry that it is if it answers a `Command`."""
         asked = self._book.answer(elapsed / 1e6 * self._poll_rate)
         if asked is None or not asked.sequence:
             return [asked.acknowledge] if asked and asked.acknowledge else []
@@ -360,7 +360,7 @@ class VelociroachCodec(Codec):
         return [*before, Command(self._command_sequence, left / self._per_speed, right / self._per_speed)]
 
     def _run_for(self, data: bytes) -> list[Message]:
-        """Settings, where the time after which the motors stop is another than before."""
+        """Settings, if the time after which the motors stop is another than before."""
         before, self._run_time = self._run_time, int.from_bytes(data, "little") / 1000
         return [self._settings()] if self._run_time != before else []
 
@@ -374,7 +374,7 @@ class VelociroachCodec(Codec):
         return self._some(self.profile.gains, struct.pack("<10h", *self._gains[0], *self._gains[1]))
 
     def _telemetry(self, message: Telemetry) -> list[bytes]:
-        """A packet for a request; none where none came since the last one."""
+        """A packet for a request; none if none came since the last one."""
         m = message
         counts = [round(phase / PER_COUNT) for phase in m.phases]
         self._positions = (signed(counts[0]), signed(counts[1]))

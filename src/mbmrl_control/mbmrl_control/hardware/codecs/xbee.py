@@ -40,11 +40,11 @@ class Framing(ABC):
 
     @abstractmethod
     def measure(self, data: bytes, fits: Fits) -> int | None:
-        """Length of the frame that data begins with; 0 where it begins with none, None where more must come."""
+        """Length of the frame that data begins with; 0 if it begins with none, None if more must come."""
 
     @abstractmethod
     def unwrap(self, frame: bytes) -> bytes | None:
-        """The packet of a frame, empty where the frame is not for us; None where its sum is wrong."""
+        """The packet of a frame, empty if the frame is not for us; None if its sum is wrong."""
 
     def split(self, buffer: bytearray, fits: Fits, counts: FrameCounts) -> list[bytes]:
         """Take all complete frames from a buffer, and return their packets."""
@@ -85,7 +85,7 @@ class XbeeFraming(Framing):
         return struct.pack(">BH", 0x7E, len(body)) + body + bytes([0xFF - sum(body) & 0xFF])
 
     def measure(self, data: bytes, fits: Fits) -> int | None:
-        """Length of the frame that data begins with; 0 where it begins with none, None where more must come."""
+        """Length of the frame that data begins with; 0 if it begins with none, None if more must come."""
         if data[0] != 0x7E or data[1:2] not in (b"", b"\0"):
             return 0
         if len(data) < 4:
@@ -99,7 +99,7 @@ class XbeeFraming(Framing):
         return length + 4 if len(data) >= length + 4 else None
 
     def unwrap(self, frame: bytes) -> bytes | None:
-        """The packet of a frame, empty where the frame is not for us; None where its sum is wrong."""
+        """The packet of a frame, empty if the frame is not for us; None if its sum is wrong."""
         if sum(frame[3:]) & 0xFF != 0xFF:
             return None
         if frame[3] in (0x89, 0x8A):
@@ -120,7 +120,7 @@ class WiredFraming(Framing):
         return bytes([length, ~length & 0xFF]) + packet + bytes([(0xFF + sum(packet)) & 0xFF])
 
     def measure(self, data: bytes, fits: Fits) -> int | None:
-        """Length of the frame that data begins with; 0 where it begins with none, None where more must come."""
+        """Length of the frame that data begins with; 0 if it begins with none, None if more must come."""
         length = data[0]
         if not 5 <= length <= MAX_PACKET + 3 or (len(data) > 1 and data[1] != ~length & 0xFF):
             return 0
@@ -129,7 +129,7 @@ class WiredFraming(Framing):
         return length if len(data) >= length else None
 
     def unwrap(self, frame: bytes) -> bytes | None:
-        """The packet of a frame; None where its sum is wrong."""
+        """The packet of a frame; None if its sum is wrong."""
         return frame[2:-1] if (0xFF + sum(frame[2:-1])) & 0xFF == frame[-1] else None
 
 

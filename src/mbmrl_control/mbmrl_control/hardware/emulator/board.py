@@ -54,13 +54,13 @@ class FirmwareSettings:
 
     Attributes:
         version: Version of its protocol.
-        motors: Number of motors that it tells.
-        legs: Number of legs that it tells.
+        motors: Number of motors that it reports.
+        legs: Number of legs that it reports.
         rate: Highest rate of telemetry, Hz.
         dead_man: Longest time without a command, s.
         clock_rate: Seconds of its clock in a second.
-        polled: Whether it tells its state only in answer to a command, and has a dead-man only where it is set.
-        device_id: What tells it from all others; 0: nothing does.
+        polled: Whether it reports its state only in answer to a command, and has a dead-man only if it is set.
+        device_id: What distinguishes it from all others; 0: nothing does.
     """
 
     version: int = 1
@@ -98,7 +98,7 @@ class Firmware:
         self._begin(0)
 
     def clock(self, time: float) -> float:
-        """Its clock at a simulated time, s; it goes on where that is left behind."""
+        """Its clock at a simulated time, s; it goes on from what is left behind."""
         return (time - self._start + self.left_behind) * self.settings.clock_rate
 
     def _begin(self, session: int) -> None:
@@ -183,7 +183,7 @@ class Firmware:
 
     @property
     def next_event(self) -> float:
-        """Simulated time at which it will tell something, s."""
+        """Simulated time at which it will send something, s."""
         return self._next_telemetry if self._streams else math.inf
 
     @property
@@ -191,8 +191,8 @@ class Firmware:
         return self._rate > 0 and not self.settings.polled and self.world.time >= self._silent_until
 
     def advance(self, steps: int) -> list[Message]:
-        """Let a number of physics steps pass; returns what it told meanwhile."""
-        told: list[Message] = []
+        """Let a number of physics steps pass; returns what it sent meanwhile."""
+        sent: list[Message] = []
         while steps > 0:
             stops = [steps]
             if self._streams:
@@ -206,8 +206,8 @@ class Firmware:
             self._watch()
             if self._streams and self.world.time >= self._next_telemetry - PHYSICS_STEP / 2:
                 self._next_telemetry += self.world.substeps * PHYSICS_STEP
-                told.append(self._measure())
-        return told
+                sent.append(self._measure())
+        return sent
 
     def _watch(self) -> None:
         if not self.enabled or not self._dead_man or not self.set_point.any():
@@ -249,7 +249,7 @@ class Firmware:
 
 
 def _specific_force(last: Observation | None, now: Observation, standing: Array) -> Array:
-    """What an accelerometer measures between two observations, body frame, m/s^2; it tells a slope.
+    """What an accelerometer measures between two observations, body frame, m/s^2; it shows a slope.
 
     Args:
         last: The one before.

@@ -42,7 +42,7 @@ SPEEDS: Final = {
 
 
 def default_link() -> Path:
-    """Link to the terminal where none is given, one for each user."""
+    """Link to the terminal if none is given, one for each user."""
     return Path(f"/tmp/mbmrl-tty-{os.getuid()}")
 
 

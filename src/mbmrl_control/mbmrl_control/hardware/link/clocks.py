@@ -1,8 +1,8 @@
 """Clocks of other machines: their rate and offset against this one's, of what arrives late by a changing time.
 
 Times are in s. What has arrived is late by an unknown delay, never early: the true offset lies below all that are
-seen. Of each window of time the least one is kept, and the line that lies below them all, and is the highest lately,
-tells rate and offset. Bursts of delay lie above it and change nothing (Moon, Skelly, Towsley, Estimation and removal
+seen. Of each window of time the least one is kept; the line below them all that is the highest at their end
+gives rate and offset. Bursts of delay lie above it and change nothing (Moon, Skelly, Towsley, Estimation and removal
 of clock skew from network delay measurements, INFOCOM 1999).
 """
 
@@ -59,13 +59,13 @@ class Clock:
         self.restart()
 
     def restart(self) -> None:
-        """Forget what was seen, as where the clock was set anew."""
+        """Forget what was seen, as when the clock was set anew."""
         self._points: deque[tuple[float, float]] = deque(maxlen=round(MEMORY / WINDOW))
         self._least: tuple[float, float] | None = None
         self._window_end = self._stamp = self._newest = -math.inf
         self._origin, self._base, self._slope = 0.0, math.nan, 0.0
         self.drift = 0.0
-        """Share by which it is surely slow; fast where it is below zero."""
+        """Share by which it is surely slow; fast if it is below zero."""
 
     @property
     def rate(self) -> float:
@@ -138,7 +138,7 @@ class Clock:
         return f"{self.name} runs {abs(drift):.1%} {way}: allowed is {self.largest_drift:.1%}"
 
     def fault(self, now: float) -> str:
-        """As `doubt`, where it has lasted so long, and the clock has been heard of lately, that the robot must stop."""
+        """As `doubt`, if it has lasted so long, and the clock was seen so recently, that the robot must stop."""
         lasts = now - self._wrong_since >= PATIENCE and now - self._seen < SILENCE
         return self.doubt if lasts else ""
 
@@ -147,7 +147,7 @@ class Clock:
 
 
 class Progress:
-    """How a clock advances as told by its bare times, for rates so far off that no line can be fitted.
+    """How a clock advances by its bare times, for rates so far off that no line can be fitted.
 
     Each window of arrival gives the time of least delay; from one to the next the clock falls behind, or gains. The
     median of these steps, so that neither a burst nor a board that starts anew counts, and their mean without the
@@ -157,7 +157,7 @@ class Progress:
     def __init__(self) -> None:
         """Start without knowledge."""
         self.drift = 0.0
-        """Share by which the clock is grossly slow; fast where it is below zero; 0 where it is not."""
+        """Share by which the clock is grossly slow; fast if it is below zero; 0 if it is not."""
         self._seen = -math.inf
         self._forget()
 

@@ -31,11 +31,11 @@ class CommandGate:
         self._robot, self._timeout = robot, timeout
 
     def refusal(self, command: Array, issued: float, now: float) -> str:
-        """Why a command is refused, in a sentence; empty where it is taken.
+        """Why a command is refused, in a sentence; empty if it is taken.
 
         Args:
             command: Action, shape (m,).
-            issued: When it was issued, s; 0: it does not tell.
+            issued: When it was issued, s; 0: it does not say.
             now: The time, s, of the same clock.
         """
         age = now - issued if issued else 0.0
@@ -90,7 +90,7 @@ class CommandBook:
         self._newest = _Wanted(left, right, number, time.monotonic())
 
     def begin_interval(self, armed: bool) -> None:
-        """Let the newest command come into force, where it is fresh, and the motors may move."""
+        """Let the newest command come into force, if it is fresh, and the motors may move."""
         self.exact, self._steady = self._steady, True
         self._in_force = self._newest if armed and self._is_fresh(self._newest) else None
 
@@ -101,7 +101,7 @@ class CommandBook:
 
     @property
     def expiry(self) -> float:
-        """When the command in force will be too old, s of the monotonic clock; infinite where none is in force."""
+        """When the command in force will be too old, s of the monotonic clock; infinite if none is in force."""
         return math.inf if self._in_force is None else self._in_force.arrival + self._timeout
 
     @property

@@ -1,7 +1,7 @@
 """Which robot is on the line: whether it fits this host, and whether it is the one that was there before.
 
-A port's name does not tell: after a lost link it may be that of another device. What does is the robot's own device
-id, else the serial number of its USB adapter; what else it told of itself at the hand-shake can only tell it is not.
+A port's name does not show it: after a lost link it may be that of another device. What does is the robot's own device
+id, else the serial number of its USB adapter; what else it reported at the hand-shake can only show that it is not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mbmrl_control.hardware.link.port import Adapter, LinkError
 
 MOTORS: Final = 2
 LEGS: Final = 6
-UNKNOWN: Final = "nothing tells whether it is the same robot"
+UNKNOWN: Final = "nothing shows whether it is the same robot"
 
 
 class AnotherRobotError(LinkError):
@@ -34,8 +34,8 @@ class Identity:
     """A robot as it was at a hand-shake.
 
     Attributes:
-        adapter: USB adapter, or board with USB, that the port is of; none where it is of something else.
-        robot: What it told of itself.
+        adapter: USB adapter, or board with USB, that the port is of; none if it is of something else.
+        robot: What it reported of itself.
     """
 
     adapter: Adapter | None
@@ -53,16 +53,16 @@ class Identity:
             )
 
     def doubt(self, now: Identity) -> str:
-        """What makes it doubtful that a robot is still this one, as one clause; empty where it is known to be.
+        """What makes it doubtful that a robot is still this one, as one clause; empty if it is known to be.
 
         Raises:
             AnotherRobotError: If it is another one.
         """
         before, after = self.robot.device_id, now.robot.device_id
         if before != after:
-            told = f"is {after:x}" if after else "is none"
+            found = f"is {after:x}" if after else "is none"
             raise AnotherRobotError(
-                f"its device id {told}, that of the one before {f'{before:x}' if before else 'none'}"
+                f"its device id {found}, that of the one before {f'{before:x}' if before else 'none'}"
             )
         self.check_adapter(now.adapter)
         proven = bool(before or (self.adapter and self.adapter.serial_number))
@@ -83,7 +83,7 @@ def check_fits(robot: Capabilities, codec: Codec, settings: LinkSettings) -> Non
     """Refuse a robot that this host cannot drive with these settings.
 
     Raises:
-        LinkError: If it speaks another version, has other dimensions, or tells its state too rarely.
+        LinkError: If it speaks another version, has other dimensions, or reports its state too rarely.
     """
     if robot.version != codec.version:
         raise LinkError(
@@ -95,7 +95,7 @@ def check_fits(robot: Capabilities, codec: Codec, settings: LinkSettings) -> Non
             f"the robot has {robot.motors} motors and {robot.legs} legs, the model {MOTORS} motors and {LEGS} legs"
         )
     if robot.rate < settings.rate:
-        raise LinkError(f"the robot tells its state at {robot.rate:g} Hz at most, wanted is {settings.rate:g}")
+        raise LinkError(f"the robot reports its state at {robot.rate:g} Hz at most, wanted is {settings.rate:g}")
     period = 1.0 / (settings.frames(robot.rate) * settings.rate)
     times = {"stale_time": settings.stale, "lost_time": settings.lost}
     times |= {"dead_man": settings.dead_man} if robot.dead_man else {}

@@ -38,7 +38,7 @@ class Line:
         self._opened = open_port(self.port, self.baud)
 
     def close(self) -> None:
-        """Close the port, where it is open."""
+        """Close the port, if it is open."""
         if self._opened is not None:
             close_port(self._opened)
             self._opened = None

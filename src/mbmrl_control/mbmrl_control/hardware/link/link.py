@@ -146,7 +146,7 @@ class Link:
         """
         self._requests.call(self._emergency_stop, REQUEST_TIME)
         if not self.rest.wait():
-            raise DisobeyedError(f"the robot acknowledges it, but {self.rest.wrong or 'tells nothing since'}")
+            raise DisobeyedError(f"the robot acknowledges it, but {self.rest.wrong or 'sends nothing since'}")
 
     def close(self) -> None:
         """Stop the motors and end `run`."""
@@ -156,7 +156,7 @@ class Link:
     # The link's thread
 
     def run(self) -> None:
-        """Connect, and connect again, until `close`; ends early where the first attempt fails."""
+        """Connect, and connect again, until `close`; ends early if the first attempt fails."""
         pause = BACK_OFF[0]
         try:
             while not self._closing.is_set():
@@ -313,7 +313,7 @@ class Link:
             self._line.send(EmergencyStop() if self._latched else Enable(False))
 
     def _poll(self, now: float) -> None:
-        """Ask for telemetry, by a command; it tells the state, and what was in force, before that one."""
+        """Ask for telemetry, by a command; it has the state, and what was in force, before that one."""
         self._next_poll = max(self._next_poll + 1.0 / self.telemetry_rate, now)
         self._send_command()
 
@@ -329,12 +329,12 @@ class Link:
             return
         if now >= self._commands.expiry:
             self._send_command()
-        # An answer could not be told from those to polls that are on their way.
+        # An answer could not be distinguished from those to polls that are on their way.
         if self._polled and not self._asking and now >= self._next_poll:
             self._poll(now)
         silence = now - self._last_arrival
         if silence >= self.settings.lost:
-            raise LinkLostError(f"the robot has told nothing for {silence:.1f} s")
+            raise LinkLostError(f"the robot has sent nothing for {silence:.1f} s")
         if silence >= self.settings.stale and not self._stalled:
             self._stalled = True
             self.counts.stalls += 1

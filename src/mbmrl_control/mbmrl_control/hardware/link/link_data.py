@@ -1,4 +1,4 @@
-"""What is wanted of a link, what it hands over, and what it tells about itself."""
+"""What is wanted of a link, what it hands over, and what it reports about itself."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LinkSettings:
     lost: float = 0.5
 
     def frames(self, robot_rate: float) -> int:
-        """Frames of telemetry in a control interval, of a robot that tells so many at most, Hz."""
+        """Frames of telemetry in a control interval, of a robot that sends so many at most, Hz."""
         return math.floor(min(self.telemetry_rate, robot_rate) / self.rate + 1e-6)
 
 
@@ -51,7 +51,7 @@ class Sample:
     """Telemetry as it arrived.
 
     Attributes:
-        telemetry: What the robot told.
+        telemetry: What the robot sent.
         arrival: When, s of the monotonic clock.
         session: Number of the session, from 1.
         tick: Whether a control interval ends with it.
@@ -102,11 +102,11 @@ class LinkStatus:
 
     Attributes:
         state: closed, connecting, ready (motors off) or enabled.
-        reason: Why it is so, where that is not what was wanted.
+        reason: Why it is so, if that is not what was wanted.
         another: Whether the reason is that another robot is on the line.
-        doubt: Why the robot is not known to be that of the first hand-shake, as one clause; empty where it is.
-        adapter: USB adapter of the port, where it has one.
-        capabilities: What the robot told of itself.
+        doubt: Why the robot is not known to be that of the first hand-shake, as one clause; empty if it is.
+        adapter: USB adapter of the port, if it has one.
+        capabilities: What the robot reported of itself.
         round_trip: Of the last ping, s.
         newest: Telemetry.
         arrivals: When the last frames of telemetry came, s of the monotonic clock.
@@ -124,7 +124,7 @@ class LinkStatus:
 
     @property
     def rate(self) -> float:
-        """Frames of telemetry per second, lately, Hz."""
+        """Recent frames of telemetry per second, Hz."""
         times = list(self.arrivals)
         recent = [t for t in times if t > time.monotonic() - 1.0]
         span = recent[-1] - recent[0] if recent else 0.0

@@ -36,12 +36,12 @@ class DisobeyedError(LinkError):
 
 @dataclass(frozen=True)
 class Adapter:
-    """What tells a USB adapter, or a board with USB, from others.
+    """What distinguishes a USB adapter, or a board with USB, from others.
 
     Attributes:
         kind: Vendor and product, hexadecimal.
-        serial_number: Its serial number; empty where it has none, as with many cheap ones.
-        place: Which of its ports it is, where it has several; without a serial number also where it is plugged in.
+        serial_number: Its serial number; empty if it has none, as with many cheap ones.
+        place: Which of its ports it is, if it has several; without a serial number also where it is plugged in.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Adapter:
 
 
 def adapter_of(port: str) -> Adapter | None:
-    """The USB adapter that a port is of; none where it is of something else.
+    """The USB adapter that a port is of; none if it is of something else.
 
     Raises:
         LinkError: If it is pulled meanwhile.
@@ -72,7 +72,7 @@ def adapter_of(port: str) -> Adapter | None:
 
 
 def check_port(port: str) -> None:
-    """See whether a port can be opened, as far as that can be told without doing so, which resets many a board.
+    """See whether a port can be opened, as far as that can be known without doing so, which resets many a board.
 
     Raises:
         LinkError: If it cannot.

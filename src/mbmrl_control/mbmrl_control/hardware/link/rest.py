@@ -1,4 +1,4 @@
-"""Whether a robot whose motors are to be off obeys, by what it tells: an acknowledgement alone is no evidence.
+"""Whether a robot whose motors are to be off obeys, by what it reports: an acknowledgement alone is no evidence.
 
 Where a protocol has no flags its codec makes them up, so that leg speeds are all there is.
 """
@@ -20,12 +20,12 @@ TURNING: Final = 2 * math.pi
 
 
 class Rest:
-    """What frames tell since the motors were switched off; `wait` and `wrong` are for other threads too."""
+    """What frames report since the motors were switched off; `wait` and `wrong` are for other threads too."""
 
     def __init__(self) -> None:
         """Begin with motors of which nothing is wanted."""
         self.wrong = ""
-        """How the robot disobeys, as one clause; empty where it does not."""
+        """How the robot disobeys, as one clause; empty if it does not."""
         self._obeyed = threading.Event()
         self._since = self._next_stop = math.inf
 
