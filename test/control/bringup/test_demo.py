@@ -12,6 +12,7 @@ from rich.console import Console
 
 from mbmrl_base.robots.faults import Fault
 from mbmrl_control.bringup.demo import DemoSettings, _drive, errors_in
+from mbmrl_control.nodes.settings import PlannerSettings
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -22,7 +23,7 @@ def test_live_line_is_one_line_of_its_own(terminal: bool) -> None:
     adaptation = SimpleNamespace(prior_error=1.234, adapted_error=0.056)
     monitor = SimpleNamespace(planner=planner, adaptation=adaptation, faults=(Fault("payload", magnitude=15.0),))
     nodes = SimpleNamespace(check=lambda: None)
-    settings = DemoSettings(0.3, None, "straight", "mb", None, 0, 20.0, "carpet", "ideal")
+    settings = DemoSettings(duration=0.3, fault=None, values={}, planner=PlannerSettings())
     output = io.StringIO()
     console = Console(file=output, width=80, force_terminal=terminal)
     _drive(settings, cast(Any, monitor), cast(Any, nodes), console)

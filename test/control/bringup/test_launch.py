@@ -17,29 +17,18 @@ import pytest
 import yaml
 from ament_index_python.packages import get_package_share_directory
 
+from mbmrl_base.robots.catalogue import ROBOTS
 from mbmrl_base.toolkit.settings import NodeSettings
-from mbmrl_control.bringup.graph import ARGUMENTS, EMULATOR, HARDWARE, SIM, NodeSpec
-from mbmrl_control.hardware.settings import BridgeSettings
+from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, NodeSpec, arguments
 from mbmrl_control.learners import LEARNERS
-from mbmrl_control.nodes.emulator_node import EmulatorSettings
-from mbmrl_control.nodes.settings import AdaptationSettings, PlannerSettings
 from mbmrl_control.tasks.path.paths import PATH_NAMES
 from mbmrl_sim.millirobot.terrain import TERRAINS
-from mbmrl_sim.nodes.camera_node import CameraSettings
-from mbmrl_sim.nodes.simulator_node import SimulatorSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARE = Path(get_package_share_directory("mbmrl_control"))
 FILES = ("sim.launch.py", "hardware.launch.py")
 NODES = tuple(dict.fromkeys(SIM + HARDWARE + EMULATOR))
-SETTINGS: dict[str, type[NodeSettings]] = {
-    "simulator_node": SimulatorSettings,
-    "camera_node": CameraSettings,
-    "adaptation_node": AdaptationSettings,
-    "mpc_node": PlannerSettings,
-    "serial_bridge_node": BridgeSettings,
-    "emulator_node": EmulatorSettings,
-}
+SETTINGS: dict[str, type[NodeSettings]] = {node.executable: node.settings for node in NODES}
 COMMON = {"namespace", "params_file", "use_sim_time", "log_level"}
 # The folder launch/ of this workspace is no package, but would be found as one.
 GENUINE = importlib.util.find_spec("launch_ros") is not None
@@ -62,13 +51,20 @@ def test_node_has_a_main_and_an_executable(spec: NodeSpec) -> None:
     assert executable.is_file()
 
 
-@pytest.mark.parametrize("spec", NODES, ids=lambda spec: spec.executable)
-def test_arguments_are_parameters_of_their_types(spec: NodeSpec) -> None:
-    fields = SETTINGS[spec.executable].model_fields
-    for argument, name in spec.arguments.items():
-        kind, text = ARGUMENTS[argument]
-        assert fields[name].annotation is kind
-        assert text
+@pytest.mark.parametrize("graph", [SIM, HARDWARE, EMULATOR], ids=["sim", "hardware", "emulator"])
+def test_arguments_are_what_the_settings_of_the_nodes_declare(graph: tuple[NodeSpec, ...]) -> None:
+    told = arguments(graph)
+    topics = {name: topic for node in graph for name, topic, _ in node.topics}
+    assert set(told) == {name for node in graph for name in node.arguments} | set(topics)
+    for node in graph:
+        for name, parameter in node.arguments.items():
+            field = node.settings.model_fields[parameter]
+            assert told[name].kind is field.annotation
+            assert (field.description or "?")[1:] in told[name].text
+    assert "(0.01 to 10.0)" in arguments(SIM)["real_time_factor"].text
+    assert {name for name, argument in told.items() if argument.default is not None} == set(topics) | (
+        {"camera_rate"} & set(told)
+    )
 
 
 # Parameters, where a user reads of them
@@ -118,9 +114,9 @@ def test_documents_tell_all_parameters_with_their_defaults(name: str, title: str
 
 
 def test_learners_paths_and_terrains_are_named() -> None:
-    """As `--show-args` tells them."""
-    for argument, names in (("learner", LEARNERS), ("path", PATH_NAMES), ("terrain", TERRAINS)):
-        assert set(names) <= set(re.findall(r"\w+", ARGUMENTS[argument][1]))
+    """As `--show-args` prints them."""
+    for argument, names in (("learner", LEARNERS), ("path", PATH_NAMES), ("terrain", TERRAINS), ("robot", ROBOTS)):
+        assert set(names) <= set(re.findall(r"\w+", arguments(SIM)[argument].text))
 
 
 # The launch files
@@ -147,7 +143,7 @@ def load(name: str) -> Any:
 @pytest.mark.parametrize(("name", "graph"), zip(FILES, (SIM, HARDWARE), strict=True), ids=FILES)
 def test_arguments_are_described(name: str, graph: tuple[NodeSpec, ...]) -> None:
     arguments = {argument.name: argument for argument in load(name).get_launch_arguments()}
-    topics = {argument for spec in graph for argument, _ in spec.topics}
+    topics = {argument for spec in graph for argument, _, _ in spec.topics}
     assert set(arguments) == COMMON | topics | {argument for spec in graph for argument in spec.arguments}
     assert all(len(argument.description) > 5 for argument in arguments.values())
     without_default = {name for name, argument in arguments.items() if argument.default_value is None}

@@ -27,6 +27,12 @@ def files(make_prior: Callable[..., Prior], tmp_path: Path) -> Path:
     make_prior(rate=50.0).save(tmp_path / "fast.safetensors")
     (tmp_path / "cut.safetensors").write_bytes(make_prior().to_bytes()[:500])
     (tmp_path / "text.safetensors").write_text("no model")
+    (tmp_path / "bad.yaml").write_text("mpc_node: [")
+    (tmp_path / "text.yaml").write_text("no parameters")
+    (tmp_path / "spiral.yaml").write_text("/**/mpc_node: {ros__parameters: {path: spiral}}")
+    (tmp_path / "fast.yaml").write_text("/**: {ros__parameters: {rate: 500}}")
+    (tmp_path / "rover.yaml").write_text("{name: rover, states: [x], actions: [{name: u, low: -1.0, high: 1.0}]}")
+    (tmp_path / "twice.yaml").write_text("{name: rover, states: [x, x]}")
     return tmp_path
 
 
@@ -51,11 +57,13 @@ RUNS = [
         ["--learner", "maml"],
         "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, mb_de, mb",
     ),
-    (["--rate", "0"], "a control rate of 0 Hz is not reachable"),
-    (["--rate", "-5"], "a control rate of -5 Hz is not reachable"),
+    (["--rate", "0"], "parameter 'rate' is 0.0: input should be greater than or equal to 5"),
+    (["--rate", "-5"], "parameter 'rate' is -5.0: input should be greater than or equal to 5"),
     (["--rate", "7"], "a control rate of 7 Hz is not reachable"),
     (["--rate", "30"], "a control rate of 30 Hz is not reachable"),
-    (["--rate", "nan"], "a control rate of nan Hz is not reachable"),
+    (["--rate", "nan"], "parameter 'rate' is nan: input should be a finite number"),
+    (["--seed", "-1"], "parameter 'seed' is -1: input should be greater than or equal to 0"),
+    (["--seed", "2147483648"], "parameter 'seed' is 2147483648: input should be less than or equal to 2147483647"),
     (["--rate", "10"], "the prior predicts at 20 Hz, not at 10 Hz"),
     (["--rate", "1000"], "parameter 'rate' is 1000.0: input should be less than or equal to 200"),
     (["--terrain", "ice"], "unknown terrain 'ice': allowed is carpet, styrofoam, turf, gravel"),
@@ -90,7 +98,29 @@ OTHERS = [
         ["hardware", "--port", "/dev/null", "--pose-topic", "/" + "p" * 300],
         "has 301 characters: allowed are at most",
     ),
-    (["sim", "--no-clock", "--real-time-factor", "2"], "without /clock time is real time: the real-time factor is 1"),
+    (["sim", "--real-time-factor", "11"], "parameter 'real_time_factor' is 11.0: input should be less than or equal"),
+    (["sim", "--params-file", "{files}/none.yaml"], "the file of parameters {files}/none.yaml cannot be read: No such"),
+    (["sim", "--params-file", "{files}/bad.yaml"], "the file of parameters {files}/bad.yaml is no YAML: "),
+    (["sim", "--params-file", "{files}/text.yaml"], "the file of parameters {files}/text.yaml holds no nodes"),
+    (["sim", "--params-file", "{files}/spiral.yaml"], "unknown path 'spiral'"),
+    (["demo", "--params-file", "{files}/fast.yaml"], "parameter 'rate' is 500: input should be less than or equal to"),
+    (["sim", "--robot", "rover"], "no simulator of 'rover': there are those of millirobot, husky, or a file, *.py"),
+    (["sim", "--robot", "{files}/rover.yaml"], "no simulator of '{files}/rover.yaml': there are those of"),
+    (
+        ["hardware", "--port", "/dev/null", "--robot", "{files}/rover.yaml"],
+        "parameter 'robot' is '{files}/rover.yaml': the serial bridge drives the millirobot only",
+    ),
+    (
+        ["demo", "--robot", "husky", "--checkpoint", "{files}/plain.safetensors"],
+        "{files}/plain.safetensors is for another robot: it is of the robot millirobot, this one is husky",
+    ),
+    (["robots", "show", "rover"], "unknown robot 'rover': allowed is millirobot"),
+    (["robots", "show", "{files}/none.yaml"], "there is no robot's file {files}/none.yaml"),
+    (["robots", "show", "{files}/twice.yaml"], "{files}/twice.yaml: the name 'x' stands for several states or actions"),
+    (
+        ["sim", "--no-clock", "--real-time-factor", "2"],
+        "parameter 'real_time_factor' is 2.0: without publish_clock time is real time, only 1 is allowed",
+    ),
     (["collect", "--faults", "leg_loss,rust"], "unknown fault kind 'rust'"),
     (["collect", "--parts", "0,9"], "leg_loss hits no part '9'"),
     (["collect", "--robot", "tank"], "no simulator of 'tank': there are those of millirobot, husky, or a file, *.py"),
@@ -150,10 +180,7 @@ REFUSED = [
 USAGE = [
     (["demo", "--duration", "0"], "Invalid value for '--duration'"),
     (["demo", "--duration", "soon"], "Invalid value for '--duration'"),
-    (["demo", "--seed", "-1"], "Invalid value for '--seed'"),
-    (["demo", "--seed", "2147483648"], "Invalid value for '--seed'"),
-    (["sim", "--real-time-factor", "0"], "Invalid value for '--real-time-factor'"),
-    (["sim", "--real-time-factor", "11"], "Invalid value for '--real-time-factor'"),
+    (["sim", "--seed", "one"], "Invalid value for '--seed'"),
     (["demo", "--rate", "fast"], "Invalid value for '--rate'"),
     (["demo", "--colour", "red"], "No such option: --colour"),
     (["fault", "--ramp", "four"], "Invalid value for '--ramp'"),

@@ -11,7 +11,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_dict_from_yaml_file
 
-from mbmrl_base.toolkit.settings import NodeSettings, is_runtime, refusal
+from mbmrl_base.toolkit.settings import NodeSettings, bounds, is_runtime, refusal
 
 _NOT_OURS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
@@ -26,13 +26,12 @@ Settings = TypeVar("Settings", bound=NodeSettings)
 def _descriptor(settings: type[NodeSettings], name: str) -> ParameterDescriptor:
     field = settings.model_fields[name]
     descriptor = ParameterDescriptor(name=name, description=field.description or "", read_only=not is_runtime(field))
-    bounds = {type(bound).__name__: bound for bound in field.metadata}
-    low, high = bounds.get("Ge"), bounds.get("Le")
+    low, high = bounds(field)
     if low is not None and high is not None:
         if field.annotation is int:
-            descriptor.integer_range = [IntegerRange(from_value=low.ge, to_value=high.le)]
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
         else:
-            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low.ge), to_value=float(high.le))]
+            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
     return descriptor
 
 

@@ -32,6 +32,13 @@ def is_runtime(field: FieldInfo) -> bool:
     return isinstance(extra, dict) and bool(extra.get("runtime"))
 
 
+def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
+    """Least and greatest value of a field; None without one."""
+    found = {type(bound).__name__: bound for bound in field.metadata}
+    low, high = found.get("Ge"), found.get("Le")
+    return None if low is None else low.ge, None if high is None else high.le
+
+
 def refusal(error: ValidationError) -> str:
     """One sentence that says which parameter was refused, and why."""
     first = error.errors()[0]

@@ -2,108 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
+from typing import Any, Final
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.system import surroundings
 from mbmrl_base.system.exclusive import hold
-from mbmrl_base.toolkit.settings import refusal
-from mbmrl_control.nodes.settings import PlannerSettings
-from mbmrl_control.tasks.path.paths import make_path
-from mbmrl_sim.catalogue import DEFAULT_TERRAIN, check_simulator
+from mbmrl_base.toolkit.settings import NodeSettings
+from mbmrl_control.bringup.graph import NodeSpec, Values
+from mbmrl_control.bringup.parameters import is_started, read_settings
 
 
-def check_run(
-    learner: str | None,
-    checkpoint: Path | None,
-    path: str,
-    rate: float,
-    terrain: str = DEFAULT_TERRAIN,
-    sensors: str = "ideal",
-    namespace: str = "",
-    clock: bool = False,
-) -> str:
+def check_nodes(nodes: tuple[NodeSpec, ...], values: Values) -> dict[str, NodeSettings]:
     """Check what is to run, and that no other robot does in that namespace, nor another simulator's clock.
 
     Returns:
-        The learner that is meant, where None is given that of the checkpoint.
+        Settings that the nodes will have, by their executables; of those that are started.
 
     Raises:
         ValueError: If a value is not possible, or another robot runs: until a second simulator gave up, two
             planners would drive it.
     """
     surroundings.check()
-    make_path(path)
-    check_simulator(DEFAULT_ROBOT, rate, terrain=terrain, sensors=sensors)
-    try:
-        given = PlannerSettings(learner=learner or "", checkpoint=str(checkpoint or ""), path=path, rate=rate)
-    except ValidationError as error:
-        raise ValueError(refusal(error)) from None
-    prior = given.load_prior()
-    prior.check_rate(rate)
-    robot = "another robot publishes robot_state on this ROS domain: stop it, or set another ROS_DOMAIN_ID or namespace"
-    refusals = {f"{namespace}/robot_state": robot}
-    if clock:
+    found = {spec.executable: read_settings(spec, values) for spec in nodes if is_started(spec, values)}
+    for name in found:
+        if check := _CHECKS.get(name):
+            check(found[name])
+        found[name] = found[name].in_use()
+    refusals = {}
+    if "mpc_node" in found:
+        refusals[f"{values.get('namespace') or ''}/robot_state"] = (
+            "another robot publishes robot_state on this ROS domain: stop it, or set another ROS_DOMAIN_ID or namespace"
+        )
+    if clock_is_simulated(found):
         refusals["/clock"] = (
             "another simulator publishes /clock on this ROS domain: stop it, give --no-clock, or set another"
             " ROS_DOMAIN_ID"
         )
-    for topic, sentence in refusals.items():
-        held = hold(f"{topic}@{surroundings.domain()}")
-        if held is None:
-            raise ValueError(sentence)
-        held.close()
-    return prior.settings.learner
+    with ExitStack() as stack:
+        for topic, sentence in refusals.items():
+            held = hold(f"{topic}@{surroundings.domain()}")
+            if held is None:
+                raise ValueError(sentence)
+            stack.enter_context(held)
+    return found
 
 
-def check_seeing(gui: bool, camera_rate: float) -> None:
-    """Check whether a window can be opened, where one is wanted, and the rate of images, Hz, where any are.
+def clock_is_simulated(settings: dict[str, NodeSettings]) -> bool:
+    """Whether a simulator among the nodes publishes /clock."""
+    return bool(getattr(settings.get("simulator_node"), "publish_clock", False))
 
-    Raises:
-        ValueError: If there is no screen, or the rate is not possible.
-    """
-    if gui:
-        from mbmrl_sim.render import check_screen
 
+def _check_simulator(settings: Any) -> None:
+    from mbmrl_sim.catalogue import check_simulator
+    from mbmrl_sim.render import check_screen
+
+    simulated = settings.simulator or settings.robot
+    check_simulator(simulated, settings.rate, terrain=settings.terrain, sensors=settings.sensors)
+    if settings.gui:
         check_screen()
-    if camera_rate:
-        from mbmrl_sim.nodes.camera_node import CameraSettings
-
-        try:
-            CameraSettings(rate=camera_rate)
-        except ValidationError as error:
-            raise ValueError(refusal(error)) from None
 
 
-def check_bridge(values: Mapping[str, Any]) -> None:
-    """Check parameters of the serial bridge; those that are None are not given.
+def _check_planner(settings: Any) -> None:
+    from mbmrl_control.tasks.path.paths import make_path
 
-    Raises:
-        ValueError: If one is not possible.
-    """
-    from mbmrl_control.hardware.settings import BridgeSettings
+    make_path(settings.path)
+    settings.load_prior().check_rate(settings.rate)
 
-    try:
-        settings = BridgeSettings(**{name: value for name, value in values.items() if value is not None})
-    except ValidationError as error:
-        raise ValueError(refusal(error)) from None
+
+def _check_bridge(settings: Any) -> None:
     settings.codec.reset()
 
 
-def check_emulator(values: Mapping[str, Any]) -> None:
-    """Check parameters of the emulated robot.
-
-    Raises:
-        ValueError: If one is not possible.
-    """
-    from mbmrl_control.hardware.emulator.emulator import hold_link
+def _check_emulator(settings: Any) -> None:
+    from mbmrl_control.hardware.emulator.emulator import default_link, hold_link
     from mbmrl_control.hardware.settings import codec_of
+    from mbmrl_sim.catalogue import check_simulator
 
-    surroundings.check()
-    codec_of(values["protocol"], "robot", values["profile"], values["framing"])
-    check_simulator(DEFAULT_ROBOT, terrain=values["terrain"], sensors=values["sensors"])
-    hold_link(Path(values["tty"])).close()
+    codec_of(settings.protocol, "robot", settings.profile, settings.framing)
+    check_simulator(DEFAULT_ROBOT, terrain=settings.terrain, sensors=settings.sensors)
+    hold_link(Path(settings.tty) if settings.tty else default_link()).close()
+
+
+_CHECKS: Final[dict[str, Callable[[Any], None]]] = {
+    "simulator_node": _check_simulator,
+    "mpc_node": _check_planner,
+    "serial_bridge_node": _check_bridge,
+    "emulator_node": _check_emulator,
+}
+"""What a node's settings do not say themselves, by its executable."""

@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.faults import FaultPlan
 from mbmrl_base.system.files import write_text
 from mbmrl_base.toolkit.conversions import to_seconds
 from mbmrl_base.toolkit.spin import beside
-from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM
+from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, Values
 from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
 from mbmrl_control.control.follower import PathTracker
 from mbmrl_control.control.run_record import Record
@@ -29,7 +29,7 @@ from mbmrl_control.evaluation import summary_table
 from mbmrl_control.evaluation.metrics import summarise
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_control.nodes.monitor_node import MonitorNode
-from mbmrl_control.tasks.path.cost import PathCost
+from mbmrl_control.nodes.settings import PlannerSettings
 from mbmrl_control.tasks.path.paths import make_path
 
 LOGGED_ERROR = re.compile(r"\[(?:ERROR|FATAL)\] \[[\d.]+\] \[(.+?)\]: (.*)")
@@ -38,27 +38,27 @@ START_TIME = 60.0
 """Time that the nodes have to get the robot moving, s."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DemoSettings:
-    """What to run: times in s, rate in Hz; checkpoint None means the shipped one.
+    """What to run.
 
-    With a protocol, the robot is an emulated one at the other end of a serial line; without, the simulated one, with
-    simulated time on /clock where that is wanted.
+    Attributes:
+        duration: Length of the run, s.
+        fault: The fault on the way.
+        values: Arguments of the nodes that are given.
+        planner: Settings that the planner will have of them and of the file of parameters.
+        use_sim_time: Whether time is simulated, on /clock.
+        film: Whether to render a film.
+        hardware: Whether the robot is an emulated one at the other end of a serial line, not the simulated one.
     """
 
     duration: float
     fault: FaultPlan | None
-    path: str
-    learner: str
-    checkpoint: Path | None
-    seed: int
-    rate: float
-    terrain: str
-    sensors: str
+    values: Values
+    planner: PlannerSettings
+    use_sim_time: bool = True
     film: bool = True
-    protocol: str | None = None
-    namespace: str = ""
-    clock: bool = True
+    hardware: bool = False
 
 
 def _live_line(monitor: MonitorNode, elapsed: float) -> Text:
@@ -77,15 +77,15 @@ def _live_line(monitor: MonitorNode, elapsed: float) -> Text:
 
 
 @contextmanager
-def _stack(settings: DemoSettings, values: dict[str, Any], folder: Path) -> Iterator[Processes]:
+def _stack(settings: DemoSettings, folder: Path) -> Iterator[Processes]:
     """The nodes; those of the emulated robot first, whose terminal the bridge opens."""
     logs = folder / "logs"
-    if settings.protocol is None:
-        with Processes(SIM, values, use_sim_time=settings.clock, log_folder=logs) as nodes:
+    if not settings.hardware:
+        with Processes(SIM, settings.values, use_sim_time=settings.use_sim_time, log_folder=logs) as nodes:
             yield nodes
         return
     tty = folder.resolve() / "tty"
-    values = values | {"tty": str(tty), "port": str(tty), "protocol": settings.protocol}
+    values = {**settings.values, "tty": str(tty), "port": str(tty)}
     with Processes(EMULATOR, values, use_sim_time=False, log_folder=logs) as nodes:
         end = time.monotonic() + START_TIME
         while not tty.exists():
@@ -149,20 +149,10 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         NodeEndedError: If a node ended by itself, or the robot did not get going.
     """
     (folder / "logs").mkdir(parents=True)
-    values = {
-        "seed": settings.seed,
-        "rate": settings.rate,
-        "terrain": settings.terrain,
-        "sensors": settings.sensors,
-        "path": settings.path,
-        "learner": settings.learner,
-        "checkpoint": None if settings.checkpoint is None else str(settings.checkpoint.resolve()),
-        "namespace": settings.namespace,
-        "publish_clock": settings.clock,
-    }
-    robot = load_robot(DEFAULT_ROBOT)
-    listening = partial(MonitorNode, settings.namespace, robot)
-    with _stack(settings, values, folder) as nodes, beside(listening) as monitor:
+    planner = settings.planner
+    robot = load_robot(planner.robot)
+    listening = partial(MonitorNode, settings.values.get("namespace") or "", robot)
+    with _stack(settings, folder) as nodes, beside(listening) as monitor:
         with console.status("starting the nodes"):
             _await_motion(monitor, nodes)
         fault_time = _drive(settings, monitor, nodes, console)
@@ -173,20 +163,20 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
 
     # The run begins with the last state before the first command came into force.
     begin = max(0, next(index for index, tick in enumerate(ticks) if tick.commanded) - 1)
-    path = make_path(settings.path)
+    path = make_path(planner.path)
     start = monitor.path_start
     record = Record(
         robot,
-        settings.learner,
-        settings.path,
-        settings.seed,
-        settings.rate,
+        planner.learner,
+        planner.path,
+        planner.seed,
+        planner.rate,
         None if settings.fault is None else str(settings.fault),
         None if fault_time is None else fault_time - ticks[begin].observation.time,
         ticks[begin:],
         None if start is None else start - [0.0, 0.0, path.headings[0]],
     )
-    tracker = PathTracker(load_robot(DEFAULT_ROBOT), path, PathCost())
+    tracker = PathTracker(robot, path, planner.cost)
     tracking = record.track(tracker)
     summary = summarise(record, tracking, settings.duration) | {"errors": errors_in(folder / "logs")}
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")

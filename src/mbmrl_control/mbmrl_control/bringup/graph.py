@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from mbmrl_base.toolkit.settings import NodeSettings, bounds
+
+Values = Mapping[str, Any]
+"""Arguments of nodes by name, ``namespace`` and ``params_file`` among them; None for what is not given."""
 
 
 @dataclass(frozen=True)
@@ -13,19 +20,21 @@ class NodeSpec:
     Attributes:
         package: Name of the package.
         executable: Name of the executable, and of the Python module and the node.
+        settings_place: Module and class of its settings, which is loaded when it is asked for.
         parameters: Its parameters that launch arguments of the same name set.
-        uses_sim_time: Whether the node follows /clock where there is one.
-        optional_rate: Argument that sets the node's rate, Hz; where it is 0, its default, the node is not
+        uses_sim_time: Whether the node follows /clock, if there is one.
+        optional_rate: Argument that sets the node's rate, Hz; if it is 0, its default, the node is not
             started. Empty: the node is always started.
-        topics: Arguments that rename topics, and those topics.
+        topics: Arguments that rename topics, those topics, and descriptions.
     """
 
     package: str
     executable: str
+    settings_place: str
     parameters: tuple[str, ...]
     uses_sim_time: bool = True
     optional_rate: str = ""
-    topics: tuple[tuple[str, str], ...] = ()
+    topics: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def arguments(self) -> dict[str, str]:
@@ -38,75 +47,117 @@ class NodeSpec:
         """Python module whose ``main`` runs the node."""
         return f"{self.package}.nodes.{self.executable}"
 
+    @property
+    def settings(self) -> type[NodeSettings]:
+        """Its settings, which declare its parameters."""
+        module, _, name = self.settings_place.partition(":")
+        settings: type[NodeSettings] = getattr(importlib.import_module(module), name)
+        return settings
+
 
 _SIMULATOR: Final = NodeSpec(
     "mbmrl_sim",
     "simulator_node",
-    ("seed", "rate", "real_time_factor", "publish_clock", "terrain", "sensors", "gui", "frame_prefix"),
+    "mbmrl_sim.nodes.simulator_node:SimulatorSettings",
+    (
+        *("robot", "simulator", "seed", "rate", "real_time_factor", "publish_clock", "terrain", "sensors", "gui"),
+        "frame_prefix",
+    ),
     uses_sim_time=False,
 )
 _BRIDGE: Final = NodeSpec(
     "mbmrl_control",
     "serial_bridge_node",
-    ("port", "protocol", "baud", "profile", "framing", "rate", "autostart", "reactivate", "frame_prefix"),
+    "mbmrl_control.hardware.settings:BridgeSettings",
+    ("robot", "port", "protocol", "baud", "profile", "framing", "rate", "autostart", "reactivate", "frame_prefix"),
     uses_sim_time=False,
-    topics=(("pose_topic", "motion_capture/pose"), ("odometry_topic", "motion_capture/odom")),
+    topics=(
+        ("pose_topic", "motion_capture/pose", "Topic of poses by motion capture, geometry_msgs/PoseStamped"),
+        (
+            "odometry_topic",
+            "motion_capture/odom",
+            "Topic of poses with velocity by motion capture, nav_msgs/Odometry",
+        ),
+    ),
 )
 _EMULATOR: Final = NodeSpec(
     "mbmrl_control",
     "emulator_node",
+    "mbmrl_control.nodes.emulator_node:EmulatorSettings",
     (
         *("tty", "protocol", "profile", "framing", "seed", "terrain", "sensors"),
         *("noise", "loss", "delay", "disconnects", "reboots"),
     ),
     uses_sim_time=False,
 )
-_ADAPTATION: Final = NodeSpec("mbmrl_control", "adaptation_node", ("learner", "checkpoint"))
+_ADAPTATION: Final = NodeSpec(
+    "mbmrl_control",
+    "adaptation_node",
+    "mbmrl_control.nodes.settings:AdaptationSettings",
+    ("robot", "learner", "checkpoint"),
+)
 _PLANNER: Final = NodeSpec(
-    "mbmrl_control", "mpc_node", ("learner", "checkpoint", "path", "rate", "seed", "frame_prefix")
+    "mbmrl_control",
+    "mpc_node",
+    "mbmrl_control.nodes.settings:PlannerSettings",
+    ("robot", "learner", "checkpoint", "path", "planner", "rate", "seed", "frame_prefix"),
 )
 _CAMERA: Final = NodeSpec(
-    "mbmrl_sim", "camera_node", ("frame_prefix",), uses_sim_time=False, optional_rate="camera_rate"
+    "mbmrl_sim",
+    "camera_node",
+    "mbmrl_sim.nodes.camera_node:CameraSettings",
+    ("frame_prefix",),
+    uses_sim_time=False,
+    optional_rate="camera_rate",
 )
 
 SIM: Final = (_SIMULATOR, _ADAPTATION, _PLANNER, _CAMERA)
-"""Simulated robot, adaptation, planning, and pictures of the robot where they are wanted."""
+"""Simulated robot, adaptation, planning, and pictures of the robot if they are wanted."""
 HARDWARE: Final = (_BRIDGE, _ADAPTATION, _PLANNER)
 """Robot on a serial port, adaptation, planning."""
 EMULATOR: Final = (_EMULATOR,)
 """A robot to be at the other end of the line."""
 
-ARGUMENTS: Final[dict[str, tuple[type, str]]] = {
-    "seed": (int, "Seed of leg phases, random faults and the planner's samples"),
-    "rate": (float, "Control rate, Hz"),
-    "real_time_factor": (float, "Simulated seconds per second"),
-    "publish_clock": (bool, "Whether to publish /clock; false, with use_sim_time:=false, beside another simulator"),
-    "frame_prefix": (str, "Prefix of all names of frames, such as robot1/"),
-    "terrain": (str, "Ground: carpet, styrofoam, turf or gravel"),
-    "sensors": (str, "Imperfections of the sensors: ideal, or real; exceptions follow it, as in real,delay=0"),
-    "gui": (bool, "Whether to show the robot in a window"),
-    "camera_rate": (float, "Images of the robot per second, Hz; 0: none"),
-    "learner": (
-        str,
-        "Learner, how the model adapts each tick: bayes_replay, bayes_last_layer, grbal, rebal, attention, hybrid"
-        " or mb_de; mb, which does not",
-    ),
-    "checkpoint": (str, "File of the prior, *.safetensors, in place of the shipped one"),
-    "path": (str, "Path to follow: straight, left, right, zigzag or figure_eight"),
-    "port": (str, "Serial port of the robot, such as /dev/ttyUSB0"),
-    "protocol": (str, "Protocol on the line: mbmrl or velociroach"),
-    "baud": (int, "Speed of the port, bit/s"),
-    "profile": (str, "Firmware that speaks velociroach: millirobot or turner"),
-    "framing": (str, "Frames of velociroach: wired or xbee"),
-    "autostart": (bool, "Whether to enable the motors at the start"),
-    "reactivate": (bool, "Whether to enable the motors again when a lost link to the same robot is there again"),
-    "tty": (str, "Link to the pseudo-terminal, to be made"),
-    "noise": (float, "Share of the bytes that are changed on the line"),
-    "loss": (float, "Share of the bytes that are lost on the line"),
-    "delay": (float, "Time that bytes take in each direction, s"),
-    "disconnects": (float, "Cables pulled per minute"),
-    "reboots": (float, "Resets of the board per minute"),
-    "pose_topic": (str, "Topic of poses by motion capture, geometry_msgs/PoseStamped"),
-    "odometry_topic": (str, "Topic of poses with velocity by motion capture, nav_msgs/Odometry"),
-}
-"""Launch arguments that set parameters of nodes, or rename topics: type and description."""
+
+@dataclass(frozen=True)
+class Argument:
+    """What a launch, or a command, takes: parameters of nodes, or the new name of a topic.
+
+    Attributes:
+        kind: Type of its value.
+        text: Description, with units and bounds.
+        default: What it is if it is not given; None: as in the file of parameters.
+        is_topic: Whether it renames a topic.
+    """
+
+    kind: type
+    text: str
+    default: Any = None
+    is_topic: bool = False
+
+
+def arguments(nodes: tuple[NodeSpec, ...]) -> dict[str, Argument]:
+    """What the nodes of a graph take, by name, as the fields of their settings declare it."""
+    kinds: dict[str, Any] = {}
+    texts: dict[str, dict[str, None]] = {}
+    limits: dict[str, str] = {}
+    for node in nodes:
+        fields = node.settings.model_fields
+        for name, parameter in node.arguments.items():
+            field = fields[parameter]
+            assert field.annotation is not None and field.description is not None
+            kinds[name] = field.annotation
+            texts.setdefault(name, {})[field.description] = None  # an ordered set
+            low, high = bounds(field)
+            limits[name] = "" if low is None or high is None else f" ({low} to {high})"
+    optional = {node.optional_rate for node in nodes}
+    found = {}
+    for name, kind in kinds.items():
+        first, *others = texts[name]
+        text = "; ".join([first, *(f"{other[0].lower()}{other[1:]}" for other in others)])
+        if name in optional:
+            found[name] = Argument(kind, f"{text}{limits[name]}; 0: none", 0.0)
+        else:
+            found[name] = Argument(kind, text + limits[name])
+    topics = {name: Argument(str, text, topic, True) for node in nodes for name, topic, text in node.topics}
+    return found | topics

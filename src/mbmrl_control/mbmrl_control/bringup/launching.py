@@ -15,7 +15,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription
 from mbmrl_base.system.parent import PARENT
-from mbmrl_control.bringup.graph import ARGUMENTS, NodeSpec
+from mbmrl_control.bringup.graph import NodeSpec, arguments
 
 
 def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[str, ...] = ()) -> LaunchDescription:
@@ -26,9 +26,6 @@ def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[st
         use_sim_time: Default of the argument of that name.
         required: Arguments that have no default.
     """
-    names = [name for name in ARGUMENTS if any(name in node.arguments for node in nodes)]
-    topics = [pair for node in nodes for pair in node.topics]
-    optional = {node.optional_rate for node in nodes}
     params_file = PathJoinSubstitution([FindPackageShare("mbmrl_control"), "config", "mbmrl.yaml"])
     declarations = [
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes"),
@@ -43,15 +40,12 @@ def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[st
             choices=["debug", "info", "warn", "error", "fatal"],
         ),
     ]
-    for name in names:
-        text = ARGUMENTS[name][1]
-        default, hint = ("0", "") if name in optional else ("", " (empty: as in params_file)")
+    for name, argument in arguments(nodes).items():
         if name in required:
-            declarations.append(DeclareLaunchArgument(name, description=text))
-        else:
-            declarations.append(DeclareLaunchArgument(name, default_value=default, description=text + hint))
-    for name, topic in topics:
-        declarations.append(DeclareLaunchArgument(name, default_value=topic, description=ARGUMENTS[name][1]))
+            declarations.append(DeclareLaunchArgument(name, description=argument.text))
+            continue
+        given, hint = ("", " (empty: as in params_file)") if argument.default is None else (str(argument.default), "")
+        declarations.append(DeclareLaunchArgument(name, default_value=given, description=argument.text + hint))
     # What a node prints is shown when it is printed.
     unbuffered = SetEnvironmentVariable("PYTHONUNBUFFERED", "1")
     return LaunchDescription([*declarations, unbuffered, OpaqueFunction(function=_start, args=[nodes])])
@@ -78,8 +72,8 @@ def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Node]:
     use_sim_time = _argument(context, "use_sim_time", bool)
     # Only what was given overrides the file of parameters.
     given = {
-        name: _argument(context, name, ARGUMENTS[name][0])
-        for name in dict.fromkeys(name for node in nodes for name in node.arguments)
+        name: _argument(context, name, argument.kind)
+        for name, argument in arguments(nodes).items()
         if LaunchConfiguration(name).perform(context)
     }
     return [_action(node, given, use_sim_time) for node in nodes if _is_wanted(context, node)]
@@ -112,7 +106,7 @@ def _action(node: NodeSpec, given: dict[str, ParameterValue], use_sim_time: Para
         name=node.executable,
         namespace=LaunchConfiguration("namespace"),
         parameters=[LaunchConfiguration("params_file"), overrides],
-        remappings=[(topic, LaunchConfiguration(name)) for name, topic in node.topics],
+        remappings=[(topic, LaunchConfiguration(name)) for name, topic, _ in node.topics],
         additional_env={PARENT: str(os.getpid())},
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",

@@ -8,16 +8,15 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ament_index_python.packages import get_package_share_directory
-
 from mbmrl_base.system.parent import PARENT
-from mbmrl_control.bringup.graph import NodeSpec
+from mbmrl_control.bringup.graph import NodeSpec, Values
+from mbmrl_control.bringup.parameters import is_started, overrides, params_file
 
 STOP_TIME = 5.0
 """Time that a node has to end after SIGTERM, s."""
@@ -34,20 +33,17 @@ class _Running:
     log: Path | None
 
 
-def command_line(spec: NodeSpec, values: Mapping[str, Any], use_sim_time: bool) -> list[str]:
+def command_line(spec: NodeSpec, values: Values, use_sim_time: bool) -> list[str]:
     """Command that runs a node with those values that are parameters of it; None: as in the file."""
-    parameters = {
-        name: values[argument] for argument, name in spec.arguments.items() if values.get(argument) is not None
-    }
+    parameters = overrides(spec, values)
     if spec.uses_sim_time:
         parameters["use_sim_time"] = use_sim_time
-    params_file = Path(get_package_share_directory("mbmrl_control")) / "config" / "mbmrl.yaml"
-    command = [sys.executable, "-P", "-m", spec.module, "--ros-args", "--params-file", str(params_file)]
+    command = [sys.executable, "-P", "-m", spec.module, "--ros-args", "--params-file", str(params_file(values))]
     for name, value in parameters.items():
         command += ["-p", f"{name}:={_quote(value)}"]
     if namespace := values.get("namespace"):
         command += ["-r", f"__ns:={namespace}"]
-    for argument, topic in spec.topics:
+    for argument, topic, _ in spec.topics:
         if values.get(argument):
             command += ["-r", f"{topic}:={values[argument]}"]
     return command
@@ -67,7 +63,7 @@ class Processes:
     def __init__(
         self,
         nodes: Sequence[NodeSpec],
-        values: Mapping[str, Any],
+        values: Values,
         use_sim_time: bool,
         log_folder: Path | None = None,
     ) -> None:
@@ -77,11 +73,11 @@ class Processes:
         self._use_sim_time, self._log_folder = use_sim_time, log_folder
         self.start(nodes, values)
 
-    def start(self, nodes: Sequence[NodeSpec], values: Mapping[str, Any]) -> None:
+    def start(self, nodes: Sequence[NodeSpec], values: Values) -> None:
         """Start more nodes; they are stopped before those that run already."""
         environment = os.environ | {"PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
         for spec in nodes:
-            if spec.optional_rate and not values.get(spec.optional_rate):
+            if not is_started(spec, values):
                 continue
             log = None if self._log_folder is None else self._log_folder / f"{spec.executable}.log"
             output = None if log is None else log.open("wb")
@@ -98,7 +94,7 @@ class Processes:
             self._running.append(_Running(spec, process, log))
 
     def check(self) -> None:
-        """See whether all nodes run; where one has ended, all others are told to end at once.
+        """See whether all nodes run; if one has ended, all others are ended at once.
 
         Raises:
             NodeEndedError: If one has ended.

@@ -5,34 +5,15 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.system import surroundings
-from mbmrl_control.cli import bench, hardware, learning
-from mbmrl_control.cli.options import (
-    Checkpoint,
-    Clock,
-    Commands,
-    FramePrefix,
-    Learner,
-    Namespace,
-    PathName,
-    Protocol,
-    Rate,
-    Seed,
-    Sensors,
-    Terrain,
-    Workers,
-    console,
-    refuse,
-    within,
-)
+from mbmrl_control.cli import bench, hardware, learning, robots, run
+from mbmrl_control.cli.options import Commands, Namespace, Seed, Workers, console, refuse, within
 
 if TYPE_CHECKING:
     from rclpy.task import Future
@@ -48,152 +29,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
+app.add_typer(run.app)
 app.add_typer(hardware.app)
+app.add_typer(robots.app)
 app.add_typer(learning.app)
 app.add_typer(bench.app)
-
-
-@app.command()
-def demo(
-    duration: Annotated[float, typer.Option(help="Length of the run, s.", min=1.0)] = 30.0,
-    fault: Annotated[
-        str,
-        typer.Option(
-            help="KIND[:VALUE,...]@T, T in s after the first command, such as payload:15,x=0.03@10; 'none' for none."
-        ),
-    ] = "leg_loss:4@10",
-    path: PathName = "figure_eight",
-    learner: Learner = None,
-    checkpoint: Checkpoint = None,
-    seed: Seed = 0,
-    rate: Rate = 20.0,
-    terrain: Terrain = "carpet",
-    sensors: Sensors = "ideal",
-    out: Annotated[Path, typer.Option(help="Folder in which the run's own folder is made.")] = Path("runs"),
-    film: Annotated[bool, typer.Option(help="Render the robot as it walked.")] = True,
-    hardware: Annotated[
-        bool, typer.Option("--hardware", help="Through a serial line: bridge and emulated robot.")
-    ] = False,
-    protocol: Protocol = "mbmrl",
-    namespace: Namespace = "",
-    clock: Clock = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json as the last line.")] = False,
-) -> None:
-    """Walk a path, lose a leg on the way, and record it all."""
-    from mbmrl_base.robots.faults import FaultError
-    from mbmrl_sim.catalogue import fault_kinds
-
-    plan = None
-    if fault != "none":
-        try:
-            plan = fault_kinds(DEFAULT_ROBOT).plan(fault)
-        except FaultError as error:
-            refuse(error)
-        if plan.time >= duration:
-            refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s: give --fault KIND@T or none")
-    from mbmrl_base.system.files import check_folder
-    from mbmrl_control.bringup.checks import check_bridge, check_run
-
-    try:
-        check_bridge({"protocol": protocol})
-        learner = check_run(learner, checkpoint, path, rate, terrain, sensors, namespace, clock and not hardware)
-        check_folder(out)
-    except ValueError as error:
-        refuse(error)
-    from mbmrl_control.bringup.demo import DemoSettings, run_demo
-    from mbmrl_control.bringup.node_processes import NodeEndedError
-
-    folder = out / datetime.now().strftime("%Y%m%d-%H%M%S")
-    settings = DemoSettings(
-        *(duration, plan, path, learner, checkpoint, seed, rate, terrain, sensors, film),
-        protocol=protocol if hardware else None,
-        namespace=namespace,
-        clock=clock,
-    )
-    try:
-        summary = run_demo(settings, folder, console)
-    except NodeEndedError as error:
-        refuse(error)
-    except KeyboardInterrupt:
-        console.print("stopped: the robot stands still, nothing was written but the logs")
-        raise typer.Exit(130) from None
-    if as_json:
-        print(json.dumps(summary))
-
-
-@app.command()
-def render(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, as demo writes it.")],
-    out: Annotated[Path | None, typer.Option(help="File, .mp4 or .gif; RUN/robot.mp4 where not given.")] = None,
-) -> None:
-    """Render the robot as it walked in a recorded run."""
-    from mbmrl_control.evaluation.film import render_run
-
-    try:
-        file = render_run(run, out, console)
-    except ValueError as error:
-        refuse(error)
-    except KeyboardInterrupt:
-        console.print("stopped: nothing was written")
-        raise typer.Exit(130) from None
-    console.print(f"written: {file}", soft_wrap=True)
-
-
-@app.command()
-def sim(
-    path: PathName = "figure_eight",
-    learner: Learner = None,
-    checkpoint: Checkpoint = None,
-    seed: Seed = 0,
-    rate: Rate = 20.0,
-    real_time_factor: Annotated[float, typer.Option(help="Simulated seconds per second.", min=0.01, max=10.0)] = 1.0,
-    terrain: Terrain = "carpet",
-    sensors: Sensors = "ideal",
-    gui: Annotated[bool, typer.Option("--gui", help="Show the robot in a window.")] = False,
-    camera_rate: Annotated[float, typer.Option(help="Images per second on camera/image_raw, Hz; 0: none.")] = 0.0,
-    namespace: Namespace = "",
-    frame_prefix: FramePrefix = "",
-    clock: Clock = True,
-) -> None:
-    """Run simulator, adaptation and planning until Ctrl-C."""
-    import time
-
-    from mbmrl_control.bringup.checks import check_run, check_seeing
-
-    try:
-        check_seeing(gui, camera_rate)
-        learner = check_run(learner, checkpoint, path, rate, terrain, sensors, namespace, clock)
-        if not clock and real_time_factor != 1.0:
-            raise ValueError(f"without /clock time is real time: the real-time factor is 1, not {real_time_factor:g}")
-    except ValueError as error:
-        refuse(error)
-    from mbmrl_control.bringup.graph import SIM
-    from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
-
-    values = {
-        "path": path,
-        "learner": learner,
-        "checkpoint": str(checkpoint.resolve()) if checkpoint else None,
-        "seed": seed,
-        "rate": rate,
-        "real_time_factor": real_time_factor,
-        "terrain": terrain,
-        "sensors": sensors,
-        "gui": gui,
-        "camera_rate": camera_rate,
-        "namespace": namespace,
-        "frame_prefix": frame_prefix,
-        "publish_clock": clock,
-    }
-    with Processes(SIM, values, use_sim_time=clock) as nodes:
-        try:
-            while True:
-                nodes.check()
-                time.sleep(0.2)
-        except NodeEndedError as error:
-            refuse(error)
-        except KeyboardInterrupt:
-            pass
 
 
 def _call(ask: Callable[[MonitorNode], Future], namespace: str, timeout: float = 5.0) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import re
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -14,23 +14,12 @@ from typer.core import TyperGroup
 
 from mbmrl_base.system.files import WriteError
 from mbmrl_base.system.surroundings import SurroundingsError
-from mbmrl_control.priors import DEFAULT_LEARNER
 
 console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # what is told holds paths
 
 
 Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0, max=2**31 - 1)]
-Learner = Annotated[
-    str | None,
-    typer.Option(help=f"How the model adapts each tick; where not given, as the checkpoint, else {DEFAULT_LEARNER}."),
-]
-Checkpoint = Annotated[
-    Path | None, typer.Option(help="File of the prior, *.safetensors; the shipped one where not given.")
-]
-PathName = Annotated[str, typer.Option("--path", help="straight, left, right, zigzag or figure_eight.")]
-Terrain = Annotated[str, typer.Option(help="Ground: carpet, styrofoam, turf or gravel.")]
 Sensors = Annotated[str, typer.Option(help="Imperfections of the sensors: ideal, or real; or as in real,delay=0.")]
-Protocol = Annotated[str, typer.Option(help="Protocol on the serial line: mbmrl or velociroach.")]
 Robot = Annotated[
     str, typer.Option("--robot", help="Simulated robot: millirobot or husky; or the file of a simulator, *.py.")
 ]
@@ -53,6 +42,14 @@ class Commands(TyperGroup):
         # A shell leaves the ~ of ``--out=~/file`` as it is.
         words = (argument.rpartition("=") for argument in arguments)
         return super().parse_args(context, ["".join((*start, os.path.expanduser(end))) for *start, end in words])
+
+    def resolve_command(self, context: Any, arguments: list[str]) -> Any:
+        """Find a command; one with options of nodes is completed, see `takes_parameters`."""
+        name, command, others = super().resolve_command(context, arguments)
+        assert command is not None and command.callback is not None
+        if complete := getattr(inspect.unwrap(command.callback), "complete", None):
+            command = complete()
+        return name, command, others
 
     def invoke(self, context: Any) -> Any:
         """Run a command."""
@@ -117,11 +114,3 @@ def within(namespace: str) -> str:
 
 
 Namespace = Annotated[str, typer.Option(help="ROS namespace of the robot, such as robot1.", callback=_namespace)]
-FramePrefix = Annotated[str, typer.Option(help="Prefix of all names of frames, such as robot1/.")]
-Clock = Annotated[
-    bool,
-    typer.Option(
-        "--clock/--no-clock",
-        help="Whether time is simulated, on /clock, of which a ROS domain has one; else it is the machine's.",
-    ),
-]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings
 from mbmrl_control.hardware.codecs import CODEC_TYPES, make_codec
 from mbmrl_control.hardware.codecs.codec import Codec, Side
@@ -33,6 +34,7 @@ def codec_of(protocol: str, side: Side, profile: str, framing: str) -> Codec:
 class BridgeSettings(NodeSettings):
     """Parameters of the serial bridge."""
 
+    robot: str = Field(DEFAULT_ROBOT, description=f"Robot on the line: {DEFAULT_ROBOT}")
     port: str = Field("", description="Serial port of the robot, such as /dev/ttyUSB0")
     protocol: str = Field("mbmrl", description=f"Protocol on the line: {', '.join(CODEC_TYPES)}")
     profile: str = Field("millirobot", description="Firmware that speaks velociroach")
@@ -79,6 +81,13 @@ class BridgeSettings(NodeSettings):
     )
     path_per_turn: float = Field(0.052, ge=0.0, le=1.0, description="Path in a leg cycle, for dead reckoning, m")
     frame_prefix: str = Field("", description=FRAME_PREFIX)
+
+    @field_validator("robot")
+    @classmethod
+    def _is_on_the_line(cls, robot: str) -> str:
+        if robot != DEFAULT_ROBOT:
+            raise ValueError(f"the serial bridge drives the {DEFAULT_ROBOT} only")
+        return robot
 
     @field_validator("telemetry_rate")
     @classmethod

@@ -16,6 +16,7 @@ from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSetti
 from mbmrl_control.planning.settings import CrossEntropySettings, MppiSettings
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
 from mbmrl_control.tasks.path.cost import PathCost
+from mbmrl_control.tasks.path.paths import PATH_NAMES
 
 SLOWEST: Final = 0.1
 """Speed on carpet with the legs as slow as they are planned, 2 leg revolutions per second, m/s."""
@@ -61,11 +62,15 @@ class ModelSettings(NodeSettings):
             ValueError: If the learner is unknown, or the file holds no prior for it.
         """
         learner = load_learner(self.learner or DEFAULT_LEARNER).name
-        shipped = shipped_prior(learner)
+        robot = load_robot(self.robot)
+        shipped = shipped_prior(learner, robot.name)
         if not self.checkpoint and not shipped.is_file():
-            raise PriorError(f"no prior is shipped for {learner}: train one, and give its file as the checkpoint")
+            raise PriorError(
+                f"no prior of {learner} is shipped for the robot {robot.name}: train one with `mbmrl train`, and give"
+                " its file as the checkpoint"
+            )
         path = Path(self.checkpoint).expanduser() if self.checkpoint else shipped
-        prior = load_prior(path, load_robot(self.robot))
+        prior = load_prior(path, robot)
         if self.learner and prior.settings.learner != learner:
             raise PriorError(f"{path} is a prior of {prior.settings.learner}, wanted is one of {learner}")
         make_learner(prior)
@@ -80,7 +85,7 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, ModelSettings):
     """Parameters of the MPC node."""
 
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
-    path: str = Field("figure_eight", description="Path to follow")
+    path: str = Field("figure_eight", description=f"Path to follow: {', '.join(PATH_NAMES)}")
     frame_prefix: str = Field("", description=FRAME_PREFIX)
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the planner's samples")
     planner: str = Field("mppi", description=f"Planner: {', '.join(PLANNERS)}")

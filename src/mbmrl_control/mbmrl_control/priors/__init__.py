@@ -22,3 +22,10 @@ def shipped_prior(learner: str, robot: str = DEFAULT_ROBOT) -> Path:
 
     name = load_learner(learner).name
     return Path(str(resources.files("mbmrl_control.priors") / robot / f"{name}.safetensors"))
+
+
+def shipped_learners(robot: str) -> tuple[str, ...]:
+    """Learners for which a prior of a robot comes with the package."""
+    folder = resources.files("mbmrl_control.priors") / robot
+    names = (file.name for file in folder.iterdir()) if folder.is_dir() else ()
+    return tuple(sorted(name.removesuffix(".safetensors") for name in names if name.endswith(".safetensors")))

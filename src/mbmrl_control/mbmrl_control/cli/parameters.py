@@ -1,0 +1,70 @@
+"""Commands that start nodes: they take the parameters of those as options, as the nodes' settings declare them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final, get_type_hints
+
+import typer
+
+from mbmrl_control.bringup.graph import NodeSpec, arguments
+from mbmrl_control.cli.options import Namespace, topic
+
+ParamsFile = Annotated[
+    Path | None, typer.Option(help="File of parameters of the nodes; config/mbmrl.yaml as installed if not given.")
+]
+_FLAGS: Final = {"publish_clock": "--clock/--no-clock"}
+"""Flags that have a shorter name than the parameter."""
+
+
+def takes_parameters(
+    app: typer.Typer, nodes: tuple[NodeSpec, ...], only: tuple[str, ...] = ()
+) -> Callable[[Callable[..., None]], None]:
+    """Register a command that starts nodes.
+
+    Its function takes ``values`` first: `namespace`, `params_file`, and the arguments of the nodes, or some of them
+    `only`; None for each that is not given. The settings of nodes take seconds to load, for which the list of commands
+    has no time: `Commands` makes the options when the command is called.
+    """
+
+    def register(function: Callable[..., None]) -> None:
+        def named() -> None:
+            """Stand in for the command in the list of commands."""
+
+        named.__doc__ = function.__doc__
+        named.__dict__["complete"] = lambda: _complete(function, nodes, only)
+        app.command(function.__name__)(named)
+
+    return register
+
+
+def _complete(function: Callable[..., None], nodes: tuple[NodeSpec, ...], only: tuple[str, ...]) -> Any:
+    """The command of a function, with an option for each argument."""
+    hints = get_type_hints(function, include_extras=True)
+    defaults = list(inspect.signature(function).parameters.values())[1:]
+    own = [each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY) for each in defaults]
+    options: dict[str, Any] = {"namespace": (Namespace, ""), "params_file": (ParamsFile, None)}
+    for name, argument in arguments(nodes).items():
+        if not only or name in only:
+            flag = f"--{name.replace('_', '-')}"
+            if argument.kind is bool:
+                flag = _FLAGS.get(name, f"{flag}/--no-{flag[2:]}")
+            default = "; as in the file of parameters if not given" if argument.default is None else ""
+            option = typer.Option(flag, help=argument.text + default, callback=topic if argument.is_topic else None)
+            options[name] = (Annotated[argument.kind | None, option], None)
+
+    def command(**given: Any) -> None:
+        function({name: given.pop(name) for name in options}, **given)
+
+    made = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in options.items()
+    ]
+    command.__doc__ = function.__doc__
+    command.__dict__["__signature__"] = inspect.Signature([*own, *made])
+    command.__annotations__ = {each.name: each.annotation for each in [*own, *made]}
+    alone = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    alone.command(function.__name__)(command)
+    return typer.main.get_command(alone)

@@ -1,0 +1,119 @@
+"""The ``mbmrl robots`` commands: which robots there are, and the description of one."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mbmrl_base.robots.catalogue import ROBOTS, RobotError, load_robot
+from mbmrl_control.cli.options import console, refuse
+
+if TYPE_CHECKING:
+    from mbmrl_base.robots.features import Features
+    from mbmrl_base.robots.robot import Robot
+
+app = typer.Typer()
+robots = typer.Typer(no_args_is_help=False)
+app.add_typer(robots, name="robots", help="List the robots that come with the package; describe one.")
+AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")]
+
+
+@robots.callback(invoke_without_command=True)
+def list_robots(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the robots that come with the package; describe one."""
+    if context.invoked_subcommand is not None:
+        return
+    from rich.table import Table
+
+    from mbmrl_control.priors import shipped_learners
+
+    found: list[dict[str, Any]] = [
+        {
+            "name": robot.name,
+            "states": len(robot.state_names),
+            "actions": len(robot.action_names),
+            "rate": robot.rate,
+            "priors": shipped_learners(robot.name),
+        }
+        for robot in map(load_robot, ROBOTS)
+    ]
+    table = Table("robot", "states", "actions", "rate, Hz", "shipped priors, of the learners")
+    for robot in found:
+        numbers = (f"{robot[name]:g}" for name in ("states", "actions", "rate"))
+        table.add_row(str(robot["name"]), *numbers, ", ".join(robot["priors"]) or "none")
+    console.print(table)
+    if as_json:
+        print(json.dumps(found))
+
+
+@robots.command()
+def show(
+    robot: Annotated[str, typer.Argument(help="Name of a robot, or its file, *.yaml or *.py.")],
+    as_json: AsJson = False,
+) -> None:
+    """Describe a robot: states and actions with units and bounds, and what its model sees and predicts."""
+    try:
+        loaded = load_robot(robot)
+        safe = loaded.safe_action().tolist()
+    except RobotError as error:
+        refuse(error)
+    sees, predicts = _sees(loaded, loaded.features), _predicts(loaded, loaded.features)
+    _show(loaded, safe, sees, predicts)
+    if as_json:
+        described = {"description": loaded.description.as_json(), "safe_action": safe}
+        print(json.dumps(described | {"sees": sees, "predicts": predicts}))
+
+
+def _sees(robot: Robot, features: Features) -> list[str]:
+    """Names of the model's inputs."""
+    names = robot.state_names
+    plain = [_name(robot, features, place) for place in features.plain]
+    angles = [f"{function} {names[place]}" for function in ("cos", "sin") for place in features.turning]
+    return [*plain, *angles, *robot.action_names]
+
+
+def _predicts(robot: Robot, features: Features) -> list[str]:
+    """Names of the model's outputs: each is a change over a control interval."""
+    sines = dict(robot.description.pairs)
+    names = [_name(robot, features, place) for place in features.predicted]
+    turns = [f"angle of {name} and {sines[name]}" if name in sines else name for name in names]
+    return [*turns, *(("way ahead", "way to the left") if features.position else ())]
+
+
+def _name(robot: Robot, features: Features, place: int) -> str:
+    """Name of a state as the model has it."""
+    return f"{robot.state_names[place]} in its heading" if place in features.velocity else robot.state_names[place]
+
+
+def _show(robot: Robot, safe: list[float], sees: list[str], predicts: list[str]) -> None:
+    from rich.table import Table
+
+    description = robot.description
+    console.print(
+        f"{robot.name}: {len(robot.state_names)} states, {len(robot.action_names)} actions, {robot.rate:g} Hz"
+    )
+    states = Table("state", "unit", "", title="States", title_justify="left")
+    for state in description.states:
+        about = [word for word, holds in (("angle", state.angle), ("not seen", not state.seen)) if holds]
+        states.add_row(state.name, state.unit, ", ".join(about))
+    actions = Table(*("action", "unit", "bounds", "planned", "noise", "safe"), title="Actions", title_justify="left")
+    for action, value in zip(description.actions, safe, strict=True):
+        row = ["any", "", ""]
+        if action.low is not None and action.high is not None:
+            low, high = action.planned
+            row = [f"{action.low:.4g} to {action.high:.4g}", f"{low:.4g} to {high:.4g}"]
+            row.append(f"{action.noise_std or (high - low) / 4:.4g}")
+        actions.add_row(action.name, action.unit, *row, action.safe if isinstance(action.safe, str) else f"{value:.4g}")
+    console.print(states, actions)
+    others: dict[str, Any] = {
+        "the model sees": sees,
+        "it predicts the change of": predicts,
+        "mirror image negates": description.mirror.negated if description.mirror else (),
+        "mirror image swaps": [" and ".join(pair) for pair in description.mirror.swapped] if description.mirror else (),
+        "battery": [description.battery] if description.battery else (),
+    }
+    for what, names in others.items():
+        if names:
+            console.print(f"{what}: {', '.join(names)}")

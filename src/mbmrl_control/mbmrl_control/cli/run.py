@@ -1,0 +1,145 @@
+"""Commands that run the stack with the simulated robot, and show what was recorded."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, NodeSpec, Values
+from mbmrl_control.cli.options import console, refuse
+from mbmrl_control.cli.parameters import takes_parameters
+
+app = typer.Typer()
+LOOK_PERIOD: Final = 0.01
+"""Time between two looks whether all nodes run, s: if one does not, the robot is to stop."""
+_DEMO_OPTIONS: Final = (
+    *(
+        "robot",
+        "simulator",
+        "path",
+        "learner",
+        "checkpoint",
+        "planner",
+        "seed",
+        "rate",
+        "terrain",
+        "sensors",
+        "protocol",
+    ),
+    "publish_clock",
+)
+
+
+def run_nodes(nodes: tuple[NodeSpec, ...], values: Values, use_sim_time: bool) -> None:
+    """Run nodes until Ctrl-C."""
+    from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
+
+    with Processes(nodes, values, use_sim_time) as running:
+        try:
+            while True:
+                running.check()
+                time.sleep(LOOK_PERIOD)
+        except NodeEndedError as error:
+            refuse(error)
+        except KeyboardInterrupt:
+            pass
+
+
+@takes_parameters(app, SIM)
+def sim(values: Values) -> None:
+    """Run simulator, adaptation and planning until Ctrl-C."""
+    from mbmrl_control.bringup.checks import check_nodes, clock_is_simulated
+
+    try:
+        settings = check_nodes(SIM, values)
+    except ValueError as error:
+        refuse(error)
+    run_nodes(SIM, values, clock_is_simulated(settings))
+
+
+@takes_parameters(app, (*SIM, *HARDWARE, *EMULATOR), _DEMO_OPTIONS)
+def demo(
+    values: Values,
+    duration: Annotated[float, typer.Option(help="Length of the run, s.", min=1.0)] = 30.0,
+    fault: Annotated[
+        str | None,
+        typer.Option(
+            help="KIND[:VALUE,...]@T, T in s after the first command, such as payload:15,x=0.03@10; 'none' for none;"
+            " if not given, the robot's first one, which training does not show, at 10 s."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder in which the run's own folder is made.")] = Path("runs"),
+    film: Annotated[bool, typer.Option(help="Render the robot as it walked.")] = True,
+    hardware: Annotated[
+        bool, typer.Option("--hardware", help="Through a serial line: bridge and emulated robot.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json as the last line.")] = False,
+) -> None:
+    """Walk a path, lose a leg on the way, and record it all."""
+    from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
+    from mbmrl_base.system.files import check_folder
+    from mbmrl_control.bringup.checks import check_nodes, clock_is_simulated
+    from mbmrl_control.nodes.settings import PlannerSettings
+    from mbmrl_sim.catalogue import fault_kinds
+    from mbmrl_sim.nodes.simulator_node import SimulatorSettings
+
+    try:
+        settings = check_nodes((*EMULATOR, *HARDWARE) if hardware else SIM, values)
+        robot = settings.get("simulator_node")
+        simulated = robot.simulator or robot.robot if isinstance(robot, SimulatorSettings) else DEFAULT_ROBOT
+        kinds = fault_kinds(simulated)
+        if fault is None:
+            name, kind = next(iter(kinds.items()))
+            fault = f"{':'.join([name, *kind.spared[-1:]])}@10"
+        plan = None if fault == "none" else kinds.plan(fault)
+        check_folder(out)
+    except ValueError as error:
+        refuse(error)
+    if plan is not None and plan.time >= duration:
+        refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s: give --fault KIND@T or none")
+    from mbmrl_control.bringup.demo import DemoSettings, run_demo
+    from mbmrl_control.bringup.node_processes import NodeEndedError
+
+    planner = settings["mpc_node"]
+    assert isinstance(planner, PlannerSettings)
+    wanted = DemoSettings(
+        duration=duration,
+        fault=plan,
+        values=values,
+        planner=planner,
+        use_sim_time=clock_is_simulated(settings),
+        film=film,
+        hardware=hardware,
+    )
+    try:
+        summary = run_demo(wanted, out / datetime.now().strftime("%Y%m%d-%H%M%S"), console)
+    except NodeEndedError as error:
+        refuse(error)
+    except KeyboardInterrupt:
+        console.print("stopped: the robot stands still, nothing was written but the logs")
+        raise typer.Exit(130) from None
+    if as_json:
+        print(json.dumps(summary))
+
+
+@app.command()
+def render(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, as demo writes it.")],
+    out: Annotated[Path | None, typer.Option(help="File, .mp4 or .gif; RUN/robot.mp4 if not given.")] = None,
+) -> None:
+    """Render the robot as it walked in a recorded run."""
+    from mbmrl_control.evaluation.film import render_run
+
+    try:
+        file = render_run(run, out, console)
+    except ValueError as error:
+        refuse(error)
+    except KeyboardInterrupt:
+        console.print("stopped: nothing was written")
+        raise typer.Exit(130) from None
+    console.print(f"written: {file}", soft_wrap=True)
