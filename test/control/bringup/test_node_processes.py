@@ -127,7 +127,7 @@ folder = pathlib.Path(sys.argv[1])
 nodes = [NodeSpec("stand_in", name, "", (), uses_sim_time=False) for name in ("first", "second")]
 try:
     with Processes(nodes, {}, use_sim_time=False, log_folder=folder):
-        while not all((folder / "stand_in" / node.executable).exists() for node in nodes):
+        while not all((folder / "stand_in" / "nodes" / node.executable).exists() for node in nodes):
             time.sleep(0.01)
         print("running", flush=True)
         signal.pause()
@@ -139,8 +139,8 @@ except KeyboardInterrupt:
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package of executables for this test alone."""
-    folder = tmp_path / "stand_in"
-    folder.mkdir()
+    folder = tmp_path / "stand_in" / "nodes"
+    folder.mkdir(parents=True)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     return folder
 
