@@ -132,7 +132,7 @@ def run(tmp_path: Path) -> Path:
     record = Record(load_robot("millirobot"), "mb", "straight", 0, 20.0, None, None, ticks)
     folder = tmp_path / "run"
     folder.mkdir()
-    record.write(folder, record.track(PathTracker(make_path("straight"), PathCost())))
+    record.write(folder, record.track(PathTracker(record.robot, make_path("straight"), PathCost())))
     return folder
 
 
