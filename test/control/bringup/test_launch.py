@@ -21,8 +21,8 @@ from mbmrl_base.robots.catalogue import ROBOTS
 from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, NodeSpec, arguments
 from mbmrl_control.learners import LEARNERS
+from mbmrl_control.planning import PLANNERS
 from mbmrl_control.tasks.path.paths import PATH_NAMES
-from mbmrl_sim.millirobot.terrain import TERRAINS
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARE = Path(get_package_share_directory("mbmrl_control"))
@@ -113,9 +113,9 @@ def test_documents_tell_all_parameters_with_their_defaults(name: str, title: str
             assert same or float(told) == pytest.approx(float(default), rel=1e-3), parameter
 
 
-def test_learners_paths_and_terrains_are_named() -> None:
+def test_learners_paths_planners_and_robots_are_named() -> None:
     """As `--show-args` prints them."""
-    for argument, names in (("learner", LEARNERS), ("path", PATH_NAMES), ("terrain", TERRAINS), ("robot", ROBOTS)):
+    for argument, names in (("learner", LEARNERS), ("path", PATH_NAMES), ("planner", PLANNERS), ("robot", ROBOTS)):
         assert set(names) <= set(re.findall(r"\w+", arguments(SIM)[argument].text))
 
 

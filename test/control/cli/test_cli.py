@@ -112,7 +112,7 @@ OTHERS = [
     ),
     (
         ["demo", "--robot", "husky", "--checkpoint", "{files}/plain.safetensors"],
-        "{files}/plain.safetensors is for another robot: it is of the robot millirobot, this one is husky",
+        "{files}/plain.safetensors is for another robot: it is millirobot, this one is husky",
     ),
     (["robots", "show", "rover"], "unknown robot 'rover': allowed is millirobot"),
     (["robots", "show", "{files}/none.yaml"], "there is no robot's file {files}/none.yaml"),
