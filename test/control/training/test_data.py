@@ -71,7 +71,7 @@ def refusal(read: Callable[[], Any]) -> str:
         ({"time": np.arange(21)}, "time has shape (21,) and type int64, wanted is (21,) and floating-point numbers"),
         ({"time": np.zeros((21, 1))}, "time has shape (21, 1)"),
         ({"metadata": {"robot": None}}, "metadata: robot is missing: wanted is the name of a robot, or its descrip"),
-        ({"metadata": {"robot": "dog"}}, "metadata: unknown robot 'dog': allowed is millirobot, or a description"),
+        ({"metadata": {"robot": "dog"}}, "metadata: unknown robot 'dog': allowed is millirobot, "),
         ({"metadata": {"robot": "dog.py"}}, "metadata: unknown robot 'dog.py'"),
         ({"metadata": {"robot": CART | {"states": ["a", "a", "b", "c"]}}}, "metadata: the name 'a' stands for several"),
         ({"metadata": {"robot": CART | {"states": "x"}}}, "metadata: states: input should be a valid tuple"),
