@@ -14,59 +14,13 @@ from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.simulator import Simulator
 from mbmrl_sim.catalogue import SIMULATED, check_simulator, fault_kinds, make_simulator
 
-OWN = """
-import numpy as np
-from mbmrl_base.robots.description import describe
-from mbmrl_base.robots.faults import FaultKind, FaultKinds
-from mbmrl_base.robots.robot import Robot
-from mbmrl_sim.lockstep import LockStep
-
-PENDULUM = Robot(describe({
-    "name": "pendulum",
-    "states": ["cosine", "sine", {"name": "rate", "unit": "rad/s"}],
-    "actions": [{"name": "torque", "unit": "N m", "low": -2.0, "high": 2.0}],
-    "pairs": [["cosine", "sine"]],
-}))
-
-
-class Pendulum(LockStep):
-    kinds = FaultKinds(heavy=FaultKind("it has this many times its mass", "", 1.1, 4.0, 2.0, 1.0))
-
-    def __init__(self, seed=0, rate=20.0):
-        super().__init__(PENDULUM, seed, rate)
-        self.reset()
-
-    def _build(self):
-        self.angle, self.speed = self._rng.uniform(-np.pi, np.pi), 0.0
-
-    def _act(self, effects, now):
-        self.mass = effects.scalar("heavy", now)
-
-    def _simulate(self, steps):
-        for _ in range(steps):
-            self.speed += (9.81 * np.sin(self.angle) + self._action[0] / self.mass) * self.physics_step
-            self.angle += self.speed * self.physics_step
-
-    def _true_state(self):
-        return np.array([np.cos(self.angle), np.sin(self.angle), self.speed])
-
-
-def simulator(seed, rate):
-    return Pendulum(seed, rate)
-"""
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a simulator of a robot that is not in the project."""
-    file = tmp_path_factory.mktemp("own") / "pendulum.py"
-    file.write_text(OWN)
-    return file
+OWN = Path(__file__).parents[1] / "pendulum_simulator.py"
+"""A simulator of a robot that is not in the project."""
 
 
 @pytest.fixture(params=[*SIMULATED, "own"])
-def given(request: pytest.FixtureRequest, own: Path) -> str:
-    return str(own) if request.param == "own" else str(request.param)
+def given(request: pytest.FixtureRequest) -> str:
+    return str(OWN) if request.param == "own" else str(request.param)
 
 
 @pytest.fixture
@@ -184,7 +138,7 @@ def test_joints_are_those_of_the_urdf(simulator: Simulator) -> None:
     assert all(f'joint name="{name}"' in (urdf or "") for name in joints.names)
 
 
-def test_unknown_simulator_is_refused_with_a_sentence(own: Path, tmp_path: Path) -> None:
+def test_unknown_simulator_is_refused_with_a_sentence(tmp_path: Path) -> None:
     for given, sentence in (
         ("tank", "no simulator of 'tank': there are those of millirobot, husky, or a file, *.py"),
         (str(tmp_path / "none.py"), f"there is no file {tmp_path / 'none.py'}"),
@@ -192,7 +146,7 @@ def test_unknown_simulator_is_refused_with_a_sentence(own: Path, tmp_path: Path)
         with pytest.raises(ValueError, match=sentence.replace("*", r"\*")):
             make_simulator(given)
     with pytest.raises(ValueError, match=r"gives no simulator: TypeError: .* unexpected keyword argument 'terrain'"):
-        make_simulator(str(own), terrain="mud")
+        make_simulator(str(OWN), terrain="mud")
     for given in SIMULATED:
         with pytest.raises(ValueError, match="a control rate of 7 Hz is not reachable"):
             check_simulator(given, 7.0)

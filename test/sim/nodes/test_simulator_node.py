@@ -36,6 +36,8 @@ StartSimulator = Callable[..., NodeProcess]
 EVERY_STATE = QoSProfile(depth=1000)
 
 MILLIROBOT = load_robot("millirobot")
+OWN = Path(__file__).parents[2] / "pendulum_simulator.py"
+"""A simulator of a robot that is not in the project."""
 
 
 def nanoseconds(stamp: Time) -> int:
@@ -457,7 +459,7 @@ def test_without_a_clock_time_is_real_time(start_simulator: StartSimulator) -> N
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("-p", "colour:=red"), ("unknown parameter 'colour'", "allowed is seed, rate")),
+        (("-p", "colour:=red"), ("unknown parameter 'colour'", "allowed is robot, simulator, seed, rate")),
         (("-p", "rate:=fast"), ("parameter 'rate' is 'fast'", "number")),
         (("-p", "rate:=1000.0"), ("parameter 'rate' is 1000.0", "less than or equal to 200")),
         (("-p", "rate:=0.0"), ("parameter 'rate' is 0.0", "greater than or equal to 5")),
@@ -518,3 +520,45 @@ def test_parameters_at_run_time(start_simulator: StartSimulator, peer: Peer) -> 
     peer.spin_until(lambda: len(states) >= seen + 5, simulator)
     # The clock runs faster; what an interval is does not change.
     assert all(state.interval == pytest.approx(0.05) for state in states[-4:])
+
+
+# Other robots
+
+
+def test_husky_drives_and_loses_a_wheel(start_simulator: StartSimulator, peer: Peer) -> None:
+    husky = load_robot("husky")
+    states = peer.record(RobotState, "robot_state", EVERY_STATE)
+    joints = peer.record(JointState, "joint_states", EVERY_STATE)
+    publisher = peer.node.create_publisher(MotorCommand, "motor_command", qos.LATEST)
+    numbers = itertools.count(1)
+    simulator = start_simulator(robot="husky")
+    peer.node.create_timer(
+        0.02, lambda: publisher.publish(to_motor_command(husky, np.array([0.5, 0.0]), 0.0, next(numbers), 0))
+    )
+    peer.spin_until(lambda: states and number_of(states[-1], "vx") > 0.4, simulator)
+    assert (states[-1].robot, tuple(states[-1].state_names)) == ("husky", husky.state_names)
+    assert joints[-1].name == [f"{end}_{side}_wheel" for end in ("front", "rear") for side in ("left", "right")]
+    fault = peer.call(InjectFault, "inject_fault", simulator, kind="wheel_dead", part="front_left")
+    assert (fault.success, fault.message) == (True, "in force: wheel_dead:front_left")
+    refused = peer.call(InjectFault, "inject_fault", simulator, kind="leg_loss")
+    assert refused.message.startswith("unknown fault kind 'leg_loss': allowed is wheel_dead, ice, payload")
+
+
+def test_simulator_of_a_file_runs(start_simulator: StartSimulator, peer: Peer) -> None:
+    states = peer.record(RobotState, "robot_state", EVERY_STATE)
+    simulator = start_simulator(simulator=OWN, robot="pendulum")
+    peer.spin_until(lambda: len(states) > 5, simulator)
+    assert (states[-1].robot, list(states[-1].action_names)) == ("pendulum", ["torque"])
+    assert peer.call(InjectFault, "inject_fault", simulator).message == "in force: heavy:magnitude=2"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"robot": "tank"}, "no simulator of 'tank': there are those of millirobot, husky, or a file"),
+        ({"robot": "husky", "terrain": "turf"}, "unknown terrain 'turf': allowed is carpet, concrete, grass"),
+        ({"simulator": OWN, "terrain": "turf"}, "unexpected keyword argument 'terrain'"),
+    ],
+)
+def test_impossible_simulator_is_refused(start_simulator: StartSimulator, given: dict[str, Any], sentence: str) -> None:
+    start_simulator(**given).assert_refused(sentence)
