@@ -16,5 +16,5 @@ assert not {"torch", "numpy", "rclpy", "pybullet", "matplotlib"} & set(sys.modul
 def test_help_is_quick() -> None:
     result = subprocess.run([sys.executable, "-c", HELP, "--help"], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
-    commands = ("demo", "sim", "fault", "clear", "collect", "train", "evaluate")
+    commands = ("demo", "sim", "hardware", "emulate", "robots", "fault", "clear", "collect", "train", "evaluate")
     assert all(command in result.stdout for command in commands)
