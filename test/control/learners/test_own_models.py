@@ -26,6 +26,7 @@ from mbmrl_control.nodes.settings import ModelSettings
 from mbmrl_control.priors import shipped_prior
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
 
+ROOT = Path(__file__).parents[3]
 MEMBERS = 3
 
 
@@ -255,6 +256,29 @@ def test_learner_of_a_file_is_trained_and_used_by_its_file(
     assert settings.load_prior().settings.learner == "mine"
     with pytest.raises(PriorError, match=r"^robot\.safetensors is a prior of mine, wanted is one of mb$"):
         ModelSettings(learner="mb", checkpoint="robot.safetensors").load_prior()
+
+
+def test_example_of_the_documentation_learns_and_adapts(
+    mbmrl: Callable[..., tuple[int, str, str]], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LEARNER_TYPES, "ensemble", Ensemble)  # so that what is registered is undone
+    example = (ROOT / "docs/extending/learner.md").read_text().partition("```python\n")[2].partition("```")[0]
+    assert len(example.splitlines()) <= 60
+    (folder / "ensemble.py").write_text(example)
+    save_carts(folder / "data", 8, length=40)
+    sizes = ("--window", "6", "--future", "4", "--steps", "40", "--set", "members=2", "--out", "p.safetensors")
+    del LEARNER_TYPES["ensemble"]
+    assert mbmrl("train", "--learner", "ensemble.py", "--data", "data", *sizes)[0] == 0
+    prior = load_prior(folder / "p.safetensors")
+    assert prior.settings.training["options"] == {"members": 2}
+    adapter = OnlineAdapter(prior)
+    assert any(adapter.observe(observation).update for observation in observations(20))
+    with pytest.raises(ValueError, match=r"^an update of ensemble needs a shift of each output$"):
+        adapter.learner.adapted_model({"shift": torch.zeros(7)})
+    del LEARNER_TYPES["ensemble"]
+    judge = ("model-error", "--checkpoint", "p.safetensors", "--data", "data")
+    assert mbmrl(*judge)[0] == 2
+    assert mbmrl(*judge, "--learner", "ensemble.py")[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -184,12 +184,16 @@ def model_error(
     data: Annotated[Path, typer.Option(help="Folder of episodes of the robot that it is for.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
     robot: Annotated[str | None, typer.Option(help="Robot, if it has features of its own: its file, *.py.")] = None,
+    learner: Annotated[str | None, typer.Option(help="Learner, if it is one of your own: its file, *.py.")] = None,
 ) -> None:
     """Error of a prior's predictions over K steps, before and after adaptation."""
     from mbmrl_base.robots.catalogue import load_robot
     from mbmrl_control.evaluation import model_error as evaluation
+    from mbmrl_control.learners import load_learner
 
     try:
+        if learner is not None:
+            load_learner(learner)
         told = evaluation.model_error(checkpoint, data, warn, load_robot(robot) if robot else None)
     except ValueError as error:
         refuse(error)
