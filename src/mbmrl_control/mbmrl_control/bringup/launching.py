@@ -44,7 +44,9 @@ def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[st
         if name in required:
             declarations.append(DeclareLaunchArgument(name, description=argument.text))
             continue
-        given, hint = ("", " (empty: as in params_file)") if argument.default is None else (str(argument.default), "")
+        given, hint = (
+            ("", " (not given: as in params_file)") if argument.default is None else (str(argument.default), "")
+        )
         declarations.append(DeclareLaunchArgument(name, default_value=given, description=argument.text + hint))
     # What a node prints is shown when it is printed.
     unbuffered = SetEnvironmentVariable("PYTHONUNBUFFERED", "1")

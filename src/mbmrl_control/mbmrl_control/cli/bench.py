@@ -54,14 +54,14 @@ def bench(
         surroundings.check()
     if out is not None:
         page.check(out)
-    conditions, told = page.machine(threads), {}
+    conditions, found = page.machine(threads), {}
     for part in parts:
         with console.status(f"measuring: {part}"):
-            told[part] = measures[part]()
+            found[part] = measures[part]()
     if out is not None:
-        console.print(f"written: {', '.join(map(str, page.write(told, out, conditions)))}", soft_wrap=True)
+        console.print(f"written: {', '.join(map(str, page.write(found, out, conditions)))}", soft_wrap=True)
     if as_json:
-        print(json.dumps(told))
+        print(json.dumps(found))
 
 
 def _planning(threads: int) -> dict[str, Any]:
@@ -70,52 +70,52 @@ def _planning(threads: int) -> dict[str, Any]:
     peers.enable()
     if absent := peers.missing(planners.PEERS):
         console.print(absent, soft_wrap=True)
-    told = dict(planning.measure(threads))
-    _show("one plan, candidates x horizon x units", told)
-    for case, figures in told.items():
+    found = dict(planning.measure(threads))
+    _show("one plan, candidates x horizon x units", found)
+    for case, figures in found.items():
         parts = ", ".join(f"{name} {value:.2f}" for name, value in figures["parts_ms"].items())
         console.print(
             f"{case}: {figures['precision']}, {figures['gemm_fraction']:.0%} of the rate of the matrix products alone;"
             f" on one thread, ms: {parts}",
             soft_wrap=True,
         )
-    return told
+    return found
 
 
 def _growth(threads: int) -> dict[str, Any]:
     from mbmrl_control.benchmarks import growth
 
-    told = growth.measure(threads)
+    found = growth.measure(threads)
     for name in ("candidates", "horizon", "width", "threads"):
-        console.print(f"plan, ms over {name}: " + ", ".join(f"{size} {time:.1f}" for size, time in told[name]))
-    calculated = ", ".join(f"{name} {time:.1f}" for name, time in told["calculated"].items())
+        console.print(f"plan, ms over {name}: " + ", ".join(f"{size} {time:.1f}" for size, time in found[name]))
+    calculated = ", ".join(f"{name} {time:.1f}" for name, time in found["calculated"].items())
     console.print(f"calculated, ms: {calculated}")
-    return told
+    return found
 
 
 def _neighbour(threads: int) -> dict[str, Any]:
     from mbmrl_control.benchmarks import neighbour, peers
 
     peers.enable()
-    told = dict(neighbour.measure(threads))
-    for case, figures in told.items():
+    found = dict(neighbour.measure(threads))
+    for case, figures in found.items():
         for name, taken in figures.items():
             console.print(
                 f"{case} by {name}: {taken['alone']['p50']:.1f} ms alone, {taken['busy']['p50']:.1f} ms beside a busy"
                 f" process, {taken['slowdown']:.2f} times as long",
                 soft_wrap=True,
             )
-    return told
+    return found
 
 
 def _loop(duration: float, threads: int, priority: int) -> dict[str, Any]:
     from mbmrl_control.benchmarks import loop
     from mbmrl_control.bringup.node_processes import NodeEndedError
 
-    told = {}
+    found = {}
     try:
         for case, figures in loop.measure(duration, threads, priority):
-            told[case] = figures
+            found[case] = figures
             growth = max(node["memory_growth"] for node in figures["nodes"].values())
             console.print(
                 f"{case} for {figures['seconds']:.0f} s: {figures['missed']} of {figures['ticks']} ticks missed"
@@ -126,43 +126,43 @@ def _loop(duration: float, threads: int, priority: int) -> dict[str, Any]:
             )
     except NodeEndedError as error:
         refuse(error)
-    return told
+    return found
 
 
 def _handover() -> dict[str, Any]:
     from mbmrl_control.benchmarks import handover
 
-    told = dict(handover.measure())
-    for name, figures in told.items():
+    found = dict(handover.measure())
+    for name, figures in found.items():
         console.print(
             f"{name}: {figures['bytes'] / 1e3:.1f} kB, {figures['delay_ms']['p50']:.2f} ms over DDS (p99"
             f" {figures['delay_ms']['p99']:.2f}), {figures['lost']} lost, {figures['apply_ms']['p50']:.3f} ms to apply",
             soft_wrap=True,
         )
-    return told
+    return found
 
 
 def _simulator() -> dict[str, Any]:
     from mbmrl_sim.millirobot.benchmark import measure_simulator
 
-    told = measure_simulator()
+    found = measure_simulator()
     console.print(
-        f"simulator: {told['steps_per_s']:.0f} physics steps/s on one core,"
-        f" {told['real_time_factor']:.1f} times real time\n"
-        f"  PyBullet's stepSimulation alone does {told['bare_steps_per_s']:.0f} steps/s: it takes"
-        f" {told['ratio']:.0%} of the time, motors, battery, speed control and measurements take the rest\n"
-        f"  two workers do {told['two_workers']:.2f} times the work of one",
+        f"simulator: {found['steps_per_s']:.0f} physics steps/s on one core,"
+        f" {found['real_time_factor']:.1f} times real time\n"
+        f"  PyBullet's stepSimulation alone does {found['bare_steps_per_s']:.0f} steps/s: it takes"
+        f" {found['ratio']:.0%} of the time, motors, battery, speed control and measurements take the rest\n"
+        f"  two workers do {found['two_workers']:.2f} times the work of one",
     )
-    return told
+    return found
 
 
 def _adaptation(threads: int) -> dict[str, Any]:
     from mbmrl_control.benchmarks import adaptation
 
     _prepare(threads)
-    told = dict(adaptation.measure())
-    _show("adaptation of one window, M x units", told)
-    return told
+    found = dict(adaptation.measure())
+    _show("adaptation of one window, M x units", found)
+    return found
 
 
 def _outer_step(threads: int) -> dict[str, Any]:
@@ -172,9 +172,9 @@ def _outer_step(threads: int) -> dict[str, Any]:
     peers.enable()
     if absent := peers.missing(("learn2learn", "higher", "torchopt")):
         console.print(absent, soft_wrap=True)
-    told = dict(outer_step.measure())
-    _show("outer step of meta-training, tasks x M x units", told)
-    return told
+    found = dict(outer_step.measure())
+    _show("outer step of meta-training, tasks x M x units", found)
+    return found
 
 
 def _prepare(threads: int) -> None:
@@ -183,14 +183,14 @@ def _prepare(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _show(title: str, told: dict[str, dict[str, Any]]) -> None:
+def _show(title: str, found: dict[str, dict[str, Any]]) -> None:
     """A table of cases: the time of each contender, and its multiple of ours."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    for column in ("", "mbmrl, ms", "p99", *next(iter(told.values()))["peers_ms"]):
+    for column in ("", "mbmrl, ms", "p99", *next(iter(found.values()))["peers_ms"]):
         table.add_column(column, justify="right")
-    for case, figures in told.items():
+    for case, figures in found.items():
         others = [
             f"{took['p50']:.2f} ({took['p50'] / figures['ms']['p50']:.1f}x)" for took in figures["peers_ms"].values()
         ]

@@ -17,7 +17,7 @@ app = typer.Typer()
 ANSWER_TIME = 5.0
 """Longest time until a running bridge answers, s."""
 COMPLAINT_TIME = 2.0
-"""Longest time until its log tells why it refuses, s."""
+"""Longest time until its log says why it refuses, s."""
 
 
 @takes_parameters(app, HARDWARE)

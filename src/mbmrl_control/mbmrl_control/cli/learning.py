@@ -26,7 +26,7 @@ def collect(
     duration: Annotated[float, typer.Option(help="Length of an episode, s.", min=1.0)] = 10.0,
     rate: Rate = 20.0,
     prior: Annotated[
-        Path | None, typer.Option(help="Prior of the controller that walks; random actions where not given.")
+        Path | None, typer.Option(help="Prior of the controller that walks; random actions if not given.")
     ] = None,
     faults: Annotated[
         str | None,
@@ -92,28 +92,28 @@ def train(
     seed: Seed = 0,
     workers: Workers = 2,
     work: Annotated[Path, typer.Option(help="Folder for episodes and what is needed to go on.")] = Path("runs/train"),
-    out: Annotated[Path | None, typer.Option(help="File of the prior; LEARNER.safetensors where not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File of the prior; LEARNER.safetensors if not given.")] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of episodes of any robot to train on; no simulator then.")
     ] = None,
     robot: Annotated[
         str | None,
         typer.Option(
-            help="Simulated robot, millirobot where not given, or the file of a simulator, *.py; with --data the robot"
+            help="Simulated robot, millirobot if not given, or the file of a simulator, *.py; with --data the robot"
             " of the data, if it has features of its own: its file, *.py."
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Steps of the final training; those of the preset where not given.", min=1)
+        int | None, typer.Option(help="Steps of the final training; those of the preset if not given.", min=1)
     ] = None,
     window: Annotated[
-        int | None, typer.Option(help="M, transitions to adapt on; what suits the learner where not given.", min=1)
+        int | None, typer.Option(help="M, transitions to adapt on; what suits the learner if not given.", min=1)
     ] = None,
     future: Annotated[int, typer.Option(help="K, transitions after them that are to be predicted.", min=1)] = 16,
     open_loop: Annotated[
         float | None,
         typer.Option(
-            help="Weight of the error in open loop over those K, beside that of single steps; where not given, what"
+            help="Weight of the error in open loop over those K, beside that of single steps; if not given, what"
             " suits the learner, and with --data 0.",
             min=0,
         ),
@@ -194,12 +194,12 @@ def model_error(
     try:
         if learner is not None:
             load_learner(learner)
-        told = evaluation.model_error(checkpoint, data, warn, load_robot(robot) if robot else None)
+        found = evaluation.model_error(checkpoint, data, warn, load_robot(robot) if robot else None)
     except ValueError as error:
         refuse(error)
-    console.print(evaluation.table(told), soft_wrap=True)
+    console.print(evaluation.table(found), soft_wrap=True)
     if as_json:
-        print(json.dumps(told))
+        print(json.dumps(found))
 
 
 @app.command()
@@ -211,7 +211,7 @@ def evaluate(
     scenarios: Annotated[
         str | None,
         typer.Option(
-            help="none, kinds of faults, two_at_once, comes_and_goes, with commas between; or all; where not given,"
+            help="none, kinds of faults, two_at_once, comes_and_goes, with commas between; or all; if not given,"
             " the simulator's first kind."
         ),
     ] = None,
@@ -226,7 +226,7 @@ def evaluate(
     fault_time: Annotated[float, typer.Option(help="Time of the fault, s.")] = 10.0,
     workers: Workers = 2,
     work: Annotated[Path, typer.Option(help="Folder of the runs, one file each.")] = Path("runs/evaluate"),
-    out: Annotated[Path | None, typer.Option(help="Folder for table, charts and CSV; none where not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for table, charts and CSV; none if not given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
 ) -> None:
     """Compare learners on faults that training did not show; Ctrl-C stops, the same command goes on."""

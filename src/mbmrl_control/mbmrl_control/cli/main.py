@@ -90,7 +90,7 @@ def clear(namespace: Namespace = "") -> None:
 @app.command()
 def calibrate(
     check: Annotated[
-        bool, typer.Option("--check", help="Exit code 1 where a figure misses its target by over 15 %.")
+        bool, typer.Option("--check", help="Exit code 1 if a figure misses its target by over 15 %.")
     ] = False,
     convergence: Annotated[bool, typer.Option(help="Walk with half the physics step too.")] = False,
     runs: Annotated[int, typer.Option(help="Walks of 5 s on each terrain.", min=2)] = 100,
@@ -114,13 +114,13 @@ def calibrate(
         return dict(track(walks, title, total=len(TERRAINS), console=console))
 
     walks = walk(1, "walking")
-    told = calibration.as_json(walks, walk(2, "half the physics step") if convergence else None)
-    table = calibration.as_markdown(told)
+    found = calibration.as_json(walks, walk(2, "half the physics step") if convergence else None)
+    table = calibration.as_markdown(found)
     console.print(table, soft_wrap=True)
     if out is not None:
         write_text(out, table)
     if as_json:
-        print(json.dumps(told))
+        print(json.dumps(found))
     missed = [
         name for name, made in walks.items() if max(map(abs, calibration.misses(name, made))) > calibration.TOLERANCE
     ]

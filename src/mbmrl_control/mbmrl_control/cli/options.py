@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from mbmrl_base.system.files import WriteError
 from mbmrl_base.system.surroundings import SurroundingsError
 
-console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # what is told holds paths
+console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # what is printed holds paths
 
 
 Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0, max=2**31 - 1)]
@@ -28,7 +28,7 @@ Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
 
 
 class Commands(TyperGroup):
-    """The commands; what the system does not do for them, such as to write to a full disk, is told in one sentence."""
+    """The commands; what the system does not do for them, such as to write to a full disk, gets one sentence."""
 
     def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
         """Read the command line."""
@@ -100,7 +100,7 @@ def topic(value: str | None) -> str | None:
 
 
 def _namespace(value: str) -> str:
-    """A namespace with its leading slash; empty where none is wanted."""
+    """A namespace with its leading slash; empty if none is wanted."""
     name = value.strip("/")
     if name and not re.fullmatch(_NAMES, name, re.ASCII):
         refuse(f"{value!r} is no namespace: allowed are letters, digits and _, no digit first, as in lab/robot1")
