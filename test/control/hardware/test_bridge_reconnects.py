@@ -86,13 +86,13 @@ def test_another_robot_is_taken_only_by_who_configures_anew(
 @pytest.mark.parametrize("robot", [{"board": FirmwareSettings(device_id=0)}], ids=["no id"], indirect=True)
 def test_robot_in_doubt_is_not_enabled_by_itself(driver: Driver, robot: Robot) -> None:
     walking(driver, robot, reactivate=True)
-    assert "reactivate has no effect, since after a lost link nothing tells" in driver.bridge.errors
+    assert "reactivate has no effect, since after a lost link nothing shows" in driver.bridge.errors
     pull_and_plug(driver, robot)
     assert "the link is back, but nothing shows whether it is the same robot: activate" in driver.bridge.errors
     seen = len(driver.states)
     driver.until(lambda: len(driver.states) > seen + 20)
     assert driver.state() == INACTIVE
-    driver.until(lambda: "nothing tells" in driver.part("link").message)
+    driver.until(lambda: "nothing shows" in driver.part("link").message)
     assert driver.change(Transition.TRANSITION_ACTIVATE)
     driver.until(lambda: robot.moves)
 

@@ -300,3 +300,11 @@ def test_numbers_of_any_type_fit_each_message(number: type) -> None:
 
 def test_request_without_values_is_the_default_fault() -> None:
     assert conversions.from_fault(InjectFault.Request()) == Fault()
+
+
+def test_faults_of_another_version_are_refused() -> None:
+    message = conversions.to_fault_array([], 0.0)
+    assert conversions.from_fault_array(message) == ()
+    message.version = 9
+    with pytest.raises(ValueError, match=r"^it is of version 9, allowed is 1$"):
+        conversions.from_fault_array(message)

@@ -87,8 +87,8 @@ def to_robot_description(robot: Robot) -> RobotDescription:
     )
 
 
-def check_message(message: Any, robot: str) -> None:
-    """Refuse a message of another version of the project's messages, or of another robot than the named one.
+def check_message(message: Any, robot: str = "") -> None:
+    """Refuse one of the project's messages that is of another version, or names another robot than this one.
 
     Raises:
         ValueError: If it is; its text says what is wrong.

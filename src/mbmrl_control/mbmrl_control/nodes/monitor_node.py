@@ -23,7 +23,7 @@ from mbmrl_control.control.run_record import Tick
 from mbmrl_control.nodes.conversions import path_start
 from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlannerStatus, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
-from mbmrl_sim.nodes.conversions import from_fault, to_fault_request
+from mbmrl_sim.nodes.conversions import from_fault_array, to_fault_request
 
 SIMULATED = ("simulator_node", "emulator_node")
 """Nodes of robots that take faults."""
@@ -56,7 +56,7 @@ class MonitorNode(Node):
                 (AdaptationStatus, "adaptation_status", partial(self._take_adaptation, robot)),
             ):
                 SoleSubscription(self, message_type, topic, take, qos.STATE)
-        self.create_subscription(FaultArray, "faults", self._take_faults, qos.LATCHED)
+        SoleSubscription(self, FaultArray, "faults", self._take_faults, qos.LATCHED)
         self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
         self._inject = self.create_client(InjectFault, "inject_fault")
         self._clear = self.create_client(ClearFaults, "clear_faults")
@@ -86,7 +86,7 @@ class MonitorNode(Node):
             tick.adaptation_time = message.adaptation_time
 
     def _take_faults(self, message: FaultArray) -> None:
-        self.faults = tuple(map(from_fault, message.faults))
+        self.faults = from_fault_array(message)
 
     def _take_path(self, message: PathMessage) -> None:
         self.path_start = path_start(message)

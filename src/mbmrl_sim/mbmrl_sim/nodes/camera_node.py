@@ -59,7 +59,7 @@ class CameraNode(Node):
         self._images = self.create_publisher(Image, "camera/image_raw", qos.LATEST)
         self._infos = self.create_publisher(CameraInfo, "camera/camera_info", qos.LATEST)
         SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.LATEST)
-        self.create_subscription(FaultArray, "faults", self._take_faults, qos.LATCHED)
+        SoleSubscription(self, FaultArray, "faults", self._take_faults, qos.LATCHED)
         self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
         self.worker = Worker(self._film, "camera")
         self.get_logger().info(f"drawing at {self._settings.rate:g} Hz")
@@ -74,7 +74,7 @@ class CameraNode(Node):
         self._newest = from_robot_state(self._robot, message).state, message.header.stamp
 
     def _take_faults(self, message: FaultArray) -> None:
-        self._faults = tuple(str(conversions.from_fault(fault)) for fault in message.faults)
+        self._faults = tuple(map(str, conversions.from_fault_array(message)))
 
     def _take_path(self, message: PathMessage) -> None:
         positions = [pose.pose.position for pose in message.poses]

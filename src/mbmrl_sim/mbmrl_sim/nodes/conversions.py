@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from mbmrl_base.robots.faults import NUMBERS, Fault
-from mbmrl_base.toolkit.conversions import to_header, to_seconds, to_time
+from mbmrl_base.toolkit.conversions import check_message, to_header, to_seconds, to_time
 from mbmrl_msgs.msg import Fault as FaultMessage
 from mbmrl_msgs.msg import FaultArray
 from mbmrl_msgs.srv import InjectFault
@@ -80,3 +80,13 @@ def from_fault(message: FaultMessage | InjectFault.Request) -> Fault:
 def to_fault_array(faults: Iterable[Fault], seconds: float) -> FaultArray:
     """Message of all faults in force."""
     return FaultArray(header=to_header(seconds, ""), faults=[to_fault(fault) for fault in faults])
+
+
+def from_fault_array(message: FaultArray) -> tuple[Fault, ...]:
+    """Faults of a message.
+
+    Raises:
+        ValueError: If it is of another version.
+    """
+    check_message(message)
+    return tuple(map(from_fault, message.faults))
