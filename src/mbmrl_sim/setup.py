@@ -7,7 +7,7 @@ NAME = "mbmrl_sim"
 setup(
     name=NAME,
     version="0.1.0",
-    description="A six-legged millirobot in PyBullet, with faults, as a library and as a ROS 2 node.",
+    description="Simulated robots with faults in PyBullet, a millirobot and a Husky, as a library and as a ROS 2 node.",
     maintainer="mbmrl developers",
     maintainer_email="maintainers@mbmrl.invalid",
     license="Apache-2.0",

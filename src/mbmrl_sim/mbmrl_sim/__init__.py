@@ -1,1 +1,1 @@
-"""A six-legged millirobot in PyBullet that can lose legs."""
+"""Simulated robots in PyBullet, with faults."""
