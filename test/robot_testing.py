@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
+from mbmrl_control.tasks import make_task
+from mbmrl_control.tasks.path.task import FollowPath
 
 RandomStates = Callable[..., Tensor]
 MILLIROBOT = load_robot("millirobot")
@@ -39,3 +42,10 @@ def random_states() -> RandomStates:
         return torch.from_numpy(np.array(states))
 
     return draw
+
+
+def path_task(path: str = "straight", **settings: Any) -> FollowPath:
+    """The millirobot's task to follow a path, at 20 Hz."""
+    task = make_task("follow_path", load_robot("millirobot"), {"path": path} | settings, 0.05)
+    assert isinstance(task, FollowPath)
+    return task

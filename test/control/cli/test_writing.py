@@ -18,11 +18,9 @@ from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.system.files import WriteError, check_file, check_folder, whole, write_text
-from mbmrl_control.control.follower import PathTracker
 from mbmrl_control.control.run_record import Record, Tick
 from mbmrl_control.dynamics.prior import Prior
-from mbmrl_control.tasks.path.cost import PathCost
-from mbmrl_control.tasks.path.paths import make_path
+from robot_testing import path_task
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -132,7 +130,7 @@ def run(tmp_path: Path) -> Path:
     record = Record(load_robot("millirobot"), "mb", "straight", 0, 20.0, None, None, ticks)
     folder = tmp_path / "run"
     folder.mkdir()
-    record.write(folder, record.track(PathTracker(record.robot, make_path("straight"), PathCost())))
+    record.write(folder, record.track(path_task("straight")))
     return folder
 
 

@@ -11,13 +11,11 @@ from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.millirobot.layout import MIN_LEG_SPEED
 from mbmrl_control.control.closed_loop import walk
-from mbmrl_control.control.follower import PathTracker
 from mbmrl_control.control.run_record import Record, Tick
 from mbmrl_control.dynamics.prior import load_prior
 from mbmrl_control.priors import shipped_prior
-from mbmrl_control.tasks.path.cost import PathCost
-from mbmrl_control.tasks.path.paths import make_path
 from mbmrl_sim.millirobot.world import World
+from robot_testing import path_task
 
 RATE = 20.0
 
@@ -27,7 +25,7 @@ def run(seconds: float, seed: int, learner: str = "grbal", fault_at: float | Non
     world = World(seed, RATE)
     ticks = []
     for step, tick in enumerate(
-        islice(walk(world, load_prior(shipped_prior(learner)), "straight", seed), round(seconds * RATE))
+        islice(walk(world, load_prior(shipped_prior(learner)), path_task("straight"), seed), round(seconds * RATE))
     ):
         if fault_at is not None and step == round(fault_at * RATE):
             world.inject(Fault(part="4"))
@@ -39,7 +37,7 @@ def run(seconds: float, seed: int, learner: str = "grbal", fault_at: float | Non
 def test_robot_walks_along_a_straight_path() -> None:
     ticks = run(6.0, seed=3)
     record = Record(load_robot("millirobot"), "grbal", "straight", 3, RATE, None, None, ticks)
-    tracking = record.track(PathTracker(load_robot("millirobot"), make_path("straight"), PathCost()))
+    tracking = record.track(path_task("straight"))
     walking = record.time > 1.0
     assert np.abs(tracking["cross_track_m"][walking]).max() < 0.05
     assert tracking["progress_m"][-1] > 0.5
@@ -52,7 +50,7 @@ def test_robot_walks_along_a_straight_path() -> None:
 def test_wanted_speed_of_zero_stands() -> None:
     world = World(3, RATE)
     ticks = list(
-        islice(walk(world, load_prior(shipped_prior("grbal")), "straight", 3, cost=PathCost(speed=0.0)), int(2 * RATE))
+        islice(walk(world, load_prior(shipped_prior("grbal")), path_task("straight", speed=0.0), 3), int(2 * RATE))
     )
     world.close()
     assert not np.array([tick.observation.action for tick in ticks]).any()

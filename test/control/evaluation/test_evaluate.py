@@ -30,7 +30,7 @@ from mbmrl_control.evaluation.run_cache import Job, hash_of_code, make_run, make
 from mbmrl_control.learners import LEARNERS
 from mbmrl_control.priors import shipped_prior
 from mbmrl_sim.millirobot.world import World
-from robot_testing import INPUT_SIZE, MILLIROBOT, OUTPUT_SIZE
+from robot_testing import INPUT_SIZE, MILLIROBOT, OUTPUT_SIZE, path_task
 
 MakePrior = Callable[..., Prior]
 Run = Callable[..., tuple[int, str, str]]
@@ -118,7 +118,7 @@ def test_open_loop_error_of_a_model_of_a_robot_that_stands_is_the_way_walked() -
 def test_model_that_is_withheld_is_not_the_one_in_use(make_prior: MakePrior) -> None:
     """Steps far too large make models that are far off, and never used."""
     world = World(0)
-    ticks: Iterator[Tick] = walk(world, make_prior(psi=50.0), "straight", 0)
+    ticks: Iterator[Tick] = walk(world, make_prior(psi=50.0), path_task("straight"), 0)
     errors = [(tick.prior_error, tick.adapted_error, tick.model_error) for tick in islice(ticks, 30)][3:]
     world.close()
     assert any(not adapted < prior for prior, adapted, _ in errors)

@@ -13,12 +13,10 @@ from rich.console import Console
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
-from mbmrl_control.control.follower import PathTracker
 from mbmrl_control.control.run_record import Record, Tick
 from mbmrl_control.evaluation import film as films
 from mbmrl_control.evaluation.film import film, frames
-from mbmrl_control.tasks.path.cost import PathCost
-from mbmrl_control.tasks.path.paths import make_path
+from robot_testing import path_task
 
 REFERENCE = np.stack([np.linspace(0.0, 1.0, 50), np.zeros(50)], axis=1)
 
@@ -63,7 +61,7 @@ def test_suffix_tells_the_kind_of_film(run: Record, tmp_path: Path) -> None:
 
 
 def test_recorded_run_is_rendered(mbmrl: Callable[..., tuple[int, str, str]], run: Record, tmp_path: Path) -> None:
-    run.write(tmp_path, run.track(PathTracker(make_path("straight"), PathCost())))
+    run.write(tmp_path, run.track(path_task("straight")))
     code, _, errors = mbmrl("render", str(tmp_path), "--out", str(tmp_path / "walk.gif"))
     assert (code, (tmp_path / "walk.gif").read_bytes()[:3]) == (0, b"GIF"), errors
     for arguments, sentence in (

@@ -15,13 +15,11 @@ from mbmrl_base.robots.description import describe
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.robot import Robot
-from mbmrl_control.control.follower import PathTracker
 from mbmrl_control.control.run_record import Record, RecordError, Tick
 from mbmrl_control.evaluation.film import render_run
 from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, before_and_after, recovery_time, summarise
 from mbmrl_control.evaluation.run_plot import plot
-from mbmrl_control.tasks.path.cost import PathCost
-from mbmrl_control.tasks.path.paths import make_path
+from robot_testing import path_task
 
 TIME = np.arange(0.0, 20.0, 0.05)
 FAULT_TIME = 8.0
@@ -108,14 +106,14 @@ def record(fault: bool = True, missed: tuple[int, ...] = (), still: int = 20) ->
 
 
 def summary(run: Record) -> dict[str, object]:
-    return summarise(run, run.track(PathTracker(make_path(run.path), PathCost())), 20.0)
+    return summarise(run, run.track(path_task(run.path)), 20.0)
 
 
 def test_path_is_where_the_planner_let_it_start() -> None:
     """The first state that was heard of may be a later one, of a robot that walks already."""
     run = record(True)
     run.origin = np.array([0.0, 0.02, 0.0])
-    before = np.abs(run.track(PathTracker(make_path(run.path), PathCost()))["cross_track_m"][:100])
+    before = np.abs(run.track(path_task(run.path))["cross_track_m"][:100])
     assert before == pytest.approx(0.015)
 
 
@@ -169,7 +167,7 @@ def test_both_sides_of_the_fault_are_told() -> None:
         tick.model_error, tick.open_loop_error = (0.4, 0.05) if after else (0.1, 0.02)
     # Predictions across the fault are on neither side.
     run.ticks[round((FAULT_TIME + 0.5) * 20)].open_loop_error = 9.0
-    told = before_and_after(run, run.track(PathTracker(make_path(run.path), PathCost())), FAULT_TIME)
+    told = before_and_after(run, run.track(path_task(run.path)), FAULT_TIME)
     assert (told["cross_track_before_m"], told["cross_track_after_m"]) == pytest.approx((0.0, 0.025), abs=1e-4)
     assert (told["model_error_before"], told["model_error_after"]) == pytest.approx((0.1, 0.4))
     assert (told["open_loop_error_before_m"], told["open_loop_error_after_m"]) == pytest.approx((0.02, 0.05))
@@ -187,7 +185,7 @@ def test_robot_on_its_back_is_told_of() -> None:
     for tick in run.ticks[-20:]:
         # Rolled by 170 degrees; and the same attitude told by pitch.
         tick.observation.state[[6, 8]] = (-0.98, 1.0) if tick.observation.sequence % 2 else (1.0, -0.98)
-    told = before_and_after(run, run.track(PathTracker(make_path(run.path), PathCost())), FAULT_TIME)
+    told = before_and_after(run, run.track(path_task(run.path)), FAULT_TIME)
     assert (told["on_back_before"], told["on_back_after"]) == (0.0, pytest.approx(20 / (TIME >= FAULT_TIME).sum()))
 
 
@@ -203,7 +201,7 @@ def test_recovery_is_from_the_cost() -> None:
 
 def test_ticks_are_written_one_a_row(tmp_path: Path) -> None:
     run = record()
-    run.write(tmp_path, run.track(PathTracker(make_path("straight"), PathCost())))
+    run.write(tmp_path, run.track(path_task("straight")))
     with (tmp_path / "ticks.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(TIME)
@@ -223,7 +221,7 @@ def test_ticks_are_written_one_a_row(tmp_path: Path) -> None:
 def test_record_that_is_written_is_read(tmp_path: Path, fault: bool, origin: Array | None) -> None:
     run = record(fault)
     run.origin = origin
-    tracking = run.track(PathTracker(make_path("straight"), PathCost()))
+    tracking = run.track(path_task("straight"))
     run.write(tmp_path, tracking)
     read = Record.read(tmp_path)
     assert read.robot == run.robot
@@ -234,7 +232,7 @@ def test_record_that_is_written_is_read(tmp_path: Path, fault: bool, origin: Arr
     assert [tick.faults for tick in read.ticks] == [tick.faults for tick in run.ticks]
     for name in ("commanded", "prior_error", "adapted_error", "adaptation_time", "planning_time"):
         np.testing.assert_allclose(read.array(name), run.array(name))
-    again = read.track(PathTracker(make_path("straight"), PathCost()))
+    again = read.track(path_task("straight"))
     np.testing.assert_allclose(again["cross_track_m"], tracking["cross_track_m"], atol=1e-6)
 
 
@@ -254,7 +252,7 @@ def test_record_of_another_robot_has_its_columns(tmp_path: Path) -> None:
     assert read.places is None
     np.testing.assert_allclose(read.states, run.states)
     assert read.ticks[3].observation.action == 1.5
-    plot(read, {"height_m": np.arange(9.0)}, None, False, tmp_path / "plot.png")
+    plot(read, {"height_m": np.arange(9.0)}, None, tmp_path / "plot.png")
     with pytest.raises(ValueError, match="there is no scene to draw pendulum in"):
         render_run(tmp_path, None, Console(quiet=True))
 
@@ -274,7 +272,7 @@ def test_record_of_another_robot_has_its_columns(tmp_path: Path) -> None:
 )
 def test_damaged_record_is_refused(tmp_path: Path, file: str, content: str | None, sentence: str) -> None:
     run = record()
-    run.write(tmp_path, run.track(PathTracker(make_path("straight"), PathCost())))
+    run.write(tmp_path, run.track(path_task("straight")))
     if content is None:
         (tmp_path / file).unlink()
     else:

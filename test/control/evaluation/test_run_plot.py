@@ -12,11 +12,9 @@ from PIL import Image
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
-from mbmrl_control.control.follower import PathTracker
 from mbmrl_control.control.run_record import Record, Tick
 from mbmrl_control.evaluation.run_plot import plot
-from mbmrl_control.tasks.path.cost import PathCost
-from mbmrl_control.tasks.path.paths import make_path
+from robot_testing import path_task
 
 
 def draw(fault: str | None, faults: tuple[str, ...], file: Path) -> None:
@@ -27,8 +25,8 @@ def draw(fault: str | None, faults: tuple[str, ...], file: Path) -> None:
         observation = Observation(state, np.full(2, 20.0), index / 20, index, 1, 0.05)
         ticks.append(Tick(observation, commanded=True, faults=faults if index > 20 else ()))
     record = Record(load_robot("millirobot"), "grbal", "straight", 0, 20.0, fault, 1.0 if fault else None, ticks)
-    tracker = PathTracker(make_path("straight"), PathCost())
-    plot(record, record.track(tracker), tracker.reference(), closed=False, file=file)
+    task = path_task("straight")
+    plot(record, record.track(task), task.reference()[:, :2], file)
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,7 @@ def test_stop_is_latched_until_released(start_planner: StartNode, peer: Peer, ro
     robot.start()
     peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
     response = peer.call(SetBool, "stop", planner, data=True)
-    assert (response.success, response.message) == (True, "the legs stand still until released")
+    assert (response.success, response.message) == (True, "the robot takes its safe action until released")
     peer.spin_until(lambda: robot.outcome() == PlannerStatus.STOPPED, planner)
     first = len(robot.statuses) - 1
     robot.episode += 1  # not even a reset of the robot releases it
@@ -292,7 +292,7 @@ def test_stop_is_latched_until_released(start_planner: StartNode, peer: Peer, ro
     assert all(status.outcome == PlannerStatus.STOPPED for status in stopped)
     assert all(math.isfinite(from_figures(status)["cross_track_m"]) for status in stopped)
     assert all(speeds(command) == (0.0, 0.0) for _, command in ticks(robot, PlannerStatus.STOPPED))
-    assert "the legs stand still until released" in planner.errors
+    assert "the robot takes its safe action until released" in planner.errors
     assert peer.call(SetBool, "stop", planner, data=False).success
     peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
 

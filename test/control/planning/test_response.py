@@ -16,17 +16,16 @@ from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, MIN_LEG_SPEED, pack_state
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.robot import Robot
-from mbmrl_control.control.follower import PathFollower, PathTracker
+from mbmrl_control.control.controller import Controller, Situation
 from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.dynamics.rollout import roll_out
 from mbmrl_control.planning import make_planner
 from mbmrl_control.planning.response import CommandResponse
 from mbmrl_control.planning.settings import MppiSettings
-from mbmrl_control.tasks.path.cost import PathCost
-from mbmrl_control.tasks.path.paths import make_path
 from mbmrl_sim.effects import LINK
 from mbmrl_sim.millirobot.world import World
+from robot_testing import path_task
 
 STILL = (0.0, 0.0, 0.0)
 ROBOT = load_robot("millirobot")
@@ -109,17 +108,20 @@ def test_some_commands_are_expected_to_come_where_none_does() -> None:
 
 
 def test_plan_allows_for_commands_that_come_late(make_prior: Callable[..., Prior]) -> None:
-    prior, cost = make_prior(), PathCost()
+    prior = make_prior()
     search = make_planner("mppi", ROBOT, MppiSettings(candidates=60, horizon=6), 0.05)
-    follow = PathFollower(PathTracker(ROBOT, make_path("straight"), cost), search, prior.normalizer)
-    commands = random_commands(60)
-    for sequence in range(2, len(commands)):
-        seen = observation(sequence, commands[sequence - 2])
-        plan = follow.plan(ReluNetwork(prior.layers), seen, [commands[sequence]])
+    controller = Controller(path_task(), search, prior.normalizer)
+    commands, model = random_commands(60), ReluNetwork(prior.layers)
+    controller.decide(Situation(observation(1, commands[0]), model))
+    for sequence in range(2, len(commands) - 1):
+        controller.response.observe(observation(sequence, commands[sequence - 2]), commands[sequence])
+    # None of the controller's own is on its way: what is in force goes on.
+    seen = observation(len(commands) - 1, commands[-3])
+    plan = controller.decide(Situation(seen, model, command_sequence=1)).plan
     assert plan is not None
     # What is in force until a step after the planned action is sent is known by then.
-    known = torch.as_tensor(commands[-2:], dtype=torch.float32).unsqueeze(0)
-    start, model = torch.from_numpy(seen.state), ReluNetwork(prior.layers)
+    known = torch.as_tensor(commands[[-2, -3]], dtype=torch.float32).unsqueeze(0)
+    start = torch.from_numpy(seen.state)
     poses = roll_out(ROBOT.features, prior.normalizer, model, start, known).poses
     assert plan.poses is not None
     assert poses is not None

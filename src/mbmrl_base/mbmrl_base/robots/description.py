@@ -132,6 +132,15 @@ class RobotDescription(_Part):
     mirror: Mirror | None = None
     rate: float = Field(20.0, gt=0.0)
     """Control rate, Hz, unless another one is given."""
+    speed: tuple[float, float] | None = None
+    """Least and greatest speed at which one that is planar can be made to go, m/s, beside standing; None: any."""
+
+    @field_validator("speed")
+    @classmethod
+    def _in_order(cls, speed: tuple[float, float] | None) -> tuple[float, float] | None:
+        if speed is not None and not 0 <= speed[0] < speed[1]:
+            raise ValueError(f"it is {speed[0]:g} to {speed[1]:g} m/s: the first must be less, and neither below 0")
+        return speed
 
     @field_validator("pairs", mode="before")
     @classmethod

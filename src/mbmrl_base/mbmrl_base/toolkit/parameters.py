@@ -97,7 +97,8 @@ def refuse_simulated_time(node: Node) -> None:
 def on_change(node: Node, settings: Settings, apply: Callable[[Settings], None]) -> None:
     """Check parameters that are set at run time, and hand the new settings to a function.
 
-    A value of a wrong type, or out of bounds, is rejected with a reason.
+    A value of a wrong type, or out of bounds, is rejected with a reason; so is one for which the function raises a
+    ValueError.
     """
     current = settings.model_dump()
 
@@ -105,10 +106,12 @@ def on_change(node: Node, settings: Settings, apply: Callable[[Settings], None])
         changed = current | {p.name: p.value for p in parameters if p.name in current}
         try:
             checked = type(settings)(**changed)
+            apply(checked)
         except ValidationError as error:
             return SetParametersResult(successful=False, reason=refusal(error))
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
         current.update(changed)
-        apply(checked)
         for name in (parameter.name for parameter in parameters if parameter.name in current):
             node.get_logger().info(f"{name} is {current[name]}")
         return SetParametersResult(successful=True)

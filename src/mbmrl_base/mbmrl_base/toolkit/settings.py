@@ -21,9 +21,18 @@ class NodeSettings(BaseModel):
 FRAME_PREFIX: Final = "Prefix of all names of frames, such as robot1/"
 
 
+RUNTIME: Final[dict[str, Any]] = {"runtime": True}
+"""Marks a field that can be set while the node runs."""
+
+
 def runtime_field(default: float, low: float, high: float, description: str) -> Any:
     """A number within bounds that can be set while the node runs."""
-    return Field(default, ge=low, le=high, description=description, json_schema_extra={"runtime": True})
+    return Field(default, ge=low, le=high, description=description, json_schema_extra=RUNTIME)
+
+
+def runtime_text(default: str, description: str) -> Any:
+    """A text that can be set while the node runs."""
+    return Field(default, description=description, json_schema_extra=RUNTIME)
 
 
 def is_runtime(field: FieldInfo) -> bool:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
 from mbmrl_base.system import surroundings
 from mbmrl_base.system.exclusive import hold
 from mbmrl_base.toolkit.settings import NodeSettings
@@ -66,9 +66,7 @@ def _check_simulator(settings: Any) -> None:
 
 
 def _check_planner(settings: Any) -> None:
-    from mbmrl_control.tasks.path.paths import make_path
-
-    make_path(settings.path)
+    settings.make_task(load_robot(settings.robot))
     settings.load_prior().check_rate(settings.rate)
 
 

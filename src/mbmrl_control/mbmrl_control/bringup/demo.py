@@ -23,14 +23,12 @@ from mbmrl_base.toolkit.conversions import to_seconds
 from mbmrl_base.toolkit.spin import beside
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, Values
 from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
-from mbmrl_control.control.follower import PathTracker
 from mbmrl_control.control.run_record import Record
 from mbmrl_control.evaluation import summary_table
 from mbmrl_control.evaluation.metrics import summarise
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_control.nodes.monitor_node import MonitorNode
 from mbmrl_control.nodes.settings import PlannerSettings
-from mbmrl_control.tasks.path.paths import make_path
 
 LOGGED_ERROR = re.compile(r"\[(?:ERROR|FATAL)\] \[[\d.]+\] \[(.+?)\]: (.*)")
 """A line of rclpy's logging: its node and its text."""
@@ -163,8 +161,8 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
 
     # The run begins with the last state before the first command came into force.
     begin = max(0, next(index for index, tick in enumerate(ticks) if tick.commanded) - 1)
-    path = make_path(planner.path)
-    start = monitor.path_start
+    task = planner.make_task(robot)
+    start, path = monitor.path_start, task.reference()
     record = Record(
         robot,
         planner.learner,
@@ -174,18 +172,18 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         None if settings.fault is None else str(settings.fault),
         None if fault_time is None else fault_time - ticks[begin].observation.time,
         ticks[begin:],
-        None if start is None else start - [0.0, 0.0, path.headings[0]],
+        None if start is None or path is None else start - [0.0, 0.0, path[0, 2]],
     )
-    tracker = PathTracker(robot, path, planner.cost)
-    tracking = record.track(tracker)
+    tracking = record.track(task)
     summary = summarise(record, tracking, settings.duration) | {"errors": errors_in(folder / "logs")}
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     record.write(folder, tracking)
     console.print(summary_table.table(summary))
     for error in summary["errors"]:
         console.print(f"warning: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    reference = tracker.reference()
-    run_plot.plot(record, tracking, reference, path.closed, folder / "plot.png")
+    path = task.reference()
+    reference = None if path is None else path[:, :2]
+    run_plot.plot(record, tracking, reference, folder / "plot.png")
     if settings.film:
         try:
             check_scene(robot)

@@ -1,10 +1,11 @@
-"""Closed-loop runs without ROS: simulator, learner and planner in lock-step, seeded and deterministic."""
+"""Closed-loop runs without ROS: simulator, learner and controller in lock-step, seeded and deterministic."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ import torch
 from mbmrl_base.robots.features import Features
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.robots.simulator import Simulator
-from mbmrl_control.control.follower import PathFollower, PathTracker
+from mbmrl_control.control.controller import Controller, Situation
 from mbmrl_control.control.run_record import Tick
 from mbmrl_control.dynamics.model import Model
 from mbmrl_control.dynamics.network import Normalizer
@@ -20,8 +21,7 @@ from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.dynamics.rollout import roll_out
 from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.planning import RollOuts, SamplingSettings, make_planner
-from mbmrl_control.tasks.path.cost import PathCost
-from mbmrl_control.tasks.path.paths import make_path
+from mbmrl_control.tasks import DEFAULT_TASK, Task, make_task
 
 
 class OpenLoop:
@@ -37,16 +37,18 @@ class OpenLoop:
         """Take in an observation and the model adapted to it.
 
         Returns:
-            Distance of the place from that predicted with the actions since applied, m; NaN in the first K ticks.
+            Distance of the place from that predicted with the actions since applied, m; NaN in the first K ticks, and
+            for a robot that does not move on a plane.
         """
-        error = float("nan")
-        if self._past and len(self._past) == self._past.maxlen:
-            start, earlier = self._past[0]
+        error, features = float("nan"), self._features
+        if self._past and len(self._past) == self._past.maxlen and features.position:
+            start, past = self._past[0]
             applied = np.array([seen.action for seen, _ in [*self._past, (observation, model)]][1:])
-            actions = torch.from_numpy(applied).unsqueeze(0)
-            predicted = roll_out(self._features, self._normalizer, earlier, torch.from_numpy(start.state), actions)
-            place = self._features.position
-            error = float(np.linalg.norm(predicted.states[0, -1, place].numpy() - observation.state[place]))
+            state, actions = torch.from_numpy(start.state), torch.from_numpy(applied).unsqueeze(0)
+            poses = roll_out(features, self._normalizer, past, state, actions).poses
+            assert poses is not None
+            there = features.pose(torch.from_numpy(observation.state))
+            error = float(torch.dist(poses[0, -1, :2], there[:2]))
         self._past.append((observation, model))
         return error
 
@@ -54,15 +56,14 @@ class OpenLoop:
 def walk(
     world: Simulator,
     prior: Prior,
-    path: str,
-    seed: int,
+    task: Task[Any] | str = DEFAULT_TASK,
+    seed: int = 0,
     sampling: SamplingSettings | None = None,
-    cost: PathCost | None = None,
     planner: str = "mppi",
     precision: str = "float32",
     open_loop: int = 0,
 ) -> Iterator[Tick]:
-    """Walk along a path for ever, tick by tick.
+    """Do a task for ever, tick by tick, by the controller that the node runs.
 
     As in the nodes, the action that is planned from a state comes into force one interval later. Whoever
     iterates may inject faults into the world between ticks. A tick's planning time is known after the next one.
@@ -70,21 +71,24 @@ def walk(
     Args:
         world: The robot, in its state at the start.
         prior: Prior of the learner that adapts.
-        path: Name of the path.
+        task: What to do; by its name it has its defaults.
         seed: Seed of the planner's samples.
-        sampling: Settings of the planner.
-        cost: Cost that is planned for and reported.
+        sampling: Settings of the planner; its defaults if None.
         planner: Name of the planner.
         precision: Of its roll-outs, see `RollOuts`.
         open_loop: Steps that the adapted model predicts ahead, to be compared with what comes; 0: none.
+
+    Raises:
+        ValueError: If there is no such task or planner, or the robot cannot do it.
     """
-    cost = cost or PathCost()
-    adapter = OnlineAdapter(prior)
-    tracker = PathTracker(prior.robot, make_path(path), cost)
-    search = make_planner(planner, prior.robot, sampling, 1.0 / world.rate, seed, RollOuts(precision))
-    follower = PathFollower(tracker, search, prior.normalizer)
-    prediction = OpenLoop(prior.features, prior.normalizer, open_loop)
-    observation, pending, adapted = world.observe(), np.zeros(2), False
+    interval = 1.0 / world.rate
+    if isinstance(task, str):
+        task = make_task(task, prior.robot, interval=interval)
+    search = make_planner(planner, prior.robot, sampling, interval, seed, RollOuts(precision))
+    controller = Controller(task, search, prior.normalizer)
+    adapter, prediction = OnlineAdapter(prior), OpenLoop(prior.features, prior.normalizer, open_loop)
+    observation, adapted = world.observe(), False
+    in_force, pending = 0, prior.robot.safe_action(observation.state)
     while True:
         start = time.perf_counter()
         adaptation = adapter.observe(observation)
@@ -102,8 +106,6 @@ def walk(
         yield tick
         adapted = bool(adaptation.update)
         start = time.perf_counter()
-        tracker.observe(observation)
-        plan = follower.plan(model, observation, [pending])
+        decision = controller.decide(Situation(observation, model, adaptation.sequence, command_sequence=in_force))
         tick.planning_time = time.perf_counter() - start
-        planned = np.zeros(2) if plan is None else plan.actions[0].numpy().astype(np.float64)
-        observation, pending = world.step(pending), planned
+        observation, in_force, pending = world.step(pending), decision.sequence - 1, decision.action

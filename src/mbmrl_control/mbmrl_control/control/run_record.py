@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from mbmrl_base.robots.catalogue import as_metadata, of_metadata
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import whole, write_text
-from mbmrl_control.control.follower import PathTracker
+from mbmrl_control.tasks import Task
 
 _TIMES_AND_ERRORS: Final = {
     "prior_error": "prior_error",
@@ -95,12 +95,13 @@ class Record:
         start = self.ticks[0].observation.time if self.ticks else 0.0
         return np.array([tick.observation.time - start for tick in self.ticks])
 
-    def track(self, tracker: PathTracker) -> dict[str, Array]:
-        """How the task went, see `Task.observe`: figures by name, shape (n,) each."""
-        tracker.reset()
-        tracker.origin = self.origin
-        figures = [tracker.observe(tick.observation).figures for tick in self.ticks]
-        return {name: np.array([each[name] for each in figures]) for name in (figures[0] if figures else ())}
+    def track(self, task: Task[Any]) -> dict[str, Array]:
+        """How a task went, see `Task.observe`: figures by name, shape (n,) each."""
+        task.reset()
+        task.frame = self.origin
+        unknown = dict.fromkeys(task.figures, np.nan)
+        figures = [task.observe(tick.observation) or unknown for tick in self.ticks]
+        return {name: np.array([each[name] for each in figures]) for name in task.figures}
 
     def write(self, folder: Path, tracking: dict[str, Array]) -> None:
         """Write run.json, and ticks.csv with a row for each tick and units in the names of the columns."""

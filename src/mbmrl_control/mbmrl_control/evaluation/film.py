@@ -18,10 +18,8 @@ from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import check_file, whole
-from mbmrl_control.control.follower import PathTracker
 from mbmrl_control.control.run_record import Record
-from mbmrl_control.tasks.path.cost import PathCost
-from mbmrl_control.tasks.path.paths import make_path
+from mbmrl_control.tasks import make_task
 from mbmrl_sim.render import Line, Scene
 
 FRAME_RATE: Final = 10.0
@@ -56,19 +54,20 @@ def check_scene(robot: Robot) -> None:
         raise ValueError(f"there is no scene to draw {robot.name} in: films are of {DEFAULT_ROBOT}")
 
 
-def frames(record: Record, reference: Array) -> Iterator[Image.Image]:
+def frames(record: Record, reference: Array | None) -> Iterator[Image.Image]:
     """Pictures of a run, FRAME_RATE of them per second of it.
 
     Args:
         record: The run.
-        reference: Points of the path, shape (n, 2), m, odom.
+        reference: Points of the path, shape (n, 2), m, odom; None if there is none.
     """
     every = max(1, round(record.rate / FRAME_RATE))
     time, places = record.time, record.states[:, :2]
     with Scene(WIDTH, HEIGHT) as scene:
         for index in range(0, len(time), every):
             tick = record.ticks[index]
-            lines = [Line(reference, _REFERENCE_COLOUR), Line(places[: index + 1], _TRACE_COLOUR, 0.003)]
+            lines = [] if reference is None else [Line(reference, _REFERENCE_COLOUR)]
+            lines += [Line(places[: index + 1], _TRACE_COLOUR, 0.003)]
             caption = f"{time[index]:4.1f} s"
             failed = record.fault_time is not None and time[index] >= record.fault_time
             if failed:
@@ -82,12 +81,12 @@ def frames(record: Record, reference: Array) -> Iterator[Image.Image]:
             yield image
 
 
-def film(record: Record, reference: Array, file: Path, console: Console) -> None:
+def film(record: Record, reference: Array | None, file: Path, console: Console) -> None:
     """Write a film of a run, MP4 or GIF by the file's suffix, whole or not at all.
 
     Args:
         record: The run.
-        reference: Points of the path, shape (n, 2), m, odom.
+        reference: Points of the path, shape (n, 2), m, odom; None if there is none.
         file: File to write.
         console: Where to show progress.
 
@@ -150,8 +149,9 @@ def render_run(run: Path, out: Path | None, console: Console) -> Path:
         raise ValueError(f"a film ends in {' or '.join(SUFFIXES)}, not {file.name!r}")
     record = Record.read(run)
     check_scene(record.robot)
-    tracker = PathTracker(record.robot, make_path(record.path), PathCost())
-    record.track(tracker)
+    task = make_task("follow_path", record.robot, {"path": record.path}, 1.0 / record.rate)
+    record.track(task)
     check_file(file)
-    film(record, tracker.reference(), file, console)
+    reference = task.reference()
+    film(record, None if reference is None else reference[:, :2], file, console)
     return file

@@ -7,7 +7,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -21,14 +21,12 @@ import torch
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.system.files import write_text
 from mbmrl_control.control.closed_loop import walk
-from mbmrl_control.control.follower import PathTracker
 from mbmrl_control.control.run_record import Record
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.evaluation.metrics import OPEN_LOOP_STEPS, before_and_after
 from mbmrl_control.evaluation.scenarios import schedule
 from mbmrl_control.planning import PLANNERS
-from mbmrl_control.tasks.path.cost import PathCost
-from mbmrl_control.tasks.path.paths import make_path
+from mbmrl_control.tasks import Task, make_task
 from mbmrl_sim.catalogue import fault_kinds, make_simulator
 
 _CODE: Final = {
@@ -80,6 +78,10 @@ class Job:
     fault_time: float
     simulator: str = DEFAULT_ROBOT
 
+    def task(self) -> Task[Any]:
+        """What is done, at its beginning."""
+        return make_task("follow_path", self.prior.robot, {"path": self.path}, 1.0 / self.prior.settings.rate)
+
     @cached_property
     def key(self) -> dict[str, Any]:
         """All that the run depends on."""
@@ -87,7 +89,7 @@ class Job:
             "prior": self.prior.hash,
             **{field.name: getattr(self, field.name) for field in fields(self) if field.name != "prior"},
             "sampling": PLANNERS[self.planner].settings_type().model_dump(mode="json"),
-            "cost": asdict(PathCost()),
+            "task": self.task().settings.model_dump(mode="json"),
             "code": own_code(),
             "versions": {name: version(name) for name in ("mbmrl_control", "mbmrl_sim", "numpy", "pybullet", "torch")},
         }
@@ -118,7 +120,7 @@ def make_run(job: Job) -> dict[str, Any]:
     ticks = walk(
         world,
         prior,
-        job.path,
+        job.task(),
         job.seed,
         planner=job.planner,
         precision=job.precision,
@@ -134,7 +136,7 @@ def make_run(job: Job) -> dict[str, Any]:
                 world.clear_faults()
             came.append(f"{'cleared' if fault is None else world.inject(fault)}@{step / world.rate:g}")
     world.close()
-    tracking = record.track(PathTracker(prior.robot, make_path(job.path), PathCost()))
+    tracking = record.track(job.task())
     # The cost of the first tick is that of no step.
     per_bin = round(TRACE_STEP * world.rate)
     bins = [tracking["cost"][start + 1 : start + 1 + per_bin] for start in range(0, len(record.ticks) - 1, per_bin)]

@@ -18,6 +18,8 @@ from mbmrl_base.system.files import whole
 from mbmrl_control.control.run_record import Record
 
 _SMOOTHING: Final = 0.5
+_CLOSED: Final = 0.1
+"""Distance of its ends at which a path is closed, m."""
 _SHOWN: Final = 4
 """States that are drawn of a robot that does not move on a plane."""
 
@@ -33,7 +35,7 @@ def _smooth(time: Array, values: Array) -> Array:
     )
 
 
-def plot(record: Record, tracking: dict[str, Array], reference: Array | None, closed: bool, file: Path) -> None:
+def plot(record: Record, tracking: dict[str, Array], reference: Array | None, file: Path) -> None:
     """Draw the way that the robot took, the first figure of its task, and the model error.
 
     Of a robot that does not move on a plane the first states over time are drawn in place of the way.
@@ -42,7 +44,6 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array | None, cl
         record: The run.
         tracking: What `Record.track` tells of it.
         reference: Points of the path, shape (n, 2), m, odom; None if there is none.
-        closed: Whether the path is closed, and so shown whole.
         file: PNG file to write.
     """
     time, places = record.time, record.places
@@ -60,6 +61,8 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array | None, cl
         shown = places
         if reference is not None:
             ground.plot(*reference.T, color="0.75", lw=3, label="reference")
+            # One that ends at its start is shown whole.
+            closed = np.linalg.norm(reference[-1] - reference[0]) < _CLOSED
             shown = np.concatenate([places, reference]) if closed else places
         ground.set(xlim=(shown[:, 0].min() - 0.1, shown[:, 0].max() + 0.1))
         ground.set(ylim=(shown[:, 1].min() - 0.1, shown[:, 1].max() + 0.1))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Mapping
 
 import numpy as np
 import safetensors
 import safetensors.torch
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Path as PathMessage
+from std_msgs.msg import Header
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.toolkit.conversions import (
@@ -18,6 +18,7 @@ from mbmrl_base.toolkit.conversions import (
     to_quaternion,
     to_roll_pitch_yaw,
 )
+from mbmrl_control.control.controller import Decision
 from mbmrl_control.learners import Update
 from mbmrl_control.learners.online import Adaptation
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, PlannerStatus
@@ -73,12 +74,22 @@ def to_adaptation_status(
     )
 
 
-def fill_figures(status: PlannerStatus, task: str, figures: Mapping[str, float]) -> None:
-    """Write how a task goes into a planner's status; see `Task.observe` for the figures."""
-    status.task = task
-    status.cost = float(figures["cost"])
-    status.figure_names = [name for name in figures if name != "cost"]
-    status.figures = [float(figures[name]) for name in status.figure_names]
+def to_planner_status(task: str, decision: Decision, header: Header, prior_hash: str) -> PlannerStatus:
+    """Message of what a tick has decided from a state with a header."""
+    figures = {name: float(value) for name, value in decision.figures.items() if name != "cost"}
+    return PlannerStatus(
+        header=header,
+        command_sequence=int(decision.sequence),
+        state_sequence=int(decision.state_sequence),
+        prior_hash=prior_hash,
+        model_sequence=int(decision.model_sequence),
+        outcome=int(decision.outcome),
+        candidates=int(decision.plan.tried) if decision.plan else 0,
+        task=task,
+        figure_names=list(figures),
+        figures=list(figures.values()),
+        cost=float(decision.figures["cost"]),
+    )
 
 
 def from_figures(status: PlannerStatus) -> dict[str, float]:
@@ -86,11 +97,11 @@ def from_figures(status: PlannerStatus) -> dict[str, float]:
     return dict(zip(status.figure_names, status.figures, strict=False)) | {"cost": status.cost}
 
 
-def to_path(points: Array, headings: Array, seconds: float) -> PathMessage:
-    """Path message in the odom frame of points, shape (n, 2), m, and headings, shape (n,), rad."""
+def to_path(poses: Array, seconds: float) -> PathMessage:
+    """Path message in the odom frame of planar poses, shape (n, 3), m and rad."""
     header = to_header(seconds, ODOM_FRAME)
     message = PathMessage(header=header)
-    for (x, y), heading in zip(points, headings, strict=True):
+    for x, y, heading in poses:
         pose = PoseStamped(header=header)
         pose.pose.position.x, pose.pose.position.y = float(x), float(y)
         pose.pose.orientation = to_quaternion((0.0, 0.0, heading))

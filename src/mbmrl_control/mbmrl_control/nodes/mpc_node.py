@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import threading
 import time
-from collections import deque
+from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Path as PathMessage
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
+from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
-from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import (
     check_message,
@@ -34,19 +33,28 @@ from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, full_name,
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Ticker
 from mbmrl_base.toolkit.worker import Worker
-from mbmrl_control.control.follower import PathFollower, PathTracker
+from mbmrl_control.control.controller import Controller, Decision, Outcome, Situation
 from mbmrl_control.dynamics.model import Model
 from mbmrl_control.learners import make_learner
 from mbmrl_control.nodes import conversions
 from mbmrl_control.nodes.realtime import collect, take_over_garbage
 from mbmrl_control.nodes.settings import PlannerSettings
 from mbmrl_control.nodes.tick_record import TickRecord
-from mbmrl_control.planning import Plan, make_planner
-from mbmrl_control.tasks.path.paths import make_path
+from mbmrl_control.planning import make_planner
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
 
 LAST_COMMAND_TIME: Final = 0.5
-"""Longest time that the last command, zero, has to arrive when the node ends, s."""
+"""Longest time that the last command, the safe action, has to arrive when the node ends, s."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A state that arrived, s of the monotonic clock, and s by which states grow old."""
+
+    message: RobotState
+    observation: Observation
+    monotonic: float
+    time: float
 
 
 class MpcNode(Node):
@@ -68,21 +76,19 @@ class MpcNode(Node):
         self._learner = make_learner(prior)
         self._model: tuple[int, Model] = (0, self._learner.adapted_model({}))
         period = 1.0 / self._settings.rate
-        self._tracker = PathTracker(prior.robot, make_path(self._settings.path), self._settings.cost)
+        self._task = self._settings.make_task(prior.robot)
         roll_outs = self._settings.roll_outs
-        self._planner = make_planner(
+        planner = make_planner(
             self._settings.planner, prior.robot, self._settings.sampling, period, self._settings.seed, roll_outs
         )
-        self._follower = PathFollower(self._tracker, self._planner, prior.normalizer)
-        self._newest_state: tuple[RobotState, Observation, float, float] | None = None
+        self._controller = Controller(self._task, planner, prior.normalizer, self._settings.state_timeout)
+        self._next_task = self._task
+        self._newest: Arrival | None = None
         self._newest_model: AdaptedModel | None = None
-        self._planned_episode: int | None = None
         self._path: bytes | None = None
-        self._planned_arrival = 0.0
-        self._sent: deque[tuple[int, Array]] = deque(maxlen=8)
         self._stopped = False
         self._stop = threading.Event()
-        self._follower.warm_up(self._model[1])
+        self._controller.warm_up(self._model[1])
         # By this time discovery has found who else is there.
         self._held = claim(self, "motor_command", "planner")
         self._command = self.create_publisher(MotorCommand, "motor_command", qos.LATEST)
@@ -106,18 +112,18 @@ class MpcNode(Node):
         if hasattr(self, "worker"):
             self._stop.set()
             self.worker.join()
-            self._send(np.zeros(2), 0)
+            self._send(self._controller.safe(Outcome.STOPPED, "the node ends"))
             # A publisher that is destroyed at once may take its last message with it.
             self._command.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIME))
             self._held.close()
 
     def _set(self, settings: PlannerSettings) -> None:
+        self._next_task = settings.make_task(self._robot)
         self._settings = settings
-        self._tracker.cost = settings.cost
 
     def _take_state(self, message: RobotState) -> None:
         arrival = time.monotonic()
-        self._newest_state = (message, from_robot_state(self._robot, message), arrival, self._now())
+        self._newest = Arrival(message, from_robot_state(self._robot, message), arrival, self._now())
         if self._time_is_simulated:
             self._pace.observe(to_seconds(message.header.stamp), arrival)
             self._ticker.period = self._record.period = 1.0 / (self._settings.rate * self._pace.rate)
@@ -142,28 +148,52 @@ class MpcNode(Node):
     def _latch_stop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._stopped = request.data
         response.success = True
-        response.message = "the legs stand still until released" if request.data else "the stop is released"
+        response.message = "the robot takes its safe action until released" if request.data else "the stop is released"
         self.get_logger().info(response.message)
         return response
 
     def _control(self) -> None:
         while self._ticker.wait(self._stop):
             start = time.monotonic()
-            status = PlannerStatus(prior_hash=self._hash, missed_ticks=self._ticker.missed)
-            action = self._act(status)
-            status.command_sequence = self._send(action, status.state_sequence)
+            newest = self._newest
+            decision = self._decide(newest)
+            self._send(decision)
+            self._show(decision, newest)
             now = time.monotonic()
+            header = newest.message.header if newest and decision.state_sequence else Header()
+            status = conversions.to_planner_status(self._controller.task.name, decision, header, self._hash)
             status.planning_time = now - start
             status.start_delay = start - self._ticker.current
             status.lateness = now - self._ticker.current
-            status.ticks = self._ticker.ticks
-            status.candidate_budget = self._planner.budget.count
-            if status.state_sequence:
-                status.state_to_command = now - self._planned_arrival
+            status.ticks, status.missed_ticks = self._ticker.ticks, self._ticker.missed
+            status.candidate_budget = self._controller.planner.budget.count
+            if newest and decision.state_sequence:
+                status.state_to_command = now - newest.monotonic
             self._record.observe(status.start_delay, status.lateness, status.planning_time, status.candidates)
             status.late_ticks = self._record.late
             self._status.publish(status)
             collect(self._ticker.ticks)
+
+    def _decide(self, newest: Arrival | None) -> Decision:
+        task = self._next_task
+        if task is not self._task:
+            self._task = task
+            self._controller.use(task)
+        if rivals := dispute(self, "motor_command"):
+            self.get_logger().error(f"{rivals}: the robot takes its safe action", throttle_duration_sec=5.0)
+        sequence, model = self._adapted_model()
+        usable = newest if newest and not self._states.contested else None
+        return self._controller.decide(
+            Situation(
+                usable.observation if usable else None,
+                model,
+                sequence,
+                age=self._now() - usable.time if usable else 0.0,
+                command_sequence=usable.message.command_sequence if usable else 0,
+                stop="the stop is latched" if self._stopped else rivals,
+                deadline=self._ticker.current + self._settings.plan_share * self._ticker.period,
+            )
+        )
 
     def _diagnose(self) -> None:
         ticks = self._record.tell(self._ticker.ticks, self._ticker.missed)
@@ -173,54 +203,6 @@ class MpcNode(Node):
         # Who reads without asking for what was latched comes to know it too.
         if self._path is not None:
             self._reference.publish(self._path)
-
-    def _act(self, status: PlannerStatus) -> Array:
-        """The action of this tick; zero wherever there is no finite plan from a fresh state."""
-        newest = self._newest_state
-        if self._states.contested or newest is None or self._now() - newest[3] > self._settings.state_timeout:
-            status.outcome = PlannerStatus.NO_STATE
-            return np.zeros(2)
-        message, observation, self._planned_arrival, _ = newest
-        status.header, status.state_sequence = message.header, message.sequence
-        if not np.isfinite(observation.state).all():
-            status.outcome = PlannerStatus.NO_STATE
-            return np.zeros(2)
-        if observation.episode != self._planned_episode:
-            self._begin(observation)
-        tracking = self._tracker.observe(observation)
-        conversions.fill_figures(status, "follow_path", tracking.figures)
-        if not math.isfinite(tracking.cross_track):
-            status.outcome = PlannerStatus.NO_STATE
-            return np.zeros(2)
-        if rivals := dispute(self, "motor_command"):
-            self.get_logger().error(f"{rivals}: the legs stand still", throttle_duration_sec=5.0)
-        if self._stopped or rivals:
-            status.outcome = PlannerStatus.STOPPED
-            return np.zeros(2)
-        status.model_sequence, model = self._adapted_model()
-        deadline = self._ticker.current + self._settings.plan_share * self._ticker.period
-        plan = self._follower.plan(model, observation, self._pending(observation, message.command_sequence), deadline)
-        if plan is None:
-            status.outcome = PlannerStatus.NO_FINITE_PLAN
-            return np.zeros(2)
-        status.candidates = plan.tried
-        if plan.tried == 0:
-            status.outcome = PlannerStatus.LAST_PLAN
-        self._show(plan, message)
-        return plan.actions[0].numpy().astype(np.float64)
-
-    def _begin(self, observation: Observation) -> None:
-        """Let the path start where the robot stands in a new episode."""
-        self._planned_episode = observation.episode
-        self._follower.reset()
-        self._tracker.pose(observation)
-        points, headings = self._tracker.to_odom(self._tracker.path.points, self._tracker.path.headings)
-        every = max(1, len(points) // 1000)
-        path = conversions.to_path(points[::every], headings[::every], observation.time)
-        with_prefix(path, self._settings.frame_prefix)
-        # As bytes it costs the next tick nothing to send it again.
-        self._path = serialize_message(path)
-        self._reference.publish(self._path)
 
     def _adapted_model(self) -> tuple[int, Model]:
         """Number and model of the newest model that can be used, else of the last one that could."""
@@ -234,27 +216,23 @@ class MpcNode(Node):
             self.get_logger().error(f"a model is refused: {error}", throttle_duration_sec=5.0)
         return self._model
 
-    def _pending(self, observation: Observation, command_sequence: int) -> list[Array]:
-        """Actions that come into force after a state and before the one that is planned now.
-
-        A command is in force from the first interval that starts after it arrived: those that were sent
-        but that the state does not report yet. At most two: more means that they did not arrive.
-        """
-        pending = [action for sequence, action in self._sent if sequence > command_sequence]
-        return pending[-2:] or [observation.action]
-
-    def _send(self, action: Array, state_sequence: int) -> int:
-        sequence = (self._sent[-1][0] if self._sent else 0) + 1
+    def _send(self, decision: Decision) -> None:
         seconds = to_seconds(self.get_clock().now().to_msg())
-        command = to_motor_command(self._robot, action, seconds, sequence, state_sequence)
+        command = to_motor_command(self._robot, decision.action, seconds, decision.sequence, decision.state_sequence)
         self._command.publish(with_prefix(command, self._settings.frame_prefix))
-        self._sent.append((sequence, action))
-        return sequence
 
-    def _show(self, plan: Plan, message: RobotState) -> None:
-        if plan.poses is not None and self._planned.get_subscription_count():
-            points, headings = self._tracker.to_odom(plan.poses[:, :2].numpy(), plan.poses[:, 2].numpy())
-            path = conversions.to_path(points, headings, to_seconds(message.header.stamp))
+    def _show(self, decision: Decision, newest: Arrival | None) -> None:
+        if newest is None:
+            return
+        task, seconds = self._controller.task, to_seconds(newest.message.header.stamp)
+        if decision.began and (poses := task.reference()) is not None:
+            path = conversions.to_path(poses[:: max(1, len(poses) // 1000)], seconds)
+            # As bytes it costs the next tick nothing to send it again.
+            self._path = serialize_message(with_prefix(path, self._settings.frame_prefix))
+            self._reference.publish(self._path)
+        planned = decision.plan.poses if decision.plan else None
+        if planned is not None and self._planned.get_subscription_count():
+            path = conversions.to_path(task.to_states(planned.numpy()), seconds)
             self._planned.publish(with_prefix(path, self._settings.frame_prefix))
 
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, ROBOTS, load_robot
-from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings, runtime_field
+from mbmrl_base.robots.robot import Robot
+from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings, runtime_text
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import LEARNERS, load_learner, make_learner
 from mbmrl_control.nodes.realtime import prepare
 from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings, planner_type
 from mbmrl_control.planning.settings import CrossEntropySettings, MppiSettings
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
-from mbmrl_control.tasks.path.cost import PathCost
-from mbmrl_control.tasks.path.paths import PATH_NAMES
-
-SLOWEST: Final = 0.1
-"""Speed on carpet with the legs as slow as they are planned, 2 leg revolutions per second, m/s."""
-FASTEST: Final = 0.45
-"""The same with 9, straight ahead, m/s."""
+from mbmrl_control.tasks import DEFAULT_TASK, TASKS, Task, make_task
 
 
 class ModelSettings(NodeSettings):
@@ -81,11 +76,14 @@ class AdaptationSettings(ModelSettings):
     """Parameters of the adaptation node."""
 
 
-class PlannerSettings(CrossEntropySettings, MppiSettings, ModelSettings):
+_OF_TASKS: Final = tuple(kind.settings_type for kind in TASKS.values())
+
+
+class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSettings):  # type: ignore[misc]
     """Parameters of the MPC node."""
 
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
-    path: str = Field("figure_eight", description=f"Path to follow: {', '.join(PATH_NAMES)}")
+    task: str = runtime_text(DEFAULT_TASK, f"What the robot does: {', '.join(TASKS)}")
     frame_prefix: str = Field("", description=FRAME_PREFIX)
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the planner's samples")
     planner: str = Field("mppi", description=f"Planner: {', '.join(PLANNERS)}")
@@ -102,24 +100,14 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, ModelSettings):
         le=0.9,
         description="Time from a state's arrival to the tick that plans from it, share of the period",
     )
-    speed: float = runtime_field(
-        PathCost.speed, 0.0, FASTEST, f"Wanted speed along the path, m/s: 0, to stand, or {SLOWEST} to {FASTEST}"
-    )
-    distance_weight: float = runtime_field(PathCost.distance, 0.0, 1e4, "Cost of distance from the path, 1/m")
-    progress_weight: float = runtime_field(PathCost.progress, 0.0, 1e4, "Cost of progress lost, 1/m")
-    heading_weight: float = runtime_field(PathCost.heading, 0.0, 1e4, "Cost of the heading error, 1/rad")
 
-    @field_validator("speed")
-    @classmethod
-    def _can_be_walked(cls, speed: float) -> float:
-        if 0 < speed < SLOWEST:
-            raise ValueError(f"the robot cannot walk as slowly, allowed is 0, to stand, or {SLOWEST} to {FASTEST} m/s")
-        return speed
+    def make_task(self, robot: Robot) -> Task[Any]:
+        """The task.
 
-    @property
-    def cost(self) -> PathCost:
-        """The cost that these weights make."""
-        return PathCost(self.distance_weight, self.progress_weight, self.heading_weight, self.speed)
+        Raises:
+            ValueError: If there is none such, or the robot cannot do it.
+        """
+        return make_task(self.task, robot, self, 1.0 / self.rate)
 
     @property
     def roll_outs(self) -> RollOuts:

@@ -1,1 +1,50 @@
-"""What the robot is to do: paths to follow and the cost of leaving them."""
+"""What a robot is to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from mbmrl_base.robots.robot import Robot
+from mbmrl_base.toolkit.settings import NodeSettings, refusal
+from mbmrl_control.tasks.base import Task
+from mbmrl_control.tasks.forward import MoveForward
+from mbmrl_control.tasks.goal import GoToGoal
+from mbmrl_control.tasks.path.task import FollowPath
+from mbmrl_control.tasks.velocity import TrackVelocity
+
+TASKS: Final[dict[str, type[Task[Any]]]] = {
+    kind.name: kind for kind in (FollowPath, GoToGoal, TrackVelocity, MoveForward)
+}
+DEFAULT_TASK: Final = FollowPath.name
+
+__all__ = ["DEFAULT_TASK", "TASKS", "Task", "make_task"]
+
+
+def make_task(
+    name: str, robot: Robot, settings: NodeSettings | Mapping[str, Any] | None = None, interval: float | None = None
+) -> Task[Any]:
+    """A task by its name.
+
+    Args:
+        name: One of `TASKS`.
+        robot: The robot that is to do it.
+        settings: Its settings, or settings that have those of the task among others, or values by name; its defaults
+            for what is not given.
+        interval: Control interval, s; the robot's own if None.
+
+    Raises:
+        ValueError: If the name is unknown, a value is refused, or the robot cannot do it.
+    """
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}: allowed is {', '.join(TASKS)}")
+    kind = TASKS[name].settings_type
+    if isinstance(settings, NodeSettings):
+        settings = {field: getattr(settings, field) for field in kind.model_fields}
+    try:
+        own = kind(**(settings or {}))
+    except ValidationError as error:
+        raise ValueError(refusal(error)) from None
+    return TASKS[name](robot, own, 1.0 / robot.rate if interval is None else interval)

@@ -19,7 +19,7 @@ from mbmrl_base.robots.simulator import Simulator
 from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.planning.settings import MppiSettings
-from mbmrl_control.tasks.path.cost import PathCost
+from mbmrl_control.tasks import make_task
 from mbmrl_control.tasks.path.paths import PATH_NAMES
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.catalogue import DEFAULT_TERRAIN, fault_kinds, make_simulator
@@ -101,8 +101,9 @@ def _random_walk(simulator: Simulator, rng: np.random.Generator) -> Iterator[Obs
 
 def _controlled_walk(simulator: Simulator, rng: np.random.Generator, prior: Prior, seed: int) -> Iterator[Observation]:
     """The controller on a random path at a random speed."""
-    cost = PathCost(speed=float(rng.uniform(0.15, 0.3)))
-    for tick in walk(simulator, prior, str(rng.choice(PATH_NAMES)), seed, COLLECTING, cost):
+    speed, path = float(rng.uniform(0.15, 0.3)), str(rng.choice(PATH_NAMES))
+    task = make_task("follow_path", prior.robot, {"path": path, "speed": speed}, 1.0 / simulator.rate)
+    for tick in walk(simulator, prior, task, seed, COLLECTING):
         yield tick.observation
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
 from mbmrl_base.robots.observation import Array
@@ -16,6 +19,8 @@ SPACING: Final = 0.01
 """Distance between the points of a path, m."""
 OPEN_LENGTH: Final = 60.0
 """Length of the paths that are not closed, m."""
+LONGEST: Final = 1e3
+"""Length that a path of points may have, m."""
 RADIUS: Final = 0.7
 """Radius of the curves, m."""
 ZIGZAG_LEG: Final = 0.6
@@ -163,11 +168,49 @@ PATH_NAMES: Final = tuple(_PATHS)
 
 
 def make_path(name: str) -> ReferencePath:
-    """A path by its name, from the origin along x.
+    """A path from the origin along x by its name, or through the points in a file.
+
+    Args:
+        name: One of PATH_NAMES; or a file, ``*.csv`` with lines of x,y, or ``*.yaml`` with a list of [x, y], m.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If there is none.
     """
-    if name not in _PATHS:
-        raise ValueError(f"unknown path {name!r}: allowed is {', '.join(PATH_NAMES)}")
-    return _PATHS[name]()
+    if name in _PATHS:
+        return _PATHS[name]()
+    file = Path(name).expanduser()
+    if file.suffix not in (".csv", ".yaml", ".yml"):
+        raise ValueError(f"unknown path {name!r}: allowed is {', '.join(PATH_NAMES)}, or a file, *.csv or *.yaml")
+    try:
+        text = file.read_text(encoding="utf-8")
+        if file.suffix == ".csv":
+            rows = [row for row in csv.reader(text.splitlines()) if row]
+            points = np.array(rows[1:] if rows and rows[0][0].strip() == "x" else rows, dtype=np.float64)
+        else:
+            points = np.array(yaml.safe_load(text), dtype=np.float64)
+    except OSError as error:
+        raise ValueError(f"{file}: {(error.strerror or str(error)).lower()}") from None
+    except (ValueError, TypeError, yaml.YAMLError):
+        raise ValueError(f"{file} holds no path: wanted are points, x and y in m") from None
+    return path_through(str(file), points)
+
+
+def path_through(name: str, points: Array) -> ReferencePath:
+    """A path along the lines between points, shape (n, 2), m; closed if it ends at its start.
+
+    Raises:
+        ValueError: If they make no path.
+    """
+    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        raise ValueError(f"{name} holds no path: wanted are points, each x and y in m")
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    if len(points) < 2 or not SPACING < along[-1] <= LONGEST:
+        length = along[-1] if len(points) else 0.0
+        raise ValueError(f"{name} is a path of {length:g} m: allowed is more than {SPACING:g} and at most {LONGEST:g}")
+    closed = bool(np.linalg.norm(points[-1] - points[0]) < SPACING)
+    distance = np.arange(0.0, along[-1] - (SPACING / 2 if closed else 0.0), SPACING)
+    even = np.column_stack([np.interp(distance, along, column) for column in points.T])
+    to_next = np.diff(np.concatenate([even, even[:1] if closed else points[-1:]]), axis=0)
+    if not closed and not to_next[-1].any():
+        to_next[-1] = to_next[-2]
+    return ReferencePath(name, even, np.unwrap(np.arctan2(to_next[:, 1], to_next[:, 0])), closed)

@@ -1,0 +1,105 @@
+"""The task to follow a path."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbmrl_base.robots.observation import Array
+from mbmrl_base.robots.robot import Robot
+from mbmrl_base.toolkit.settings import runtime_field, runtime_text
+from mbmrl_control.dynamics.rollout import Trajectories
+from mbmrl_control.tasks.base import Costs
+from mbmrl_control.tasks.path.cost import PathCost
+from mbmrl_control.tasks.path.paths import PATH_NAMES, ReferencePath, make_path, path_through
+from mbmrl_control.tasks.planar import PlanarTask, SpeedSettings, check_speed, poses_of
+
+_REACH: Final = 0.15
+"""How far from the last progress the robot is looked for, m."""
+
+
+class FollowPathSettings(SpeedSettings):
+    """Settings of `FollowPath`."""
+
+    path: str = runtime_text(
+        "figure_eight", f"Path to follow: {', '.join(PATH_NAMES)}, or a file of points, *.csv or *.yaml"
+    )
+    distance_weight: float = runtime_field(PathCost.distance, 0.0, 1e4, "Cost of distance from the path, 1/m")
+    progress_weight: float = runtime_field(PathCost.progress, 0.0, 1e4, "Cost of progress lost, 1/m")
+    heading_weight: float = runtime_field(PathCost.heading, 0.0, 1e4, "Cost of the heading error, 1/rad")
+
+
+class FollowPath(PlanarTask[FollowPathSettings]):
+    """Follows a path at a wanted speed; a path by name or file starts where the robot stood at first."""
+
+    name = "follow_path"
+    settings_type = FollowPathSettings
+    figures = ("cross_track_m", "progress_m", "heading_error_rad", "cost")
+
+    def __init__(self, robot: Robot, settings: FollowPathSettings, interval: float) -> None:
+        """Take the robot, the settings, and the control interval, s."""
+        self.path: ReferencePath = make_path(settings.path)
+        self._start: Array | None = None
+        super().__init__(robot, settings, interval)
+        check_speed(robot, "speed", settings.speed)
+
+    def follow(self, points: Array) -> None:
+        """Follow a path through points, shape (n, 2), m, in the frame of the states.
+
+        Raises:
+            ValueError: If they make no path.
+        """
+        self.path, self._start = path_through("points", points), np.zeros(3)
+        self.reset()
+
+    def change(self, settings: FollowPathSettings) -> bool:
+        """Take other weights or another speed."""
+        return settings.path == self.settings.path and super().change(settings)
+
+    def reset(self) -> None:
+        """Let the path start at the next observation."""
+        super().reset()
+        self.frame = self._start
+        self.progress = 0.0
+        """Distance covered along the path, m."""
+
+    @property
+    def cost(self) -> PathCost:
+        """The cost that the settings make."""
+        given = self.settings
+        return PathCost(given.distance_weight, given.progress_weight, given.heading_weight, given.speed)
+
+    @property
+    def stands(self) -> bool:
+        """Whether the wanted speed is 0."""
+        return self.settings.speed == 0
+
+    def costs(self, steps: int) -> Costs:
+        """The cost along the stretch of path that can be reached."""
+        cost, reach = self.cost, 2.0 * self.settings.speed * self.interval * steps
+        window = self.path.window(self.progress - _REACH, self.progress + reach + _REACH)
+
+        def of(trajectories: Trajectories) -> Tensor:
+            return cost.steps(window, poses_of(trajectories), self.interval)
+
+        return of
+
+    def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float, moved: bool) -> dict[str, float]:
+        anywhere = moved or (self._start is not None and self._last is None)
+        reach = self.path.whole if anywhere else _REACH
+        projection = self.path.locate(pose[:2].numpy(), self.progress, reach)
+        last, self.progress = self.progress, float(projection.progress)
+        cost = np.nan
+        if before is not None:
+            window = self.path.window(min(last, self.progress) - _REACH, max(last, self.progress) + _REACH)
+            cost = float(self.cost.steps(window, torch.stack([before, pose]), elapsed))
+        error = float(pose[2] - projection.heading)
+        wrapped = float(np.arctan2(np.sin(error), np.cos(error)))
+        return dict(zip(self.figures, (float(projection.cross_track), self.progress, wrapped, cost), strict=True))
+
+    def reference(self) -> Array:
+        """Poses along the path, shape (n, 3), in the frame of the states."""
+        return self.to_states(np.column_stack([self.path.points, self.path.headings]))

@@ -1,0 +1,109 @@
+"""What tasks on a plane share: where the robot is, whether that can be believed, and the speeds that it can go."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbmrl_base.robots.observation import Observation
+from mbmrl_base.robots.robot import Robot
+from mbmrl_base.toolkit.settings import NodeSettings, runtime_field
+from mbmrl_control.dynamics.rollout import Trajectories
+from mbmrl_control.tasks.base import Settings, Task
+
+JUMP: Final = 2.0
+"""Distance between two states from which the robot cannot have moved it, m."""
+
+
+class SpeedSettings(NodeSettings):
+    """The speed of tasks that go somewhere."""
+
+    speed: float = runtime_field(0.2, 0.0, 100.0, "Wanted speed, m/s; 0 stands")
+
+
+def check_speed(robot: Robot, name: str, speed: float) -> None:
+    """Refuse a speed, m/s, that the robot cannot go, if its description says which it can.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    low, high = robot.description.speed or (0.0, np.inf)
+    if speed != 0 and not low <= speed <= high:
+        slow = "as slowly" if speed < low else "as fast"
+        raise ValueError(
+            f"parameter {name!r} is {speed:g}: {robot.name} cannot go {slow}, allowed is 0, to stand, or {low:g} to"
+            f" {high:g} m/s"
+        )
+
+
+class PlanarTask(Task[Settings]):
+    """A task of a robot that moves on a plane; its frame is where the robot stood at first, unless it is given.
+
+    A state that is not finite is not believed, nor is one that is a JUMP from the last one that was, until a second
+    one agrees.
+    """
+
+    sees_states: ClassVar[bool] = False
+
+    def __init__(self, robot: Robot, settings: Settings, interval: float) -> None:
+        """Take the robot, the settings, and the control interval, s."""
+        if robot.description.planar is None:
+            raise ValueError(f"{robot.name} does not move on a plane, as the task {self.name} needs it")
+        super().__init__(robot, settings, interval)
+
+    def reset(self) -> None:
+        """Let the frame be where the robot stands at the next observation."""
+        self.frame = None
+        self._last: tuple[Tensor, Observation] | None = None
+        self._jumped: Tensor | None = None
+
+    def observe(self, observation: Observation) -> dict[str, float] | None:
+        """Measure how the task goes, and what the last step cost."""
+        if not np.isfinite(observation.state).all():
+            return None
+        if self._last is not None and self._last[1].episode != observation.episode:
+            self.reset()
+        features, state = self.robot.features, torch.from_numpy(observation.state)
+        if self.frame is None:
+            self.frame = features.pose(state).numpy().copy()
+        pose = features.pose(features.seen_from(state, torch.from_numpy(self.frame))).float()
+        before, elapsed, moved = None, np.nan, False
+        if self._last is not None:
+            before, elapsed = self._last[0], observation.time - self._last[1].time
+            moved = bool(torch.dist(pose[:2], before[:2]) > JUMP)
+        jumped, self._jumped = self._jumped, pose if moved else None
+        if moved:
+            if jumped is None or torch.dist(pose[:2], jumped[:2]) > JUMP:
+                return None
+            before = self._jumped = None
+        figures = self._measure(pose, before if elapsed > 0 else None, elapsed, moved)
+        self._last = (pose, observation)
+        return figures
+
+    @abstractmethod
+    def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float, moved: bool) -> dict[str, float]:
+        """Figures at a pose, shape (3,), in the frame.
+
+        Args:
+            pose: x, y in m, yaw in rad.
+            before: The pose of the last observation; None if there is none from which the robot can have come.
+            elapsed: Time since then, s.
+            moved: Whether the robot was carried elsewhere.
+        """
+
+
+def ahead(poses: Tensor) -> Tensor:
+    """Way that each step covers in the heading in which it begins, shape (..., H + 1, 3) -> (..., H), m."""
+    move, yaw = poses[..., 1:, :2] - poses[..., :-1, :2], poses[..., :-1, 2]
+    return torch.cos(yaw) * move[..., 0] + torch.sin(yaw) * move[..., 1]
+
+
+def poses_of(trajectories: Trajectories) -> Tensor:
+    """Poses of the trajectories of a planar robot, shape (n, H + 1, 3)."""
+    poses = trajectories.poses
+    assert poses is not None
+    return poses
