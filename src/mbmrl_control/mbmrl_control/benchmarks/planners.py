@@ -23,7 +23,7 @@ from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.rollout import Trajectories
 from mbmrl_control.planning import Planner
-from mbmrl_control.planning.compiled import advance_
+from mbmrl_control.planning.compiled import advance_, views
 from mbmrl_control.planning.quick import Layout
 from mbmrl_control.planning.settings import CrossEntropySettings, MppiSettings
 from mbmrl_control.tasks.path.cost import PathCost
@@ -78,7 +78,7 @@ class Task:
         def step(state: Tensor, action: Tensor) -> Tensor:
             inputs = torch.cat([state[:, :size], action], 1)
             rows, pose = inputs.T.clone(), state[:, size : size + 3].T.clone()
-            advance_(rows, pose, network(inputs).T, layout.runs)
+            advance_(views(rows, layout.runs), pose, network(inputs).T, layout.runs)
             projection = self.window.project(pose[:2].T)
             advance = projection.progress - state[:, -2]
             cost = self.cost.of_step(projection, advance, pose[2], self.interval)

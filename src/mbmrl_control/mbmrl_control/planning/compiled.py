@@ -85,35 +85,53 @@ def _rows(values: Tensor, start: int, step: int, count: int) -> Tensor:
     return values[start : start + (count - 1) * step + 1 : step]
 
 
-def advance_(rows: Tensor, pose: Tensor, prediction: Tensor, layout: list[list[list[int]]]) -> None:
+def views(rows: Tensor, layout: list[list[list[int]]]) -> list[list[Tensor]]:
+    """The rows that `advance_` changes, by the layout's parts: they are the same in each step."""
+    adds, pairs, angles, _planar, velocity, _turning = layout
+    return [
+        [_rows(rows, run[0], run[2], run[4]) for run in adds],
+        [_rows(rows, run[0], run[3], run[6]) for run in pairs],
+        [_rows(rows, run[1], run[4], run[6]) for run in pairs],
+        [rows[run[0] : run[0] + run[2]] for run in angles],
+        [rows[run[1] : run[1] + run[2]] for run in angles],
+        [rows[run[1] + run[2] : run[1] + 2 * run[2]] for run in angles],
+        [rows[run[0]] for run in velocity],
+        [rows[run[1]] for run in velocity],
+    ]
+
+
+def advance_(rows: list[list[Tensor]], pose: Tensor, prediction: Tensor, layout: list[list[list[int]]]) -> None:
     """Apply predictions in place, as `Features.advance` does, a candidate a column.
 
     Args:
-        rows: What the model sees and what else there is of the states, shape (rows, n).
+        rows: `views` of what the model sees and what else there is of the states.
         pose: Planar poses, shape (3, n).
         prediction: Outputs of the model, shape (outputs, n).
         layout: As of `quick.Layout.runs`.
     """
-    adds, pairs, angles, planar, velocity = layout
+    adds, pairs, angles, planar, velocity, turning = layout
     for heading in planar:
+        x, y, yaw = pose[0], pose[1], pose[2]
         ahead, left = prediction[heading[1]], prediction[heading[2]]
-        cosine, sine = torch.cos(pose[2]), torch.sin(pose[2])
-        pose[0].addcmul_(cosine, ahead).addcmul_(sine, left, value=-1.0)
-        pose[1].addcmul_(sine, ahead).addcmul_(cosine, left)
-        pose[2].add_(prediction[heading[0]])
-    for run in adds:
-        _rows(rows, run[0], run[2], run[4]).add_(_rows(prediction, run[1], run[3], run[4]))
-    for run in velocity:
-        turn = prediction[run[2]]
-        _rotate_(rows[run[0]], rows[run[1]], torch.cos(turn), -torch.sin(turn))
-    for run in pairs:
-        turns = _rows(prediction, run[2], run[5], run[6])
-        cosines, sines = _rows(rows, run[0], run[3], run[6]), _rows(rows, run[1], run[4], run[6])
-        _rotate_(cosines, sines, torch.cos(turns), torch.sin(turns))
-    for run in angles:
-        angle = rows[run[0] : run[0] + run[2]]
-        rows[run[1] : run[1] + run[2]].copy_(torch.cos(angle))
-        rows[run[1] + run[2] : run[1] + 2 * run[2]].copy_(torch.sin(angle))
+        cosine, sine = torch.cos(yaw), torch.sin(yaw)
+        x.addcmul_(cosine, ahead).addcmul_(sine, left, value=-1.0)
+        y.addcmul_(sine, ahead).addcmul_(cosine, left)
+        yaw.add_(prediction[heading[0]])
+    for index, run in enumerate(adds):
+        rows[0][index].add_(_rows(prediction, run[1], run[3], run[4]))
+    for turn in turning:
+        turns = prediction[turn[0] : turn[1]]
+        cosines, sines = torch.cos(turns), torch.sin(turns)
+        for index, run in enumerate(velocity):
+            place = run[2] - turn[0]
+            _rotate_(rows[6][index], rows[7][index], cosines[place], -sines[place])
+        for index, run in enumerate(pairs):
+            place = run[2] - turn[0]
+            cosine, sine = _rows(cosines, place, run[5], run[6]), _rows(sines, place, run[5], run[6])
+            _rotate_(rows[1][index], rows[2][index], cosine, sine)
+    for index in range(len(angles)):
+        rows[4][index].copy_(torch.cos(rows[3][index]))
+        rows[5][index].copy_(torch.sin(rows[3][index]))
 
 
 def roll_out(
@@ -155,14 +173,14 @@ def roll_out(
     poses = torch.empty(horizon + 1, 3, count, dtype=start.dtype, device=start.device)
     poses[0].copy_(pose.unsqueeze(1))
     by_step = actions.permute(1, 2, 0)
-    seen = rows[:inputs]
+    seen, commanded, changed = rows[:inputs], rows[inputs - size : inputs], views(rows, layout)
     for step in range(horizon):
         if kept:
             history[step].copy_(rows)
-        seen[inputs - size :].copy_(by_step[step])
+        commanded.copy_(by_step[step])
         poses[step + 1].copy_(poses[step])
         prediction = _in_rows(weights, biases, outputs, seen) if fused else _in_columns(weights, biases, outputs, seen)
-        advance_(rows, poses[step + 1], prediction, layout)
+        advance_(changed, poses[step + 1], prediction, layout)
     if kept:
         history[horizon].copy_(rows)
     return poses.permute(2, 0, 1), history if kept else rows.unsqueeze(0)

@@ -51,7 +51,7 @@ class Layout:
         row_of = {place: row for row, place in enumerate(plain)}
         row_of |= {place: features.input_size + row for row, place in enumerate([*turning, *unseen])}
         self.size = features.input_size + len(turning) + len(unseen)
-        self.states, self.rows = list(row_of), list(row_of.values())
+        self.states, self.rows = torch.tensor(list(row_of)), torch.tensor(list(row_of.values()))
         """States that have rows, and their rows."""
         output_of = {place: output for output, place in enumerate(features.predicted)}
         paired = {*features.cosines, *features.sines}
@@ -62,31 +62,34 @@ class Layout:
             if cosine not in hidden
         ]
         turn = [output_of[place] for place in features.heading[:1]]
-        count = len(features.predicted)
+        turned, count = [output for *_, output in pairs] + turn, len(features.predicted)
         self.runs = [
             _runs(adds),
             _runs(pairs),
             [[features.input_size, len(plain), len(turning)]] if turning else [],
             [[output, count, count + 1] for output in turn],
             [[*(row_of[place] for place in features.velocity), output] for output in turn if features.velocity],
+            [[min(turned), max(turned) + 1]] if turned else [],
         ]
         """How predictions advance rows: runs of rows and outputs that are added; of cosines, sines and turns; row of
         the angles, of their cosines, and their number; outputs of turn and displacement; rows of the velocity and
-        output of the turn."""
+        output of the turn; all outputs that are turns of pairs or of the heading, and maybe others between them."""
 
     def start(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """Rows, shape (rows,), and planar pose, shape (3,), of a state, shape (n,); in single precision."""
         features = self.features
-        rows = state.new_zeros(self.size)
-        seen_from_heading = state.clone()
-        if features.velocity:
-            yaw = features.pose(state)[2]
-            cosine, sine = (torch.cos(yaw), torch.sin(yaw)) if len(features.heading) == 1 else state[features.heading]
-            seen_from_heading[features.velocity] = rotate(state[features.velocity], cosine, -sine)
-        rows[self.rows] = seen_from_heading[self.states]
-        turning, first = state[features.turning], len(features.plain)
-        rows[first : first + 2 * len(turning)] = torch.cat([torch.cos(turning), torch.sin(turning)])
         pose = features.pose(state) if features.position else state.new_zeros(3)
+        seen = state
+        if features.velocity:
+            heading = (state[place] for place in features.heading)
+            cosine, sine = heading if len(features.heading) == 2 else (torch.cos(pose[2]), torch.sin(pose[2]))
+            seen = state.clone()
+            seen[features.velocity] = rotate(state[features.velocity], cosine, -sine)
+        rows = state.new_zeros(self.size)
+        rows[self.rows] = seen[self.states]
+        if features.turning:
+            turning, first = state[features.turning], len(features.plain)
+            rows[first : first + 2 * len(turning)] = torch.cat([torch.cos(turning), torch.sin(turning)])
         return rows.float(), pose.float()
 
     def states_of(self, rows: Tensor, poses: Tensor) -> Tensor:
