@@ -21,7 +21,6 @@ from mbmrl_base.robots.millirobot.layout import (
     POSITION,
     RIGHT_PHASE,
     ROLL,
-    STATE_SIZE,
     YAW,
     angle,
     pack_state,
@@ -66,7 +65,7 @@ def measure(settings: SensorSettings, states: Array, seed: int = 0, shift: Seque
 
 def members(parts: Sequence[slice]) -> set[int]:
     """Places of parts in the state."""
-    return {place for part in parts for place in range(STATE_SIZE)[part]}
+    return {place for part in parts for place in range(24)[part]}
 
 
 # Each imperfection
@@ -173,7 +172,7 @@ def test_miscalibrated_frame_turns_and_shifts_what_motion_capture_sees() -> None
         assert complex(*seen[:2]) == pytest.approx(complex(*state[:2]) * np.exp(1j * turn) + complex(*shift))
         assert complex(*seen[3:5]) == pytest.approx(complex(*state[3:5]) * np.exp(1j * turn))
         assert complex(*seen[YAW]) == pytest.approx(complex(*state[YAW]) * np.exp(1j * turn))
-    rest = sorted(set(range(STATE_SIZE)) - {0, 1, 3, 4, *members((YAW,))})
+    rest = sorted(set(range(24)) - {0, 1, 3, 4, *members((YAW,))})
     np.testing.assert_array_equal(measured[:, rest], states[:, rest])
 
 

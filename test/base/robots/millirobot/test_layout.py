@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot import layout
-from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, STATE_SIZE, angle, clip_action, pack_state
+from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, angle, pack_state
 
+MILLIROBOT = load_robot("millirobot")
+STATE_SIZE = len(MILLIROBOT.state_names)
 numbers = st.floats(-1e3, 1e3)
 angles = st.floats(-np.pi, np.pi)
 
@@ -71,14 +74,26 @@ def test_angle_of_many_states_at_once() -> None:
     np.testing.assert_allclose(angle(states, layout.YAW), yaws)
 
 
+def test_layout_is_that_of_the_description() -> None:
+    first = {
+        **{"x": layout.POSITION, "vx": layout.LINEAR_VELOCITY, "wx": layout.ANGULAR_VELOCITY},
+        **{"cos_roll": layout.ROLL, "cos_pitch": layout.PITCH, "cos_yaw": layout.YAW},
+        **{"cos_left_phase": layout.LEFT_PHASE, "cos_right_phase": layout.RIGHT_PHASE},
+        **{"left_speed": layout.LEG_SPEED, "left_back_emf": layout.BACK_EMF, "battery": layout.BATTERY},
+    }
+    assert {name: MILLIROBOT.state(name) for name in first} == {name: part.start for name, part in first.items()}
+
+
 def test_action_is_clipped_to_what_the_robot_accepts() -> None:
-    assert clip_action(np.array([-1.0, 1e9])).tolist() == [0.0, MAX_LEG_SPEED]
-    assert clip_action(np.array([0.0, 20.0])).tolist() == [0.0, 20.0]
+    assert MILLIROBOT.clip(np.array([-1.0, 1e9])).tolist() == [0.0, MAX_LEG_SPEED]
+    assert MILLIROBOT.clip(np.array([0.0, 20.0])).tolist() == [0.0, 20.0]
 
 
 @pytest.mark.parametrize(
     "action", [[1.0], [1.0, 2.0, 3.0], 4.0, [[1.0, 2.0]], [np.nan, 1.0], [1.0, np.inf], [-np.inf, 1.0]]
 )
 def test_impossible_action_is_refused_with_a_sentence(action: Any) -> None:
-    with pytest.raises(ValueError, match="an action is two finite leg speeds in rad/s, not "):
-        clip_action(action)
+    with pytest.raises(
+        ValueError, match="an action of millirobot is 2 finite numbers, left_leg_speed, right_leg_speed"
+    ):
+        MILLIROBOT.clip(action)

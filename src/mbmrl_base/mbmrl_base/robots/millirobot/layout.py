@@ -1,4 +1,4 @@
-"""The millirobot's state vector and action, shared by simulator, bridge, learners and planners.
+"""The millirobot's state vector, for its simulator and its hardware; all else goes by the names of its description.
 
 The layout is that of the real robot (Nagabandi, Clavera et al., ICLR 2019, section 6.2): 24 numbers.
 SI units; ``odom`` is the fixed frame, x forward, y left, z up (REP 103, REP 105).
@@ -23,8 +23,6 @@ RIGHT_PHASE: Final = slice(17, 19)  # cosine, sine of the right leg cycle
 LEG_SPEED: Final = slice(19, 21)  # rad/s, left and right
 BACK_EMF: Final = slice(21, 23)  # V, left and right
 BATTERY: Final = slice(23, 24)  # V
-STATE_SIZE: Final = 24
-ACTION_SIZE: Final = 2
 
 MIN_LEG_SPEED: Final = 2 * 2 * np.pi
 """Slowest leg speed that is planned, rad/s (2 leg revolutions per second)."""
@@ -66,15 +64,3 @@ def angle(state: Array, cos_sin: slice) -> Any:
     """Angle in rad of a cosine-sine pair of states, shape (..., 24) -> (...)."""
     pair = state[..., cos_sin]
     return np.arctan2(pair[..., 1], pair[..., 0])
-
-
-def clip_action(action: Array) -> Array:
-    """Limit leg speed set-points to what the robot accepts: 0 to MAX_LEG_SPEED, rad/s.
-
-    Raises:
-        ValueError: If the action is not two finite numbers.
-    """
-    action = np.asarray(action, dtype=np.float64)
-    if action.shape != (ACTION_SIZE,) or not np.isfinite(action).all():
-        raise ValueError(f"an action is two finite leg speeds in rad/s, not {action.tolist()}")
-    return np.clip(action, 0.0, MAX_LEG_SPEED)
