@@ -158,6 +158,7 @@ def test_foreign_safetensors_are_refused(make_prior: MakePrior, file: Path) -> N
             {"robot": {"name": "dog", "states": ["x"]}, "own_features": True},
             "is for dog, which has features of its",
         ),
+        ({"own_features": True}, "was trained with features of the robot's own, and millirobot has none"),
         ({"window": "many"}, "has no header of an mbmrl prior"),
         ({"window": 0}, "has no header of an mbmrl prior"),
         ({"window": None}, "has no header of an mbmrl prior"),

@@ -109,10 +109,21 @@ def test_learner_starts_from_the_plain_model(tmp_path: Path, monkeypatch: pytest
         torch.testing.assert_close(left, right, rtol=0, atol=0)
 
 
+def test_other_settings_of_the_learner_are_trained_anew(tmp_path: Path) -> None:
+    """In the same work folder, on the same episodes and from the same plain model."""
+    shapes = []
+    for psi in ("per_layer", "scalar"):
+        training = replace(SETTINGS.training, options=StepSettings(inner_steps=1, psi=psi))
+        prior, _ = make(tmp_path, replace(SETTINGS, training=training))
+        assert prior.settings.training["options"]["psi"] == psi
+        shapes.append(tuple(prior.extras["psi"].shape))
+    assert shapes == [(1, 2), (1, 1)]
+
+
 def test_plain_model_shares_the_episodes(tmp_path: Path) -> None:
     adaptive, _ = make(tmp_path)
     files = sorted(path.stat().st_mtime_ns for path in (tmp_path / "episodes").iterdir())
-    plain, _ = make(tmp_path, replace(SETTINGS, training=replace(SETTINGS.training, learner="mb")))
+    plain, _ = make(tmp_path, replace(SETTINGS, training=replace(SETTINGS.training, learner="mb", options=None)))
     assert plain.settings.learner == "mb"
     assert plain.settings.training["episodes"] == adaptive.settings.training["episodes"]
     assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "episodes").iterdir()) == files

@@ -166,6 +166,11 @@ def _robot(path: Path, made_for: Robot, own_features: bool, wanted: Robot | None
     if wanted is not None:
         if difference := wanted.difference(made_for):
             raise PriorError(f"{path} is for another robot: {difference}")
+        if own_features != (type(wanted.features) is not Features):
+            raise PriorError(
+                f"{path} was trained {'with' if own_features else 'without'} features of the robot's own, and"
+                f" {wanted.name} has {'none' if own_features else 'them'}"
+            )
         return wanted
     if own_features:
         raise PriorError(f"{path} is for {made_for.name}, which has features of its own: give the robot's file")

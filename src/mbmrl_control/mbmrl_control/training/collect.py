@@ -116,7 +116,7 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
     if settings.prior is None:
         observations = _random_walk(simulator, rng)
     else:
-        observations = _controlled_walk(simulator, rng, load_prior(settings.prior), seed)
+        observations = _controlled_walk(simulator, rng, load_prior(settings.prior, simulator.robot), seed)
     robot, about = simulator.robot, simulator.about
     seen: list[Observation] = []
     injected: list[dict[str, Any]] = []

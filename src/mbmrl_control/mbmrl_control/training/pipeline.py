@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.collect import CollectSettings, collect
 from mbmrl_control.training.episodes import Episodes
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
-from mbmrl_sim.catalogue import fault_kinds
+from mbmrl_sim.catalogue import check_simulator
 
 COLLECTOR: Final = BayesLastLayer.name
 """Learner whose controller collects: the one that is trained quickest."""
@@ -198,12 +198,12 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         return tuple(collect_with_bar(what, seeds, work / "episodes", workers, title, console))
 
     def trainer_of(training: TrainingSettings, start: Layers | None = None) -> MetaTrainer:
-        return MetaTrainer(training, settings.rate, Episodes(files), Episodes(held_out), start)
+        return MetaTrainer(training, settings.rate, Episodes(files, robot), Episodes(held_out, robot), start)
 
     def state_file(name: str) -> Path:
         return work / f"{name}-state.safetensors"
 
-    kinds = fault_kinds(settings.simulator)
+    robot, kinds = check_simulator(settings.simulator, settings.rate)
     common = CollectSettings(settings.simulator, tuple(kinds), duration=settings.duration, rate=settings.rate)
     spared = next(iter(kinds.values())).spared if kinds else ()
     unseen = replace(common, kinds=None, parts=spared, faults=(0.1, 0.9, 0.0), varied=0.0)
@@ -212,8 +212,8 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
     for iteration in range(1, settings.iterations + 1):
         prior = work / f"iteration-{iteration}.safetensors"
         if not prior.exists():
-            training = replace(settings.training, learner=COLLECTOR, steps=settings.first_steps, open_loop=0.0)
-            trainer = trainer_of(training)
+            first = replace(settings.training, learner=COLLECTOR, options=None, open_loop=0.0)
+            trainer = trainer_of(replace(first, steps=settings.first_steps))
             train_with_bar(trainer, state_file(prior.stem), f"prior {iteration}", console).save(prior)
         files += gather(settings.controlled_episodes, f"controller {iteration}", replace(common, prior=prior))
         if iteration == 1:
@@ -221,12 +221,16 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
     training, start = settings.training, None
     if not is_final(training):
         # The gradient of what comes out of an adaptation is a poor guide as long as the model knows nothing.
-        first = replace(training, learner=ModelBased.name, steps=training.plain_steps, open_loop=0.0)
+        first = replace(training, learner=ModelBased.name, options=None, steps=training.plain_steps, open_loop=0.0)
         start = train_with_bar(trainer_of(first), state_file(f"plain-{training.window}"), "plain model", console).layers
         # Half the rate: what it knows is not to be shaken off.
         training = replace(training, learning_rate=training.learning_rate / 2)
     kind = LEARNER_TYPES[training.learner]
     name = (kind.trained_as or kind).name if start is None else training.learner
+    # What is trained with other settings does not go on from what these have left.
+    options = asdict(training.options or kind.settings_type())
+    usual = asdict(kind.settings_type())
+    name = "-".join([name, *(f"{key}={value}" for key, value in options.items() if value != usual[key])])
     final = train_with_bar(trainer_of(training, start), state_file(name), f"final {training.learner}", console)
     final.settings.training["data"] = data_hash((*files, *held_out))
     return final
