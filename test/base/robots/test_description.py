@@ -87,7 +87,7 @@ def with_action(**values: Any) -> dict[str, Any]:
         ({"mirror": {"swapped": [["x", "torque"]]}}, "mirror swaps 'x' and 'torque': one is a state, one is an action"),
         ({"mirror": {"swapped": [["x", "y"], ["y", "cos"]]}}, "mirror swaps 'x' or 'y' twice"),
         ({"rate": 0}, "rate: input should be greater than 0"),
-        ({"speed": 3}, "speed: extra inputs are not permitted"),
+        ({"wheels": 3}, "wheels: extra inputs are not permitted"),
         (
             {"states": [{"name": "x", "seen": False}], "actions": [], "pairs": []},
             "states leaves the model nothing to see: at least one state or action must be seen",

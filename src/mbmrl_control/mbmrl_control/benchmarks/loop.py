@@ -24,6 +24,7 @@ from mbmrl_control.dynamics.network import initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorSettings, load_prior
 from mbmrl_control.learners import LEARNER_TYPES
 from mbmrl_control.learners.grbal import Grbal
+from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.priors import shipped_prior
 from mbmrl_msgs.msg import MotorCommand, PlannerStatus, RobotState
 
@@ -64,7 +65,7 @@ def random_prior(case: LoopCase, learner: str = Grbal.name) -> Prior:
         options = replace(options, inner_steps=1)
     extras = kind.initial(layers, options, generator)
     settings = PriorSettings(learner, case.window, case.rate, {"note": "random weights, to measure times with"})
-    shipped = load_prior(shipped_prior("mb"))
+    shipped = load_prior(shipped_prior(ModelBased.name))
     return Prior(layers, shipped.normalizer, settings, extras, robot=shipped.robot)
 
 
