@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,3 +173,31 @@ def test_robot_whose_actions_have_no_bounds_is_refused() -> None:
 def test_settings_that_do_not_fit_the_actions_are_refused(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         planner("mppi", **settings)
+
+
+# A planner of a file
+
+
+def test_example_of_the_page_plans(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "extending" / "planner.md").read_text()
+    file = tmp_path / "annealed.py"
+    file.write_text(page.partition("```python\n")[2].partition("```")[0])
+    search = make_planner(str(file), CART, None, 0.05)
+    found = search.plan(Ensemble(), identity(CART), START, to_the_origin)
+    assert found is not None
+    assert found.tried == search.settings.candidates
+    assert found.actions[0, 0] < -1.0
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("x = 1", r"gives no planner: AttributeError"),
+        ("planner = dict", r"planner\(\) returns {}, wanted is a subclass of Planner"),
+    ],
+)
+def test_file_that_gives_no_planner_is_refused(tmp_path: Path, content: str, sentence: str) -> None:
+    file = tmp_path / "none.py"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=sentence):
+        make_planner(str(file), CART, None, 0.05)

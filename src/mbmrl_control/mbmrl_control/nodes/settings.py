@@ -13,7 +13,7 @@ from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings, runtime_text
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import LEARNERS, load_learner, make_learner
 from mbmrl_control.nodes.realtime import prepare
-from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings, planner_type
+from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings, load_planner
 from mbmrl_control.planning.settings import CrossEntropySettings, MppiSettings
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
 from mbmrl_control.tasks import DEFAULT_TASK, TASKS, Task, make_task
@@ -86,7 +86,7 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
     task: str = runtime_text(DEFAULT_TASK, f"What the robot does: {', '.join(TASKS)}")
     frame_prefix: str = Field("", description=FRAME_PREFIX)
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the planner's samples")
-    planner: str = Field("mppi", description=f"Planner: {', '.join(PLANNERS)}")
+    planner: str = Field("mppi", description=f"Planner: {', '.join(PLANNERS)}, or a file, *.py")
     threads: int = Field(2, ge=1, le=64, description="Threads of the roll-outs")
     precision: str = Field("auto", description=f"Precision of the hidden layers in roll-outs: {', '.join(PRECISIONS)}")
     device: str = Field("cpu", description="Torch's device for the roll-outs: cpu, or cuda")
@@ -121,5 +121,5 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
     @property
     def sampling(self) -> SamplingSettings:
         """The planner's settings."""
-        settings = planner_type(self.planner).settings_type
-        return settings(**{name: getattr(self, name) for name in settings.model_fields})
+        settings = load_planner(self.planner).settings_type
+        return settings(**{name: getattr(self, name) for name in settings.model_fields if hasattr(self, name)})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from mbmrl_base.robots.robot import Robot
+from mbmrl_base.system.plugins import PluginError, from_file
 from mbmrl_control.planning.cem import CrossEntropy
 from mbmrl_control.planning.mppi import Mppi
 from mbmrl_control.planning.planner import Plan, Planner
@@ -14,18 +16,26 @@ from mbmrl_control.planning.settings import SamplingSettings
 
 PLANNERS: Final[dict[str, type[Planner]]] = {kind.name: kind for kind in (Mppi, CrossEntropy, RandomShooting)}
 
-__all__ = ["PLANNERS", "PRECISIONS", "Plan", "Planner", "RollOuts", "SamplingSettings", "make_planner", "planner_type"]
+__all__ = ["PLANNERS", "PRECISIONS", "Plan", "Planner", "RollOuts", "SamplingSettings", "load_planner", "make_planner"]
 
 
-def planner_type(name: str) -> type[Planner]:
-    """The class of a planner, by its name.
+def load_planner(given: str) -> type[Planner]:
+    """A planner by its name, or by its file.
+
+    Args:
+        given: A name of `PLANNERS`, or a Python file, ``*.py``, whose ``planner()`` returns a subclass of `Planner`.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If there is none.
     """
-    if name not in PLANNERS:
-        raise ValueError(f"unknown planner {name!r}: allowed is {', '.join(PLANNERS)}")
-    return PLANNERS[name]
+    if given in PLANNERS:
+        return PLANNERS[given]
+    if not given.endswith(".py"):
+        raise ValueError(f"unknown planner {given!r}: allowed is {', '.join(PLANNERS)}, or a file, *.py")
+    found = from_file(Path(given).expanduser(), "planner")
+    if not (isinstance(found, type) and issubclass(found, Planner)):
+        raise PluginError(f"{given}: planner() returns {found!r}, wanted is a subclass of Planner")
+    return found
 
 
 def make_planner(
@@ -36,10 +46,10 @@ def make_planner(
     seed: int = 0,
     roll_outs: RollOuts | None = None,
 ) -> Planner:
-    """A planner by its name, with its defaults if no settings are given; the control interval is in s.
+    """A planner by its name or file, with its defaults if no settings are given; the control interval is in s.
 
     Raises:
-        ValueError: If the name is unknown, or the planner cannot plan for the robot with these settings.
+        ValueError: If there is no such planner, or it cannot plan for the robot with these settings.
     """
-    kind = planner_type(name)
+    kind = load_planner(name)
     return kind(robot, kind.settings_type() if settings is None else settings, interval, seed, roll_outs)
