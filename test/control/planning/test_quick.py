@@ -31,7 +31,7 @@ ACTION = {"low": -1.0, "high": 2.0}
 def robots(draw: st.DrawFn) -> Robot:
     """Robots of any kind: states in any order, some unseen, pairs, angles, planar with or without a velocity."""
     planar, by_angle, velocity = (draw(st.booleans()) for _ in range(3))
-    names = [f"s{index}" for index in range(draw(st.integers(1, 4)))]
+    names = [f"s{index}" for index in range(draw(st.integers(0 if planar else 1, 4)))]
     angles = [f"angle{index}" for index in range(draw(st.integers(0, 2)))]
     pairs = [[f"cos{index}", f"sin{index}"] for index in range(draw(st.integers(0, 3)))]
     given: dict[str, Any] = {"name": "any"}

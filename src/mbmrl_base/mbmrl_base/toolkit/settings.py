@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 
@@ -12,6 +13,12 @@ class NodeSettings(BaseModel):
     """Parameters of a node, read-only unless made by `runtime_field`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _arrays(cls, given: Any) -> Any:
+        # YAML and ROS 2 know no tuples.
+        return tuple(given) if isinstance(given, list | array) else given
 
     def in_use(self) -> Self:
         """The same, with what a value leaves open filled in."""

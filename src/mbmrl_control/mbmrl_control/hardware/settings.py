@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings
@@ -13,11 +12,6 @@ from mbmrl_control.hardware.codecs import CODEC_TYPES, make_codec
 from mbmrl_control.hardware.codecs.codec import Codec, Side
 from mbmrl_control.hardware.link.link_data import LinkSettings
 from mbmrl_control.hardware.robot import MAX_SPEED
-
-
-def _as_list(value: Any) -> Any:
-    """ROS has arrays, whose type is none of pydantic's."""
-    return list(value) if hasattr(value, "typecode") else value
 
 
 def codec_of(protocol: str, side: Side, profile: str, framing: str) -> Codec:
@@ -66,8 +60,8 @@ class BridgeSettings(NodeSettings):
     )
     lost_time: float = Field(0.5, ge=0.1, le=5.0, description="Time without telemetry after which the link is lost, s")
     max_speed: float = Field(MAX_SPEED, gt=0.0, le=MAX_SPEED + 1e-9, description="Highest leg speed, rad/s")
-    gains: Annotated[list[int], BeforeValidator(_as_list)] = Field(
-        [1800, 200, 100, 0, 0],
+    gains: tuple[int, ...] = Field(
+        (1800, 200, 100, 0, 0),
         min_length=5,
         max_length=5,
         description="Gains of both speed controllers: Kp, Ki, Kd, anti-windup, feed-forward, in the firmware's units",
@@ -115,13 +109,12 @@ class BridgeSettings(NodeSettings):
     @property
     def link(self) -> LinkSettings:
         """What is wanted of the link."""
-        gains = tuple(self.gains)
         return LinkSettings(
             port=self.port,
             baud=self.baud,
             rate=self.rate,
             telemetry_rate=self.telemetry_rate,
-            gains=(gains, gains),
+            gains=(self.gains, self.gains),
             max_speed=self.max_speed,
             command_timeout=self.command_timeout,
             dead_man=self.dead_man,

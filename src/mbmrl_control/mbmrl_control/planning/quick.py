@@ -51,7 +51,7 @@ class Layout:
         row_of = {place: row for row, place in enumerate(plain)}
         row_of |= {place: features.input_size + row for row, place in enumerate([*turning, *unseen])}
         self.size = features.input_size + len(turning) + len(unseen)
-        self.states, self.rows = torch.tensor(list(row_of)), torch.tensor(list(row_of.values()))
+        self.states, self.rows = (torch.tensor(list(part), dtype=torch.int64) for part in (row_of, row_of.values()))
         """States that have rows, and their rows."""
         output_of = {place: output for output, place in enumerate(features.predicted)}
         paired = {*features.cosines, *features.sines}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from mbmrl_base.toolkit.settings import NodeSettings
 
@@ -34,12 +32,6 @@ class SamplingSettings(NodeSettings):
         description="Share of the sequences, of cem in its first iteration, that hold one random action: so a planner"
         " leaves a plan that no small change improves, as after a fault",
     )
-
-    @field_validator("noise_std", "correlation", mode="before")
-    @classmethod
-    def _of_an_array(cls, given: Any) -> Any:
-        # YAML and ROS 2 know no tuples.
-        return given if isinstance(given, str | float | int) else tuple(given)
 
 
 class MppiSettings(SamplingSettings):

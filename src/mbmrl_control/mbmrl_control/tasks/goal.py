@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from mbmrl_base.robots.features import rotate, wrap
@@ -38,12 +38,6 @@ class GoToGoalSettings(SpeedSettings):
         json_schema_extra=RUNTIME,
     )
     goal_tolerance: float = runtime_field(0.05, 1e-3, 100.0, "Distance from the goal at which the robot stands, m")
-
-    @field_validator("goal", mode="before")
-    @classmethod
-    def _of_an_array(cls, given: Any) -> Any:
-        # YAML and ROS 2 know no tuples.
-        return given if isinstance(given, str | float | int) else tuple(given)
 
 
 class GoToGoal(PlanarTask[GoToGoalSettings]):
