@@ -100,7 +100,7 @@ _PLANNER: Final = NodeSpec(
     "mbmrl_control",
     "mpc_node",
     "mbmrl_control.nodes.settings:PlannerSettings",
-    ("robot", "learner", "checkpoint", "path", "planner", "rate", "seed", "frame_prefix"),
+    ("robot", "learner", "checkpoint", "task", "path", "planner", "rate", "seed", "frame_prefix"),
 )
 _CAMERA: Final = NodeSpec(
     "mbmrl_sim",
