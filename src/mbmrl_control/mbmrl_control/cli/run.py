@@ -21,6 +21,7 @@ _DEMO_OPTIONS: Final = (
     *(
         "robot",
         "simulator",
+        "task",
         "path",
         "learner",
         "checkpoint",
