@@ -32,13 +32,14 @@ setup(
         "Pillow",
         "pydantic>=2",
         "pyserial",
+        "pyyaml",
         "rich",
         "safetensors",
         "tensorboard",
         "torch",
         "typer",
     ],
-    extras_require={"test": ["hypothesis", "pytest", "pyyaml"]},
+    extras_require={"test": ["hypothesis", "pytest"]},
     zip_safe=False,
     entry_points={
         "console_scripts": [

@@ -13,9 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import BatteryState, Imu
+from std_msgs.msg import Header
 
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit.conversions import to_roll_pitch_yaw, to_seconds
+from mbmrl_control.control.controller import Decision, Outcome
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.hardware.codecs.codec import Telemetry
 from mbmrl_control.hardware.pose import RECKONED
@@ -105,8 +107,10 @@ def test_status_tells_of_the_adaptation(adaptation: Adaptation) -> None:
 
 
 def test_figures_of_a_task_are_carried_by_name() -> None:
-    status = PlannerStatus()
-    conversions.fill_figures(status, "go_to_goal", {"distance_m": 1.5, "cost": 0.25, "heading_error_rad": math.nan})
+    figures = {"distance_m": 1.5, "cost": 0.25, "heading_error_rad": math.nan}
+    decision = Decision(np.zeros(2), 7, Outcome.STOPPED, "the stop is latched", figures=figures)
+    status = conversions.to_planner_status("go_to_goal", decision, Header(), "abc")
+    assert (status.command_sequence, status.outcome, status.prior_hash) == (7, PlannerStatus.STOPPED, "abc")
     assert (status.task, status.figure_names, status.cost) == ("go_to_goal", ["distance_m", "heading_error_rad"], 0.25)
     figures = conversions.from_figures(status)
     assert (figures["distance_m"], figures["cost"]) == (1.5, 0.25)
@@ -119,10 +123,11 @@ def test_numbers_of_any_type_fit_each_message(number: type) -> None:
     made = Adaptation(number(3), number(4), {}, *map(number, (1, 2, 8, 0)))
     status = conversions.to_adaptation_status("millirobot", made, *map(number, (5, 32, 1)), frozen=True)
     assert (status.sequence, status.prior_error, status.window_length, status.adaptation_time) == (3, 1.0, 8, 1.0)
-    planner = PlannerStatus()
-    conversions.fill_figures(planner, "stand", {"tilt_rad": number(1), "cost": number(4)})
-    assert (list(planner.figures), planner.cost) == ([1.0], 4.0)
-    (pose,) = conversions.to_path(np.array([[1, 2]]), np.array([0]), number(5)).poses
+    figures = {"tilt_rad": number(1), "cost": number(4)}
+    decision = Decision(np.zeros(2), number(1), Outcome.PLANNED, "", number(2), number(3), figures)
+    planner = conversions.to_planner_status("stand", decision, Header(), "")
+    assert (list(planner.figures), planner.cost, planner.model_sequence) == ([1.0], 4.0, 3)
+    (pose,) = conversions.to_path(np.array([[1, 2, 0]]), number(5)).poses
     assert (pose.pose.position.x, pose.pose.position.y) == (1.0, 2.0)
     place = hardware_conversions.to_pose_stamped(number(5), np.array([1, 2, 3]), np.array([0, 0, 0])).pose.position
     assert (place.x, place.y, place.z) == (1.0, 2.0, 3.0)
@@ -136,11 +141,11 @@ def test_numbers_of_any_type_fit_each_message(number: type) -> None:
 
 
 def test_path_is_in_odom() -> None:
-    points, headings = np.array([[0.0, 1.0], [2.0, -3.0], [4.0, 4.0]]), np.array([0.0, 2.0, -3.0])
-    message = conversions.to_path(points, headings, 7.5)
+    poses = np.array([[0.0, 1.0, 0.0], [2.0, -3.0, 2.0], [4.0, 4.0, -3.0]])
+    message = conversions.to_path(poses, 7.5)
     assert message.header.frame_id == "odom"
     assert to_seconds(message.header.stamp) == 7.5
-    for pose, point, heading in zip(message.poses, points, headings, strict=True):
+    for pose, (*point, heading) in zip(message.poses, poses, strict=True):
         assert pose.header == message.header
         assert (pose.pose.position.x, pose.pose.position.y, pose.pose.position.z) == (*point, 0.0)
         assert to_roll_pitch_yaw(pose.pose.orientation) == pytest.approx((0.0, 0.0, heading))
@@ -148,5 +153,5 @@ def test_path_is_in_odom() -> None:
 
 
 def test_headings_beyond_a_turn_are_the_same_direction() -> None:
-    message = conversions.to_path(np.zeros((1, 2)), np.array([1.0 + 4 * np.pi]), 0.0)
+    message = conversions.to_path(np.array([[0.0, 0.0, 1.0 + 4 * np.pi]]), 0.0)
     assert to_roll_pitch_yaw(message.poses[0].pose.orientation)[2] == pytest.approx(1.0)

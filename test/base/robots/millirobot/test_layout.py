@@ -93,7 +93,5 @@ def test_action_is_clipped_to_what_the_robot_accepts() -> None:
     "action", [[1.0], [1.0, 2.0, 3.0], 4.0, [[1.0, 2.0]], [np.nan, 1.0], [1.0, np.inf], [-np.inf, 1.0]]
 )
 def test_impossible_action_is_refused_with_a_sentence(action: Any) -> None:
-    with pytest.raises(
-        ValueError, match="an action of millirobot is 2 finite numbers, left_leg_speed, "
-    ):
+    with pytest.raises(ValueError, match="an action of millirobot is 2 finite numbers, left_leg_speed, "):
         MILLIROBOT.clip(action)
