@@ -37,7 +37,12 @@ class LockStep:
     """Faults that may be injected."""
 
     def __init__(
-        self, robot: Robot, seed: int = 0, rate: float = 20.0, sensors: SensorSettings | str = "ideal"
+        self,
+        robot: Robot,
+        seed: int = 0,
+        rate: float = 20.0,
+        sensors: SensorSettings | str = "ideal",
+        varied: np.random.Generator | None = None,
     ) -> None:
         """Take the robot; a subclass then makes its world ready and calls `reset`.
 
@@ -46,10 +51,12 @@ class LockStep:
             seed: Seed of all that is random.
             rate: Control rate, Hz; a control interval must be a whole number of physics steps.
             sensors: Imperfections of the sensors, or what `make_sensors` makes them of.
+            varied: Draws another robot, on a slope, if a subclass knows others than the nominal one.
 
         Raises:
             ValueError: If the rate does not divide into physics steps, or there are no such sensors.
         """
+        del varied
         self.robot = robot
         self.rate = rate
         self.substeps = substeps(rate, self.physics_step)
