@@ -65,7 +65,7 @@ MODEL = [
     ("checkpoint:={files}/cut.safetensors", "{files}/cut.safetensors is cut or no safetensors file"),
     ("checkpoint:={files}/text.safetensors", "{files}/text.safetensors is cut or no safetensors file"),
     ("checkpoint:={files}/unknown.safetensors", "the prior is for the learner 'maml': allowed is grbal, rebal"),
-    ("colour:=red", "unknown parameter 'colour': allowed is learner, checkpoint, threads"),
+    ("colour:=red", "unknown parameter 'colour': allowed is robot, learner, checkpoint, threads"),
     ("threads:=0", "parameter 'threads' is 0: input should be greater than or equal to 1"),
     ("cpus:=0,one", "cpus is '0,one': wanted are numbers with commas between, such as 0,1"),
     ("cpus:='7000'", "there is no processor 7000 for this process: cpus is '7000'"),
@@ -82,10 +82,11 @@ PLANNER = [
     ("checkpoint:={files}/fast.safetensors", "the prior predicts at 50 Hz, not at 20 Hz"),
     ("candidates:=1", "parameter 'candidates' is 1: input should be greater than or equal to 2"),
     ("horizon:=1.5", "parameter 'horizon' is 1.5: input should be a valid integer"),
-    ("speed:=7.0", "parameter 'speed' is 7.0: input should be less than or equal to 0.45"),
+    ("speed:=7.0", "parameter 'speed' is 7: millirobot cannot go as fast, allowed is 0, to stand, or 0.1 to 0.45 m/s"),
+    ("task:=dance", "unknown task 'dance': allowed is follow_path, go_to_goal, track_velocity, move_forward"),
     (
         "speed:=0.05",
-        "parameter 'speed' is 0.05: the robot cannot walk as slowly, allowed is 0, to stand, or 0.1 to 0.45 m/s",
+        "parameter 'speed' is 0.05: millirobot cannot go as slowly, allowed is 0, to stand, or 0.1 to 0.45 m/s",
     ),
     ("device:=abacus", "the device 'abacus' is not there: Expected one of cpu, cuda"),
     ("plan_share:=1.5", "parameter 'plan_share' is 1.5: input should be less than or equal to 1"),
@@ -107,8 +108,11 @@ def test_impossible_parameter_is_refused(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("/**: {ros__parameters: {colour: red}}", "unknown parameter 'colour': allowed is learner"),
-        ("/**: {ros__parameters: {learner: {grbal: 1}}}", "unknown parameter 'learner.grbal': allowed is learner"),
+        ("/**: {ros__parameters: {colour: red}}", "unknown parameter 'colour': allowed is robot, learner"),
+        (
+            "/**: {ros__parameters: {learner: {grbal: 1}}}",
+            "unknown parameter 'learner.grbal': allowed is robot, learner",
+        ),
         ("/**: {ros__parameters: {threads: many}}", "parameter 'threads' is 'many': input should be a valid integer"),
         ("/**: [", "the ROS arguments were refused"),
     ],

@@ -429,3 +429,45 @@ def test_parameters_at_run_time(start_planner: StartNode, peer: Peer, robot: Rob
     peer.spin_until(lambda: speeds(robot.commands[-1]) == (0.0, 0.0) and robot.outcome() == PlannerStatus.PLANNED)
     assert change("speed", 0.2).successful
     peer.spin_until(lambda: all(speed >= MIN_LEG_SPEED - 1e-3 for speed in speeds(robot.commands[-1])), planner)
+
+
+def test_task_is_changed_while_the_node_runs(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    planner = start_planner(task="track_velocity")
+
+    def change(**values: Any) -> Any:
+        request = [
+            Parameter(
+                name=name,
+                value=ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
+                if isinstance(value, str)
+                else ParameterValue(type=ParameterType.PARAMETER_DOUBLE_ARRAY, double_array_value=value),
+            )
+            for name, value in values.items()
+        ]
+        return peer.call(SetParameters, "mpc_node/set_parameters", planner, parameters=request).results
+
+    robot.start()
+    # Without a velocity the robot stands.
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    assert robot.statuses[-1].task == "track_velocity"
+    assert speeds(robot.commands[-1]) == (0.0, 0.0)
+
+    paths = peer.record(PathMessage, "reference_path", qos.LATCHED)
+    for answer in (change(goal=[3.0, -2.0]), change(task="go_to_goal")):
+        assert answer[0].successful, answer[0].reason
+    peer.spin_until(lambda: robot.statuses[-1].task == "go_to_goal" and paths, planner)
+    assert from_figures(robot.statuses[-1])["distance_m"] == pytest.approx(2.0, abs=1e-5)
+    assert paths[-1].poses[0].pose.position.x == 3.0
+    peer.spin_until(lambda: any(speeds(robot.commands[-1])), planner)
+    # The robot is where it is to go.
+    assert change(goal=[1.0, -2.0])[0].successful
+    peer.spin_until(lambda: from_figures(robot.statuses[-1])["distance_m"] == 0.0, planner)
+    peer.spin_until(lambda: speeds(robot.commands[-1]) == (0.0, 0.0), planner)
+
+    for values, words in (({"task": "dance"}, "unknown task 'dance'"), ({"goal": [1.0]}, "'goal'")):
+        (result,) = change(**values)
+        assert not result.successful
+        assert words in result.reason
+    assert all(result.successful for result in change(path="left") + change(task="follow_path"))
+    peer.spin_until(lambda: "progress_m" in robot.statuses[-1].figure_names, planner)
+    assert planner.running

@@ -1,0 +1,109 @@
+"""Each task drives the simulated millirobot, by the shipped prior; what cannot be done is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mbmrl_base.robots.catalogue import load_robot
+from mbmrl_base.robots.description import describe
+from mbmrl_base.robots.observation import Array
+from mbmrl_base.robots.robot import Robot
+from mbmrl_control.control.closed_loop import walk
+from mbmrl_control.dynamics.prior import load_prior
+from mbmrl_control.priors import shipped_prior
+from mbmrl_control.tasks import TASKS, Task, make_task
+from mbmrl_sim.millirobot.world import World
+
+RATE = 20.0
+
+
+def do(name: str, seconds: float, settings: Mapping[str, Any]) -> tuple[Task[Any], Array]:
+    """The task, and the poses that the robot had, shape (n, 3): x, y in m, yaw in rad, unwrapped."""
+    prior, world = load_prior(shipped_prior("grbal")), World(3, RATE)
+    task = make_task(name, prior.robot, settings, 1.0 / RATE)
+    ticks = islice(walk(world, prior, task, 3), round(seconds * RATE))
+    states = np.array([tick.observation.state for tick in ticks])
+    world.close()
+    poses = prior.features.pose(torch.from_numpy(states)).numpy()
+    poses[:, 2] = np.unwrap(poses[:, 2])
+    return task, poses
+
+
+@pytest.mark.parametrize("goal", [(0.6, 0.4), (-0.4, 0.3)], ids=["ahead", "behind"])
+def test_robot_goes_to_the_goal_and_stands_there(goal: tuple[float, float]) -> None:
+    task, poses = do("go_to_goal", 7.0, {"goal": goal, "goal_tolerance": 0.05})
+    distances = np.linalg.norm(poses[:, :2] - goal, axis=1)
+    assert distances[0] > 0.4
+    assert distances[-20:].max() < 0.07
+    assert task.stands
+    assert np.ptp(poses[-20:, :2], axis=0).max() < 0.005
+
+
+@pytest.mark.parametrize(("speed", "turn"), [(0.25, 0.6), (0.2, -0.8)])
+def test_robot_keeps_speed_and_turn_rate(speed: float, turn: float) -> None:
+    _, poses = do("track_velocity", 4.0, {"forward_speed": speed, "turn_rate": turn})
+    walked = poses[20:]
+    elapsed = (len(walked) - 1) / RATE
+    way = np.linalg.norm(np.diff(walked[:, :2], axis=0), axis=1).sum()
+    assert way / elapsed == pytest.approx(speed, rel=0.3)
+    assert (walked[-1, 2] - walked[0, 2]) / elapsed == pytest.approx(turn, rel=0.3)
+
+
+def test_robot_stands_if_no_velocity_is_wanted() -> None:
+    _, poses = do("track_velocity", 1.0, {})
+    assert np.ptp(poses, axis=0).max() < 5e-3
+
+
+def test_robot_moves_forward_and_slower_the_more_effort_costs() -> None:
+    fast, slow = (do("move_forward", 3.0, {"effort_weight": weight})[1] for weight in (0.05, 5.0))
+    assert fast[-1, 0] - fast[0, 0] > 0.8
+    assert abs(fast[-1, 1] - fast[0, 1]) < 0.3
+    assert 0.0 < slow[-1, 0] - slow[0, 0] < 0.5 * (fast[-1, 0] - fast[0, 0])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_task_of_a_robot_that_does_not_move_on_a_plane_is_refused(name: str) -> None:
+    pendulum = Robot(
+        describe({"name": "pendulum", "states": ["angle"], "actions": [{"name": "torque", "low": -1.0, "high": 1.0}]})
+    )
+    with pytest.raises(ValueError, match=f"pendulum does not move on a plane, as the task {name} needs it"):
+        make_task(name, pendulum)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "sentence"),
+    [
+        ("dance", {}, "unknown task 'dance': allowed is follow_path, go_to_goal, track_velocity, move_forward"),
+        ("go_to_goal", {"goal": (1.0,)}, "parameter 'goal' is"),
+        ("go_to_goal", {"goal": (1.0, np.nan)}, "parameter 'goal.1' is nan"),
+        ("go_to_goal", {"speed": 0.05}, "parameter 'speed' is 0.05: millirobot cannot go as slowly, allowed is 0, to"),
+        ("follow_path", {"speed": 0.5}, "parameter 'speed' is 0.5: millirobot cannot go as fast, allowed is 0, to"),
+        ("follow_path", {"path": "spiral"}, "unknown path 'spiral'"),
+        (
+            "track_velocity",
+            {"forward_speed": -0.2},
+            "parameter 'forward_speed' is -0.2: millirobot cannot go",
+        ),
+        ("move_forward", {"colour": 1.0}, "unknown parameter 'colour'"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_with_a_sentence(
+    name: str, settings: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError) as refused:
+        make_task(name, load_robot("millirobot"), settings)
+    assert str(refused.value).startswith(sentence)
+
+
+def test_settings_of_the_same_name_are_the_same_in_all_tasks() -> None:
+    """They are one parameter of the MPC node."""
+    fields: dict[str, Any] = {}
+    for kind in TASKS.values():
+        for name, field in kind.settings_type.model_fields.items():
+            assert repr(fields.setdefault(name, field)) == repr(field)
