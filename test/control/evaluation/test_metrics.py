@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from mbmrl_control.control.run_record import Record, RecordError, Tick
 from mbmrl_control.evaluation.film import render_run
 from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, before_and_after, recovery_time, summarise
 from mbmrl_control.evaluation.run_plot import plot
+from mbmrl_control.evaluation.summary_table import table
 from robot_testing import path_task
 
 TIME = np.arange(0.0, 20.0, 0.05)
@@ -279,3 +281,15 @@ def test_damaged_record_is_refused(tmp_path: Path, file: str, content: str | Non
         (tmp_path / file).write_text(content)
     with pytest.raises(RecordError, match=sentence):
         Record.read(tmp_path)
+
+
+def test_task_without_a_path_is_judged_by_its_cost() -> None:
+    still = Observation(np.zeros(24), np.zeros(2), 0.0, 0, 1, 0.05)
+    ticks = [Tick(replace(still, time=0.05 * index), commanded=True) for index in range(200)]
+    run = Record(load_robot("millirobot"), "mb", "go_to_goal", 0, 20.0, "leg_loss:4", 4.0, ticks)
+    cost = np.where((run.time >= 4.0) & (run.time < 5.0), 8.0, 1.0)
+    told = summarise(run, {"distance_m": np.ones(200), "cost": cost}, 10.0)
+    assert told["tracking_cost"]["before"] == 1.0
+    assert told["cross_track_m"] is None
+    assert 0.0 < told["recovery_s"] <= 1.0
+    assert table(told).row_count > 5

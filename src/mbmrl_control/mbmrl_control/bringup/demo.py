@@ -29,6 +29,7 @@ from mbmrl_control.evaluation.metrics import summarise
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_control.nodes.monitor_node import MonitorNode
 from mbmrl_control.nodes.settings import PlannerSettings
+from mbmrl_control.tasks.path.task import FollowPath
 
 LOGGED_ERROR = re.compile(r"\[(?:ERROR|FATAL)\] \[[\d.]+\] \[(.+?)\]: (.*)")
 """A line of rclpy's logging: its node and its text."""
@@ -166,7 +167,7 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
     record = Record(
         robot,
         planner.learner,
-        planner.path,
+        task.settings.path if isinstance(task, FollowPath) else task.name,
         planner.seed,
         planner.rate,
         None if settings.fault is None else str(settings.fault),

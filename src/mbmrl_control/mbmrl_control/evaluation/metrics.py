@@ -65,13 +65,16 @@ def recovery_time(time: Array, values: Array, fault_time: float, level: float = 
 def summarise(record: Record, tracking: dict[str, Array], duration: float) -> dict[str, Any]:
     """The object of summary.json; None stands for what was not measured.
 
+    A task without a path is judged by its cost alone.
+
     Args:
         record: The run.
         tracking: What `Record.track` tells of it.
         duration: Time for which the run was planned, s.
     """
-    time, distance = record.time, np.abs(tracking["cross_track_m"])
-    fault_time = record.fault_time
+    time, fault_time = record.time, record.fault_time
+    distance = np.abs(tracking["cross_track_m"]) if "cross_track_m" in tracking else None
+    judged = (tracking["cost"], COST_RECOVERY_LEVEL) if distance is None else (distance, RECOVERY_LEVEL)
     before = (time >= START_UP) & (time < (duration if fault_time is None else fault_time))
     after = time >= fault_time if fault_time is not None else np.zeros(len(time), dtype=bool)
     commanded = record.array("commanded")
@@ -92,8 +95,10 @@ def summarise(record: Record, tracking: dict[str, Array], duration: float) -> di
         "planning_ms": _percentiles(record.array("planning_time")),
         "adaptation_ms": _percentiles(record.array("adaptation_time")),
         "tracking_cost": {"before": _mean(tracking["cost"][before]), "after": _mean(tracking["cost"][after])},
-        "cross_track_m": {"before": _mean(distance[before]), "after": _mean(distance[after])},
-        "recovery_s": None if fault_time is None else recovery_time(time, distance, fault_time),
+        "cross_track_m": (
+            None if distance is None else {"before": _mean(distance[before]), "after": _mean(distance[after])}
+        ),
+        "recovery_s": None if fault_time is None else recovery_time(time, judged[0], fault_time, judged[1]),
         "model_error": {
             "prior_after": _mean(record.array("prior_error")[after]),
             "adapted_after": _mean(record.array("adapted_error")[after]),

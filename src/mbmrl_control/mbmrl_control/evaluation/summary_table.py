@@ -23,11 +23,12 @@ def table(summary: dict[str, Any]) -> Table:
 
     cost, distance, error = summary["tracking_cost"], summary["cross_track_m"], summary["model_error"]
     result.add_row("tracking cost per step", _number(cost["before"], 2), _number(cost["after"], 2))
-    result.add_row(
-        "distance from the path",
-        _number(millimetres(distance["before"]), 1, "mm"),
-        _number(millimetres(distance["after"]), 1, "mm"),
-    )
+    if distance is not None:
+        result.add_row(
+            "distance from the path",
+            _number(millimetres(distance["before"]), 1, "mm"),
+            _number(millimetres(distance["after"]), 1, "mm"),
+        )
     result.add_row("time to recover", "", _number(summary["recovery_s"], 2, "s"))
     result.add_row("one-step error of the prior", "", _number(error["prior_after"], 3))
     result.add_row("one-step error of the adapted model", "", _number(error["adapted_after"], 3))
