@@ -63,7 +63,7 @@ def test_killed_node_stops_the_legs(
     hardware = start_command("hardware", "--port", str(robot.port))
     peer.spin_until(lambda: hardware.poll() is not None or (robot.moves and states))
     assert hardware.poll() is None, hardware.communicate()
-    (process,) = processes(mark, f"mbmrl_control.{node}")
+    (process,) = processes(mark, f"mbmrl_control.nodes.{node}")
     os.kill(process, signal.SIGKILL)
     killed = time.monotonic()
     peer.spin_until(lambda: not robot.moves)
