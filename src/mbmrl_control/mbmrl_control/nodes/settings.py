@@ -83,7 +83,7 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
     """Parameters of the MPC node."""
 
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
-    task: str = runtime_text(DEFAULT_TASK, f"What the robot does: {', '.join(TASKS)}")
+    task: str = runtime_text(DEFAULT_TASK, f"What the robot does: {', '.join(TASKS)}, or a file, *.py")
     frame_prefix: str = Field("", description=FRAME_PREFIX)
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the planner's samples")
     planner: str = Field("mppi", description=f"Planner: {', '.join(PLANNERS)}, or a file, *.py")

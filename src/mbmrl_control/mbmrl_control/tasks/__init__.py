@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from mbmrl_base.robots.robot import Robot
+from mbmrl_base.system.plugins import PluginError, from_file
 from mbmrl_base.toolkit.settings import NodeSettings, refusal
 from mbmrl_control.tasks.base import Task
 from mbmrl_control.tasks.forward import MoveForward
@@ -20,31 +22,50 @@ TASKS: Final[dict[str, type[Task[Any]]]] = {
 }
 DEFAULT_TASK: Final = FollowPath.name
 
-__all__ = ["DEFAULT_TASK", "TASKS", "Task", "make_task"]
+__all__ = ["DEFAULT_TASK", "TASKS", "Task", "load_task", "make_task"]
+
+
+def load_task(given: str) -> type[Task[Any]]:
+    """A task by its name, or by its file.
+
+    Args:
+        given: A name of `TASKS`, or a Python file, ``*.py``, whose ``task()`` returns a subclass of `Task`.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if given in TASKS:
+        return TASKS[given]
+    if not given.endswith(".py"):
+        raise ValueError(f"unknown task {given!r}: allowed is {', '.join(TASKS)}, or a file, *.py")
+    found = from_file(Path(given).expanduser(), "task")
+    if not (isinstance(found, type) and issubclass(found, Task)):
+        raise PluginError(f"{given}: task() returns {found!r}, wanted is a subclass of Task")
+    return found
 
 
 def make_task(
     name: str, robot: Robot, settings: NodeSettings | Mapping[str, Any] | None = None, interval: float | None = None
 ) -> Task[Any]:
-    """A task by its name.
+    """A task by its name, or by its file.
 
     Args:
-        name: One of `TASKS`.
+        name: As of `load_task`.
         robot: The robot that is to do it.
         settings: Its settings, or settings that have those of the task among others, or values by name; its defaults
             for what is not given.
         interval: Control interval, s; the robot's own if None.
 
     Raises:
-        ValueError: If the name is unknown, a value is refused, or the robot cannot do it.
+        ValueError: If there is no such task, a value is refused, or the robot cannot do it.
     """
-    if name not in TASKS:
-        raise ValueError(f"unknown task {name!r}: allowed is {', '.join(TASKS)}")
-    kind = TASKS[name].settings_type
+    found = load_task(name)
+    kind = found.settings_type
     if isinstance(settings, NodeSettings):
-        settings = {field: getattr(settings, field) for field in kind.model_fields}
+        # A task of a file may have settings that are no parameters: they keep their defaults.
+        settings = {field: getattr(settings, field) for field in kind.model_fields if hasattr(settings, field)}
     try:
         own = kind(**(settings or {}))
     except ValidationError as error:
         raise ValueError(refusal(error)) from None
-    return TASKS[name](robot, own, 1.0 / robot.rate if interval is None else interval)
+    return found(robot, own, 1.0 / robot.rate if interval is None else interval)
