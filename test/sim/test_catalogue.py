@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,8 +14,9 @@ from mbmrl_base.robots.faults import Fault, FaultError
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.simulator import Simulator
 from mbmrl_sim.catalogue import SIMULATED, check_simulator, fault_kinds, make_simulator
+from pages import example
 
-OWN = Path(__file__).parents[1] / "pendulum_simulator.py"
+OWN = example("simulator", Path(tempfile.mkdtemp()) / "pendulum.py")
 """A simulator of a robot that is not in the project."""
 
 

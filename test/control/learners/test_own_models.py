@@ -25,8 +25,8 @@ from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.nodes.settings import ModelSettings
 from mbmrl_control.priors import shipped_prior
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
+from pages import example
 
-ROOT = Path(__file__).parents[3]
 MEMBERS = 3
 
 
@@ -262,9 +262,7 @@ def test_example_of_the_documentation_learns_and_adapts(
     mbmrl: Callable[..., tuple[int, str, str]], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(LEARNER_TYPES, "ensemble", Ensemble)  # so that what is registered is undone
-    example = (ROOT / "docs/extending/learner.md").read_text().partition("```python\n")[2].partition("```")[0]
-    assert len(example.splitlines()) <= 60
-    (folder / "ensemble.py").write_text(example)
+    example("learner", folder / "ensemble.py")
     save_carts(folder / "data", 8, length=40)
     sizes = ("--window", "6", "--future", "4", "--steps", "40", "--set", "members=2", "--out", "p.safetensors")
     del LEARNER_TYPES["ensemble"]

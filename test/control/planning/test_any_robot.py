@@ -18,6 +18,7 @@ from mbmrl_control.dynamics.model import Model, Prediction
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.rollout import Trajectories
 from mbmrl_control.planning import PLANNERS, Planner, make_planner
+from pages import example
 
 FORCE = {"name": "force", "unit": "N", "low": -5.0, "high": 5.0, "planned_high": 3.0, "noise_std": 0.5}
 VALVE = {"name": "valve", "low": 1000.0, "high": 2000.0, "safe": 1000.0}
@@ -179,10 +180,7 @@ def test_settings_that_do_not_fit_the_actions_are_refused(settings: dict[str, An
 
 
 def test_example_of_the_page_plans(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "extending" / "planner.md").read_text()
-    file = tmp_path / "annealed.py"
-    file.write_text(page.partition("```python\n")[2].partition("```")[0])
-    search = make_planner(str(file), CART, None, 0.05)
+    search = make_planner(str(example("planner", tmp_path / "annealed.py")), CART, None, 0.05)
     found = search.plan(Ensemble(), identity(CART), START, to_the_origin)
     assert found is not None
     assert found.tried == search.settings.candidates

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pydantic._internal._decorators import DecoratorInfos
 
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.description import describe
@@ -16,9 +18,11 @@ from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.dynamics.prior import load_prior
+from mbmrl_control.nodes.settings import PlannerSettings
 from mbmrl_control.priors import shipped_prior
 from mbmrl_control.tasks import TASKS, Task, make_task
 from mbmrl_sim.millirobot.world import World
+from pages import example
 
 RATE = 20.0
 
@@ -55,6 +59,23 @@ def test_robot_keeps_speed_and_turn_rate(speed: float, turn: float) -> None:
     assert (walked[-1, 2] - walked[0, 2]) / elapsed == pytest.approx(turn, rel=0.3)
 
 
+def test_example_of_the_page_turns_to_its_heading_and_holds_it(tmp_path: Path) -> None:
+    _, poses = do(str(example("task", tmp_path / "hold_heading.py")), 6.0, {})
+    assert abs(poses[0, 2]) < 0.3
+    assert np.abs(poses[-20:, 2] - 1.57).max() < 0.3
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [("x = 1", "gives no task: AttributeError"), ("task = dict", "wanted is a subclass of Task")],
+)
+def test_file_that_gives_no_task_is_refused(tmp_path: Path, content: str, sentence: str) -> None:
+    file = tmp_path / "none.py"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=sentence):
+        make_task(str(file), load_robot("millirobot"))
+
+
 def test_robot_stands_if_no_velocity_is_wanted() -> None:
     _, poses = do("track_velocity", 1.0, {})
     assert np.ptp(poses, axis=0).max() < 5e-3
@@ -79,7 +100,11 @@ def test_task_of_a_robot_that_does_not_move_on_a_plane_is_refused(name: str) -> 
 @pytest.mark.parametrize(
     ("name", "settings", "sentence"),
     [
-        ("dance", {}, "unknown task 'dance': allowed is follow_path, go_to_goal, track_velocity, move_forward"),
+        (
+            "dance",
+            {},
+            "unknown task 'dance': allowed is follow_path, go_to_goal, track_velocity, move_forward, or a file, *.py",
+        ),
         ("go_to_goal", {"goal": (1.0,)}, "parameter 'goal' is"),
         ("go_to_goal", {"goal": (1.0, np.nan)}, "parameter 'goal.1' is nan"),
         ("go_to_goal", {"speed": 0.05}, "parameter 'speed' is 0.05: millirobot cannot go as slowly, allowed is 0, to"),
@@ -107,3 +132,12 @@ def test_settings_of_the_same_name_are_the_same_in_all_tasks() -> None:
     for kind in TASKS.values():
         for name, field in kind.settings_type.model_fields.items():
             assert repr(fields.setdefault(name, field)) == repr(field)
+
+
+def test_no_validator_of_a_parameter_hides_another() -> None:
+    """In a class that inherits several settings, a validator takes the place of another of its name."""
+    found: dict[str, object] = {}
+    for kind in PlannerSettings.__mro__:
+        for name, validator in getattr(kind, "__pydantic_decorators__", DecoratorInfos()).field_validators.items():
+            function = validator.func.__func__
+            assert found.setdefault(name, function) is function, f"{kind.__name__}.{name}"

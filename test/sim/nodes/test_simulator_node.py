@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,14 @@ from mbmrl_base.toolkit.conversions import to_motor_command
 from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim.millirobot.faults import FAULT_KINDS
+from pages import example
 from ros_testing import STRANGE, NodeProcess, Peer, changed, number_of
 
 StartSimulator = Callable[..., NodeProcess]
 EVERY_STATE = QoSProfile(depth=1000)
 
 MILLIROBOT = load_robot("millirobot")
-OWN = Path(__file__).parents[2] / "pendulum_simulator.py"
+OWN = example("simulator", Path(tempfile.mkdtemp()) / "pendulum.py")
 """A simulator of a robot that is not in the project."""
 
 
