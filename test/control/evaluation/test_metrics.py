@@ -264,9 +264,9 @@ def test_record_of_another_robot_has_its_columns(tmp_path: Path) -> None:
     [
         ("run.json", None, "holds no run: there is no run.json"),
         ("ticks.csv", None, "holds no run: there is no ticks.csv"),
-        ("run.json", "{", "run.json tells of no run"),
-        ("run.json", "[]", "run.json tells of no run"),
-        ("run.json", "{}", "run.json tells of no run"),
+        ("run.json", "{", "run.json holds no run"),
+        ("run.json", "[]", "run.json holds no run"),
+        ("run.json", "{}", "run.json holds no run"),
         ("ticks.csv", "", "ticks.csv is empty"),
         ("ticks.csv", "time_s,interval_s\n0,0\n", "ticks.csv is no record of a run"),
         ("ticks.csv", "\x00\n\x00", "ticks.csv is no record of a run"),

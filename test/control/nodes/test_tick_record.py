@@ -16,7 +16,7 @@ def test_ticks_in_order_are_told_with_their_figures() -> None:
     record = TickRecord(PERIOD)
     for _ in range(50):
         record.observe(1e-4, 8e-3, 7.9e-3, 800)
-    part = record.tell(50, 0)
+    part = record.report(50, 0)
     assert (part.level, part.message) == (Level.OK, "in order")
     assert part.values["begin after the tick, p99 (ms)"] == "0.10"
     assert part.values["command after the tick, p50 (ms)"] == "8.00"
@@ -28,15 +28,15 @@ def test_each_fault_is_told_once() -> None:
     record = TickRecord(PERIOD)
     record.observe(3e-3, 8e-3, 5e-3, 800)
     record.observe(1e-4, 1.1 * PERIOD, 1.1 * PERIOD, 20)
-    part = record.tell(4, 2)
+    part = record.report(4, 2)
     assert part.level == Level.WARN
     assert part.message == "2 missed; 1 with a late command; they begin up to 3.0 ms late"
     assert part.values["candidates, fewest"] == 20
     record.observe(1e-4, 8e-3, 7.9e-3, 800)
-    part = record.tell(5, 2)
+    part = record.report(5, 2)
     assert part.level == Level.OK
     assert [part.values[name] for name in ("ticks", "missed", "late")] == [5, 2, 1]
-    assert record.tell(5, 2).level == Level.STALE
+    assert record.report(5, 2).level == Level.STALE
 
 
 def test_process_is_set_up_with_all_its_threads() -> None:

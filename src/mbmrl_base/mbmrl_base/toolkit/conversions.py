@@ -216,7 +216,7 @@ def to_battery_state(voltage: float, seconds: float) -> BatteryState:
 
 
 def to_diagnostics(parts: Iterable[Part], name: str, hardware: str, seconds: float) -> DiagnosticArray:
-    """Diagnostics of a node's parts, and of which hardware they tell; empty: of this machine."""
+    """Diagnostics of a node's parts, and of which hardware they are; empty: of this machine."""
     message = DiagnosticArray(header=to_header(seconds, ""))
     for part in parts:
         values = [KeyValue(key=key, value=str(value)) for key, value in part.values.items()]

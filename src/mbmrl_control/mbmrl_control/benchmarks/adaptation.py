@@ -61,8 +61,8 @@ def measure(
         ours = partial(learner.adapt, *support)
         # With the weights formed, which a user of the update may want, as the planner does.
         dense = partial(_dense, learner, support)
-        told = compared(interleaved({OURS: ours, "mbmrl_dense": dense, **ways}, rounds, warm_up=20))
+        measured = compared(interleaved({OURS: ours, "mbmrl_dense": dense, **ways}, rounds, warm_up=20))
         work = flops(window, (INPUT_SIZE, width, width, OUTPUT_SIZE)) + flops(window, (OUTPUT_SIZE, width, width))
         rate = gemm_rate(window, (INPUT_SIZE, width, width, OUTPUT_SIZE), rounds=rounds)
-        told["gemm_fraction"] = work / (told["ms"]["p50"] * 1e-3) / rate
-        yield f"{window}x{width}", told | {"change_error": relative_error(*changes)}
+        measured["gemm_fraction"] = work / (measured["ms"]["p50"] * 1e-3) / rate
+        yield f"{window}x{width}", measured | {"change_error": relative_error(*changes)}

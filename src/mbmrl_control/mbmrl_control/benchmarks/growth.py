@@ -38,18 +38,20 @@ def measure(threads: int, rounds: int = 20) -> dict[str, Any]:
     """
     candidates, horizon, width = _BASE
     shared = RollOuts("auto", threads)
-    told: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "base": "x".join(map(str, _BASE)),
         "candidates": [(n, _time((n, horizon, width), shared, rounds)) for n in CANDIDATES],
         "horizon": [(h, _time((candidates, h, width), shared, rounds)) for h in HORIZONS],
         "width": [(w, _time((candidates, horizon, w), shared, rounds)) for w in WIDTHS],
     }
     cores = len(os.sched_getaffinity(0))
-    told["threads"] = [(t, _time(_BASE, RollOuts("auto", t), rounds)) for t in range(1, min(cores, 8) + 1)]
+    figures["threads"] = [(t, _time(_BASE, RollOuts("auto", t), rounds)) for t in range(1, min(cores, 8) + 1)]
     given = task(width, horizon)
     taken = parts(given, our_planner(candidates, horizon, RollOuts("auto", 1)), rounds)
     alone = max(0.0, taken["rest"])
     work = horizon * flops(candidates, given.sizes)
     gpu = work / _GPU_RATE + horizon * _GPU_KERNELS * _GPU_LAUNCH
-    told["calculated"] = {f"{c} cores": alone + (taken["plan"] - alone) / c for c in CORES} | {"GPU": alone + gpu * 1e3}
-    return told
+    figures["calculated"] = {f"{c} cores": alone + (taken["plan"] - alone) / c for c in CORES} | {
+        "GPU": alone + gpu * 1e3
+    }
+    return figures

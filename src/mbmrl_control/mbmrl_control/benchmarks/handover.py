@@ -37,13 +37,13 @@ def updates(width: int, window: int) -> dict[str, tuple[Learner, Update]]:
     case = LoopCase(_RATE, 2, 1, width, window)
     generator = torch.Generator().manual_seed(1)
     inputs, targets = (torch.randn(window, size, generator=generator) for size in (INPUT_SIZE, OUTPUT_SIZE))
-    told = {}
+    measured = {}
     for name in LEARNERS:
         prior = random_prior(case, name)
         learner = make_learner(prior)
-        told[name] = (learner, learner.adapt(inputs, targets))
+        measured[name] = (learner, learner.adapt(inputs, targets))
     replacing = DynamicEvaluation(learner.layers, {"rate": torch.zeros(1)})
-    return told | {WHOLE: (replacing, to_update(replacing.layers))}
+    return measured | {WHOLE: (replacing, to_update(replacing.layers))}
 
 
 def _publish(messages: list[bytes], count: int) -> None:

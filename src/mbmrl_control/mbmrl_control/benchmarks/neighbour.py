@@ -62,8 +62,8 @@ def measure(
             be(busy)
             for name, taken in interleaved(calls, rounds, warm_up=1, pause=0.03).items():
                 times[name][busy].append(taken)
-    told = {}
+    figures = {}
     for name, taken_by in times.items():
         alone, busy_ms = (in_ms(np.concatenate(taken_by[busy])) for busy in (False, True))
-        told[name] = {"alone": alone, "busy": busy_ms, "slowdown": busy_ms["p50"] / alone["p50"]}
-    yield f"{candidates}x{horizon}x{width}", told
+        figures[name] = {"alone": alone, "busy": busy_ms, "slowdown": busy_ms["p50"] / alone["p50"]}
+    yield f"{candidates}x{horizon}x{width}", figures

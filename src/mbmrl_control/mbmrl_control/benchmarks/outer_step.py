@@ -39,10 +39,10 @@ def measure(
         support, query = (inputs[:, :window], targets[:, :window]), (inputs[:, window:], targets[:, window:])
         ways = meta_gradients([(w.detach(), b.detach()) for w, b in layers], PSI, support, query)
         errors = {name: relative_error(ours(), way()) for name, way in ways.items()}
-        told = compared(interleaved({OURS: ours} | ways, rounds))
+        measured = compared(interleaved({OURS: ours} | ways, rounds))
         # Ahead and back on the window, ahead on what follows; then back through each of these, twice the work.
         sizes = (INPUT_SIZE, width, width, OUTPUT_SIZE)
         work = 3 * (2 * flops(tasks * window, sizes) + flops(tasks * window, sizes[1:]))
         rate = gemm_rate(tasks * window, sizes)
-        told["gemm_fraction"] = work / (told["ms"]["p50"] * 1e-3) / rate
-        yield f"{tasks}x{window}x{width}", told | {"gradient_error": errors}
+        measured["gemm_fraction"] = work / (measured["ms"]["p50"] * 1e-3) / rate
+        yield f"{tasks}x{window}x{width}", measured | {"gradient_error": errors}

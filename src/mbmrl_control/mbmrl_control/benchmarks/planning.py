@@ -73,17 +73,17 @@ def measure(
         given = task(width, horizon)
         planner = our_planner(candidates, horizon, roll_outs[threads])
         ways = {name: partial(with_threads, threads, way) for name, way in contenders(given, planner).items()}
-        told = compared(interleaved({OURS: our_plan(given, planner), **ways}, rounds, pause=_PAUSE))
+        measured = compared(interleaved({OURS: our_plan(given, planner), **ways}, rounds, pause=_PAUSE))
         kind, sizes = planner.roll_outs.precision, given.sizes
         torch.set_num_threads(threads)
         rate = gemm_rate(candidates, sizes, kind, rounds=rounds)
-        told["precision"] = str(kind).removeprefix("torch.")
-        told["gemm_fraction"] = horizon * flops(candidates, sizes) / (told["ms"]["p50"] * 1e-3) / rate
-        informed = told["ratio"].pop(INFORMED, None)
-        told["ratio"] = {name: told["ratio"].get(name) for name in PEERS}
-        told["informed_ratio"] = informed
-        told["parts_ms"] = parts(given, our_planner(candidates, horizon, roll_outs[1]), rounds)
-        yield f"{candidates}x{horizon}x{width}", told
+        measured["precision"] = str(kind).removeprefix("torch.")
+        measured["gemm_fraction"] = horizon * flops(candidates, sizes) / (measured["ms"]["p50"] * 1e-3) / rate
+        informed = measured["ratio"].pop(INFORMED, None)
+        measured["ratio"] = {name: measured["ratio"].get(name) for name in PEERS}
+        measured["informed_ratio"] = informed
+        measured["parts_ms"] = parts(given, our_planner(candidates, horizon, roll_outs[1]), rounds)
+        yield f"{candidates}x{horizon}x{width}", measured
 
 
 def with_threads(threads: int, way: Callable[[], object]) -> None:

@@ -26,7 +26,7 @@ _TIMES_AND_ERRORS: Final = {
 }
 
 
-_TOLD: Final = ("learner", "path", "seed", "rate", "fault", "fault_time")
+_HEADER: Final = ("learner", "path", "seed", "rate", "fault", "fault_time")
 
 
 class RecordError(ValueError):
@@ -105,9 +105,9 @@ class Record:
 
     def write(self, folder: Path, tracking: dict[str, Array]) -> None:
         """Write run.json, and ticks.csv with a row for each tick and units in the names of the columns."""
-        told = {"robot": as_metadata(self.robot)} | {name: getattr(self, name) for name in _TOLD}
-        told["origin"] = None if self.origin is None else self.origin.tolist()
-        write_text(folder / "run.json", json.dumps(told, indent=2) + "\n")
+        header = {"robot": as_metadata(self.robot)} | {name: getattr(self, name) for name in _HEADER}
+        header["origin"] = None if self.origin is None else self.origin.tolist()
+        write_text(folder / "run.json", json.dumps(header, indent=2) + "\n")
         with whole(folder / "ticks.csv") as part, part.open("w", newline="") as file:
             writer = csv.writer(file)
             states, actions = _columns(self.robot)
@@ -135,11 +135,11 @@ class Record:
             if not file.is_file():
                 raise RecordError(f"{folder} holds no run: there is no {file.name}")
         try:
-            told = json.loads(run_file.read_text())
-            origin = None if told["origin"] is None else np.array(told["origin"], dtype=np.float64).reshape(3)
-            record = Record(of_metadata(told["robot"]), **{name: told[name] for name in _TOLD}, origin=origin)
+            header = json.loads(run_file.read_text())
+            origin = None if header["origin"] is None else np.array(header["origin"], dtype=np.float64).reshape(3)
+            record = Record(of_metadata(header["robot"]), **{name: header[name] for name in _HEADER}, origin=origin)
         except (KeyError, TypeError, ValueError) as error:
-            raise RecordError(f"{run_file} tells of no run: {error!r}") from None
+            raise RecordError(f"{run_file} holds no run: {error!r}") from None
         try:
             with ticks_file.open(newline="") as rows:
                 record.ticks = [_tick(record.robot, row, index) for index, row in enumerate(csv.DictReader(rows))]

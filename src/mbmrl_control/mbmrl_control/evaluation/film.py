@@ -123,7 +123,7 @@ def _write_mp4(shown: Iterable[Image.Image], file: Path, rate: float) -> None:
                 writer.send(np.ascontiguousarray(image))
             except OSError:  # the encoder has ended
                 break
-    # How the encoder ended is not told, so what it has kept is counted.
+    # How the encoder ended is not reported, so what it has kept is counted.
     with suppress(RuntimeError):
         kept, _ = imageio_ffmpeg.count_frames_and_secs(str(file))
     if kept != sent:

@@ -12,7 +12,7 @@ from mbmrl_control.control.run_record import Record
 START_UP: Final = 2.0
 """Time at the start of a run, in which the robot gets going, that counts for nothing, s."""
 RECOVERY_WINDOW: Final = 2.0
-"""Time over which the distance from the path is averaged to tell whether the robot has recovered, s."""
+"""Time over which the distance from the path is averaged to see whether the robot has recovered, s."""
 RECOVERY_LEVEL: Final = 1.5
 """Share of the distance before the fault that counts as recovered."""
 COST_RECOVERY_LEVEL: Final = 1.1
@@ -69,7 +69,7 @@ def summarise(record: Record, tracking: dict[str, Array], duration: float) -> di
 
     Args:
         record: The run.
-        tracking: What `Record.track` tells of it.
+        tracking: What `Record.track` returns.
         duration: Time for which the run was planned, s.
     """
     time, fault_time = record.time, record.fault_time
@@ -115,25 +115,25 @@ def before_and_after(record: Record, tracking: dict[str, Array], split: float) -
 
     Args:
         record: The run.
-        tracking: What `Record.track` tells of it.
+        tracking: What `Record.track` returns.
         split: Time of the fault, or of where it would be, s.
     """
     time, progress = record.time, tracking["progress_m"]
     bodies = [record.robot.body(state) for state in record.states]
     upright = np.array([1.0 if body is None else np.cos(body.angles[:2]).prod() for body in bodies])
-    told: dict[str, float | None] = {}
+    figures: dict[str, float | None] = {}
     for side, ticks in (("before", (time >= START_UP) & (time < split)), ("after", time >= split)):
         foreseen = ticks & ((time < split) | (time >= split + OPEN_LOOP_STEPS / record.rate))
-        told[f"cost_{side}"] = _mean(tracking["cost"][ticks])
-        told[f"cross_track_{side}_m"] = _mean(np.abs(tracking["cross_track_m"][ticks]))
+        figures[f"cost_{side}"] = _mean(tracking["cost"][ticks])
+        figures[f"cross_track_{side}_m"] = _mean(np.abs(tracking["cross_track_m"][ticks]))
         elapsed = float(np.ptp(time[ticks])) if ticks.any() else 0.0
-        told[f"speed_{side}_m_s"] = float(np.diff(progress[ticks][[0, -1]])[0]) / elapsed if elapsed else None
-        told[f"on_back_{side}"] = _mean((upright[ticks] < 0).astype(np.float64))
-        told[f"model_error_{side}"] = _mean(record.array("model_error")[ticks])
-        told[f"open_loop_error_{side}_m"] = _mean(record.array("open_loop_error")[foreseen])
-    speed_before, speed_after = told["speed_before_m_s"], told["speed_after_m_s"]
-    told["speed_kept"] = speed_after / speed_before if speed_before and speed_after is not None else None
-    told["recovery_s"] = recovery_time(time, tracking["cost"], split, COST_RECOVERY_LEVEL)
-    told["adaptation_ms"] = _percentiles(record.array("adaptation_time"))["p50"]
-    told["planning_ms"] = _percentiles(record.array("planning_time"))["p50"]
-    return told
+        figures[f"speed_{side}_m_s"] = float(np.diff(progress[ticks][[0, -1]])[0]) / elapsed if elapsed else None
+        figures[f"on_back_{side}"] = _mean((upright[ticks] < 0).astype(np.float64))
+        figures[f"model_error_{side}"] = _mean(record.array("model_error")[ticks])
+        figures[f"open_loop_error_{side}_m"] = _mean(record.array("open_loop_error")[foreseen])
+    speed_before, speed_after = figures["speed_before_m_s"], figures["speed_after_m_s"]
+    figures["speed_kept"] = speed_after / speed_before if speed_before and speed_after is not None else None
+    figures["recovery_s"] = recovery_time(time, tracking["cost"], split, COST_RECOVERY_LEVEL)
+    figures["adaptation_ms"] = _percentiles(record.array("adaptation_time"))["p50"]
+    figures["planning_ms"] = _percentiles(record.array("planning_time"))["p50"]
+    return figures

@@ -149,10 +149,10 @@ def make_run(job: Job) -> dict[str, Any]:
 
 
 def _read(job: Job, work: Path) -> dict[str, Any] | None:
-    """What the file of a run tells; None where there is none, or it is damaged or of another run."""
+    """What the file of a run holds; None if there is none, or it is damaged or of another run."""
     try:
-        told = json.loads((work / job.file_name).read_text())
-        return dict(told["result"]) if told["key"] == job.key else None
+        stored = json.loads((work / job.file_name).read_text())
+        return dict(stored["result"]) if stored["key"] == job.key else None
     except (OSError, KeyError, TypeError, ValueError):
         return None
 
@@ -177,12 +177,12 @@ def make_runs(jobs: Iterable[Job], work: Path, workers: int) -> Iterator[int]:
 
 
 def read_run(job: Job, work: Path) -> dict[str, Any]:
-    """What `make_run` told of a run that was made.
+    """What `make_run` returned for a run that was made.
 
     Raises:
         ValueError: If its file is gone.
     """
-    told = _read(job, work)
-    if told is None:
+    stored = _read(job, work)
+    if stored is None:
         raise ValueError(f"{work / job.file_name} is gone or damaged")
-    return told
+    return stored

@@ -42,7 +42,7 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array | None, fi
 
     Args:
         record: The run.
-        tracking: What `Record.track` tells of it.
+        tracking: What `Record.track` returns.
         reference: Points of the path, shape (n, 2), m, odom; None if there is none.
         file: PNG file to write.
     """

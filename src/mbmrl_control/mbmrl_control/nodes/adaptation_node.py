@@ -106,7 +106,7 @@ class AdaptationNode(Node):
 
     def _diagnose(self) -> None:
         now = to_seconds(self.get_clock().now().to_msg())
-        parts = [self._record.tell(), topics(self._subscription.trouble)]
+        parts = [self._record.report(), topics(self._subscription.trouble)]
         self._diagnostics.publish(to_diagnostics(parts, full_name(self), "", now))
 
     def _freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:

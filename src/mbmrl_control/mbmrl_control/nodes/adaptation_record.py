@@ -20,7 +20,7 @@ class AdaptationRecord:
         self._newest = adaptation
         self._failure = adaptation.failure or self._failure
 
-    def tell(self) -> Part:
+    def report(self) -> Part:
         """Health of the adaptations since the last report."""
         part = Part("adaptation")
         newest = self._newest

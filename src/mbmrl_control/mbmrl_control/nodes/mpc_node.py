@@ -131,7 +131,7 @@ class MpcNode(Node):
 
     @property
     def _time_is_simulated(self) -> bool:
-        """Whether time is that of /clock, and any was told there."""
+        """Whether time is that of /clock, and any was published there."""
         clock = self.get_clock()
         return bool(clock.ros_time_is_active and clock.now().nanoseconds > 0)
 
@@ -196,7 +196,7 @@ class MpcNode(Node):
         )
 
     def _diagnose(self) -> None:
-        ticks = self._record.tell(self._ticker.ticks, self._ticker.missed)
+        ticks = self._record.report(self._ticker.ticks, self._ticker.missed)
         parts = [ticks, topics(self._states.trouble, self._models.trouble, dispute(self, "motor_command"))]
         now = to_seconds(self.get_clock().now().to_msg())
         self._diagnostics.publish(to_diagnostics(parts, full_name(self), "", now))

@@ -32,7 +32,7 @@ class TickRecord:
         with self._lock:
             self._recent.append((start_delay, lateness, planning_time, candidates))
 
-    def tell(self, ticks: int, missed: int) -> Part:
+    def report(self, ticks: int, missed: int) -> Part:
         """Health of the ticks since the last report, from their number and those skipped since the start."""
         with self._lock:
             recent, self._recent = self._recent, []

@@ -74,7 +74,7 @@ class RollOuts:
         self._pool = ThreadPoolExecutor(helpers, "roll-out", torch.set_num_threads, (1,)) if helpers else None
         self._cpus = os.sched_getaffinity(0)
         self._pace = 0.0
-        """Time that a candidate took of late, s."""
+        """Time that a candidate took in the last blocks, s."""
 
     def ready(
         self,

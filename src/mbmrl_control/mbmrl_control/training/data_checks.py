@@ -118,7 +118,7 @@ def _constant(folder: Folder) -> Iterator[str]:
             if value is not None:
                 yield (
                     f"{folder.path}: {field} {name!r} (column {column}) is always {value:g}: a column that never varies"
-                    " tells the model nothing; check what measures it, or leave it out"
+                    " says nothing to the model; check what measures it, or leave it out"
                 )
 
 

@@ -136,14 +136,14 @@ def as_json(walks: Mapping[str, Walk], halved: Mapping[str, Walk] | None = None)
     return {"terrains": terrains}
 
 
-def as_markdown(told: dict[str, Any]) -> str:
+def as_markdown(summary: dict[str, Any]) -> str:
     """The table of simulated against recorded walks of `as_json`."""
     lines = [
         "| terrain | leg rev/s | path per leg rev, m | recorded | off by | yaw rad/s per rev/s | recorded | off by"
         " | path with half the physics step |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for entry in told["terrains"]:
+    for entry in summary["terrains"]:
         path, path_target = entry["path_per_rev_m"], entry["target_path_per_rev_m"]
         yaw, yaw_target = entry["yaw_per_rev_difference"], entry["target_yaw_per_rev_difference"]
         change = entry.get("path_change_with_half_step")

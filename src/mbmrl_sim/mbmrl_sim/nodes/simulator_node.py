@@ -122,7 +122,7 @@ class SimulatorNode(Node):
         self._emergency_stop = False
         self._arrived = threading.Event()
         self._told = self._simulator.time
-        """Simulated time that was told last, s."""
+        """Simulated time that was published last, s."""
         self._offset = 0.0
         """ROS time less simulated time, s, where there is no /clock."""
         self._looked = (time.monotonic(), self._told)
@@ -202,7 +202,7 @@ class SimulatorNode(Node):
                         exact = False
                     self._simulator.advance(int(last - first))
                     now = self._simulator.time
-                # The slice is simulated ahead of its time, and told when its time has come.
+                # The slice is simulated ahead of its time, and published when its time has come.
                 due = end + (part - slices) / slices * ticker.period
                 if part < slices and self._stop.wait(max(0.0, due - time.monotonic())):
                     return
@@ -231,9 +231,9 @@ class SimulatorNode(Node):
         return float(self.get_clock().now().nanoseconds * 1e-9)
 
     def _publish(self, observation: Observation, joints: Joints, command_sequence: int) -> None:
-        told = replace(observation, time=observation.time + self._offset)
+        stamped = replace(observation, time=observation.time + self._offset)
         moving = (np.array(joints.positions), np.array(joints.velocities)) if joints.names else None
-        self._topics.publish(told, command_sequence, moving)
+        self._topics.publish(stamped, command_sequence, moving)
 
     def _publish_faults(self) -> None:
         faults = map(self._dated, self._simulator.faults)
@@ -257,7 +257,7 @@ class SimulatorNode(Node):
         elapsed, simulated = (now - then for now, then in zip(self._looked, before, strict=True))
         wanted, reached = self._settings.real_time_factor, simulated / elapsed
         part = Part("time")
-        # What is told last may be a slice old.
+        # What was published last may be a slice old.
         slow = simulated + SLICE * wanted < LEAST_RATE * wanted * elapsed
         part.check(slow, Level.WARN, f"a real-time factor of {reached:.2f} is reached, wanted is {wanted:g}")
         part.values = {"real-time factor": f"{reached:.2f}", "wanted": wanted}
