@@ -21,7 +21,7 @@ from ros_testing import TIME_LIMIT, Peer, number_of, processes
 
 EVERY_STATE = QoSProfile(depth=1000)
 KEYS = {
-    *("learner", "path", "seed", "rate_hz", "duration_s", "ticks", "missed_ticks", "command_rate_hz", "fault"),
+    *("robot", "learner", "path", "seed", "rate_hz", "duration_s", "ticks", "missed_ticks", "command_rate_hz", "fault"),
     *("planning_ms", "adaptation_ms", "tracking_cost", "cross_track_m", "recovery_s", "model_error", "errors"),
 }
 StartCommand = Callable[..., subprocess.Popen[str]]

@@ -245,7 +245,9 @@ def test_constant_columns_are_named_and_do_no_harm(mbmrl: Run, tmp_path: Path) -
     command = ("train", "--window", "6", "--future", "4", "--steps", "2", "--out", "cart.safetensors", "--data")
     code, _, errors = mbmrl(*command, str(tmp_path))
     assert code == 0
-    warning = f"{tmp_path}: state 'velocity' (column 1) is always 3: a column that never varies says nothing to the model"
+    warning = (
+        f"{tmp_path}: state 'velocity' (column 1) is always 3: a column that never varies says nothing to the model"
+    )
     assert f"warning: {warning}" in errors
     assert f"warning: {tmp_path}: action 'force' (column 0) is always 0" in errors
     assert load_prior(Path("cart.safetensors")).settings.training["constant"] == ["state 'velocity'", "action 'force'"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="mbmrl",
     cls=Commands,
-    help="Model-based meta-reinforcement learning for a legged millirobot: walk, lose a leg, adapt, walk on.",
+    help="Model-based meta-reinforcement learning for robots that adapt while they move.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

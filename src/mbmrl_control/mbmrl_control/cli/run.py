@@ -81,7 +81,7 @@ def demo(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json as the last line.")] = False,
 ) -> None:
-    """Walk a path, lose a leg on the way, and record it all."""
+    """Follow a path, have a fault on the way, such as a lost leg, and record it all."""
     from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
     from mbmrl_base.system.files import check_folder
     from mbmrl_control.bringup.checks import check_nodes, clock_is_simulated

@@ -83,6 +83,7 @@ def summarise(record: Record, tracking: dict[str, Array], duration: float) -> di
     active = commanded[started:]
     elapsed = float(time[-1] - time[started]) if len(active) > 1 else 0.0
     return {
+        "robot": record.robot.name,
         "learner": record.learner,
         "path": record.path,
         "seed": record.seed,

@@ -72,7 +72,7 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array | None, fi
             ground.plot(*places[split:].T, color="tab:orange", lw=1.2, label=fill(f"walked, {words}", 36))
             ground.plot(*places[split], "rX", ms=10, label="fault")
         ground.set(xlabel="x [m]", ylabel="y [m]", aspect="equal")
-    ground.set(title=f"{record.learner} on {record.path}")
+    ground.set(title=f"{record.robot.name}, {record.learner} on {record.path}")
     left.legend(loc="outside lower center", ncols=2, frameon=False)
     name, values = next(iter(tracking.items()))
     distance.plot(time, np.abs(values), color="tab:blue", lw=1)

@@ -31,9 +31,9 @@ def check_speed(robot: Robot, name: str, speed: float) -> None:
     Raises:
         ValueError: If it cannot.
     """
-    low, high = robot.description.speed or (0.0, np.inf)
+    low, high = robot.description.speed or (-np.inf, np.inf)
     if speed != 0 and not low <= speed <= high:
-        slow = "as slowly" if speed < low else "as fast"
+        slow = "backwards" if speed < 0 else "as slowly" if speed < low else "as fast"
         raise ValueError(
             f"parameter {name!r} is {speed:g}: {robot.name} cannot go {slow}, allowed is 0, to stand, or {low:g} to"
             f" {high:g} m/s"
