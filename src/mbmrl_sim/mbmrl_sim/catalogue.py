@@ -33,9 +33,8 @@ def _factory(given: str) -> Callable[..., Any]:
         return made
     path = Path(given).expanduser()
     if path.suffix != ".py":
-        raise RobotError(
-            f"no simulator of {given!r}: there are those of {', '.join(SIMULATED)}, or a file, *.py, that simulates it"
-        )
+        known = ", ".join(SIMULATED)
+        raise RobotError(f"no simulator of {given!r}: there are those of {known}, or a file, *.py, that simulates it")
     return partial(from_file, path, "simulator")
 
 

@@ -14,9 +14,8 @@ def _number(value: float | None, digits: int, unit: str = "") -> str:
 def table(summary: dict[str, Any]) -> Table:
     """Table of the object of summary.json."""
     fault = summary["fault"] or "no fault"
-    result = Table(
-        title=f"{summary['robot']}, {summary['learner']} on {summary['path']}, {fault}", title_justify="left"
-    )
+    who = f"{summary['robot']}, {summary['learner']}"
+    result = Table(title=f"{who} on {summary['path']}, {fault}", title_justify="left")
     for column in ("", "before the fault", "after it"):
         result.add_column(column, justify="left" if not column else "right")
 
