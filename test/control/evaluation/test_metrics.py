@@ -31,7 +31,7 @@ PENDULUM = {
     "actions": [{"name": "torque", "unit": "N m", "low": -2.0, "high": 2.0}],
 }
 KEYS = {
-    *("learner", "path", "seed", "rate_hz", "duration_s", "ticks", "missed_ticks", "command_rate_hz", "fault"),
+    *("robot", "learner", "path", "seed", "rate_hz", "duration_s", "ticks", "missed_ticks", "command_rate_hz", "fault"),
     *("planning_ms", "adaptation_ms", "tracking_cost", "cross_track_m", "recovery_s", "model_error"),
 }
 
