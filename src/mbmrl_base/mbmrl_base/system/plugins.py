@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Kind = TypeVar("Kind")
 
 
 class PluginError(ValueError):
@@ -34,3 +37,25 @@ def from_file(path: Path, name: str, *arguments: Any, **named: Any) -> Any:
     except (Exception, SystemExit) as error:  # code of others: whatever it raises, it gives nothing
         text = " ".join(str(error).split())
         raise PluginError(f"{path} gives no {name}: {type(error).__name__}: {text}") from None
+
+
+def class_of(given: str, what: str, known: Mapping[str, type[Kind]], base: type[Kind]) -> type[Kind]:
+    """A class by its name, or by the Python file whose function returns it.
+
+    Args:
+        given: A name of ``known``, or a file, ``*.py``.
+        what: What it is, such as ``planner``, which is the name of the function too.
+        known: Classes by their names.
+        base: What it has to be a subclass of.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if given in known:
+        return known[given]
+    if not given.endswith(".py"):
+        raise ValueError(f"unknown {what} {given!r}: allowed is {', '.join(known)}, or a file, *.py")
+    found = from_file(Path(given).expanduser(), what)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise PluginError(f"{given}: {what}() returns {found!r}, wanted is a subclass of {base.__name__}")
+    return found

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import torch
 
-from mbmrl_base.system.plugins import PluginError, from_file
+from mbmrl_base.system.plugins import PluginError, class_of
 from mbmrl_control.dynamics.prior import Prior, PriorError
 from mbmrl_control.learners.base import Learner, NetworkLearner, Update
 from mbmrl_control.learners.bayes import BayesLastLayer
@@ -37,11 +36,7 @@ def load_learner(given: str) -> type[Learner]:
     """
     if given in LEARNER_TYPES:
         return LEARNER_TYPES[given]
-    if not given.endswith(".py"):
-        raise ValueError(f"unknown learner {given!r}: allowed is {', '.join(LEARNER_TYPES)}, or a file, *.py")
-    found = from_file(Path(given).expanduser(), "learner")
-    if not (isinstance(found, type) and issubclass(found, Learner)):
-        raise PluginError(f"{given}: learner() returns {found!r}, wanted is a subclass of Learner")
+    found = class_of(given, "learner", LEARNER_TYPES, Learner)  # type: ignore[type-abstract]
     if found.name in LEARNERS:
         raise PluginError(f"{given}: the name {found.name!r} is that of a learner that comes with the package")
     LEARNER_TYPES[found.name] = found

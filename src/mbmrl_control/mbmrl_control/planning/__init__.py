@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 from mbmrl_base.robots.robot import Robot
-from mbmrl_base.system.plugins import PluginError, from_file
+from mbmrl_base.system.plugins import class_of
 from mbmrl_control.planning.cem import CrossEntropy
 from mbmrl_control.planning.mppi import Mppi
 from mbmrl_control.planning.planner import Plan, Planner
@@ -28,14 +27,7 @@ def load_planner(given: str) -> type[Planner]:
     Raises:
         ValueError: If there is none.
     """
-    if given in PLANNERS:
-        return PLANNERS[given]
-    if not given.endswith(".py"):
-        raise ValueError(f"unknown planner {given!r}: allowed is {', '.join(PLANNERS)}, or a file, *.py")
-    found = from_file(Path(given).expanduser(), "planner")
-    if not (isinstance(found, type) and issubclass(found, Planner)):
-        raise PluginError(f"{given}: planner() returns {found!r}, wanted is a subclass of Planner")
-    return found
+    return class_of(given, "planner", PLANNERS, Planner)  # type: ignore[type-abstract]
 
 
 def make_planner(

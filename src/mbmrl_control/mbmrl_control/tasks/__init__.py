@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from mbmrl_base.robots.robot import Robot
-from mbmrl_base.system.plugins import PluginError, from_file
+from mbmrl_base.system.plugins import class_of
 from mbmrl_base.toolkit.settings import NodeSettings, refusal
 from mbmrl_control.tasks.base import Task
 from mbmrl_control.tasks.forward import MoveForward
@@ -34,14 +33,7 @@ def load_task(given: str) -> type[Task[Any]]:
     Raises:
         ValueError: If there is none.
     """
-    if given in TASKS:
-        return TASKS[given]
-    if not given.endswith(".py"):
-        raise ValueError(f"unknown task {given!r}: allowed is {', '.join(TASKS)}, or a file, *.py")
-    found = from_file(Path(given).expanduser(), "task")
-    if not (isinstance(found, type) and issubclass(found, Task)):
-        raise PluginError(f"{given}: task() returns {found!r}, wanted is a subclass of Task")
-    return found
+    return class_of(given, "task", TASKS, Task)  # type: ignore[type-abstract]
 
 
 def make_task(
