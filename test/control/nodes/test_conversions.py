@@ -16,7 +16,7 @@ from sensor_msgs.msg import BatteryState, Imu
 from std_msgs.msg import Header
 
 from mbmrl_base.robots.observation import Observation
-from mbmrl_base.toolkit.conversions import to_roll_pitch_yaw, to_seconds
+from mbmrl_base.toolkit.conversions import to_roll_pitch_yaw, to_seconds, with_prefix
 from mbmrl_control.control.controller import Decision, Outcome
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.hardware.codecs.codec import Telemetry
@@ -150,6 +150,19 @@ def test_path_is_in_odom() -> None:
         assert (pose.pose.position.x, pose.pose.position.y, pose.pose.position.z) == (*point, 0.0)
         assert to_roll_pitch_yaw(pose.pose.orientation) == pytest.approx((0.0, 0.0, heading))
     assert conversions.path_start(message) == pytest.approx([0.0, 1.0, 0.0])
+
+
+def test_points_of_a_path_are_those_of_its_poses_in_odom() -> None:
+    points = [[0.0, 1.0], [2.0, -3.0]]
+    message = conversions.to_path(np.array([[*point, 0.5] for point in points]), 1.0)
+    assert conversions.from_path(message) == points
+    message.poses[0].header = Header()  # then the frame is that of the path
+    assert conversions.from_path(with_prefix(message, "r1/"), "r1/") == points
+    message.poses[1].header = Header(frame_id="map")
+    for frame, other in (("r1/odom", "map"), ("odom", "odom"), ("", "")):
+        message.header.frame_id = frame
+        with pytest.raises(ValueError, match=f"it is in the frame {other!r}, wanted is 'r1/odom'"):
+            conversions.from_path(message, "r1/")
 
 
 def test_headings_beyond_a_turn_are_the_same_direction() -> None:

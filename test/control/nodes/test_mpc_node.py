@@ -28,7 +28,7 @@ from mbmrl_base.toolkit.conversions import to_motor_command, to_robot_state, to_
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.learners import make_learner
-from mbmrl_control.nodes.conversions import from_figures
+from mbmrl_control.nodes.conversions import from_figures, to_path
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
 from robot_testing import INPUT_SIZE, OUTPUT_SIZE
 from ros_testing import STRANGE, NodeProcess, Peer, changed
@@ -471,3 +471,53 @@ def test_task_is_changed_while_the_node_runs(start_planner: StartNode, peer: Pee
     assert all(result.successful for result in change(path="left") + change(task="follow_path"))
     peer.spin_until(lambda: "progress_m" in robot.statuses[-1].figure_names, planner)
     assert planner.running
+
+
+def test_path_of_a_message_is_followed_from_the_next_tick_on(
+    start_planner: StartNode, peer: Peer, robot: Robot
+) -> None:
+    """Whatever the task was; one that cannot be followed is refused, and the robot goes on with the last one."""
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 10)
+    planner = start_planner(task="track_velocity", frame_prefix="r1/")
+    paths = peer.node.create_publisher(PathMessage, "path", qos.LATEST)
+    shown = peer.record(PathMessage, "reference_path", qos.LATCHED)
+    peer.spin_until(paths.get_subscription_count, planner)
+    robot.start()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+
+    def send(points: list[list[float]], frame: str = "r1/odom") -> None:
+        message = to_path(np.array([[*point, 0.0] for point in points]).reshape(-1, 3), 0.0)
+        for part in (message, *message.poses):
+            part.header.frame_id = frame
+        paths.publish(message)
+
+    def cross_track() -> float:
+        return from_figures(robot.statuses[-1]).get("cross_track_m", math.nan)
+
+    # The robot stands at 1, -2.
+    send([[0.0, -2.3], [4.0, -2.3]])
+    peer.spin_until(lambda: cross_track() == pytest.approx(0.3, abs=1e-4) and any(speeds(robot.commands[-1])), planner)
+    assert robot.statuses[-1].task == "follow_path"
+    assert from_figures(robot.statuses[-1])["progress_m"] == pytest.approx(1.0, abs=1e-3)
+    peer.spin_until(lambda: shown, planner)
+    first = shown[-1].poses[0]
+    assert (first.pose.position.x, first.pose.position.y, first.header.frame_id) == (0.0, -2.3, "r1/odom")
+    refused = {
+        "it is in the frame 'map', wanted is 'r1/odom'": ([[0.0, 0.0], [4.0, 0.0]], "map"),
+        "the list of points holds no path: wanted are 2 points": ([[0.0, 0.0]], "r1/odom"),
+        "the list of points is a path of 0 m": ([[1.0, 1.0], [1.0, 1.0]], "r1/odom"),
+        "each a finite x and y": ([[0.0, 0.0], [math.nan, 0.0]], "r1/odom"),
+    }
+    for words, given in refused.items():
+        send(*given)
+        peer.spin_until(lambda words=words: diagnostics and words in diagnostics[-1].status[1].message, planner)
+        assert "a message on path is refused: " in diagnostics[-1].status[1].message
+        assert (cross_track(), robot.statuses[-1].task) == (pytest.approx(0.3, abs=1e-4), "follow_path")
+    assert "a message on path is refused: it is in the frame 'map'" in planner.errors
+    send([[0.0, -1.9], [4.0, -1.9]])
+    peer.spin_until(lambda: cross_track() == pytest.approx(-0.1, abs=1e-4), planner)
+    peer.spin_until(lambda: diagnostics[-1].status[1].message == "in order", planner)
+    speed = Parameter(name="speed", value=ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=0.0))
+    peer.call(SetParameters, "mpc_node/set_parameters", planner, parameters=[speed])
+    peer.spin_until(lambda: speeds(robot.commands[-1]) == (0.0, 0.0), planner)
+    assert cross_track() == pytest.approx(-0.1, abs=1e-4)

@@ -173,13 +173,36 @@ def test_path_of_a_file_starts_at_the_robot(name: str, text: str, tmp_path: Path
 
 
 def test_path_of_points_lies_where_they_are() -> None:
-    follow = path_task()
-    follow.follow(np.array([[2.0, 1.0], [2.0, 3.0]]))
+    follow = path_task("[[2, 1], [2, 3]]")
     for episode in (1, 2):
         tracking = seen(follow, observation(2.1, 2.5, math.pi / 2, episode=episode))
         assert tracking["progress_m"] == pytest.approx(1.5, abs=1e-4)
         assert tracking["cross_track_m"] == pytest.approx(-0.1, abs=1e-4)
         assert tracking["heading_error_rad"] == pytest.approx(0.0, abs=1e-4)
+
+
+def test_robot_stands_at_the_end_of_an_open_path() -> None:
+    follow = path_task("[[2, 1], [2, 3]]")
+    for y, stands in ((1.0, False), (2.9, False), (3.0, True), (3.1, True), (2.8, False)):
+        follow.observe(observation(2.0, y, math.pi / 2))
+        seen(follow, observation(2.0, y, math.pi / 2))
+        assert follow.stands == stands
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ("[]", "holds no path: wanted are 2 points or more, each a finite x and y in m"),
+        ("[[1, 2]]", "holds no path: wanted are 2 points or more"),
+        ("[[1, 2], [NaN, 2]]", "holds no path: wanted are 2 points or more"),
+        ("[[1, 2], [1, 2], [1, 2]]", "is a path of 0 m"),
+        ("[[1, 2], [3, 4]", "holds no path"),
+        ("[[1, 2], [3, [4]]]", "holds no path"),
+    ],
+)
+def test_points_that_make_no_path_are_refused(points: str, words: str) -> None:
+    with pytest.raises(ValueError, match=f"the list of points {words}"):
+        path_task(points)
 
 
 @pytest.mark.parametrize(

@@ -111,9 +111,9 @@ def on_change(node: Node, settings: Settings, apply: Callable[[Settings], None])
             return SetParametersResult(successful=False, reason=refusal(error))
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        for name in (name for name, value in changed.items() if value != current[name]):
+            node.get_logger().info(f"{name} is {changed[name]!s:.200}")
         current.update(changed)
-        for name in (parameter.name for parameter in parameters if parameter.name in current):
-            node.get_logger().info(f"{name} is {current[name]}")
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(callback)

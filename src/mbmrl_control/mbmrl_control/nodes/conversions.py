@@ -109,6 +109,19 @@ def to_path(poses: Array, seconds: float) -> PathMessage:
     return message
 
 
+def from_path(message: PathMessage, prefix: str = "") -> list[list[float]]:
+    """x and y, m, of each point of a path in the odom frame, whose name may have a prefix.
+
+    Raises:
+        ValueError: If it is in another frame.
+    """
+    wanted, frame = prefix + ODOM_FRAME, message.header.frame_id
+    for other in (frame, *(pose.header.frame_id or frame for pose in message.poses)):
+        if other != wanted:
+            raise ValueError(f"it is in the frame {other!r}, wanted is {wanted!r}")
+    return [[pose.pose.position.x, pose.pose.position.y] for pose in message.poses]
+
+
 def path_start(message: PathMessage) -> Array:
     """x, y (m) and yaw (rad) of a path's first pose."""
     pose = message.poses[0].pose

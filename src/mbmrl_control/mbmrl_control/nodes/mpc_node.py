@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ from nav_msgs.msg import Path as PathMessage
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
@@ -41,6 +43,7 @@ from mbmrl_control.nodes.realtime import collect, take_over_garbage
 from mbmrl_control.nodes.settings import PlannerSettings
 from mbmrl_control.nodes.tick_record import TickRecord
 from mbmrl_control.planning import make_planner
+from mbmrl_control.tasks.path.task import FollowPath
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
 
 LAST_COMMAND_TIME: Final = 0.5
@@ -98,6 +101,7 @@ class MpcNode(Node):
         self._planned = self.create_publisher(PathMessage, "planned_path", qos.STATE)
         self._states = SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.STATE)
         self._models = SoleSubscription(self, AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
+        self._paths = SoleSubscription(self, PathMessage, "path", self._take_path, qos.LATEST)
         self.create_service(SetBool, "stop", self._latch_stop)
         take_over_garbage()
         self._ticker, self._pace = Ticker(period), Pace()
@@ -144,6 +148,13 @@ class MpcNode(Node):
         if message.prior_hash != self._hash:
             raise ValueError(f"it is of another prior, {message.prior_hash[:12]}, this one is {self._hash[:12]}")
         self._newest_model = message
+
+    def _take_path(self, message: PathMessage) -> None:
+        points = conversions.from_path(message, self._settings.frame_prefix)
+        given = {"path": json.dumps(points), "task": FollowPath.name}
+        result = self.set_parameters_atomically([Parameter(name, value=value) for name, value in given.items()])
+        if not result.successful:
+            raise ValueError(result.reason)
 
     def _latch_stop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._stopped = request.data
@@ -197,7 +208,8 @@ class MpcNode(Node):
 
     def _diagnose(self) -> None:
         ticks = self._record.report(self._ticker.ticks, self._ticker.missed)
-        parts = [ticks, topics(self._states.trouble, self._models.trouble, dispute(self, "motor_command"))]
+        troubles = (each.trouble for each in (self._states, self._models, self._paths))
+        parts = [ticks, topics(*troubles, dispute(self, "motor_command"))]
         now = to_seconds(self.get_clock().now().to_msg())
         self._diagnostics.publish(to_diagnostics(parts, full_name(self), "", now))
         # Who reads without asking for what was latched comes to know it too.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +172,8 @@ def make_path(name: str) -> ReferencePath:
     """A path from the origin along x by its name, or through the points in a file.
 
     Args:
-        name: One of PATH_NAMES; or a file, ``*.csv`` with lines of x,y, or ``*.yaml`` with a list of [x, y], m.
+        name: One of PATH_NAMES; or a file, ``*.csv`` with lines of x,y, or ``*.yaml`` with a list of [x, y], m; or
+            such a list as text.
 
     Raises:
         ValueError: If there is none.
@@ -179,11 +181,15 @@ def make_path(name: str) -> ReferencePath:
     if name in _PATHS:
         return _PATHS[name]()
     file = Path(name).expanduser()
-    if file.suffix not in (".csv", ".yaml", ".yml"):
+    listed = name.startswith("[")
+    if not listed and file.suffix not in (".csv", ".yaml", ".yml"):
         raise ValueError(f"unknown path {name!r}: allowed is {', '.join(PATH_NAMES)}, or a file, *.csv or *.yaml")
+    source = "the list of points" if listed else str(file)
     try:
-        text = file.read_text(encoding="utf-8")
-        if file.suffix == ".csv":
+        text = name if listed else file.read_text(encoding="utf-8")
+        if listed:  # of thousands of points, which YAML takes a second for
+            points = np.array(json.loads(text), dtype=np.float64)
+        elif file.suffix == ".csv":
             rows = [row for row in csv.reader(text.splitlines()) if row]
             points = np.array(rows[1:] if rows and rows[0][0].strip() == "x" else rows, dtype=np.float64)
         else:
@@ -191,8 +197,8 @@ def make_path(name: str) -> ReferencePath:
     except OSError as error:
         raise ValueError(f"{file}: {(error.strerror or str(error)).lower()}") from None
     except (ValueError, TypeError, yaml.YAMLError):
-        raise ValueError(f"{file} holds no path: wanted are points, x and y in m") from None
-    return path_through(str(file), points)
+        raise ValueError(f"{source} holds no path: wanted are points, x and y in m") from None
+    return path_through(source, points)
 
 
 def path_through(name: str, points: Array) -> ReferencePath:
@@ -201,12 +207,13 @@ def path_through(name: str, points: Array) -> ReferencePath:
     Raises:
         ValueError: If they make no path.
     """
-    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
-        raise ValueError(f"{name} holds no path: wanted are points, each x and y in m")
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2 or not np.isfinite(points).all():
+        raise ValueError(f"{name} holds no path: wanted are 2 points or more, each a finite x and y in m")
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    if len(points) < 2 or not SPACING < along[-1] <= LONGEST:
-        length = along[-1] if len(points) else 0.0
-        raise ValueError(f"{name} is a path of {length:g} m: allowed is more than {SPACING:g} and at most {LONGEST:g}")
+    if not SPACING < along[-1] <= LONGEST:
+        raise ValueError(
+            f"{name} is a path of {along[-1]:g} m: allowed is more than {SPACING:g} and at most {LONGEST:g}"
+        )
     closed = bool(np.linalg.norm(points[-1] - points[0]) < SPACING)
     distance = np.arange(0.0, along[-1] - (SPACING / 2 if closed else 0.0), SPACING)
     even = np.column_stack([np.interp(distance, along, column) for column in points.T])

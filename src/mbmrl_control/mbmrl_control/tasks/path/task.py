@@ -14,7 +14,7 @@ from mbmrl_base.toolkit.settings import runtime_field, runtime_text
 from mbmrl_control.dynamics.rollout import Trajectories
 from mbmrl_control.tasks.base import Costs
 from mbmrl_control.tasks.path.cost import PathCost
-from mbmrl_control.tasks.path.paths import PATH_NAMES, ReferencePath, make_path, path_through
+from mbmrl_control.tasks.path.paths import PATH_NAMES, ReferencePath, make_path
 from mbmrl_control.tasks.planar import PlanarTask, SpeedSettings, check_speed, poses_of
 
 _REACH: Final = 0.15
@@ -25,7 +25,9 @@ class FollowPathSettings(SpeedSettings):
     """Settings of `FollowPath`."""
 
     path: str = runtime_text(
-        "figure_eight", f"Path to follow: {', '.join(PATH_NAMES)}, or a file of points, *.csv or *.yaml"
+        "figure_eight",
+        f"Path to follow: {', '.join(PATH_NAMES)}, or a file of points, *.csv or *.yaml; or points in odom, m, such as"
+        " [[0, 0], [1, 0]]",
     )
     distance_weight: float = runtime_field(PathCost.distance, 0.0, 1e4, "Cost of distance from the path, 1/m")
     progress_weight: float = runtime_field(PathCost.progress, 0.0, 1e4, "Cost of progress lost, 1/m")
@@ -42,18 +44,10 @@ class FollowPath(PlanarTask[FollowPathSettings]):
     def __init__(self, robot: Robot, settings: FollowPathSettings, interval: float) -> None:
         """Take the robot, the settings, and the control interval, s."""
         self.path: ReferencePath = make_path(settings.path)
-        self._start: Array | None = None
+        # Points that are given as such are in the frame of the states.
+        self._start = np.zeros(3) if settings.path.startswith("[") else None
         super().__init__(robot, settings, interval)
         check_speed(robot, "speed", settings.speed)
-
-    def follow(self, points: Array) -> None:
-        """Follow a path through points, shape (n, 2), m, in the frame of the states.
-
-        Raises:
-            ValueError: If they make no path.
-        """
-        self.path, self._start = path_through("points", points), np.zeros(3)
-        self.reset()
 
     def change(self, settings: FollowPathSettings) -> bool:
         """Take other weights or another speed."""
@@ -74,8 +68,8 @@ class FollowPath(PlanarTask[FollowPathSettings]):
 
     @property
     def stands(self) -> bool:
-        """Whether the wanted speed is 0."""
-        return self.settings.speed == 0
+        """Whether the wanted speed is 0, or the robot is at the end of an open path."""
+        return self.settings.speed == 0 or (not self.path.closed and self.progress >= self.path.length)
 
     def costs(self, steps: int) -> Costs:
         """The cost along the stretch of path that can be reached."""
