@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from mbmrl_base.system.files import WriteError, check_file, whole, write_text
+from mbmrl_control.evaluation.tables import table
 
 Figures = dict[str, Any]
 _AXES: Final = {
@@ -98,12 +99,20 @@ def markdown(figures: Figures) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+def _table(columns: dict[str, str], rows: Figures, title: str = "") -> str:
+    """A row for each case: its name, and what `str.format` makes of its figures, by the titles of the columns."""
+    lines = [[case, *(form.format(**each) for form in columns.values())] for case, each in rows.items()]
+    return table([title, *columns], lines)
 
 
-def _ratio(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _compared(measured: Figures, digits: int = 2) -> Iterator[str]:
+    times = {"ours": f"{{ms[p50]:.{digits}f}}", "p99": f"{{ms[p99]:.{digits}f}}"}
+    ratios = {f"ratio to {peer}": f"{{ratio[{peer}]}}" for peer in next(iter(measured.values()))["ratio"]}
+    rows = {
+        case: each | {"ratio": {peer: "" if ratio is None else f"{ratio:.2f}" for peer, ratio in each["ratio"].items()}}
+        for case, each in measured.items()
+    }
+    yield _table(times | ratios | {"share of the products' rate": "{gemm_fraction:.0%}"}, rows)
 
 
 def _planning(measured: Figures) -> Iterator[str]:
@@ -112,52 +121,29 @@ def _planning(measured: Figures) -> Iterator[str]:
     yield "one column is pytorch-mppi under bfloat16 autocast. The network is frozen, as in pytorch-mppi's example of a"
     yield "learned model: if it is not, each plan of pytorch-mppi also keeps all that its gradients would need."
     yield ""
-    peers = list(next(iter(measured.values()))["ratio"])
-    head = [
-        "",
-        "ours",
-        "p99",
-        *(f"ratio to {peer}" for peer in peers),
-        "to pytorch_mppi in bfloat16",
-        "share of the products' rate",
-    ]
-    yield from _table(
-        head,
-        [
-            [
-                f"{case}, {each['precision']}",
-                f"{each['ms']['p50']:.1f}",
-                f"{each['ms']['p99']:.1f}",
-                *(_ratio(each["ratio"][peer]) for peer in peers),
-                _ratio(each["informed_ratio"]),
-                f"{each['gemm_fraction']:.0%}",
-            ]
-            for case, each in measured.items()
-        ],
-    )
+    rows = {
+        f"{case}, {each['precision']}": each
+        | {"ratio": each["ratio"] | {"pytorch_mppi in bfloat16": each["informed_ratio"]}}
+        for case, each in measured.items()
+    }
+    yield from _compared(rows, digits=1)
     yield ""
     yield "What takes a plan on one thread:"
     yield ""
-    names = ("plan", "roll_outs", "cost", "rest")
-    parts = [[case, *(f"{each['parts_ms'][name]:.2f}" for name in names)] for case, each in measured.items()]
-    yield from _table(["", "plan", "roll-outs", "cost", "sampling, weighting"], parts)
+    parts = {"plan": "plan", "roll-outs": "roll_outs", "cost": "cost", "sampling, weighting": "rest"}
+    yield _table({title: f"{{parts_ms[{part}]:.2f}}" for title, part in parts.items()}, measured)
 
 
 def _neighbour(measured: Figures) -> Iterator[str]:
     yield "A plan alone, and with one busy process on another core, in blocks that take turns."
+    columns = {
+        "alone": "{alone[p50]:.1f}",
+        "busy": "{busy[p50]:.1f}",
+        "busy, p99": "{busy[p99]:.1f}",
+        "slowdown": "{slowdown:.2f}",
+    }
     for case, contenders in measured.items():
-        yield ""
-        rows = [
-            [
-                name,
-                f"{each['alone']['p50']:.1f}",
-                f"{each['busy']['p50']:.1f}",
-                f"{each['busy']['p99']:.1f}",
-                f"{each['slowdown']:.2f}",
-            ]
-            for name, each in contenders.items()
-        ]
-        yield from _table([case, "alone", "busy", "busy, p99", "slowdown"], rows)
+        yield from ("", _table(columns, contenders, case))
 
 
 def _loop(measured: Figures) -> Iterator[str]:
@@ -165,42 +151,40 @@ def _loop(measured: Figures) -> Iterator[str]:
     yield "ticks that were skipped, and those whose command came after the next one was due. The candidates are as many"
     yield "as the planner found time for by its deadline, 0.65 of the period; at most those of the case."
     yield ""
-    yield from _table(
-        ["", "s", "missed", "jitter p99", "state to command p50", "p99", "candidates, mean", "memory growth", "cores"],
-        [
-            [
-                case,
-                f"{each['seconds']:.0f}",
-                f"{each['missed_share']:.3%}",
-                f"{each['jitter_ms']['p99']:.2f}",
-                f"{each['state_to_command_ms']['p50']:.1f}",
-                f"{each['state_to_command_ms']['p99']:.1f}",
-                f"{each['candidates']['mean']:.0f}",
-                f"{max(node['memory_growth'] for node in each['nodes'].values()):+.2%}",
-                ", ".join(f"{name.removesuffix('_node')} {node['cores']:.2f}" for name, node in each["nodes"].items()),
-            ]
-            for case, each in measured.items()
-        ],
-    )
+    columns = {
+        "s": "{seconds:.0f}",
+        "missed": "{missed_share:.3%}",
+        "jitter p99": "{jitter_ms[p99]:.2f}",
+        "state to command p50": "{state_to_command_ms[p50]:.1f}",
+        "p99": "{state_to_command_ms[p99]:.1f}",
+        "candidates, mean": "{candidates[mean]:.0f}",
+        "memory growth": "{memory_growth:+.2%}",
+        "cores": "{cores}",
+    }
+    rows = {
+        case: each
+        | {
+            "memory_growth": max(node["memory_growth"] for node in each["nodes"].values()),
+            "cores": ", ".join(
+                f"{name.removesuffix('_node')} {node['cores']:.2f}" for name, node in each["nodes"].items()
+            ),
+        }
+        for case, each in measured.items()
+    }
+    yield _table(columns, rows)
 
 
 def _handover(measured: Figures) -> Iterator[str]:
     yield "What an adaptation changed, from one process to another; two hidden layers of 512 units, M = 32."
     yield ""
-    yield from _table(
-        ["", "kB", "delay", "p99", "lost", "to apply"],
-        [
-            [
-                name,
-                f"{each['bytes'] / 1e3:.1f}",
-                f"{each['delay_ms']['p50']:.2f}",
-                f"{each['delay_ms']['p99']:.2f}",
-                str(each["lost"]),
-                f"{each['apply_ms']['p50']:.3f}",
-            ]
-            for name, each in measured.items()
-        ],
-    )
+    columns = {
+        "kB": "{kilobytes:.1f}",
+        "delay": "{delay_ms[p50]:.2f}",
+        "p99": "{delay_ms[p99]:.2f}",
+        "lost": "{lost}",
+        "to apply": "{apply_ms[p50]:.3f}",
+    }
+    yield _table(columns, {name: each | {"kilobytes": each["bytes"] / 1e3} for name, each in measured.items()})
 
 
 def _growth(measured: Figures) -> Iterator[str]:
@@ -211,24 +195,7 @@ def _growth(measured: Figures) -> Iterator[str]:
     yield "**Calculated, not measured**, from the parts of a plan on one thread: only roll-outs and costs are shared by"
     yield "more cores of this kind; a GPU is taken to reach 50 TFLOP/s, and to take 5 us to launch a kernel."
     yield ""
-    yield from _table(["", "plan"], [[name, f"{value:.1f}"] for name, value in measured["calculated"].items()])
-
-
-def _compared(measured: Figures) -> Iterator[str]:
-    peers = list(next(iter(measured.values()))["ratio"])
-    yield from _table(
-        ["", "ours", "p99", *(f"ratio to {peer}" for peer in peers), "share of the products' rate"],
-        [
-            [
-                case,
-                f"{each['ms']['p50']:.2f}",
-                f"{each['ms']['p99']:.2f}",
-                *(_ratio(each["ratio"].get(peer)) for peer in peers),
-                f"{each['gemm_fraction']:.0%}",
-            ]
-            for case, each in measured.items()
-        ],
-    )
+    yield table(["", "plan"], [[name, f"{value:.1f}"] for name, value in measured["calculated"].items()])
 
 
 def _simulator(measured: Figures) -> Iterator[str]:

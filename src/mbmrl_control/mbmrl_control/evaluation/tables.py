@@ -52,12 +52,9 @@ def _cell(estimate: dict[str, Any], factor: float = 1.0, digits: int = 2, sign: 
     return f"{number(estimate['mean'], '-')} ({number(low, '-')} to {number(high, '-')})" if low is not None else "-"
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(map(_line, [titles, ["---"] * len(titles), *lines]))
+def table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, ["---"] * len(titles), *lines))
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -79,13 +76,7 @@ def markdown(rows: Sequence[Row]) -> str:
             again = "-" if scenario == "none" else f"{_cell(time)}; {came_back} of {len(runs)}"
             lines.append([contender, *cells[:4], again, *cells[4:]])
         titles = list(_COLUMNS)
-        parts.append(_table(["learner", *titles[:4], "recovery, s; recovered", *titles[4:]], lines))
-        compared = pairs(own)
-        if compared:
-            parts.append(
-                _table(
-                    ["same seeds", "difference of the cost after"],
-                    [[f"{a} - {b}", _cell(differences(own, a, b), sign="+")] for a, b in compared],
-                )
-            )
+        parts.append(table(["learner", *titles[:4], "recovery, s; recovered", *titles[4:]], lines))
+        if compared := [[f"{a} - {b}", _cell(differences(own, a, b), sign="+")] for a, b in pairs(own)]:
+            parts.append(table(["same seeds", "difference of the cost after"], compared))
     return "\n\n".join(parts) + "\n"
