@@ -11,7 +11,8 @@ from torch import Tensor
 from mbmrl_control.dynamics.network import Layers, initial_layers, predict
 from mbmrl_control.dynamics.prior import Prior, PriorError
 from mbmrl_control.learners import LEARNERS, make_learner
-from mbmrl_control.learners.grbal import Grbal, adapted_prediction, dense, gradient_steps, meta_loss
+from mbmrl_control.learners.gradient_steps import Psi, adapted_prediction, dense, gradient_steps
+from mbmrl_control.learners.grbal import Grbal
 from robot_testing import INPUT_SIZE, OUTPUT_SIZE
 
 SIZES = (INPUT_SIZE, 14, 10, OUTPUT_SIZE)
@@ -48,6 +49,12 @@ def draw_data(generator: torch.Generator, *shape: int) -> Data:
 def window_loss(layers: Layers, inputs: Tensor, targets: Tensor) -> Tensor:
     """Mean over transitions of the squared length of the error: what an inner step goes down on."""
     return (predict(layers, inputs) - targets).square().sum(-1).mean()
+
+
+def meta_loss(layers: Layers, psi: Psi, support: Data, query: Data) -> Tensor:
+    """Error of the adapted models on the transitions after their windows."""
+    adapted = gradient_steps(layers, psi, *support)
+    return (adapted_prediction(adapted, query[0]) - query[1]).square().mean()
 
 
 def plainly_adapted(layers: Layers, psi: Tensor, inputs: Tensor, targets: Tensor) -> Layers:

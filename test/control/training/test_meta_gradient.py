@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
-from mbmrl_control.learners.grbal import PSI_FORMS, Grbal, StepSettings
+from mbmrl_control.learners.grbal import Grbal, PsiForm, StepSettings
 
 TASKS, M, K = 4, 7, 5
 SIZES = (6, 13, 11, 4)
@@ -82,7 +82,7 @@ def drawn(form: str, steps: int, dtype: torch.dtype, hidden: tuple[int, ...] = S
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-@pytest.mark.parametrize("form", PSI_FORMS)
+@pytest.mark.parametrize("form", get_args(PsiForm))
 def test_meta_gradient_is_that_of_higher_order_autograd(form: str, steps: int) -> None:
     layers, extras, inputs, targets = drawn(form, steps, torch.double)
     names = [*(f"layer {index} {part}" for index in range(len(layers)) for part in ("weight", "bias")), *extras]
@@ -98,7 +98,7 @@ def test_meta_gradient_is_that_of_higher_order_autograd(form: str, steps: int) -
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-@pytest.mark.parametrize("form", PSI_FORMS)
+@pytest.mark.parametrize("form", get_args(PsiForm))
 def test_adaptation_of_a_window_is_autograd_with_new_parameters(form: str, steps: int) -> None:
     layers, extras, inputs, targets = drawn(form, steps, torch.float32, hidden=(160, 128))
     learner = Grbal(layers, extras)

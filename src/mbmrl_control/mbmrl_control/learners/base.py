@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mbmrl_control.dynamics.model import Model, ReluNetwork
 from mbmrl_control.dynamics.network import Layers
+from mbmrl_control.learners.gradient_steps import dense_layer
 
 Update = dict[str, Tensor]
 """What an adaptation changed, as named tensors; empty where the prior itself is meant."""
@@ -161,9 +162,9 @@ class NetworkLearner(Learner):
     def adapted(self, inputs: Tensor, targets: Tensor) -> Layers:
         """Layers of `fitted_model`; where they differ between tasks, with the tasks as leading dimension."""
 
-    @abstractmethod
     def adapted_layers(self, update: Update) -> Layers:
         """Layers of `adapted_model`."""
+        return replaced_layers(self.layers, update)
 
     def fitted_model(self, inputs: Tensor, targets: Tensor) -> Model:
         """The network that is adapted to windows."""
@@ -184,18 +185,28 @@ def to_update(layers: Layers, first: int = 0) -> Update:
 
 
 def replaced_layers(prior: Layers, update: Update) -> Layers:
-    """Layers of an update as `to_update` makes it; ValueError where it does not fit."""
+    """Layers of an update as `to_update` makes it, or that has ``rows`` and ``columns`` of a layer as `Grbal.adapt`.
+
+    Raises:
+        ValueError: If it does not fit the prior.
+    """
     if not update:
         return prior
     layers = []
     for index, (weight, bias) in enumerate(prior):
-        new_weight, new_bias = update.get(f"layers.{index}.weight"), update.get(f"layers.{index}.bias")
-        if new_weight is None or new_bias is None or not (alike(new_weight, weight) and alike(new_bias, bias)):
+        new_weight, new_bias, rows, columns = (
+            update.get(f"layers.{index}.{name}") for name in ("weight", "bias", "rows", "columns")
+        )
+        count = len(rows) if rows is not None and rows.ndim else 0
+        if _alike(new_weight, weight) and _alike(new_bias, bias):
+            layers.append((new_weight, new_bias))
+        elif _alike(rows, weight[:1].expand(count, -1)) and _alike(columns, bias.expand(count, -1)):
+            layers.append(dense_layer((weight, bias), [(rows, columns)]))
+        else:
             raise ValueError(f"an update of layer {index} does not fit a prior of shape {tuple(weight.shape)}")
-        layers.append((new_weight, new_bias))
     return layers
 
 
-def alike(left: Tensor, right: Tensor) -> bool:
-    """Whether two tensors have the same shape and type."""
-    return left.shape == right.shape and left.dtype == right.dtype
+def _alike(given: Tensor | None, wanted: Tensor) -> TypeGuard[Tensor]:
+    """Whether a tensor is there, and has the shape and type of another one."""
+    return given is not None and given.shape == wanted.shape and given.dtype == wanted.dtype

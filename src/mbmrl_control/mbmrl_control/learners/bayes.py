@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mbmrl_control.dynamics.network import Layers, predict
-from mbmrl_control.learners.base import NetworkLearner, TrainingDefaults, Update, alike
+from mbmrl_control.learners.base import NetworkLearner, TrainingDefaults, Update, to_update
 
 _INITIAL_SCALE: Final = 0.15
 _INITIAL_DECAY: Final = 0.02
@@ -116,15 +116,8 @@ class BayesLastLayer(NetworkLearner):
         self._moment = kept * self._moment + features.mT @ self._residuals(inputs[-1:], targets[-1:])
         precision = self._precision + torch.eye(len(self._precision))
         weights = torch.cholesky_solve(self._moment, torch.linalg.cholesky(precision))
-        weight, bias = self._last_layer(weights)[-1]
-        return {"last.weight": weight, "last.bias": bias}
+        return to_update(self._last_layer(weights)[-1:], len(self.layers) - 1)
 
     def adapted_layers(self, update: Update) -> Layers:
-        """The prior's layers with the last one of an update."""
-        if not update:
-            return self.layers
-        weight, bias = update.get("last.weight"), update.get("last.bias")
-        last = self.layers[-1]
-        if weight is None or bias is None or not (alike(weight, last[0]) and alike(bias, last[1])):
-            raise ValueError(f"an update of the last layer does not fit a prior of shape {tuple(last[0].shape)}")
-        return [*self.layers[:-1], (weight, bias)]
+        """The layers of an update; the prior's where it has but the last one."""
+        return super().adapted_layers(to_update(self.layers[:-1]) | update if update else update)

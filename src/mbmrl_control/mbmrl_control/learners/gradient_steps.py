@@ -95,22 +95,6 @@ def dense_layer(layer: tuple[Tensor, Tensor], factors: Factors) -> tuple[Tensor,
     return weight, bias
 
 
-def meta_loss(layers: Layers, psi: Psi, support: tuple[Tensor, Tensor], query: tuple[Tensor, Tensor]) -> Tensor:
-    """Loss of the adapted models on the K transitions after each window (equation 1 of the paper).
-
-    Args:
-        layers: The prior; weights are shared by all tasks, biases have shape ([tasks,] outputs).
-        psi: Step sizes.
-        support: Inputs and targets of windows, shapes ([tasks,] M, inputs) and ([tasks,] M, outputs).
-        query: Inputs and targets that follow, shapes ([tasks,] K, inputs) and ([tasks,] K, outputs).
-
-    Returns:
-        Mean squared error over tasks, transitions and dimensions; its gradient is of second order.
-    """
-    adapted = gradient_steps(layers, psi, *support)
-    return (adapted_prediction(adapted, query[0]) - query[1]).square().mean()
-
-
 # Shared by both forms. "Taps" are products with one factor, shape ([tasks,] n, M): from them the other
 # factor makes what is subtracted.
 

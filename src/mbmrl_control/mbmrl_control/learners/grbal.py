@@ -8,7 +8,7 @@ in Meta-SGD, Li et al., 2017).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, get_args
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -16,31 +16,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from mbmrl_control.dynamics.network import Layers
-from mbmrl_control.learners.base import NetworkLearner, TrainingDefaults, Update, alike, to_update
-from mbmrl_control.learners.gradient_steps import (
-    LowRank,
-    Psi,
-    adapted_prediction,
-    dense,
-    dense_layer,
-    gradient_steps,
-    meta_loss,
-)
-
-__all__ = [
-    "PSI_FORMS",
-    "Grbal",
-    "StepSettings",
-    "adapted_prediction",
-    "dense",
-    "gradient_steps",
-    "initial_psi",
-    "meta_loss",
-    "psi_of",
-]
+from mbmrl_control.learners.base import NetworkLearner, TrainingDefaults, Update, to_update
+from mbmrl_control.learners.gradient_steps import LowRank, Psi, adapted_prediction, dense, dense_layer, gradient_steps
 
 PsiForm = Literal["scalar", "per_layer", "per_parameter"]
-PSI_FORMS: Final[tuple[PsiForm, ...]] = get_args(PsiForm)
 
 
 @dataclass(frozen=True)
@@ -49,7 +28,7 @@ class StepSettings:
 
     Attributes:
         inner_steps: How many.
-        psi: Form of their sizes, one of PSI_FORMS.
+        psi: Form of their sizes.
         initial_psi: Size before it is learned.
     """
 
@@ -135,25 +114,3 @@ class Grbal(NetworkLearner):
             else:
                 update |= to_update([dense_layer(layer, pairs)], index)
         return update
-
-    def adapted_layers(self, update: Update) -> Layers:
-        """The layers of an update."""
-        if not update:
-            return self.layers
-        adapted = []
-        for index, (weight, bias) in enumerate(self.layers):
-            rows, columns, new_weight, new_bias = (
-                update.get(f"layers.{index}.{name}") for name in ("rows", "columns", "weight", "bias")
-            )
-            if new_weight is not None and new_bias is not None and alike(new_weight, weight) and alike(new_bias, bias):
-                adapted.append((new_weight, new_bias))
-            elif rows is not None and columns is not None and _fit(rows, columns, weight):
-                adapted.append(dense_layer((weight, bias), [(rows, columns)]))
-            else:
-                raise ValueError(f"an update of layer {index} does not fit a prior of shape {tuple(weight.shape)}")
-        return adapted
-
-
-def _fit(rows: Tensor, columns: Tensor, weight: Tensor) -> bool:
-    shapes = [(len(rows), weight.shape[1]), (len(rows), weight.shape[0])] if rows.ndim else []
-    return [rows.shape, columns.shape] == shapes and rows.dtype == columns.dtype == weight.dtype

@@ -10,9 +10,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from mbmrl_control.dynamics.network import Layers
-from mbmrl_control.learners.base import Learner, Update, replaced_layers, to_update
+from mbmrl_control.learners.base import Learner, NetworkLearner, Update, to_update
 from mbmrl_control.learners.context import Attention, ContextSettings
-from mbmrl_control.learners.grbal import StepSettings, adapted_prediction, dense, gradient_steps, initial_psi, psi_of
+from mbmrl_control.learners.gradient_steps import adapted_prediction, dense, gradient_steps
+from mbmrl_control.learners.grbal import StepSettings, initial_psi, psi_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Hybrid(Attention):
     name = "hybrid"
     settings_type = HybridSettings
     positive = ("psi",)
+    adapted_layers = NetworkLearner.adapted_layers
 
     def __init__(self, layers: Layers, extras: Mapping[str, Tensor]) -> None:
         """Start from a prior, the weights of the transformer, and step sizes."""
@@ -55,7 +57,3 @@ class Hybrid(Attention):
     def adapt(self, inputs: Tensor, targets: Tensor) -> Update:
         """The adapted weights and biases, named by layer."""
         return to_update(self.adapted(inputs, targets))
-
-    def adapted_layers(self, update: Update) -> Layers:
-        """The layers of an update."""
-        return replaced_layers(self.layers, update)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mbmrl_control.dynamics.network import Layers, predict
-from mbmrl_control.learners.base import NetworkLearner, Update, Walks, replaced_layers, to_update
-from mbmrl_control.learners.grbal import dense, gradient_steps
+from mbmrl_control.learners.base import NetworkLearner, Update, Walks, to_update
+from mbmrl_control.learners.gradient_steps import dense, gradient_steps
 
 RECENT: Final = 16
 """Transitions that a step of dynamic evaluation looks at."""
@@ -58,6 +58,7 @@ class DynamicEvaluation(ModelBased):
     adapts = True
     carries = True
     trained_as = ModelBased
+    adapted_layers = NetworkLearner.adapted_layers
 
     def __init__(self, layers: Layers, extras: Mapping[str, Tensor]) -> None:
         """Start from a plain model and the rate of the steps, a scalar."""
@@ -114,7 +115,3 @@ class DynamicEvaluation(ModelBased):
         """One step from the weights carried forward."""
         self._carried = self.step(self._carried, inputs[-RECENT:], targets[-RECENT:])
         return to_update(self._carried)
-
-    def adapted_layers(self, update: Update) -> Layers:
-        """The layers of an update."""
-        return replaced_layers(self.layers, update)

@@ -13,8 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from mbmrl_control.dynamics.network import Layers, predict
-from mbmrl_control.learners.base import Update, replaced_layers, to_update
+from mbmrl_control.dynamics.network import predict
+from mbmrl_control.learners.base import Update, to_update
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.gradient_steps import LowRank, gradient_steps
 
@@ -82,7 +82,3 @@ class BayesReplay(BayesLastLayer):
         for tensor, gradient in zip(self._tensors, (tensor for pair in gradients for tensor in pair), strict=True):
             tensor.grad = gradient
         self._optimizer.step()
-
-    def adapted_layers(self, update: Update) -> Layers:
-        """The layers of an update."""
-        return replaced_layers(self.layers, update)
