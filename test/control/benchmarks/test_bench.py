@@ -67,7 +67,7 @@ def test_garbage_is_collected_between_the_calls_and_as_python_does_it_within() -
 def test_prior_of_the_loop_is_taken_at_its_rate_only() -> None:
     prior = random_prior(LoopCase(50.0, 1000, 20, 24, window=7))
     prior.check_rate(50.0)
-    prior.check_robot(MILLIROBOT)
+    assert prior.robot == MILLIROBOT
     assert [len(bias) for _, bias in prior.layers[:-1]] == [24, 24]
     assert prior.settings.window == 7
     with pytest.raises(PriorError, match="the prior predicts at 50 Hz, not at 20 Hz"):
@@ -87,7 +87,7 @@ def test_updates_that_are_handed_over_fit_and_are_no_larger_than_the_network() -
 
 
 def test_page_keeps_what_was_measured_before(tmp_path: Path) -> None:
-    conditions = page.machine(threads=2)
+    conditions = page.machine(threads=2) | {"load": 0.5}
     handover = {"rebal": {"bytes": 328, "delay_ms": {"p50": 0.7, "p99": 0.9}, "lost": 0, "apply_ms": {"p50": 0.03}}}
     contenders = {"mbmrl": {"alone": {"p50": 20.0}, "busy": {"p50": 28.0, "p99": 31.0}, "slowdown": 1.4}}
     growth = {name: [(1, 2.0), (2, 3.0)] for name in ("candidates", "horizon", "width", "threads")}

@@ -267,8 +267,8 @@ def test_robot_refuses_the_prior_of_another(make_prior: MakePrior, file: Path, c
     sentence = "is for another robot: it is other, this one is millirobot"
     with pytest.raises(PriorError, match=f"^{re.escape(str(file))} {sentence}$"):
         ModelSettings(checkpoint=str(file)).load_prior()
-    with pytest.raises(PriorError, match=f"^the prior {sentence}$"):
-        loaded.check_robot(MILLIROBOT)
+    with pytest.raises(PriorError, match=f"^{re.escape(str(file))} {sentence}$"):
+        load_prior(file, MILLIROBOT)
 
 
 def test_unknown_learner_is_refused() -> None:

@@ -90,12 +90,12 @@ def test_windows_do_not_cross_gaps_and_are_limited(monkeypatch: pytest.MonkeyPat
     pieces = [piece for length in (6, 7, 14) for piece in pieces_of(ramp(length), 20.0)]
     windows = windows_of(pieces, 4, 3)
     assert len(windows) == 1 + 3
-    for window in windows:
-        assert (len(window.past.actions), len(window.future.actions)) == (4, 3)
-        assert torch.equal(window.past.states[-1], window.future.states[0])
+    for past, future in windows:
+        assert (len(past.actions), len(future.actions)) == (4, 3)
+        assert torch.equal(past.states[-1], future.states[0])
     monkeypatch.setattr(evaluation, "MOST_WINDOWS", 2)
-    starts = [window.past.states[0] for window in windows_of(pieces, 4, 3)]
-    assert torch.equal(torch.cat(starts), torch.cat([windows[index].past.states[0] for index in (0, 2)]))
+    starts = [past.states[0] for past, _ in windows_of(pieces, 4, 3)]
+    assert torch.equal(torch.cat(starts), torch.cat([windows[index][0].states[0] for index in (0, 2)]))
 
 
 def test_model_that_runs_away_has_no_error(tmp_path: Path) -> None:
@@ -285,7 +285,6 @@ def test_episodes_of_the_millirobot_are_data_too(mbmrl: Run, tmp_path: Path, epi
     small = ("--window", "6", "--future", "4", "--steps", "2")
     assert mbmrl("train", "--learner", "grbal", *small, "--data", str(tmp_path))[0] == 0
     prior = load_prior(Path("grbal.safetensors"))
-    prior.check_robot(MILLIROBOT)
     assert prior.robot == MILLIROBOT
     code, output, _ = mbmrl("model-error", "--checkpoint", "grbal.safetensors", "--data", str(tmp_path), "--json")
     assert code == 0

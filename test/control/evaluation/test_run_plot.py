@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from mbmrl_base.robots.catalogue import load_robot
@@ -43,15 +43,19 @@ def draw(fault: str | None, faults: tuple[str, ...], file: Path) -> None:
 def test_plot_names_the_fault_beneath_the_path(
     fault: str | None, faults: tuple[str, ...], label: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures: list[plt.Figure] = []
-    with monkeypatch.context() as patch:
-        patch.setattr(plt, "close", figures.append)
-        draw(fault, faults, tmp_path / "plot.png")
+    figures: list[Figure] = []
+    savefig = Figure.savefig
+
+    def saved(figure: Figure, *arguments: object, **named: object) -> None:
+        figures.append(figure)
+        savefig(figure, *arguments, **named)
+
+    monkeypatch.setattr(Figure, "savefig", saved)
+    draw(fault, faults, tmp_path / "plot.png")
     (legend,) = figures[0].subfigs[0].legends
     ground = figures[0].axes[0]
     box, around = legend.get_window_extent(), figures[0].subfigs[0].bbox
     fits = around.x0 <= box.x0 and box.x1 <= around.x1 and box.y1 <= ground.get_tightbbox().y0
-    plt.close(figures[0])
     texts = [text.get_text().replace("\n", " ") for text in legend.get_texts()]
     assert texts == ["reference", "walked, intact", *([label, "fault"] if label else [])]
     assert fits

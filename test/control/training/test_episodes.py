@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbmrl_control.training.episodes import Episode, EpisodeError, Episodes
+from mbmrl_control.training.episodes import Episode, EpisodeError
 
 FEW = settings(derandomize=True, deadline=None, max_examples=150, database=None)
 
@@ -138,15 +138,3 @@ def test_damaged_file_is_an_episode_or_refused(scratch: Path, place: float, flip
     scratch.write_bytes(whole)
     with suppress(EpisodeError):
         assert Episode.load(scratch).state.shape == (8, 24)
-
-
-def test_episodes_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
-    files = [tmp_path / f"{number}.npz" for number in range(3)]
-    for number, file in enumerate(files[:2]):
-        make_episode(number + 1).save(file)
-    files[2].write_bytes(b"no episode")
-    episodes = Episodes(files)
-    assert len(episodes) == 3
-    assert [len(episode.action) for episode in episodes[:2]] == [1, 2]
-    with pytest.raises(EpisodeError, match=r"2\.npz is no episode file"):
-        episodes[2]

@@ -10,12 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import torch
+from matplotlib.figure import Figure
 
 from mbmrl_base.system.files import WriteError, check_file, whole, write_text
 from mbmrl_control.evaluation.tables import table
@@ -218,7 +214,8 @@ _SECTIONS: Final = {
 
 def _plot(measured: Figures, file: Path) -> None:
     """Draw the times over each size, and proportional growth beside them."""
-    figure, panels = plt.subplots(1, 4, figsize=(12, 3.2), layout="constrained")
+    figure = Figure((12, 3.2), layout="constrained")
+    panels = figure.subplots(1, 4)
     for axes, (name, label) in zip(panels, _AXES.items(), strict=True):
         sizes, times = zip(*measured[name], strict=True)
         axes.plot(sizes, times, "o-", ms=4)
@@ -228,4 +225,3 @@ def _plot(measured: Figures, file: Path) -> None:
     panels[0].set_ylabel("time of a plan [ms]")
     with whole(file) as part:
         figure.savefig(part, dpi=120, format="png")
-    plt.close(figure)

@@ -53,7 +53,7 @@ def predict(layers: Layers, inputs: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Normalizer:
-    """Means and deviations of inputs, shape (22,), and outputs, shape (21,)."""
+    """Means and deviations of inputs, shape (inputs,), and outputs, shape (outputs,)."""
 
     input_mean: Tensor
     input_deviation: Tensor
@@ -62,7 +62,7 @@ class Normalizer:
 
     @staticmethod
     def fit(inputs: Tensor, targets: Tensor) -> Normalizer:
-        """Statistics of a whole data set, shapes (n, 22) and (n, 21)."""
+        """Statistics of a whole data set, shapes (n, inputs) and (n, outputs)."""
 
         def statistics(values: Tensor) -> tuple[Tensor, Tensor]:
             floor = (DEVIATION_FLOOR * values.abs().amax(0)).clamp_min(1e-6)
@@ -71,11 +71,11 @@ class Normalizer:
         return Normalizer(*statistics(inputs), *statistics(targets))
 
     def inputs(self, inputs: Tensor) -> Tensor:
-        """Normalise inputs, shape (..., 22)."""
+        """Normalise inputs, shape (..., inputs)."""
         return (inputs - self.input_mean) / self.input_deviation
 
     def targets(self, targets: Tensor) -> Tensor:
-        """Normalise targets, shape (..., 21)."""
+        """Normalise targets, shape (..., outputs)."""
         return (targets - self.output_mean) / self.output_deviation
 
     def fold(self, layers: Layers) -> Layers:
@@ -84,8 +84,6 @@ class Normalizer:
         scaled = weight / self.input_deviation
         folded = [(scaled, bias - scaled @ self.input_mean), *layers[1:]]
         weight, bias = folded[-1]
-        folded[-1] = (
-            weight * self.output_deviation.unsqueeze(1),
-            bias * self.output_deviation + self.output_mean,
-        )
+        scale = self.output_deviation
+        folded[-1] = (weight * scale.unsqueeze(1), bias * scale + self.output_mean)
         return folded

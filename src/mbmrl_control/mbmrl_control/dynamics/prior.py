@@ -73,11 +73,7 @@ class Prior:
             "format": FORMAT,
             "robot": self.robot.description.as_json(),
             "own_features": type(self.features) is not Features,
-            "learner": self.settings.learner,
-            "window": self.settings.window,
-            "rate": self.settings.rate,
-            "training": self.settings.training,
-        }
+        } | vars(self.settings)
         # One key only: safetensors does not keep the order of several.
         metadata = {"mbmrl": json.dumps(header, sort_keys=True)}
         contiguous = {name: tensor.detach().float().contiguous() for name, tensor in tensors.items()}
@@ -99,15 +95,6 @@ class Prior:
                 f"the prior predicts at {self.settings.rate:g} Hz, not at {rate:g} Hz: train one with"
                 f" data of that rate, or use {self.settings.rate:g} Hz"
             )
-
-    def check_robot(self, robot: Robot, name: str = "the prior") -> None:
-        """Refuse a prior that is not for a robot; ``name`` is what the sentence calls it.
-
-        Raises:
-            PriorError: If the prior is for another robot.
-        """
-        if difference := robot.difference(self.robot):
-            raise PriorError(f"{name} is for another robot: {difference}")
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
@@ -149,13 +136,12 @@ def load_prior(path: Path, robot: Robot | None = None) -> Prior:
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise PriorError(f"{path} has no header of an mbmrl prior: {error}") from None
     robot = _robot(path, made_for, own_features, robot)
-    features = robot.features
     if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
         raise PriorError(f"{path}: the tensors are not all of type float32")
     extras = {name.removeprefix("learner."): tensor for name, tensor in tensors.items() if name.startswith("learner.")}
     if not all(torch.isfinite(tensor).all() for tensor in extras.values()):
         raise PriorError(f"{path}: the learner's tensors are not finite")
-    layers, normalizer = _layers(path, tensors, features), _normalizer(path, tensors, features)
+    layers, normalizer = _layers(path, tensors, robot.features), _normalizer(path, tensors, robot.features)
     return Prior(layers, normalizer, settings, extras, robot=robot)
 
 

@@ -6,12 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from mbmrl_base.system.files import whole
 from mbmrl_control.evaluation.run_cache import TRACE_STEP
@@ -29,7 +25,8 @@ def cost_after(rows: Sequence[Row], file: Path) -> None:
     """Draw the mean cost after the fault of each contender in each scenario, with its 95 % interval."""
     scenarios, contenders = _names(rows, "scenario"), _names(rows, "contender")
     height = 1.2 + len(scenarios) * (0.15 + 0.11 * len(contenders))
-    figure, axes = plt.subplots(figsize=(8, height), layout="constrained")
+    figure = Figure((8, height), layout="constrained")
+    axes = figure.subplots()
     offsets = (np.arange(len(contenders)) + 0.5) / len(contenders) * 0.8 - 0.4
     for contender, offset in zip(contenders, offsets, strict=True):
         own = [row for row in rows if row["contender"] == contender]
@@ -44,7 +41,6 @@ def cost_after(rows: Sequence[Row], file: Path) -> None:
     axes.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     with whole(file) as part:
         figure.savefig(part, dpi=120, format="png")
-    plt.close(figure)
 
 
 def cost_over_time(rows: Sequence[Row], fault_time: float, file: Path) -> None:
@@ -53,7 +49,8 @@ def cost_over_time(rows: Sequence[Row], fault_time: float, file: Path) -> None:
     columns = min(3, len(scenarios))
     lines = -(-len(scenarios) // columns)
     size = (max(6.5, 4.2 * columns), 0.6 + 2.6 * lines)
-    figure, panels = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=True, layout="constrained")
+    figure = Figure(size, layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False, sharex=True)
     for axes, scenario in zip(panels.flat, scenarios, strict=False):
         for contender in contenders:
             traces = [row["cost_trace"] for row in rows if (row["contender"], row["scenario"]) == (contender, scenario)]
@@ -74,4 +71,3 @@ def cost_over_time(rows: Sequence[Row], fault_time: float, file: Path) -> None:
     figure.legend(handles, labels, frameon=False, ncols=4, loc="outside upper center")
     with whole(file) as part:
         figure.savefig(part, dpi=120, format="png")
-    plt.close(figure)

@@ -35,13 +35,8 @@ _TEXT_COLOUR: Final = (40, 40, 40)
 _TEXT_SIZE: Final = 17
 _TEXT_WIDTH: Final = 50
 """Characters in a line."""
-_CROSS: Final = 0.02
-"""Half the length of the strokes of the cross where the fault was, m."""
-
-
-def _cross(place: Array) -> list[Line]:
-    strokes = (np.array([[-1, -1], [1, 1]]), np.array([[-1, 1], [1, -1]]))
-    return [Line(place + _CROSS * stroke, _FAULT_COLOUR, 0.006) for stroke in strokes]
+_CROSS: Final = 0.02 * np.array([[[-1, -1], [1, 1]], [[-1, 1], [1, -1]]])
+"""Strokes of the cross where the fault was, m."""
 
 
 def check_scene(robot: Robot) -> None:
@@ -72,7 +67,7 @@ def frames(record: Record, reference: Array | None) -> Iterator[Image.Image]:
             failed = record.fault_time is not None and time[index] >= record.fault_time
             if failed:
                 place = int(np.searchsorted(time, record.fault_time or 0.0))
-                lines += _cross(places[place])
+                lines += [Line(places[place] + stroke, _FAULT_COLOUR, 0.006) for stroke in _CROSS]
                 caption += f"  {record.fault_in_words(tick.faults)} since {record.fault_time:.1f} s"
                 caption = fill(caption, _TEXT_WIDTH)
             image = Image.fromarray(scene.draw(tick.observation.state, tick.faults, lines))
@@ -82,13 +77,7 @@ def frames(record: Record, reference: Array | None) -> Iterator[Image.Image]:
 
 
 def film(record: Record, reference: Array | None, file: Path, console: Console) -> None:
-    """Write a film of a run, MP4 or GIF by the file's suffix, whole or not at all.
-
-    Args:
-        record: The run.
-        reference: Points of the path, shape (n, 2), m, odom; None if there is none.
-        file: File to write.
-        console: Where to show progress.
+    """Write a film of `frames`, MP4 or GIF by the file's suffix, whole or not at all; progress goes to the console.
 
     Raises:
         WriteError: If it cannot be written.
@@ -106,14 +95,8 @@ def _write_gif(shown: Iterable[Image.Image], file: Path, rate: float) -> None:
 
 
 def _write_mp4(shown: Iterable[Image.Image], file: Path, rate: float) -> None:
-    options = {
-        "fps": rate,
-        "codec": "libx264",
-        "quality": 7,
-        "ffmpeg_log_level": "quiet",
-        "output_params": ["-f", "mp4"],
-    }
-    writer = imageio_ffmpeg.write_frames(str(file), (WIDTH, HEIGHT), **options)
+    options = {"codec": "libx264", "quality": 7, "ffmpeg_log_level": "quiet", "output_params": ["-f", "mp4"]}
+    writer = imageio_ffmpeg.write_frames(str(file), (WIDTH, HEIGHT), fps=rate, **options)
     sent, kept = 0, 0
     with closing(writer):
         writer.send(None)
@@ -131,15 +114,7 @@ def _write_mp4(shown: Iterable[Image.Image], file: Path, rate: float) -> None:
 
 
 def render_run(run: Path, out: Path | None, console: Console) -> Path:
-    """Write a film of a recorded run.
-
-    Args:
-        run: Folder of the run.
-        out: File to write; robot.mp4 in the run's folder where None.
-        console: Where to show progress.
-
-    Returns:
-        The file.
+    """Write a film of the run in a folder, robot.mp4 there if no other file is given; returns the file.
 
     Raises:
         ValueError: If the folder holds no run, or there can be no such film.

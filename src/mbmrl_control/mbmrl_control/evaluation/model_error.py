@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,22 +25,14 @@ MOST_WINDOWS: Final = 1000
 """Windows that are looked at; of more, as many as that at equal distances."""
 
 
-@dataclass(frozen=True)
-class _Window:
-    """M transitions to adapt on and the K that follow."""
-
-    past: Piece
-    future: Piece
-
-
 def _part(piece: Piece, start: int, end: int) -> Piece:
     return Piece(piece.states[start : end + 1], piece.actions[start:end], piece.intervals[start:end])
 
 
-def windows_of(pieces: Sequence[Piece], window: int, future: int) -> list[_Window]:
-    """Windows of M and K transitions, K transitions apart, at most MOST_WINDOWS."""
+def windows_of(pieces: Sequence[Piece], window: int, future: int) -> list[tuple[Piece, Piece]]:
+    """Windows of M transitions to adapt on and the K that follow, K transitions apart, at most MOST_WINDOWS."""
     found = [
-        _Window(_part(piece, start - window, start), _part(piece, start, start + future))
+        (_part(piece, start - window, start), _part(piece, start, start + future))
         for piece in pieces
         for start in range(window, len(piece.actions) - future + 1, future)
     ]
@@ -50,10 +41,10 @@ def windows_of(pieces: Sequence[Piece], window: int, future: int) -> list[_Windo
 
 
 @torch.no_grad()
-def errors(prior: Prior, windows: Sequence[_Window]) -> tuple[Tensor, Tensor]:
+def errors(prior: Prior, windows: Sequence[tuple[Piece, Piece]]) -> tuple[Tensor, Tensor]:
     """Errors of the prior and of the adapted models at each step, states less real ones, shapes (w, K, n)."""
     learner, features, normalizer = make_learner(prior), prior.features, prior.normalizer
-    future = [window.future for window in windows]
+    future = [ahead for _, ahead in windows]
     start = torch.stack([piece.states[0] for piece in future])
     actions = torch.stack([piece.actions for piece in future])
     intervals = torch.stack([piece.intervals for piece in future])
@@ -64,9 +55,8 @@ def errors(prior: Prior, windows: Sequence[_Window]) -> tuple[Tensor, Tensor]:
 
     before = predicted(learner.adapted_model({}), slice(None))
     after = before.clone()
-    for index, window in enumerate(windows):
-        states, past = window.past.states, window.past
-        inputs, targets = transition(features, states[:-1], past.actions, states[1:], past.intervals)
+    for index, (past, _) in enumerate(windows):
+        inputs, targets = transition(features, past.states[:-1], past.actions, past.states[1:], past.intervals)
         model = learner.fitted_model(normalizer.inputs(inputs), normalizer.targets(targets))
         # As on the robot, an update that is not finite is withheld.
         if all(tensor.isfinite().all() for tensor in model.tensors()):

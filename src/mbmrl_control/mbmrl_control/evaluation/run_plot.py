@@ -6,12 +6,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import Final
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.system.files import whole
@@ -47,7 +43,7 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array | None, fi
         file: PNG file to write.
     """
     time, places = record.time, record.places
-    figure = plt.figure(figsize=(11, 4.6), layout="constrained")
+    figure = Figure((11, 4.6), layout="constrained")
     ((left, right),) = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.3))
     ground = left.subplots()
     distance, error = right.subplots(2, sharex=True)
@@ -87,4 +83,3 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array | None, fi
             axes.axvline(fault, color="red", ls="--", lw=1)
     with whole(file) as part:
         figure.savefig(part, dpi=120, format="png")
-    plt.close(figure)

@@ -7,8 +7,8 @@ from typing import Any
 from rich.table import Table
 
 
-def _number(value: float | None, digits: int, unit: str = "") -> str:
-    return "-" if value is None else f"{value:.{digits}f}{f' {unit}' if unit else ''}"
+def _number(value: float | None, digits: int, unit: str = "", factor: float = 1.0) -> str:
+    return "-" if value is None else f"{value * factor:.{digits}f} {unit}".rstrip()
 
 
 def table(summary: dict[str, Any]) -> Table:
@@ -19,17 +19,11 @@ def table(summary: dict[str, Any]) -> Table:
     for column in ("", "before the fault", "after it"):
         result.add_column(column, justify="left" if not column else "right")
 
-    def millimetres(value: float | None) -> float | None:
-        return None if value is None else value * 1e3
-
     cost, distance, error = summary["tracking_cost"], summary["cross_track_m"], summary["model_error"]
     result.add_row("tracking cost per step", _number(cost["before"], 2), _number(cost["after"], 2))
     if distance is not None:
-        result.add_row(
-            "distance from the path",
-            _number(millimetres(distance["before"]), 1, "mm"),
-            _number(millimetres(distance["after"]), 1, "mm"),
-        )
+        sides = (_number(distance[side], 1, "mm", 1e3) for side in ("before", "after"))
+        result.add_row("distance from the path", *sides)
     result.add_row("time to recover", "", _number(summary["recovery_s"], 2, "s"))
     result.add_row("one-step error of the prior", "", _number(error["prior_after"], 3))
     result.add_row("one-step error of the adapted model", "", _number(error["adapted_after"], 3))

@@ -66,15 +66,6 @@ class CollectSettings:
         return round(self.duration * self.rate)
 
 
-def _simulator(settings: CollectSettings, seed: int, rng: np.random.Generator) -> Simulator:
-    """The nominal robot on level ground, or one that differs from it on a slope (domain randomisation)."""
-    terrain = str(rng.choice(settings.terrains))
-    varied = rng if rng.random() < settings.varied else None
-    return make_simulator(
-        settings.simulator, seed, settings.rate, terrain=terrain, sensors=settings.sensors, varied=varied
-    )
-
-
 def _plan_faults(settings: CollectSettings, rng: np.random.Generator) -> list[tuple[int, Fault]]:
     """Faults of an episode and the steps at which they come, in order; no part is hit twice."""
     drawn: dict[tuple[str, str], tuple[int, Fault]] = {}
@@ -112,7 +103,12 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
     plan = _plan_faults(settings, rng)
-    simulator = _simulator(settings, seed, rng)
+    terrain = str(rng.choice(settings.terrains))
+    # The nominal robot on level ground, or one that differs from it on a slope (domain randomisation).
+    varied = rng if rng.random() < settings.varied else None
+    simulator = make_simulator(
+        settings.simulator, seed, settings.rate, terrain=terrain, sensors=settings.sensors, varied=varied
+    )
     if settings.prior is None:
         observations = _random_walk(simulator, rng)
     else:

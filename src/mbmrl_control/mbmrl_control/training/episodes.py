@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,27 +151,3 @@ def _checked(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, An
             f"{path}: time goes from {before} to {after} s at row {late[0] + 1}: it must increase from row to row"
         )
     return numbers
-
-
-class Episodes(Sequence[Episode]):
-    """Episodes of files, each of which is read when it is asked for."""
-
-    def __init__(self, files: Iterable[Path], robot: Robot | None = None) -> None:
-        """Take the files, in the order of the episodes, and the robot, as `Episode.load` does."""
-        self.files, self.robot = tuple(files), robot
-
-    def __len__(self) -> int:
-        """Number of files."""
-        return len(self.files)
-
-    @overload
-    def __getitem__(self, index: int) -> Episode: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Episodes: ...
-
-    def __getitem__(self, index: int | slice) -> Episode | Episodes:
-        """The episode of a file, or the episodes of some; EpisodeError where a file holds none."""
-        if isinstance(index, slice):
-            return Episodes(self.files[index], self.robot)
-        return Episode.load(self.files[index], self.robot)

@@ -26,7 +26,7 @@ from mbmrl_control.learners.base import NetworkLearner
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.collect import CollectSettings, collect
-from mbmrl_control.training.episodes import Episodes
+from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
 from mbmrl_sim.catalogue import check_simulator
 
@@ -198,7 +198,8 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         return tuple(collect_with_bar(what, seeds, work / "episodes", workers, title, console))
 
     def trainer_of(training: TrainingSettings, start: Layers | None = None) -> MetaTrainer:
-        return MetaTrainer(training, settings.rate, Episodes(files, robot), Episodes(held_out, robot), start)
+        seen, unseen = ([Episode.load(file, robot) for file in part] for part in (files, held_out))
+        return MetaTrainer(training, settings.rate, seen, unseen, start)
 
     def state_file(name: str) -> Path:
         return work / f"{name}-state.safetensors"

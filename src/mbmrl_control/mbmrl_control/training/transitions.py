@@ -114,29 +114,29 @@ class Transitions:
         features = robot.features
         pieces = [piece for episode in episodes for piece in pieces_of(episode, rate, counts)]
         counts.update(pieces=len(pieces), transitions=sum(len(piece.actions) for piece in pieces))
-        states = torch.cat([piece.states for piece in pieces]) if pieces else torch.zeros(1, len(robot.state_names))
+        names, commands = len(robot.state_names), len(robot.action_names)
+
+        def joined(parts: Iterable[Tensor], *size: int) -> Tensor:
+            return torch.cat([torch.empty(0, *size, dtype=torch.float64), *parts])
+
+        spread = spread_of(features, joined((piece.states for piece in pieces), names))
         if mirrored:
             pieces += [_mirrored(robot, piece) for piece in pieces]
-        inputs, targets = [torch.empty(0, features.input_size)], [torch.empty(0, features.output_size)]
-        for piece in pieces:
-            seen, changed = transition(features, piece.states[:-1], piece.actions, piece.states[1:], piece.intervals)
-            inputs.append(seen)
-            targets.append(changed)
-
-        def joined(size: int, parts: Iterable[Tensor]) -> Tensor:
-            return torch.cat([torch.empty(0, size), *(part.float() for part in parts)])
-
-        count = len(robot.state_names)
+        states = joined((piece.states[:-1] for piece in pieces), names)
+        following = joined((piece.states[1:] for piece in pieces), names)
+        actions = joined((piece.actions for piece in pieces), commands)
+        intervals = joined(piece.intervals for piece in pieces)
+        inputs, targets = transition(features, states, actions, following, intervals)
         return Transitions(
-            torch.cat(inputs),
-            torch.cat(targets),
-            joined(count, (piece.states[:-1] for piece in pieces)),
-            joined(count, (piece.states[1:] for piece in pieces)),
-            joined(len(robot.action_names), (piece.actions for piece in pieces)),
-            joined(1, (piece.intervals.unsqueeze(1) for piece in pieces)).squeeze(1),
+            inputs,
+            targets,
+            states.float(),
+            following.float(),
+            actions.float(),
+            intervals.float(),
             torch.tensor([len(piece.actions) for piece in pieces], dtype=torch.int64),
             features,
-            spread_of(features, states),
+            spread,
             dict(counts),
         )
 
