@@ -184,10 +184,10 @@ def run_loop(case: LoopCase, duration: float, threads: int = 2, priority: int = 
                 time.sleep(min(_SAMPLE, start + duration - now))
             elapsed = time.monotonic() - start
             statuses, delays = list(listener.statuses), list(listener.delays)
-    return _told(statuses, delays, processes, elapsed)
+    return _figures(statuses, delays, processes, elapsed)
 
 
-def _told(
+def _figures(
     statuses: list[PlannerStatus], delays: list[float], processes: dict[str, _Process], elapsed: float
 ) -> dict[str, Any]:
     first, last = statuses[0], statuses[-1]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.robots.robot import Robot
@@ -22,6 +21,7 @@ from mbmrl_control.evaluation.statistics import Row
 from mbmrl_control.evaluation.tables import markdown, write_csv
 from mbmrl_control.learners import LEARNERS, make_learner
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
+from mbmrl_control.training.pipeline import progress_bar
 
 DEFAULT: Final = "default"
 """Stands for the learner that the nodes have if none is given."""
@@ -108,23 +108,17 @@ def choose_learners(given: str, robot: Robot) -> dict[str, Prior]:
 def run_with_bar(comparison: Comparison, work: Path, workers: int, console: Console) -> list[Row]:
     """Make the runs under a progress bar; those that the work folder holds are kept."""
     planned = list(comparison.jobs())
-    columns = (TextColumn("{task.description}"), BarColumn(16), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with progress_bar(console) as bar:
         jobs = {job.file_name: job for _, _, job in planned}
-        task = bar.add_task("runs", total=len(jobs))
+        task = bar.add_task("runs", total=len(jobs), note="")
         for done in make_runs(jobs.values(), work, workers):
             bar.update(task, completed=done)
     rows = []
     for contender, learner, job in planned:
         run = read_run(job, work)
         names = {name: getattr(job, name) for name in ("planner", "precision", "path", "scenario", "seed")}
-        rows.append(
-            {"contender": contender, "learner": learner}
-            | names
-            | {"faults": run["faults"]}
-            | run["figures"]
-            | {"cost_trace": run["cost_trace"]}
-        )
+        row = {"contender": contender, "learner": learner, **names, "faults": run["faults"], **run["figures"]}
+        rows.append(row | {"cost_trace": run["cost_trace"]})
     return rows
 
 

@@ -37,7 +37,7 @@ _CODE: Final = {
     "mbmrl_control": (
         *("control/*.py", "dynamics/*.py", "learners/*.py", "planning/*.py", "tasks/**/*.py"),
         *("training/collect.py", "training/episodes.py"),
-        *(f"evaluation/{name}.py" for name in ("metrics", "run_cache", "run_record", "scenarios")),
+        *(f"evaluation/{name}.py" for name in ("metrics", "run_cache", "scenarios")),
     ),
     "mbmrl_sim": ("*.py", "millirobot/*.py"),
 }
@@ -118,13 +118,7 @@ def make_run(job: Job) -> dict[str, Any]:
     record = Record(job.prior.robot, job.prior.settings.learner, job.path, job.seed, world.rate, None, job.fault_time)
     came: list[str] = []
     ticks = walk(
-        world,
-        prior,
-        job.task(),
-        job.seed,
-        planner=job.planner,
-        precision=job.precision,
-        open_loop=OPEN_LOOP_STEPS,
+        world, prior, job.task(), job.seed, planner=job.planner, precision=job.precision, open_loop=OPEN_LOOP_STEPS
     )
     for step, tick in enumerate(ticks):
         record.ticks.append(tick)
@@ -141,11 +135,7 @@ def make_run(job: Job) -> dict[str, Any]:
     per_bin = round(TRACE_STEP * world.rate)
     bins = [tracking["cost"][start + 1 : start + 1 + per_bin] for start in range(0, len(record.ticks) - 1, per_bin)]
     trace = [float(costs.mean()) if np.isfinite(costs).all() else None for costs in bins]
-    return {
-        "figures": before_and_after(record, tracking, job.fault_time),
-        "faults": came,
-        "cost_trace": trace,
-    }
+    return {"figures": before_and_after(record, tracking, job.fault_time), "faults": came, "cost_trace": trace}
 
 
 def _read(job: Job, work: Path) -> dict[str, Any] | None:

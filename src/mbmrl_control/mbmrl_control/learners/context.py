@@ -125,7 +125,7 @@ class ContextLearner(NetworkLearner):
         """
         tasks, length = inputs.shape[:2]
         future = length - window
-        seen = self._encoded(length, window)
+        seen = length if self.carries else window
         contexts = self.encode(self.tokens(inputs[:, :seen], targets[:, :seen]))
         contexts = torch.cat([torch.zeros_like(contexts[:, :1]), contexts], dim=1)
         ahead = torch.randint(future, (tasks, 1), generator=generator)
@@ -138,10 +138,6 @@ class ContextLearner(NetworkLearner):
             value = linear(value, weight, bias) + linear(used, shift)
             value = value.relu() if index < len(self.layers) - 1 else value
         return (value - targets).square().mean()
-
-    def _encoded(self, length: int, window: int) -> int:
-        """Transitions of a segment that are encoded."""
-        return window
 
 
 class Rebal(ContextLearner):
@@ -202,9 +198,6 @@ class Rebal(ContextLearner):
         tokens = self.tokens(inputs[-1:], targets[-1:])
         output, self._hidden = self._run(tokens.unsqueeze(0), self._hidden)
         return {"context": output[0, -1]}
-
-    def _encoded(self, length: int, window: int) -> int:
-        return length
 
 
 class Attention(ContextLearner):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 import torch
-from torch import Tensor
 
 from mbmrl_control.planning.planner import Evaluate, Plan, Planner
 from mbmrl_control.planning.settings import CrossEntropySettings
@@ -51,13 +50,8 @@ class CrossEntropy(Planner):
             chosen = chosen[torch.isfinite(costs[chosen])]
             if len(chosen):
                 elites, elite_costs = tried[chosen], costs[chosen]
-                mean, deviation = _fit(elites)
+                mean, deviation = elites.mean(0), elites.std(0, correction=0)
         # The best one is the plan, which the next plan tries anyway.
         kept = elites[1 : 1 + round(KEPT * len(elites))]
         self._kept = torch.cat([kept[:, 1:], kept[:, -1:]], 1)
         return best
-
-
-def _fit(elites: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of actions over candidates, shape (n, H, m) -> (H, m) twice."""
-    return elites.mean(0), elites.std(0, correction=0)

@@ -110,11 +110,7 @@ class RollOuts:
         return reference
 
     def evaluate(
-        self,
-        roll_out: RollOut,
-        actions: Tensor,
-        cost: Callable[[Trajectories], Tensor],
-        deadline: float = math.inf,
+        self, roll_out: RollOut, actions: Tensor, cost: Callable[[Trajectories], Tensor], deadline: float = math.inf
     ) -> Outcome:
         """Roll out candidates, shape (n, H, m), and judge them by the costs, shape (n,), of their trajectories.
 
@@ -145,7 +141,7 @@ class RollOuts:
                     tried += size
             return tried
 
-        others = self._cpus - {_processor()}
+        others = self._cpus - {_SYSTEM.sched_getcpu()}
 
         def help_out() -> int:
             # The system would often let it run where the thread that woke it does, and both take turns.
@@ -172,11 +168,6 @@ class RollOuts:
         ends = [min(count, end * _ALIGNED) for end in itertools.accumulate(units)]
         ends[-1] = count
         return [end - start for start, end in itertools.pairwise([0, *ends]) if end > start]
-
-
-def _processor() -> int:
-    """Number of the processor that this thread runs on."""
-    return int(_SYSTEM.sched_getcpu())
 
 
 def _device(name: str) -> torch.device:

@@ -136,10 +136,8 @@ class MetaTrainer:
         }
         weights = [tensor for layer in self._layers for tensor in layer]
         self._parameters = [*weights, *self._extras.values()]
-        groups = [{"params": [tensor], "scale": 1.0} for tensor in weights] + [
-            {"params": [tensor], "scale": 3.0 if self._is_positive(name) else 1.0}
-            for name, tensor in self._extras.items()
-        ]
+        scales = [1.0] * len(weights) + [3.0 if self._is_positive(name) else 1.0 for name in self._extras]
+        groups = [{"params": [each], "scale": scale} for each, scale in zip(self._parameters, scales, strict=True)]
         self._optimizer = torch.optim.Adam(groups, lr=settings.learning_rate)
         self._step = 0
         self._best: list[Tensor] = []
@@ -241,13 +239,16 @@ class MetaTrainer:
             errors.append(error / (math.sqrt(step) * self._normalizer.output_deviation))
         return torch.cat(errors, dim=1).square().mean()
 
+    def _checked_segments(self) -> Tensor:
+        length = self.settings.window + self.settings.future
+        return self.data_held_out.segments(CHECKED_TASKS, length, torch.Generator().manual_seed(1))
+
     @torch.no_grad()
     def _open_loop_penalty(self) -> float:
         """What the error in open loop on held-out faults adds to that of one step."""
         if not self.settings.open_loop:
             return 0.0
-        length = self.settings.window + self.settings.future
-        segments = self.data_held_out.segments(CHECKED_TASKS, length, torch.Generator().manual_seed(1))
+        segments = self._checked_segments()
         return self.settings.open_loop * float(self.open_loop_error(self.learner(), self.data_held_out, segments))
 
     @torch.no_grad()
@@ -257,9 +258,7 @@ class MetaTrainer:
         It is that of the learner as it is now where none is given.
         """
         learner = learner or self.learner()
-        window = self.settings.window
-        generator = torch.Generator().manual_seed(1)
-        segments = self.data_held_out.segments(CHECKED_TASKS, window + self.settings.future, generator)
+        window, segments = self.settings.window, self._checked_segments()
         inputs, targets = self.data_held_out.inputs[segments], self.data_held_out.targets[segments]
         support, query = (inputs[:, :window], targets[:, :window]), inputs[:, window:]
         before = float(learner.adapted_model({}).error(query, targets[:, window:]))
@@ -284,13 +283,8 @@ class MetaTrainer:
             "held_out_pre_error": round(pre, 4),
             "held_out_post_error": round(post, 4),
         }
-        return Prior(
-            layers,
-            self._normalizer,
-            PriorSettings(self.settings.learner, self.settings.window, self._rate, training),
-            extras,
-            robot=self._robot,
-        )
+        settings = PriorSettings(self.settings.learner, self.settings.window, self._rate, training)
+        return Prior(layers, self._normalizer, settings, extras, robot=self._robot)
 
     def _walks(self) -> tuple[Tensor, Tensor]:
         """Walks as long as the median of the data's pieces."""

@@ -7,7 +7,7 @@ it has done in the work folder, so that a stopped run goes on where it was.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
@@ -129,7 +129,8 @@ def is_final(training: TrainingSettings) -> bool:
     return plain or not issubclass(kind, NetworkLearner)
 
 
-def _bar(console: Console) -> Progress:
+def progress_bar(console: Console) -> Progress:
+    """A progress bar with a title and a note."""
     columns = (TextColumn("{task.description}"), BarColumn(16), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console)
 
@@ -138,7 +139,7 @@ def collect_with_bar(
     settings: CollectSettings, seeds: Sequence[int], folder: Path, workers: int, title: str, console: Console
 ) -> list[Path]:
     """Collect episodes under a progress bar; returns their files."""
-    with _bar(console) as bar:
+    with progress_bar(console) as bar:
         task = bar.add_task(title, total=len(seeds), note="")
         for done in collect(settings, seeds, folder, workers):
             bar.update(task, completed=done)
@@ -153,28 +154,16 @@ def train_with_bar(trainer: MetaTrainer, state_file: Path, title: str, console: 
     from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
 
     logs = state_file.parent / "tensorboard" / state_file.stem.removesuffix("-state")
-    with _bar(console) as bar, closing(SummaryWriter(str(logs))) as writer:
+    with progress_bar(console) as bar, closing(SummaryWriter(str(logs))) as writer:
         task = bar.add_task(title, total=trainer.settings.steps, note="")
         for progress in trainer.run(state_file):
             note = f"held-out error {progress.pre_error:.3f} -> {progress.post_error:.3f}"
             bar.update(task, completed=progress.step, note=note)
-            numbers = {
-                "loss": progress.loss,
-                "held_out/before": progress.pre_error,
-                "held_out/after": progress.post_error,
-            }
-            for name, number in numbers.items():
-                writer.add_scalar(name, number, progress.step)
+            writer.add_scalar("loss", progress.loss, progress.step)
+            writer.add_scalar("held_out/before", progress.pre_error, progress.step)
+            writer.add_scalar("held_out/after", progress.post_error, progress.step)
         bar.update(task, completed=trainer.settings.steps)  # which it may not have needed
     return trainer.prior()
-
-
-def data_hash(files: Iterable[Path]) -> str:
-    """SHA-256 of the content of files, in hexadecimal."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Console) -> Prior:
@@ -197,12 +186,10 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         seeds = range(first, first + number)
         return tuple(collect_with_bar(what, seeds, work / "episodes", workers, title, console))
 
-    def trainer_of(training: TrainingSettings, start: Layers | None = None) -> MetaTrainer:
+    def trained(training: TrainingSettings, name: str, title: str, start: Layers | None = None) -> Prior:
         seen, unseen = ([Episode.load(file, robot) for file in part] for part in (files, held_out))
-        return MetaTrainer(training, settings.rate, seen, unseen, start)
-
-    def state_file(name: str) -> Path:
-        return work / f"{name}-state.safetensors"
+        trainer = MetaTrainer(training, settings.rate, seen, unseen, start)
+        return train_with_bar(trainer, work / f"{name}-state.safetensors", title, console)
 
     robot, kinds = check_simulator(settings.simulator, settings.rate)
     common = CollectSettings(settings.simulator, tuple(kinds), duration=settings.duration, rate=settings.rate)
@@ -214,8 +201,7 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         prior = work / f"iteration-{iteration}.safetensors"
         if not prior.exists():
             first = replace(settings.training, learner=COLLECTOR, options=None, open_loop=0.0)
-            trainer = trainer_of(replace(first, steps=settings.first_steps))
-            train_with_bar(trainer, state_file(prior.stem), f"prior {iteration}", console).save(prior)
+            trained(replace(first, steps=settings.first_steps), prior.stem, f"prior {iteration}").save(prior)
         files += gather(settings.controlled_episodes, f"controller {iteration}", replace(common, prior=prior))
         if iteration == 1:
             held_out += gather(settings.held_out_episodes, "held-out faults", replace(unseen, prior=prior))
@@ -223,7 +209,7 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
     if not is_final(training):
         # The gradient of what comes out of an adaptation is a poor guide as long as the model knows nothing.
         first = replace(training, learner=ModelBased.name, options=None, steps=training.plain_steps, open_loop=0.0)
-        start = train_with_bar(trainer_of(first), state_file(f"plain-{training.window}"), "plain model", console).layers
+        start = trained(first, f"plain-{training.window}", "plain model").layers
         # Half the rate: what it knows is not to be shaken off.
         training = replace(training, learning_rate=training.learning_rate / 2)
     kind = LEARNER_TYPES[training.learner]
@@ -232,6 +218,7 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
     options = asdict(training.options or kind.settings_type())
     usual = asdict(kind.settings_type())
     name = "-".join([name, *(f"{key}={value}" for key, value in options.items() if value != usual[key])])
-    final = train_with_bar(trainer_of(training, start), state_file(name), f"final {training.learner}", console)
-    final.settings.training["data"] = data_hash((*files, *held_out))
+    final = trained(training, name, f"final {training.learner}", start)
+    contents = (hashlib.sha256(file.read_bytes()).digest() for file in (*files, *held_out))
+    final.settings.training["data"] = hashlib.sha256(b"".join(contents)).hexdigest()
     return final
