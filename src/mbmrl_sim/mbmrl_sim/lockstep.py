@@ -43,6 +43,7 @@ class LockStep:
         rate: float = 20.0,
         sensors: SensorSettings | str = "ideal",
         varied: np.random.Generator | None = None,
+        **others: Any,
     ) -> None:
         """Take the robot; a subclass then makes its world ready and calls `reset`.
 
@@ -52,11 +53,14 @@ class LockStep:
             rate: Control rate, Hz; a control interval must be a whole number of physics steps.
             sensors: Imperfections of the sensors, or what `make_sensors` makes them of.
             varied: Draws another robot, on a slope, if a subclass knows others than the nominal one.
+            others: What a subclass hands on without knowing it.
 
         Raises:
-            ValueError: If the rate does not divide into physics steps, or there are no such sensors.
+            ValueError: If the rate does not divide into physics steps, there are no such sensors, or there are others.
         """
         del varied
+        if others:
+            raise ValueError(f"this simulator has no {', '.join(others)}: it takes sensors, and what itself declares")
         self.robot = robot
         self.rate = rate
         self.substeps = substeps(rate, self.physics_step)

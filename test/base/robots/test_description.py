@@ -69,9 +69,12 @@ def with_action(**values: Any) -> dict[str, Any]:
         (with_action(noise_std=0.0), "actions.0.noise_std: input should be greater than 0"),
         (with_action(high=float("inf")), "actions.0.high: input should be a finite number"),
         (with_action(low="0"), "actions.0.low: input should be a valid number"),
-        ({"states": []}, "states: tuple should have at least 1 item"),
+        ({"states": []}, "states: it has 0 values, allowed are at least 1"),
         ({"states": [""], "pairs": []}, "states.0.name: string should have at least 1 character"),
-        ({"states": [3], "pairs": []}, "states.0: input should be a valid dictionary or instance of State"),
+        (
+            {"states": [3], "pairs": []},
+            "states.0: wanted are values by their names: allowed is name, unit, angle, seen",
+        ),
         ({"states": [*ARM["states"], "x"]}, "the name 'x' stands for several states or actions: each needs its own"),
         ({"actions": ["speed"]}, "the name 'speed' stands for several states or actions: each needs its own"),
         ({"pairs": [["cos", "tan"]]}, "pairs names 'tan': allowed is x, y, angle, cos, sin, speed"),
@@ -87,7 +90,7 @@ def with_action(**values: Any) -> dict[str, Any]:
         ({"mirror": {"swapped": [["x", "torque"]]}}, "mirror swaps 'x' and 'torque': one is a state, one is an action"),
         ({"mirror": {"swapped": [["x", "y"], ["y", "cos"]]}}, "mirror swaps 'x' or 'y' twice"),
         ({"rate": 0}, "rate: input should be greater than 0"),
-        ({"wheels": 3}, "wheels: extra inputs are not permitted"),
+        ({"wheels": 3}, "there is no 'wheels': allowed is name, states, actions"),
         (
             {"states": [{"name": "x", "seen": False}], "actions": [], "pairs": []},
             "states leaves the model nothing to see: at least one state or action must be seen",
@@ -104,5 +107,5 @@ def test_description_that_contradicts_itself_is_refused(change: dict[str, Any], 
 
 @pytest.mark.parametrize("given", [None, 3, [], ["x"]])
 def test_what_is_no_mapping_is_refused(given: Any) -> None:
-    with pytest.raises(ValueError, match=r"^input should be a valid dictionary or instance of RobotDescription$"):
+    with pytest.raises(ValueError, match="^wanted are values by their names: allowed is name, states"):
         describe(given)

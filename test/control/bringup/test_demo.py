@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,11 +19,12 @@ from mbmrl_control.nodes.settings import PlannerSettings
 @pytest.mark.parametrize("terminal", [True, False])
 def test_live_line_is_one_line_of_its_own(terminal: bool) -> None:
     planner = SimpleNamespace(
-        figure_names=["cross_track_m", "progress_m"], figures=[-0.0316, 1.0], cost=0.1, missed_ticks=12
+        figure_names=["cross_track_m", "progress_m"], figures=[-0.0316, 1.0], cost=0.1, missed_ticks=0
     )
     adaptation = SimpleNamespace(prior_error=1.234, adapted_error=0.056)
     monitor = SimpleNamespace(planner=planner, adaptation=adaptation, faults=(Fault("payload", magnitude=15.0),))
-    nodes = SimpleNamespace(check=lambda: None)
+    missed = chain([12], repeat(15))  # 12 of them before the run
+    nodes = SimpleNamespace(check=lambda: setattr(planner, "missed_ticks", next(missed)))
     settings = DemoSettings(duration=0.3, fault=None, values={}, planner=PlannerSettings())
     output = io.StringIO()
     console = Console(file=output, width=80, force_terminal=terminal)
@@ -30,7 +32,7 @@ def test_live_line_is_one_line_of_its_own(terminal: bool) -> None:
     console.print("the title")
     *_, line, title, end = output.getvalue().split("\n")
     assert "\x1b[1A" not in output.getvalue()  # up, to a line above
-    for words in ("payload", "cross_track_m -0.032", "1.23 ->  0.06", "skipped 12"):
+    for words in ("payload", "cross_track_m -0.032", "1.23 ->  0.06", "skipped 3"):
         assert words in line
     assert title.endswith("the title")
     assert not end

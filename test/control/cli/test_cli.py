@@ -31,6 +31,15 @@ def files(make_prior: Callable[..., Prior], tmp_path: Path) -> Path:
     (tmp_path / "text.yaml").write_text("no parameters")
     (tmp_path / "spiral.yaml").write_text("/**/mpc_node: {ros__parameters: {path: spiral}}")
     (tmp_path / "fast.yaml").write_text("/**: {ros__parameters: {rate: 500}}")
+    for name, values in (
+        ("unknown", "{colour: red}"),
+        ("planner", "{planner: lqr}"),
+        ("noise", "{noise_std: [0.1, 0.2, 0.3]}"),
+        ("device", "{device: abacus}"),
+        ("other", "{robot: husky}"),
+        ("plain", "{learner: mb}"),
+    ):
+        (tmp_path / f"{name}.yaml").write_text(f"/**/mpc_node: {{ros__parameters: {values}}}")
     (tmp_path / "rover.yaml").write_text("{name: rover, states: [x], actions: [{name: u, low: -1.0, high: 1.0}]}")
     (tmp_path / "twice.yaml").write_text("{name: rover, states: [x, x]}")
     return tmp_path
@@ -104,6 +113,15 @@ OTHERS = [
     (["sim", "--params-file", "{files}/text.yaml"], "the file of parameters {files}/text.yaml holds no nodes"),
     (["sim", "--params-file", "{files}/spiral.yaml"], "unknown path 'spiral'"),
     (["demo", "--params-file", "{files}/fast.yaml"], "parameter 'rate' is 500: input should be less than or equal to"),
+    (["sim", "--params-file", "{files}/unknown.yaml"], "unknown parameter 'colour': allowed is robot, learner"),
+    (["sim", "--params-file", "{files}/planner.yaml"], "unknown planner 'lqr': allowed is mppi, cem, random_shooting"),
+    (["demo", "--params-file", "{files}/noise.yaml"], "noise_std has 3 numbers: allowed is one for all actions, or"),
+    (["sim", "--params-file", "{files}/device.yaml"], "the device 'abacus' is not there"),
+    (
+        ["sim", "--params-file", "{files}/other.yaml"],
+        "mpc_node is for another robot than simulator_node: it is husky, this one is millirobot",
+    ),
+    (["sim", "--params-file", "{files}/plain.yaml"], "adaptation_node and mpc_node have different priors: give both"),
     (["sim", "--robot", "rover"], "no simulator of 'rover': there are those of millirobot, husky, or a file, *.py"),
     (["sim", "--robot", "{files}/rover.yaml"], "no simulator of '{files}/rover.yaml': there are those of"),
     (

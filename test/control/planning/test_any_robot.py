@@ -190,7 +190,7 @@ def test_example_of_the_page_plans(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("x = 1", r"gives no planner: AttributeError"),
+        ("x = 1", r"gives no planner: it has no planner"),
         ("planner = dict", r"planner\(\) returns {}, wanted is a subclass of Planner"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -67,7 +68,7 @@ def test_example_of_the_page_turns_to_its_heading_and_holds_it(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [("x = 1", "gives no task: AttributeError"), ("task = dict", "wanted is a subclass of Task")],
+    [("x = 1", "gives no task: it has no task"), ("task = dict", "wanted is a subclass of Task")],
 )
 def test_file_that_gives_no_task_is_refused(tmp_path: Path, content: str, sentence: str) -> None:
     file = tmp_path / "none.py"
@@ -105,7 +106,11 @@ def test_task_of_a_robot_that_does_not_move_on_a_plane_is_refused(name: str) -> 
             {},
             "unknown task 'dance': allowed is follow_path, go_to_goal, track_velocity, move_forward, or a file, *.py",
         ),
-        ("go_to_goal", {"goal": (1.0,)}, "parameter 'goal' is"),
+        (
+            "go_to_goal",
+            {"goal": array("d", [1.0])},
+            "parameter 'goal' is [1.0]: it has 1 values, allowed are at least 2",
+        ),
         ("go_to_goal", {"goal": (1.0, np.nan)}, "parameter 'goal.1' is nan"),
         ("go_to_goal", {"speed": 0.05}, "parameter 'speed' is 0.05: millirobot cannot go as slowly, allowed is 0, to"),
         ("follow_path", {"speed": 0.5}, "parameter 'speed' is 0.5: millirobot cannot go as fast, allowed is 0, to"),
@@ -114,6 +119,11 @@ def test_task_of_a_robot_that_does_not_move_on_a_plane_is_refused(name: str) -> 
             "track_velocity",
             {"forward_speed": -0.2},
             "parameter 'forward_speed' is -0.2: millirobot cannot go",
+        ),
+        (
+            "track_velocity",
+            {"turn_rate": -5.0},
+            "parameter 'turn_rate' is -5: millirobot cannot turn as fast, allowed is -3.2 to 3.2 rad/s",
         ),
         ("move_forward", {"colour": 1.0}, "unknown parameter 'colour'"),
     ],

@@ -50,7 +50,7 @@ def read_description(path: Path) -> RobotDescription:
         return describe(_yaml(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise RobotError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise RobotError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     except ValueError as error:
         raise RobotError(f"{path}: {error}") from None
@@ -113,6 +113,8 @@ def load_robot(given: str) -> Robot:
         raise RobotError(f"{path}: robot() returns {type(robot).__name__}, wanted is a Robot")
     if not robot.name:
         raise RobotError(f"{given}: name is missing: messages, priors and episodes name the robot")
+    if robot.name in _ROBOTS:
+        raise RobotError(f"{given}: {robot.name} comes with the package: another robot needs another name")
     return robot
 
 

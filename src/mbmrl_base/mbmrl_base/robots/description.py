@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mbmrl_base.system.refusals import reason
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable() or name != name.strip():
+        raise ValueError(f"the name {name!r} cannot be shown as it is: allowed are characters that can be seen")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_printable)]
 
 
 class _Part(BaseModel):
@@ -14,19 +25,27 @@ class _Part(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _of_a_name(cls, given: Any) -> Any:
-        return {"name": given} if isinstance(given, str) and "name" in cls.model_fields else given
+        if isinstance(given, str) and "name" in cls.model_fields:
+            return {"name": given}
+        allowed = ", ".join(cls.model_fields)
+        if not isinstance(given, dict | cls):
+            raise ValueError(f"wanted are values by their names: allowed is {allowed}")
+        if unknown := [key for key in given if key not in cls.model_fields] if isinstance(given, dict) else ():
+            raise ValueError(f"there is no {unknown[0]!r}: allowed is {allowed}")
+        return given
 
     @field_validator("*", mode="before")
     @classmethod
     def _lists(cls, given: Any) -> Any:
-        # YAML and JSON know no tuples.
-        return tuple(given) if isinstance(given, list) else given
+        # YAML and JSON know no tuples; names in pairs lie in the second list.
+        listed = given if isinstance(given, list) else None
+        return given if listed is None else tuple(tuple(each) if isinstance(each, list) else each for each in listed)
 
 
 class State(_Part):
     """A number of the state vector; its name alone will do if the rest is as by default."""
 
-    name: str = Field(min_length=1)
+    name: Name = Field(min_length=1)
     unit: str = ""
     angle: bool = False
     """Whether it is an angle in rad, equal if it differs by full turns."""
@@ -37,7 +56,7 @@ class State(_Part):
 class Action(_Part):
     """A number that the robot is commanded; its name alone will do for data that nothing is planned with."""
 
-    name: str = Field(min_length=1)
+    name: Name = Field(min_length=1)
     unit: str = ""
     low: float | None = None
     """Least and greatest value that the robot accepts."""
@@ -82,6 +101,8 @@ class Action(_Part):
 
 Angle = str | tuple[str, str]
 """Name of a state that is an angle, or those of its cosine and sine."""
+_KINDS = ("str", "float", "tuple[str, str]")
+"""What pydantic adds to the place of a value that may be of several types."""
 
 
 class Planar(_Part):
@@ -111,16 +132,11 @@ class Mirror(_Part):
     negated: tuple[str, ...] = ()
     swapped: tuple[tuple[str, str], ...] = ()
 
-    @field_validator("swapped", mode="before")
-    @classmethod
-    def _pairs(cls, given: Any) -> Any:
-        return tuple(tuple(pair) if isinstance(pair, list) else pair for pair in given)
-
 
 class RobotDescription(_Part):
     """A robot; `mbmrl robots show NAME` prints one."""
 
-    name: str = ""
+    name: Name = ""
     states: tuple[State, ...] = Field(min_length=1)
     actions: tuple[Action, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
@@ -134,6 +150,8 @@ class RobotDescription(_Part):
     """Control rate, Hz, unless another one is given."""
     speed: tuple[float, float] | None = None
     """Least and greatest speed at which one that is planar can be made to go, m/s, beside standing; None: any."""
+    turn_rate: float | None = Field(None, gt=0.0)
+    """Greatest rate at which one that is planar can turn, rad/s; None: any."""
 
     @field_validator("speed")
     @classmethod
@@ -141,11 +159,6 @@ class RobotDescription(_Part):
         if speed is not None and not 0 <= speed[0] < speed[1]:
             raise ValueError(f"it is {speed[0]:g} to {speed[1]:g} m/s: the first must be less, and neither below 0")
         return speed
-
-    @field_validator("pairs", mode="before")
-    @classmethod
-    def _pairs(cls, given: Any) -> Any:
-        return tuple(tuple(pair) if isinstance(pair, list) else pair for pair in given)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -213,7 +226,5 @@ def describe(given: Any) -> RobotDescription:
         return RobotDescription.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        text = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
-        text = text[:1].lower() + text[1:]
-        raise ValueError(f"{place}: {text}" if place else text) from None
+        place = ".".join(str(part) for part in first["loc"] if part not in _KINDS)
+        raise ValueError(f"{place}: {reason(first)}" if place else reason(first)) from None

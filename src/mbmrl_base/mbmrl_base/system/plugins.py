@@ -33,10 +33,13 @@ def from_file(path: Path, name: str, *arguments: Any, **named: Any) -> Any:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
+        if not hasattr(module, name):
+            raise PluginError(f"it has no {name}()")
         return getattr(module, name)(*arguments, **named)
     except (Exception, SystemExit) as error:  # code of others: whatever it raises, it gives nothing
         text = " ".join(str(error).split())
-        raise PluginError(f"{path} gives no {name}: {type(error).__name__}: {text}") from None
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise PluginError(f"{path} gives no {name}: {kind}{text}") from None
 
 
 def class_of(given: str, what: str, known: Mapping[str, type[Kind]], base: type[Kind]) -> type[Kind]:

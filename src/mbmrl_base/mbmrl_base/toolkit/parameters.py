@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from pydantic import ValidationError
@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter, parameter_dict_from_yaml_file
 
 from mbmrl_base.toolkit.settings import NodeSettings, bounds, is_runtime, refusal
 
-_NOT_OURS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+_NOT_OURS = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
 
 class ParameterError(ValueError):
@@ -44,6 +44,24 @@ def _names_of_all_nodes() -> set[str]:
     return set(parameter_dict_from_yaml_file(f"{share}/config/mbmrl.yaml"))
 
 
+def read(settings: type[Settings], given: Mapping[str, Any]) -> Settings:
+    """The settings of a node that parameters stand for; those of other nodes of the project are none of its own.
+
+    Raises:
+        ParameterError: If a parameter is unknown, of a wrong type, or out of bounds.
+    """
+    own = {name: value for name, value in given.items() if not name.startswith(_NOT_OURS)}
+    if others := own.keys() - settings.model_fields.keys():
+        # A file whose keys stand under /** gives each node those of the others too.
+        for name in others & _names_of_all_nodes():
+            del own[name]
+    try:
+        return settings(**own)
+    except ValidationError as error:
+        text, allowed = refusal(error), ", ".join(settings.model_fields)
+        raise ParameterError(f"{text}: allowed is {allowed}" if "unknown" in text else text) from None
+
+
 def declare(node: Node, settings: type[Settings]) -> Settings:
     """Declare a node's parameters and read them; those of other nodes of the project are none of its own.
 
@@ -54,25 +72,12 @@ def declare(node: Node, settings: type[Settings]) -> Settings:
         ParameterError: If a parameter that the user set is unknown, of a wrong type, or out of bounds.
         ValueError: If what the values stand for cannot be had.
     """
-    given = {
-        name: parameter.value
-        for name, parameter in node.get_parameters_by_prefix("").items()
-        if not name.startswith(_NOT_OURS)
-    }
-    if given.keys() - settings.model_fields.keys():
-        # A file whose keys stand under /** gives each node those of the others too.
-        for name in (given.keys() & _names_of_all_nodes()) - settings.model_fields.keys():
-            del given[name]
+    given = {name: parameter.value for name, parameter in node.get_parameters_by_prefix("").items()}
+    values = read(settings, given).in_use()
+    for name in given:
+        if not name.startswith(_NOT_OURS):
             node.undeclare_parameter(name)
-    try:
-        values = settings(**given).in_use()
-    except ValidationError as error:
-        allowed = ", ".join(settings.model_fields)
-        text = refusal(error)
-        raise ParameterError(f"{text}: allowed is {allowed}" if "unknown" in text else text) from None
     for name, value in values.model_dump().items():
-        if name in given:
-            node.undeclare_parameter(name)
         node.declare_parameter(name, value, _descriptor(settings, name), ignore_override=True)
     return values
 

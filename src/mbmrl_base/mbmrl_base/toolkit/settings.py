@@ -8,6 +8,9 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
+from mbmrl_base.robots.catalogue import ROBOTS
+from mbmrl_base.system.refusals import reason
+
 
 class NodeSettings(BaseModel):
     """Parameters of a node, read-only unless made by `runtime_field`."""
@@ -26,7 +29,8 @@ class NodeSettings(BaseModel):
 
 
 FRAME_PREFIX: Final = "Prefix of all names of frames, such as robot1/"
-
+ROBOT: Final = f"Robot: {', '.join(ROBOTS)}, or a file, *.yaml or *.py"
+SEED: Final = "Seed of all that is random"
 
 RUNTIME: Final[dict[str, Any]] = {"runtime": True}
 """Marks a field that can be set while the node runs."""
@@ -61,6 +65,5 @@ def refusal(error: ValidationError) -> str:
     name = ".".join(map(str, first["loc"])) or "the parameters"
     if first["type"] == "extra_forbidden":
         return f"unknown parameter {name!r}"
-    # pydantic puts "Value error, " before the text of a ValueError.
-    text = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
-    return f"parameter {name!r} is {first['input']!r}: {text[0].lower()}{text[1:]}"
+    value = first["input"]
+    return f"parameter {name!r} is {list(value) if isinstance(value, array | tuple) else value!r}: {reason(first)}"

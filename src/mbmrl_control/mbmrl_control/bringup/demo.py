@@ -60,7 +60,7 @@ class DemoSettings:
     hardware: bool = False
 
 
-def _live_line(monitor: MonitorNode, elapsed: float) -> Text:
+def _live_line(monitor: MonitorNode, elapsed: float, skipped_before: int) -> Text:
     planner, adaptation = monitor.planner, monitor.adaptation
     faults = ", ".join(map(str, monitor.faults))
     parts = [f"{elapsed:5.1f} s"]
@@ -70,7 +70,7 @@ def _live_line(monitor: MonitorNode, elapsed: float) -> Text:
     if adaptation is not None:
         parts.append(f"error {adaptation.prior_error:5.2f} -> {adaptation.adapted_error:5.2f}")
     if planner is not None:
-        parts.append(f"skipped {planner.missed_ticks}")
+        parts.append(f"skipped {planner.missed_ticks - skipped_before}")
     style = "bold red" if faults else ""
     return Text(" | ".join([*parts, faults or "intact"]), style, no_wrap=True, overflow="ellipsis")
 
@@ -108,7 +108,7 @@ def _drive(settings: DemoSettings, monitor: MonitorNode, nodes: Processes, conso
     """Wait out the run; returns when the fault came into force, s of the simulated time."""
     plan, answer = settings.fault, None
     start = time.monotonic()
-    fault_time = None
+    fault_time = skipped_before = None
     with Live(console=console, refresh_per_second=8) as live:
         while (elapsed := time.monotonic() - start) < settings.duration:
             nodes.check()
@@ -119,7 +119,9 @@ def _drive(settings: DemoSettings, monitor: MonitorNode, nodes: Processes, conso
                 if not response.success:
                     raise NodeEndedError(f"the fault was refused: {response.message}")
                 fault_time = to_seconds(response.fault.since)
-            live.update(_live_line(monitor, elapsed))
+            if skipped_before is None and monitor.planner is not None:
+                skipped_before = monitor.planner.missed_ticks
+            live.update(_live_line(monitor, elapsed, skipped_before or 0))
             time.sleep(0.02)
     if not console.is_terminal:
         console.line()  # elsewhere the line ends with the live one

@@ -138,26 +138,17 @@ class Argument:
 
 def arguments(nodes: tuple[NodeSpec, ...]) -> dict[str, Argument]:
     """What the nodes of a graph take, by name, as the fields of their settings declare it."""
-    kinds: dict[str, Any] = {}
-    texts: dict[str, dict[str, None]] = {}
-    limits: dict[str, str] = {}
+    found: dict[str, Argument] = {}
     for node in nodes:
-        fields = node.settings.model_fields
         for name, parameter in node.arguments.items():
-            field = fields[parameter]
-            assert field.annotation is not None and field.description is not None
-            kinds[name] = field.annotation
-            texts.setdefault(name, {})[field.description] = None  # an ordered set
+            field = node.settings.model_fields[parameter]
+            kind: Any = field.annotation
+            assert field.description is not None
             low, high = bounds(field)
-            limits[name] = "" if low is None or high is None else f" ({low} to {high})"
-    optional = {node.optional_rate for node in nodes}
-    found = {}
-    for name, kind in kinds.items():
-        first, *others = texts[name]
-        text = "; ".join([first, *(f"{other[0].lower()}{other[1:]}" for other in others)])
-        if name in optional:
-            found[name] = Argument(kind, f"{text}{limits[name]}; 0: none", 0.0)
-        else:
-            found[name] = Argument(kind, text + limits[name])
+            text = field.description if low is None or high is None else f"{field.description} ({low} to {high})"
+            argument = Argument(kind, text)
+            if name == node.optional_rate:
+                argument = Argument(kind, f"{text}; 0: none", 0.0)
+            found.setdefault(name, argument)  # of several nodes the first one says what it is
     topics = {name: Argument(str, text, topic, True) for node in nodes for name, topic, text in node.topics}
     return found | topics

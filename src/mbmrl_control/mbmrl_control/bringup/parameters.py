@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 from ament_index_python.packages import get_package_share_directory
-from pydantic import ValidationError
 
-from mbmrl_base.toolkit.settings import NodeSettings, refusal
+from mbmrl_base.toolkit.parameters import read
+from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.bringup.graph import NodeSpec, Values
 
 
@@ -43,12 +43,7 @@ def read_settings(spec: NodeSpec, values: Values) -> NodeSettings:
     for pattern, parameters in _sections(file):
         if re.fullmatch(pattern, node):
             found |= parameters
-    own = spec.settings.model_fields.keys()
-    try:
-        # Keys of other nodes, as under /**, and unknown ones, are left to the node.
-        return spec.settings(**{key: value for key, value in found.items() if key in own} | overrides(spec, values))
-    except ValidationError as error:
-        raise ValueError(refusal(error)) from None
+    return read(spec.settings, found | overrides(spec, values))
 
 
 def _sections(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -13,7 +13,8 @@ from mbmrl_control.bringup.graph import NodeSpec, arguments
 from mbmrl_control.cli.options import Namespace, topic
 
 ParamsFile = Annotated[
-    Path | None, typer.Option(help="File of parameters of the nodes; config/mbmrl.yaml as installed if not given.")
+    Path | None,
+    typer.Option(help="File of parameters, for what no option gives; config/mbmrl.yaml as installed if not given."),
 ]
 _FLAGS: Final = {"publish_clock": "--clock/--no-clock"}
 """Flags that have a shorter name than the parameter."""
@@ -51,8 +52,7 @@ def _complete(function: Callable[..., None], nodes: tuple[NodeSpec, ...], only: 
             flag = f"--{name.replace('_', '-')}"
             if argument.kind is bool:
                 flag = _FLAGS.get(name, f"{flag}/--no-{flag[2:]}")
-            default = "; as in the file of parameters if not given" if argument.default is None else ""
-            option = typer.Option(flag, help=argument.text + default, callback=topic if argument.is_topic else None)
+            option = typer.Option(flag, help=argument.text, callback=topic if argument.is_topic else None)
             options[name] = (Annotated[argument.kind | None, option], None)
 
     def command(**given: Any) -> None:

@@ -7,9 +7,9 @@ from typing import Any, Final, Self
 
 from pydantic import Field
 
-from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, ROBOTS, load_robot
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
 from mbmrl_base.robots.robot import Robot
-from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings, runtime_text
+from mbmrl_base.toolkit.settings import FRAME_PREFIX, ROBOT, SEED, NodeSettings, runtime_text
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import LEARNERS, load_learner, make_learner
 from mbmrl_control.nodes.realtime import prepare
@@ -22,7 +22,7 @@ from mbmrl_control.tasks import DEFAULT_TASK, TASKS, Task, make_task
 class ModelSettings(NodeSettings):
     """Parameters of a node that has the dynamics model."""
 
-    robot: str = Field(DEFAULT_ROBOT, description=f"Robot: {', '.join(ROBOTS)}, or a file, *.yaml or *.py")
+    robot: str = Field(DEFAULT_ROBOT, description=ROBOT)
     learner: str = Field(
         "",
         description=f"Learner: {', '.join(LEARNERS)}, or a file, *.py; empty: that of the checkpoint, else"
@@ -85,7 +85,7 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
     task: str = runtime_text(DEFAULT_TASK, f"What the robot does: {', '.join(TASKS)}, or a file, *.py")
     frame_prefix: str = Field("", description=FRAME_PREFIX)
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the planner's samples")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description=SEED)
     planner: str = Field("mppi", description=f"Planner: {', '.join(PLANNERS)}, or a file, *.py")
     threads: int = Field(2, ge=1, le=64, description="Threads of the roll-outs")
     precision: str = Field("auto", description=f"Precision of the hidden layers in roll-outs: {', '.join(PRECISIONS)}")

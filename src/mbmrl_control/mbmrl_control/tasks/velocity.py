@@ -39,6 +39,12 @@ class TrackVelocity(PlanarTask[TrackVelocitySettings]):
         """Take the robot, the settings, and the control interval, s."""
         super().__init__(robot, settings, interval)
         check_speed(robot, "forward_speed", settings.forward_speed)
+        turn, greatest = settings.turn_rate, robot.description.turn_rate or np.inf
+        if abs(turn) > greatest:
+            raise ValueError(
+                f"parameter 'turn_rate' is {turn:g}: {robot.name} cannot turn as fast, allowed is {-greatest:g} to"
+                f" {greatest:g} rad/s"
+            )
 
     @property
     def stands(self) -> bool:

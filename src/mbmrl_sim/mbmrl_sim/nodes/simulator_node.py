@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import replace
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -33,7 +33,7 @@ from mbmrl_base.toolkit.conversions import from_motor_command, to_diagnostics, t
 from mbmrl_base.toolkit.health import Level, Part
 from mbmrl_base.toolkit.parameters import declare, on_change
 from mbmrl_base.toolkit.robot_topics import RobotTopics
-from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings, runtime_field
+from mbmrl_base.toolkit.settings import FRAME_PREFIX, ROBOT, SEED, NodeSettings, runtime_field
 from mbmrl_base.toolkit.sole import DISCOVERY_TIME, SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Ticker
@@ -41,7 +41,7 @@ from mbmrl_base.toolkit.worker import Worker
 from mbmrl_msgs.msg import FaultArray, MotorCommand
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim.bullet import quiet
-from mbmrl_sim.catalogue import DEFAULT_TERRAIN, SIMULATED, make_simulator
+from mbmrl_sim.catalogue import DEFAULT_TERRAIN, make_simulator
 from mbmrl_sim.nodes import conversions
 from mbmrl_sim.render import check_screen
 
@@ -58,9 +58,9 @@ LEAST_RATE: Final = 0.9
 class SimulatorSettings(NodeSettings):
     """Parameters of the simulator node."""
 
-    robot: str = Field(DEFAULT_ROBOT, description=f"Simulated robot: {', '.join(SIMULATED)}")
+    robot: str = Field(DEFAULT_ROBOT, description=ROBOT)
     simulator: str = Field("", description="File, *.py, whose simulator() simulates the robot; empty: the robot's own")
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the robot's start and of random faults")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description=SEED)
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
     terrain: str = Field(DEFAULT_TERRAIN, description="Ground, of those that the simulator has")
     slope: float = Field(0.0, ge=-25.0, le=25.0, description="Angle of the ground, degrees")
@@ -85,6 +85,12 @@ class SimulatorSettings(NodeSettings):
             raise ValueError("without publish_clock time is real time, only 1 is allowed")
         return factor
 
+    @property
+    def world(self) -> dict[str, Any]:
+        """What a simulator is asked for beside its seed, rate and window."""
+        slope = math.radians(self.slope), math.radians(self.slope_direction)
+        return {"terrain": self.terrain, "slope": slope, "sensors": self.sensors}
+
 
 class SimulatorNode(Node):
     """Publishes the robot's state at a fixed rate, takes motor commands, injects faults."""
@@ -100,15 +106,12 @@ class SimulatorNode(Node):
         if self._settings.gui:
             check_screen()
         on_change(self, self._settings, self._set)
-        slope = math.radians(self._settings.slope), math.radians(self._settings.slope_direction)
         self._simulator = make_simulator(
             self._settings.simulator or self._settings.robot,
             self._settings.seed,
             self._settings.rate,
-            terrain=self._settings.terrain,
-            slope=slope,
-            sensors=self._settings.sensors,
             gui=self._settings.gui,
+            **self._settings.world,
         )
         self._robot = self._simulator.robot
         time.sleep(DISCOVERY_TIME)
