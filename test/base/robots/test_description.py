@@ -73,7 +73,7 @@ def with_action(**values: Any) -> dict[str, Any]:
         ({"states": [""], "pairs": []}, "states.0.name: string should have at least 1 character"),
         (
             {"states": [3], "pairs": []},
-            "states.0: wanted are values by their names: allowed is name, unit, angle, seen",
+            "states.0: wanted are values by their names: allowed is name, unit",
         ),
         ({"states": [*ARM["states"], "x"]}, "the name 'x' stands for several states or actions: each needs its own"),
         ({"actions": ["speed"]}, "the name 'speed' stands for several states or actions: each needs its own"),
@@ -107,5 +107,5 @@ def test_description_that_contradicts_itself_is_refused(change: dict[str, Any], 
 
 @pytest.mark.parametrize("given", [None, 3, [], ["x"]])
 def test_what_is_no_mapping_is_refused(given: Any) -> None:
-    with pytest.raises(ValueError, match="^wanted are values by their names: allowed is name, states"):
+    with pytest.raises(ValueError, match=r"^wanted are values by their names: allowed is name, states"):
         describe(given)
