@@ -12,6 +12,8 @@ from torch import Tensor
 
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
+from mbmrl_control.control.run_record import choice
+from mbmrl_control.planning.settings import MppiSettings
 from mbmrl_control.tasks import make_task
 from mbmrl_control.tasks.path.task import FollowPath
 
@@ -42,6 +44,16 @@ def random_states() -> RandomStates:
         return torch.from_numpy(np.array(states))
 
     return draw
+
+
+def follow(path: str) -> dict[str, Any]:
+    """The task to follow a path, as records name it."""
+    return choice("follow_path", FollowPath.settings_type(path=path))
+
+
+FOLLOW = follow("straight")
+PLANNER = choice("mppi", MppiSettings())
+"""The planner of the nodes, as records name it."""
 
 
 def path_task(path: str = "straight", **settings: Any) -> FollowPath:

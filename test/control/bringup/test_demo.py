@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import math
 from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from mbmrl_base.robots.faults import Fault
-from mbmrl_control.bringup.demo import DemoSettings, _drive, errors_in
+from mbmrl_control.bringup.demo import DemoSettings, _drive, errors_in, frame_of
 from mbmrl_control.nodes.settings import PlannerSettings
+from mbmrl_control.tasks import Task, make_task
+from robot_testing import MILLIROBOT, path_task
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -36,6 +40,27 @@ def test_live_line_is_one_line_of_its_own(terminal: bool) -> None:
         assert words in line
     assert title.endswith("the title")
     assert not end
+
+
+@pytest.mark.parametrize(
+    ("task", "start", "frame"),
+    [
+        (path_task("left"), (1.0, -2.0, 0.3), (1.0, -2.0, 0.3)),
+        (path_task("[[1, 2], [1, 4]]"), (1.0, 2.0, math.pi / 2), (0.0, 0.0, 0.0)),
+        (make_task("go_to_goal", MILLIROBOT, {"goal": (3.0, 4.0, 1.0)}), (3.0, 4.0, 1.0), (0.0, 0.0, 0.0)),
+        (make_task("track_velocity", MILLIROBOT), (3.0, 4.0, 1.0), None),
+    ],
+)
+def test_frame_of_a_task_is_known_by_where_its_reference_starts(task: Task[Any], start: Any, frame: Any) -> None:
+    found = frame_of(task, np.array(start))
+    assert (found is None) == (frame is None)
+    assert frame is None or found == pytest.approx(frame, abs=1e-6)
+
+
+def test_frame_of_a_path_that_starts_elsewhere_is_where_the_robot_stood(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("1,0\n2,0\n")
+    found = frame_of(path_task(str(tmp_path / "p.csv")), np.array([5.0, 6.0, math.pi / 2]))
+    assert found == pytest.approx([5.0, 5.0, math.pi / 2])
 
 
 def test_errors_of_nodes_are_told_once_each(tmp_path: Path) -> None:

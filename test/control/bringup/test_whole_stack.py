@@ -21,8 +21,20 @@ from ros_testing import TIME_LIMIT, Peer, number_of, processes
 
 EVERY_STATE = QoSProfile(depth=1000)
 KEYS = {
-    *("robot", "learner", "path", "seed", "rate_hz", "duration_s", "ticks", "missed_ticks", "command_rate_hz", "fault"),
-    *("planning_ms", "adaptation_ms", "tracking_cost", "cross_track_m", "recovery_s", "model_error", "errors"),
+    *(
+        "robot",
+        "learner",
+        "task",
+        "planner",
+        "seed",
+        "rate_hz",
+        "duration_s",
+        "ticks",
+        "missed_ticks",
+        "command_rate_hz",
+        "fault",
+    ),
+    *("planning_ms", "adaptation_ms", "tracking_cost", "figures", "recovery_s", "model_error", "errors"),
 }
 StartCommand = Callable[..., subprocess.Popen[str]]
 Run = Callable[..., tuple[int, str, str]]
@@ -46,13 +58,15 @@ def test_demo_walks_loses_a_leg_and_writes_what_happened(run: Run, mark: str, tm
     assert "Traceback" not in errors
     summary = json.loads(output.splitlines()[-1])
     assert set(summary) == KEYS
-    assert (summary["learner"], summary["path"], summary["seed"]) == ("bayes_replay", "figure_eight", 0)
+    assert (summary["learner"], summary["seed"]) == ("bayes_replay", 0)
+    assert (summary["task"]["name"], summary["task"]["settings"]["path"]) == ("follow_path", "figure_eight")
+    assert (summary["planner"]["name"], summary["planner"]["settings"]["horizon"]) == ("mppi", 16)
     assert (summary["rate_hz"], summary["duration_s"], summary["fault"]) == (20.0, 5.0, "leg_loss:4@2")
     assert summary["ticks"] > 0
     assert summary["missed_ticks"] >= 0
     for figure in ("planning_ms", "adaptation_ms"):
         assert 0 < summary[figure]["p50"] <= summary[figure]["p99"]
-    assert summary["cross_track_m"]["after"] > 0
+    assert summary["figures"]["cross_track_m"]["after"] > 0
     assert 0 < summary["model_error"]["adapted_after"] < summary["model_error"]["prior_after"]
     assert "tracking cost per step" in errors
 

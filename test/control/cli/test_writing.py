@@ -20,7 +20,7 @@ from mbmrl_base.robots.observation import Observation
 from mbmrl_base.system.files import WriteError, check_file, check_folder, whole, write_text
 from mbmrl_control.control.run_record import Record, Tick
 from mbmrl_control.dynamics.prior import Prior
-from robot_testing import path_task
+from robot_testing import FOLLOW, PLANNER, path_task
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -127,7 +127,7 @@ def run(tmp_path: Path) -> Path:
     ]
     seen = [Observation(state, np.zeros(2), index / 20, index, 1, 0.05) for index, state in enumerate(states)]
     ticks = [Tick(each, commanded=True) for each in seen]
-    record = Record(load_robot("millirobot"), "mb", "straight", 0, 20.0, None, None, ticks)
+    record = Record(load_robot("millirobot"), "mb", FOLLOW, PLANNER, 0, 20.0, None, None, ticks)
     folder = tmp_path / "run"
     folder.mkdir()
     record.write(folder, record.track(path_task("straight")))

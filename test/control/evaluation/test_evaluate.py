@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.observation import Observation
@@ -27,10 +29,11 @@ from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.evaluation import comparison, run_cache
 from mbmrl_control.evaluation.comparison import choose_learners
 from mbmrl_control.evaluation.run_cache import Job, hash_of_code, make_run, make_runs, read_run
-from mbmrl_control.learners import LEARNERS
+from mbmrl_control.learners import LEARNER_FILES, LEARNER_TYPES, LEARNERS
 from mbmrl_control.priors import shipped_prior
 from mbmrl_sim.millirobot.world import World
-from robot_testing import INPUT_SIZE, MILLIROBOT, OUTPUT_SIZE, path_task
+from pages import example
+from robot_testing import FOLLOW, INPUT_SIZE, MILLIROBOT, OUTPUT_SIZE, follow, path_task
 
 MakePrior = Callable[..., Prior]
 Run = Callable[..., tuple[int, str, str]]
@@ -40,7 +43,7 @@ Run = Callable[..., tuple[int, str, str]]
 def job(make_prior: MakePrior, tmp_path: Path) -> Job:
     """The shortest run that tells anything, with a prior as it comes from a file."""
     make_prior().save(tmp_path / "prior.safetensors")
-    return Job(load_prior(tmp_path / "prior.safetensors"), "mppi", "float32", "straight", "leg_loss", 3, 6.5, 4.0)
+    return Job(load_prior(tmp_path / "prior.safetensors"), "mppi", "float32", FOLLOW, "leg_loss", 3, 6.5, 4.0)
 
 
 @pytest.fixture
@@ -140,7 +143,7 @@ def test_other_run_is_made_anew(job: Job, instead: list[Job], tmp_path: Path, ma
         replace(job, prior=make_prior(seed=1)),
         *(
             replace(job, **{name: value})
-            for name, value in [("planner", "cem"), ("precision", "bfloat16"), ("path", "left"), ("seed", 4)]
+            for name, value in [("planner", "cem"), ("precision", "bfloat16"), ("task", follow("left")), ("seed", 4)]
         ),
         *(replace(job, **{name: value}) for name, value in [("scenario", "none"), ("duration", 7.0)]),
         replace(job, fault_time=4.2),
@@ -299,3 +302,79 @@ def test_robot_that_never_recovers_is_told_of(
     monkeypatch.setattr(run_cache, "make_run", lost)
     _, _, errors = mbmrl("evaluate", "--learners", "mb", *SMALL)
     assert "| never (never to never); 0 of 2 |" in errors
+
+
+# What does not come with the package
+
+MINE = """
+from mbmrl_control.learners.mb import ModelBased
+
+class Mine(ModelBased):
+    name = "mine"
+
+def learner():
+    return Mine
+"""
+
+
+@pytest.fixture
+def own(folder: Path, make_prior: MakePrior, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a task, a planner, and a learner and its prior."""
+    for names in (LEARNER_TYPES, LEARNER_FILES):
+        monkeypatch.setitem(names, "mine", Any)  # so that what is registered is undone
+    get_reusable_executor().shutdown()  # its processes are in the folder of the test that started them
+    example("task", folder / "hold.py")
+    example("planner", folder / "annealed.py")
+    (folder / "mine.py").write_text(MINE)
+    plain = make_prior("mb")
+    replace(plain, settings=replace(plain.settings, learner="mine")).save(folder / "mine.safetensors")
+    return folder
+
+
+OWN = (*("--learners", "mine.py=mine.safetensors", "--planner", "annealed.py,mppi"), *SMALL, "--workers", "2")
+
+
+def test_own_learner_planner_and_task_are_evaluated_in_all_processes(mbmrl: Run, own: Path) -> None:
+    hold = ("--task", "hold.py", "--set", "heading=0.5")
+    code, output, errors = mbmrl("evaluate", *OWN, *hold, "--json", "--out", "results")
+    assert code == 0, errors
+    assert list(json.loads(output)) == ["mine/annealed.py", "mine/mppi", "paired"]
+    with (own / "results" / "runs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["robot"], row["task"], row["path"]) for row in rows} == {("millirobot", "hold.py", "")}
+    assert all(float(row["heading_error_rad_after"]) < 3.2 for row in rows)
+    assert "## leg_loss on hold.py, 2 seeds" in errors
+    assert "| heading_error_rad after |" in errors
+    keys = [json.loads(file.read_text())["key"] for file in (own / "runs" / "evaluate").iterdir()]
+    assert {json.dumps(key["task"]) for key in keys} == {'{"name": "hold.py", "settings": {"heading": 0.5}}'}
+    assert {key["planner"]["name"] for key in keys} == {"annealed.py", "mppi"}
+
+
+def test_task_that_fails_in_a_run_is_named_in_one_sentence(mbmrl: Run, own: Path) -> None:
+    task = (own / "hold.py").read_text()
+    (own / "hold.py").write_text(task.replace("yaw = ", "yaw = [][observation.sequence and 7] or "))
+    code, output, errors = mbmrl("evaluate", *OWN, "--task", "hold.py")
+    assert (code, output) == (2, "")
+    (sentence,) = (line for line in errors.splitlines() if "error" in line)
+    assert re.fullmatch(r"error: \S+/hold\.py, line \d+, HoldHeading\.observe: IndexError: list .*", sentence)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--task", "dance"), "unknown task 'dance': allowed is follow_path"),
+        (("--task", "none.py"), "there is no file none.py"),
+        (("--task", "go_to_goal", "--set", "goal=[1]"), "parameter 'goal' is (1,)"),
+        (("--task", "hold.py", "--set", "heading=7"), "parameter 'heading' is 7"),
+        (("--task", "hold.py", "--set", "tempo=1"), "unknown parameter 'tempo'"),
+        (("--set", "path=none.csv"), "none.csv: no such file"),
+        (("--planner", "none.py"), "there is no file none.py"),
+        (("--learners", "none.py=mine.safetensors"), "there is no file none.py"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_before_a_run(
+    mbmrl: Run, own: Path, instead: list[Job], arguments: tuple[str, ...], sentence: str
+) -> None:
+    code, output, errors = mbmrl("evaluate", *OWN, *arguments)
+    assert (code, output, instead) == (2, "", [])
+    assert errors.startswith(f"error: {sentence}")

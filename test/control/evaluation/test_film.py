@@ -16,7 +16,7 @@ from mbmrl_base.robots.observation import Observation
 from mbmrl_control.control.run_record import Record, Tick
 from mbmrl_control.evaluation import film as films
 from mbmrl_control.evaluation.film import film, frames
-from robot_testing import path_task
+from robot_testing import FOLLOW, PLANNER, path_task
 
 REFERENCE = np.stack([np.linspace(0.0, 1.0, 50), np.zeros(50)], axis=1)
 
@@ -36,7 +36,7 @@ def run() -> Record:
         state = pack_state((0.01 * index, 0, 0.025), (0.2, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0), (20, 20), (1, 1), 3.9)
         observation = Observation(state, np.full(2, 20.0), index / 20, index, 1, 0.05)
         ticks.append(Tick(observation, commanded=True, faults=("leg_loss:4",) if index > 10 else ()))
-    return Record(load_robot("millirobot"), "grbal", "straight", 0, 20.0, "leg_loss:4@0.5", 0.5, ticks)
+    return Record(load_robot("millirobot"), "grbal", FOLLOW, PLANNER, 0, 20.0, "leg_loss:4@0.5", 0.5, ticks)
 
 
 def red(picture: Image.Image) -> int:

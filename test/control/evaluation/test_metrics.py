@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +18,13 @@ from mbmrl_base.robots.description import describe
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.robot import Robot
-from mbmrl_control.control.run_record import Record, RecordError, Tick
+from mbmrl_control.control.run_record import Record, RecordError, Tick, choice
 from mbmrl_control.evaluation.film import render_run
 from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, before_and_after, recovery_time, summarise
 from mbmrl_control.evaluation.run_plot import plot
 from mbmrl_control.evaluation.summary_table import table
-from robot_testing import path_task
+from mbmrl_control.tasks.goal import GoToGoal
+from robot_testing import FOLLOW, PLANNER, path_task
 
 TIME = np.arange(0.0, 20.0, 0.05)
 FAULT_TIME = 8.0
@@ -31,8 +34,20 @@ PENDULUM = {
     "actions": [{"name": "torque", "unit": "N m", "low": -2.0, "high": 2.0}],
 }
 KEYS = {
-    *("robot", "learner", "path", "seed", "rate_hz", "duration_s", "ticks", "missed_ticks", "command_rate_hz", "fault"),
-    *("planning_ms", "adaptation_ms", "tracking_cost", "cross_track_m", "recovery_s", "model_error"),
+    *(
+        "robot",
+        "learner",
+        "task",
+        "planner",
+        "seed",
+        "rate_hz",
+        "duration_s",
+        "ticks",
+        "missed_ticks",
+        "command_rate_hz",
+        "fault",
+    ),
+    *("planning_ms", "adaptation_ms", "tracking_cost", "figures", "recovery_s", "model_error"),
 }
 
 
@@ -104,18 +119,18 @@ def record(fault: bool = True, missed: tuple[int, ...] = (), still: int = 20) ->
             )
         )
     name, start = ("leg_loss:4@8", FAULT_TIME) if fault else (None, None)
-    return Record(load_robot("millirobot"), "grbal", "straight", 7, 20.0, name, start, ticks)
+    return Record(load_robot("millirobot"), "grbal", FOLLOW, PLANNER, 7, 20.0, name, start, ticks)
 
 
 def summary(run: Record) -> dict[str, object]:
-    return summarise(run, run.track(path_task(run.path)), 20.0)
+    return summarise(run, run.track(path_task("straight")), 20.0)
 
 
 def test_path_is_where_the_planner_let_it_start() -> None:
     """The first state that was heard of may be a later one, of a robot that walks already."""
     run = record(True)
     run.origin = np.array([0.0, 0.02, 0.0])
-    before = np.abs(run.track(path_task(run.path))["cross_track_m"][:100])
+    before = np.abs(run.track(path_task("straight"))["cross_track_m"][:100])
     assert before == pytest.approx(0.015)
 
 
@@ -124,16 +139,18 @@ def test_keys_are_those_of_the_issue(fault: bool) -> None:
     figures = summary(record(fault))
     assert set(figures) == KEYS
     assert set(figures["planning_ms"]) == set(figures["adaptation_ms"]) == {"p50", "p99"}
-    assert set(figures["tracking_cost"]) == set(figures["cross_track_m"]) == {"before", "after"}
+    assert set(figures["tracking_cost"]) == {"before", "after"}
+    assert set(figures["figures"]) == {"cross_track_m", "progress_m", "heading_error_rad"}
     assert set(figures["model_error"]) == {"prior_after", "adapted_after"}
     assert "NaN" not in json.dumps(figures)
 
 
 def test_figures_are_before_and_after_the_fault() -> None:
     figures = summary(record())
-    assert (figures["learner"], figures["path"], figures["seed"]) == ("grbal", "straight", 7)
+    assert (figures["learner"], figures["task"], figures["planner"]) == ("grbal", FOLLOW, PLANNER)
     assert (figures["fault"], figures["duration_s"], figures["rate_hz"]) == ("leg_loss:4@8", 20.0, 20.0)
-    assert figures["cross_track_m"] == pytest.approx({"before": 0.0, "after": 0.025}, abs=1e-4)
+    distance = figures["figures"]["cross_track_m"]
+    assert distance == pytest.approx({"before": 0.0, "after": 0.025, "end": 0.025}, abs=1e-4)
     assert figures["model_error"] == pytest.approx({"prior_after": 0.8, "adapted_after": 0.3})
     assert figures["tracking_cost"]["after"] > figures["tracking_cost"]["before"]
     assert figures["planning_ms"] == pytest.approx({"p50": 10.0, "p99": 10.0})
@@ -144,8 +161,8 @@ def test_figures_are_before_and_after_the_fault() -> None:
 def test_run_without_a_fault_has_nothing_after_it() -> None:
     figures = summary(record(fault=False))
     assert (figures["fault"], figures["recovery_s"]) == (None, None)
-    assert figures["cross_track_m"]["after"] is None
-    assert figures["cross_track_m"]["before"] is not None
+    assert figures["figures"]["cross_track_m"]["after"] is None
+    assert figures["figures"]["cross_track_m"]["before"] is not None
 
 
 def test_ticks_count_from_the_first_command_on() -> None:
@@ -169,7 +186,7 @@ def test_both_sides_of_the_fault_are_told() -> None:
         tick.model_error, tick.open_loop_error = (0.4, 0.05) if after else (0.1, 0.02)
     # Predictions across the fault are on neither side.
     run.ticks[round((FAULT_TIME + 0.5) * 20)].open_loop_error = 9.0
-    told = before_and_after(run, run.track(path_task(run.path)), FAULT_TIME)
+    told = before_and_after(run, run.track(path_task("straight")), FAULT_TIME)
     assert (told["cross_track_before_m"], told["cross_track_after_m"]) == pytest.approx((0.0, 0.025), abs=1e-4)
     assert (told["model_error_before"], told["model_error_after"]) == pytest.approx((0.1, 0.4))
     assert (told["open_loop_error_before_m"], told["open_loop_error_after_m"]) == pytest.approx((0.02, 0.05))
@@ -187,7 +204,7 @@ def test_robot_on_its_back_is_told_of() -> None:
     for tick in run.ticks[-20:]:
         # Rolled by 170 degrees; and the same attitude told by pitch.
         tick.observation.state[[6, 8]] = (-0.98, 1.0) if tick.observation.sequence % 2 else (1.0, -0.98)
-    told = before_and_after(run, run.track(path_task(run.path)), FAULT_TIME)
+    told = before_and_after(run, run.track(path_task("straight")), FAULT_TIME)
     assert (told["on_back_before"], told["on_back_after"]) == (0.0, pytest.approx(20 / (TIME >= FAULT_TIME).sum()))
 
 
@@ -227,7 +244,8 @@ def test_record_that_is_written_is_read(tmp_path: Path, fault: bool, origin: Arr
     run.write(tmp_path, tracking)
     read = Record.read(tmp_path)
     assert read.robot == run.robot
-    assert (read.learner, read.path, read.seed, read.rate, read.fault) == ("grbal", "straight", 7, 20.0, run.fault)
+    assert (read.learner, read.task, read.planner) == ("grbal", FOLLOW, PLANNER)
+    assert (read.seed, read.rate, read.fault) == (7, 20.0, run.fault)
     assert read.fault_time == run.fault_time
     np.testing.assert_allclose(read.states, run.states, rtol=1e-8, atol=1e-12)
     np.testing.assert_allclose(read.time, run.time, atol=1e-6)
@@ -241,7 +259,17 @@ def test_record_that_is_written_is_read(tmp_path: Path, fault: bool, origin: Arr
 def test_record_of_another_robot_has_its_columns(tmp_path: Path) -> None:
     pendulum = Robot(describe(PENDULUM))
     seen = [Observation(np.array([0.1 * i, -0.2]), np.array([1.5]), 0.05 * i, i, 1, 0.05) for i in range(9)]
-    run = Record(pendulum, "mb", "swing_up", 0, 20.0, None, None, [Tick(each, commanded=True) for each in seen])
+    run = Record(
+        pendulum,
+        "mb",
+        {"name": "swing_up", "settings": {}},
+        PLANNER,
+        0,
+        20.0,
+        None,
+        None,
+        [Tick(each, commanded=True) for each in seen],
+    )
     run.write(tmp_path, {"height_m": np.arange(9.0), "cost": np.zeros(9)})
     with (tmp_path / "ticks.csv").open(newline="") as file:
         header = next(csv.reader(file))
@@ -286,10 +314,17 @@ def test_damaged_record_is_refused(tmp_path: Path, file: str, content: str | Non
 def test_task_without_a_path_is_judged_by_its_cost() -> None:
     still = Observation(np.zeros(24), np.zeros(2), 0.0, 0, 1, 0.05)
     ticks = [Tick(replace(still, time=0.05 * index), commanded=True) for index in range(200)]
-    run = Record(load_robot("millirobot"), "mb", "go_to_goal", 0, 20.0, "leg_loss:4", 4.0, ticks)
+    task = choice("go_to_goal", GoToGoal.settings_type(goal=(1.0, 0.5)))
+    run = Record(load_robot("millirobot"), "mb", task, PLANNER, 0, 20.0, "leg_loss:4", 4.0, ticks)
     cost = np.where((run.time >= 4.0) & (run.time < 5.0), 8.0, 1.0)
-    told = summarise(run, {"distance_m": np.ones(200), "cost": cost}, 10.0)
+    error = np.where(run.time >= 4.0, -0.5, 0.25)
+    told = summarise(run, {"distance_m": 5.0 - 0.5 * run.time, "heading_error_rad": error, "cost": cost}, 10.0)
     assert told["tracking_cost"]["before"] == 1.0
-    assert told["cross_track_m"] is None
+    assert told["task"]["settings"]["goal"] == [1.0, 0.5]
+    assert told["figures"]["heading_error_rad"] == {"before": 0.25, "after": 0.5, "end": 0.5}
+    assert told["figures"]["distance_m"] == pytest.approx({"before": 3.51, "after": 1.51, "end": 0.025}, abs=0.02)
     assert 0.0 < told["recovery_s"] <= 1.0
-    assert table(told).row_count > 5
+    output = io.StringIO()
+    Console(file=output, width=100).print(table(told))
+    assert "millirobot, mb on go_to_goal, leg_loss:4" in output.getvalue()
+    assert re.search(r"heading_error_rad +\D+0.2500 +\D+0.5000 +\D+0.5000", output.getvalue())

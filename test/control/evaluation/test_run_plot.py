@@ -14,7 +14,7 @@ from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.control.run_record import Record, Tick
 from mbmrl_control.evaluation.run_plot import plot
-from robot_testing import path_task
+from robot_testing import FOLLOW, PLANNER, path_task
 
 
 def draw(fault: str | None, faults: tuple[str, ...], file: Path) -> None:
@@ -24,7 +24,7 @@ def draw(fault: str | None, faults: tuple[str, ...], file: Path) -> None:
         state = pack_state((0.01 * index, 0, 0.025), (0.2, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0), (20, 20), (1, 1), 3.9)
         observation = Observation(state, np.full(2, 20.0), index / 20, index, 1, 0.05)
         ticks.append(Tick(observation, commanded=True, faults=faults if index > 20 else ()))
-    record = Record(load_robot("millirobot"), "grbal", "straight", 0, 20.0, fault, 1.0 if fault else None, ticks)
+    record = Record(load_robot("millirobot"), "grbal", FOLLOW, PLANNER, 0, 20.0, fault, 1.0 if fault else None, ticks)
     task = path_task("straight")
     plot(record, record.track(task), task.reference()[:, :2], file)
 

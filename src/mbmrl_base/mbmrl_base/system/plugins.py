@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 Kind = TypeVar("Kind")
+_FILES: Final[set[str]] = set()
+"""Files of users that were loaded."""
 
 
 class PluginError(ValueError):
@@ -31,6 +35,7 @@ def from_file(path: Path, name: str, *arguments: Any, **named: Any) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    _FILES.add(str(spec.origin))
     try:
         spec.loader.exec_module(module)
         if not hasattr(module, name):
@@ -40,6 +45,31 @@ def from_file(path: Path, name: str, *arguments: Any, **named: Any) -> Any:
         text = " ".join(str(error).split())
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise PluginError(f"{path} gives no {name}: {kind}{text}") from None
+
+
+def blame(error: BaseException) -> str:
+    """One sentence on an error that was raised: file, line, class and function, and the error; a user's file if any."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [frame for frame in frames if frame.f_code.co_filename in _FILES]
+    place = (own or frames)[-1]
+    text = " ".join(str(error).split())
+    where = f"{place.f_code.co_filename}, line {place.f_lineno}, {place.f_code.co_qualname}"
+    return f"{where}: {type(error).__name__}: {text}"
+
+
+@contextmanager
+def blamed(refusal: type[Exception] = PluginError) -> Iterator[None]:
+    """Turn what code of users raises into one sentence; a refusal is one already.
+
+    Raises:
+        PluginError: If it raises another error.
+    """
+    try:
+        yield
+    except refusal:
+        raise
+    except Exception as error:
+        raise PluginError(blame(error)) from error
 
 
 def class_of(given: str, what: str, known: Mapping[str, type[Kind]], base: type[Kind]) -> type[Kind]:

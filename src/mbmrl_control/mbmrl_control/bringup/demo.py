@@ -12,24 +12,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.faults import FaultPlan
+from mbmrl_base.robots.observation import Array
 from mbmrl_base.system.files import write_text
 from mbmrl_base.toolkit.conversions import to_seconds
 from mbmrl_base.toolkit.spin import beside
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, Values
 from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
-from mbmrl_control.control.run_record import Record
+from mbmrl_control.control.run_record import Record, choice
 from mbmrl_control.evaluation import summary_table
 from mbmrl_control.evaluation.metrics import summarise
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_control.nodes.monitor_node import MonitorNode
 from mbmrl_control.nodes.settings import PlannerSettings
-from mbmrl_control.tasks.path.task import FollowPath
+from mbmrl_control.tasks import Task
 
 LOGGED_ERROR = re.compile(r"\[(?:ERROR|FATAL)\] \[[\d.]+\] \[(.+?)\]: (.*)")
 """A line of rclpy's logging: its node and its text."""
@@ -135,6 +137,15 @@ def errors_in(logs: Path) -> list[str]:
     return list(dict.fromkeys(f"{error[1]}: {error[2]}" for error in found if error))
 
 
+def frame_of(task: Task[Any], start: Array | None) -> Array | None:
+    """The frame of a task, as of `Task.frame`, whose reference starts at a planar pose; None if that is not known."""
+    reference = task.reference()
+    if start is None or reference is None:
+        return None
+    task.frame = np.array([0.0, 0.0, start[2] - reference[0, 2]])
+    return np.asarray(start - task.to_states(reference[:1])[0] + task.frame)
+
+
 def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str, Any]:
     """Run the stack and write its record.
 
@@ -165,17 +176,17 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
     # The run begins with the last state before the first command came into force.
     begin = max(0, next(index for index, tick in enumerate(ticks) if tick.commanded) - 1)
     task = planner.make_task(robot)
-    start, path = monitor.path_start, task.reference()
     record = Record(
         robot,
         planner.learner,
-        task.settings.path if isinstance(task, FollowPath) else task.name,
+        choice(planner.task, task.settings),
+        choice(planner.planner, planner.sampling),
         planner.seed,
         planner.rate,
         None if settings.fault is None else str(settings.fault),
         None if fault_time is None else fault_time - ticks[begin].observation.time,
         ticks[begin:],
-        None if start is None or path is None else start - [0.0, 0.0, path[0, 2]],
+        frame_of(task, monitor.path_start),
     )
     tracking = record.track(task)
     summary = summarise(record, tracking, settings.duration) | {"errors": errors_in(folder / "logs")}

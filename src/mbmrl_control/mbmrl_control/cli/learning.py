@@ -206,7 +206,10 @@ def model_error(
 def evaluate(
     robot: Robot = DEFAULT_ROBOT,
     learners: Annotated[
-        str, typer.Option(help="default, learners with a shipped prior, NAME=FILE, with commas between; or all.")
+        str,
+        typer.Option(
+            help="default, learners with a shipped prior, NAME=FILE or LEARNER.py=FILE, with commas between; or all."
+        ),
     ] = "default,mb",
     scenarios: Annotated[
         str | None,
@@ -215,8 +218,15 @@ def evaluate(
             " the simulator's first kind."
         ),
     ] = None,
-    paths: Annotated[str, typer.Option(help="Paths with commas between; or all.")] = "figure_eight",
-    planner: Annotated[str, typer.Option(help="mppi, cem, random_shooting, with commas between; or all.")] = "mppi",
+    task: Annotated[str, typer.Option(help="What the robot does, or the task's file, *.py.")] = "follow_path",
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the task, such as speed=0.3; may be given several times."),
+    ] = None,
+    paths: Annotated[str, typer.Option(help="Of follow_path: paths with commas between; or all.")] = "figure_eight",
+    planner: Annotated[
+        str, typer.Option(help="mppi, cem, random_shooting, files, *.py, with commas between; or all.")
+    ] = "mppi",
     precision: Annotated[
         str, typer.Option(help="Of the planner's roll-outs: float32, bfloat16, with commas between; or all.")
     ] = "float32",
@@ -235,6 +245,7 @@ def evaluate(
         Comparison,
         choose,
         choose_learners,
+        choose_tasks,
         result_files,
         run_with_bar,
         write_results,
@@ -242,18 +253,18 @@ def evaluate(
     from mbmrl_control.evaluation.scenarios import scenarios as scenarios_of
     from mbmrl_control.evaluation.statistics import summarise
     from mbmrl_control.evaluation.tables import markdown
-    from mbmrl_control.planning import PLANNERS, PRECISIONS
-    from mbmrl_control.tasks.path.paths import PATH_NAMES
+    from mbmrl_control.planning import PLANNERS, PRECISIONS, load_planner
     from mbmrl_sim.catalogue import check_simulator
 
     try:
         simulated, kinds = check_simulator(robot)
         scenarios = next(iter(kinds), "none") if scenarios is None else scenarios
+        own = [name for name in planner.split(",") if name.endswith(".py") and load_planner(name)]
         wanted = Comparison(
             choose_learners(learners, simulated),
-            choose("planner", planner, list(PLANNERS)),
+            choose("planner", planner, [*PLANNERS, *own]),
             choose("precision", precision, [name for name in PRECISIONS if name != "auto"]),
-            choose("path", paths, PATH_NAMES),
+            choose_tasks(task, options or (), paths, simulated),
             choose("scenario", scenarios, scenarios_of(kinds)),
             range(seed, seed + seeds),
             duration,
@@ -270,6 +281,8 @@ def evaluate(
     try:
         rows = run_with_bar(wanted, work, workers, console)
         files = write_results(rows, fault_time, out) if out else []
+    except ValueError as error:
+        refuse(error)
     except KeyboardInterrupt:
         console.print(f"stopped: what is done is in {work}, the same command goes on", soft_wrap=True)
         raise typer.Exit(130) from None

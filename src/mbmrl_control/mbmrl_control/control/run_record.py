@@ -16,6 +16,7 @@ from mbmrl_base.robots.catalogue import as_metadata, of_metadata
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import whole, write_text
+from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.tasks import Task
 
 _TIMES_AND_ERRORS: Final = {
@@ -26,7 +27,17 @@ _TIMES_AND_ERRORS: Final = {
 }
 
 
-_HEADER: Final = ("learner", "path", "seed", "rate", "fault", "fault_time")
+_HEADER: Final = ("learner", "task", "planner", "seed", "rate", "fault", "fault_time")
+
+
+def choice(name: str, settings: NodeSettings) -> dict[str, Any]:
+    """A task or a planner as records name it: by its name or file, and its settings."""
+    return {"name": name, "settings": settings.model_dump(mode="json")}
+
+
+def in_a_word(task: dict[str, Any]) -> str:
+    """A task, as of `choice`, in a title: the path that is followed, else its name."""
+    return str(task["settings"].get("path", task["name"]))[:40]
 
 
 class RecordError(ValueError):
@@ -58,7 +69,9 @@ class Record:
 
     robot: Robot
     learner: str
-    path: str
+    task: dict[str, Any]
+    """As of `choice`; so is the planner."""
+    planner: dict[str, Any]
     seed: int
     rate: float
     fault: str | None
@@ -66,7 +79,7 @@ class Record:
     """Time of the fault since the first tick, s."""
     ticks: list[Tick] = field(default_factory=list)
     origin: Array | None = None
-    """x, y (m) and yaw (rad) of the path's start; None: where the robot was in the first tick."""
+    """x, y (m) and yaw (rad) of the task's frame; None: that in which the task puts itself in the first tick."""
 
     def array(self, name: str) -> Array:
         """A number of each tick, shape (n,)."""
@@ -98,7 +111,8 @@ class Record:
     def track(self, task: Task[Any]) -> dict[str, Array]:
         """How a task went, see `Task.observe`: figures by name, shape (n,) each."""
         task.reset()
-        task.frame = self.origin
+        if self.origin is not None:
+            task.frame = self.origin
         unknown = dict.fromkeys(task.figures, np.nan)
         figures = [task.observe(tick.observation) or unknown for tick in self.ticks]
         return {name: np.array([each[name] for each in figures]) for name in task.figures}

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import write_text
+from mbmrl_control.control.run_record import choice
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, START_UP
 from mbmrl_control.evaluation.run_cache import Job, make_runs, read_run
 from mbmrl_control.evaluation.statistics import Row
 from mbmrl_control.evaluation.tables import markdown, write_csv
-from mbmrl_control.learners import LEARNERS, make_learner
+from mbmrl_control.learners import LEARNER_FILES, LEARNERS, load_learner, make_learner
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
+from mbmrl_control.tasks import DEFAULT_TASK, load_task, make_task
+from mbmrl_control.tasks.path.paths import PATH_NAMES
 from mbmrl_control.training.pipeline import progress_bar
 
 DEFAULT: Final = "default"
@@ -35,7 +39,8 @@ class Comparison:
     """Priors by the names under which they are reported."""
     planners: tuple[str, ...]
     precisions: tuple[str, ...]
-    paths: tuple[str, ...]
+    tasks: tuple[dict[str, Any], ...]
+    """As of `choice`."""
     scenarios: tuple[str, ...]
     seeds: range
     duration: float = 30.0
@@ -53,15 +58,13 @@ class Comparison:
 
     def jobs(self) -> Iterable[tuple[str, str, Job]]:
         """Name of the contender, name of its learner, and the job, of each run."""
-        names = product(self.learners.items(), self.planners, self.precisions, self.paths, self.scenarios, self.seeds)
-        for (name, prior), planner, precision, path, scenario, seed in names:
+        names = product(self.learners.items(), self.planners, self.precisions, self.tasks, self.scenarios, self.seeds)
+        for (name, prior), planner, precision, task, scenario, seed in names:
             several = ((self.planners, planner), (self.precisions, precision))
             contender = "/".join([name, *(own for all_of, own in several if len(all_of) > 1)])
-            yield (
-                contender,
-                name,
-                Job(prior, planner, precision, path, scenario, seed, self.duration, self.fault_time, self.simulator),
-            )
+            times, file = (self.duration, self.fault_time), LEARNER_FILES.get(prior.settings.learner, "")
+            job = Job(prior, planner, precision, task, scenario, seed, *times, self.simulator, file)
+            yield contender, name, job
 
 
 def choose(what: str, given: str, allowed: Sequence[str]) -> tuple[str, ...]:
@@ -82,12 +85,16 @@ def choose(what: str, given: str, allowed: Sequence[str]) -> tuple[str, ...]:
 def choose_learners(given: str, robot: Robot) -> dict[str, Prior]:
     """Priors of names with commas between: ``default``, a learner with a shipped prior, or NAME=FILE; or of ``all``.
 
+    The name may be the file of a learner, ``*.py``; then it is that of the learner.
+
     Raises:
         ValueError: If a name is unknown or comes twice, or there is no prior for it.
     """
     chosen: dict[str, Prior] = {}
     for entry in LEARNERS if given == "all" else given.split(","):
         name, _, text = entry.partition("=")
+        if name.endswith(".py"):
+            name = load_learner(name).name
         if not re.fullmatch(r"\w+", name) or name == "paired":
             raise ValueError(f"{name!r} is no name of a learner: it has letters, digits and _ only")
         if name in chosen:
@@ -105,6 +112,29 @@ def choose_learners(given: str, robot: Robot) -> dict[str, Prior]:
     return chosen
 
 
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def choose_tasks(name: str, options: Sequence[str], paths: str, robot: Robot) -> tuple[dict[str, Any], ...]:
+    """A task with settings as NAME=VALUE, as of `choice`; to follow paths, names with commas between, one for each.
+
+    Raises:
+        ValueError: If there is no such task, setting or path, or the robot cannot do it.
+    """
+    fields = load_task(name).settings_type.model_fields
+    given = {
+        key: text if key in fields and fields[key].annotation is str else _value(text)
+        for key, _, text in (option.partition("=") for option in options)
+    }
+    follows = name == DEFAULT_TASK and "path" not in given
+    several = [{"path": path} for path in choose("path", paths, PATH_NAMES)] if follows else [{}]
+    return tuple(choice(name, make_task(name, robot, given | each).settings) for each in several)
+
+
 def run_with_bar(comparison: Comparison, work: Path, workers: int, console: Console) -> list[Row]:
     """Make the runs under a progress bar; those that the work folder holds are kept."""
     planned = list(comparison.jobs())
@@ -116,8 +146,9 @@ def run_with_bar(comparison: Comparison, work: Path, workers: int, console: Cons
     rows = []
     for contender, learner, job in planned:
         run = read_run(job, work)
-        names = {name: getattr(job, name) for name in ("planner", "precision", "path", "scenario", "seed")}
-        row = {"contender": contender, "learner": learner, **names, "faults": run["faults"], **run["figures"]}
+        names = {name: getattr(job, name) for name in ("planner", "precision", "scenario", "seed")}
+        row = {"robot": job.prior.robot.name, "contender": contender, "learner": learner, "task": job.task["name"]}
+        row |= {"path": job.task["settings"].get("path", ""), **names, "faults": run["faults"], **run["figures"]}
         rows.append(row | {"cost_trace": run["cost_trace"]})
     return rows
 

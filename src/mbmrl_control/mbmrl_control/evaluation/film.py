@@ -124,7 +124,7 @@ def render_run(run: Path, out: Path | None, console: Console) -> Path:
         raise ValueError(f"a film ends in {' or '.join(SUFFIXES)}, not {file.name!r}")
     record = Record.read(run)
     check_scene(record.robot)
-    task = make_task("follow_path", record.robot, {"path": record.path}, 1.0 / record.rate)
+    task = make_task(record.task["name"], record.robot, record.task["settings"], 1.0 / record.rate)
     record.track(task)
     check_file(file)
     reference = task.reference()

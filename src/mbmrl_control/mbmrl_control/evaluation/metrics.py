@@ -26,6 +26,15 @@ def _mean(values: Array) -> float | None:
     return float(finite.mean()) if len(finite) else None
 
 
+def _sizes(tracking: dict[str, Array]) -> dict[str, Array]:
+    """Figures of a task but the cost; of errors, which lie to both sides of 0, the sizes."""
+    return {
+        name: np.abs(values) if "error" in name or name == "cross_track_m" else values
+        for name, values in tracking.items()
+        if name != "cost"
+    }
+
+
 def _percentiles(seconds: Array) -> dict[str, float | None]:
     finite = seconds[np.isfinite(seconds)] * 1e3
     return {
@@ -65,7 +74,8 @@ def recovery_time(time: Array, values: Array, fault_time: float, level: float = 
 def summarise(record: Record, tracking: dict[str, Array], duration: float) -> dict[str, Any]:
     """The object of summary.json; None stands for what was not measured.
 
-    A task without a path is judged by its cost alone.
+    Whether the robot has recovered is judged by its distance from the path, without one by the cost. ``figures`` are
+    those of the task: means, of errors of their sizes, and what they are at the end.
 
     Args:
         record: The run.
@@ -73,7 +83,8 @@ def summarise(record: Record, tracking: dict[str, Array], duration: float) -> di
         duration: Time for which the run was planned, s.
     """
     time, fault_time = record.time, record.fault_time
-    distance = np.abs(tracking["cross_track_m"]) if "cross_track_m" in tracking else None
+    sizes = _sizes(tracking)
+    distance = sizes.get("cross_track_m")
     judged = (tracking["cost"], COST_RECOVERY_LEVEL) if distance is None else (distance, RECOVERY_LEVEL)
     before = (time >= START_UP) & (time < (duration if fault_time is None else fault_time))
     after = time >= fault_time if fault_time is not None else np.zeros(len(time), dtype=bool)
@@ -85,7 +96,8 @@ def summarise(record: Record, tracking: dict[str, Array], duration: float) -> di
     return {
         "robot": record.robot.name,
         "learner": record.learner,
-        "path": record.path,
+        "task": record.task,
+        "planner": record.planner,
         "seed": record.seed,
         "rate_hz": record.rate,
         "duration_s": duration,
@@ -96,9 +108,10 @@ def summarise(record: Record, tracking: dict[str, Array], duration: float) -> di
         "planning_ms": _percentiles(record.array("planning_time")),
         "adaptation_ms": _percentiles(record.array("adaptation_time")),
         "tracking_cost": {"before": _mean(tracking["cost"][before]), "after": _mean(tracking["cost"][after])},
-        "cross_track_m": (
-            None if distance is None else {"before": _mean(distance[before]), "after": _mean(distance[after])}
-        ),
+        "figures": {
+            name: {"before": _mean(values[before]), "after": _mean(values[after]), "end": _mean(values[-1:])}
+            for name, values in sizes.items()
+        },
         "recovery_s": None if fault_time is None else recovery_time(time, judged[0], fault_time, judged[1]),
         "model_error": {
             "prior_after": _mean(record.array("prior_error")[after]),
@@ -112,23 +125,27 @@ def before_and_after(record: Record, tracking: dict[str, Array], split: float) -
 
     Costs are per step, one-step errors of the model in use, dimensionless; open-loop errors over
     OPEN_LOOP_STEPS that lie on one side; ``on_back`` is the share of the time that the robot lies so; recovery is that
-    of the tracking cost; computing times are medians.
+    of the tracking cost; computing times are medians. What else a task reports has its own name.
 
     Args:
         record: The run.
         tracking: What `Record.track` returns.
         split: Time of the fault, or of where it would be, s.
     """
-    time, progress = record.time, tracking["progress_m"]
+    time, sizes = record.time, _sizes(tracking)
+    unknown = np.full(len(time), np.nan)
+    progress, distance = (sizes.pop(name, unknown) for name in ("progress_m", "cross_track_m"))
     bodies = [record.robot.body(state) for state in record.states]
     upright = np.array([1.0 if body is None else np.cos(body.angles[:2]).prod() for body in bodies])
     figures: dict[str, float | None] = {}
     for side, ticks in (("before", (time >= START_UP) & (time < split)), ("after", time >= split)):
         foreseen = ticks & ((time < split) | (time >= split + OPEN_LOOP_STEPS / record.rate))
         figures[f"cost_{side}"] = _mean(tracking["cost"][ticks])
-        figures[f"cross_track_{side}_m"] = _mean(np.abs(tracking["cross_track_m"][ticks]))
+        figures |= {f"{name}_{side}": _mean(values[ticks]) for name, values in sizes.items()}
+        figures[f"cross_track_{side}_m"] = _mean(distance[ticks])
         elapsed = float(np.ptp(time[ticks])) if ticks.any() else 0.0
-        figures[f"speed_{side}_m_s"] = float(np.diff(progress[ticks][[0, -1]])[0]) / elapsed if elapsed else None
+        speed = float(np.diff(progress[ticks][[0, -1]])[0]) / elapsed if elapsed else np.nan
+        figures[f"speed_{side}_m_s"] = speed if np.isfinite(speed) else None
         figures[f"on_back_{side}"] = _mean((upright[ticks] < 0).astype(np.float64))
         figures[f"model_error_{side}"] = _mean(record.array("model_error")[ticks])
         figures[f"open_loop_error_{side}_m"] = _mean(record.array("open_loop_error")[foreseen])

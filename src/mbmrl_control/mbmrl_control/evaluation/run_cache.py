@@ -1,4 +1,4 @@
-"""Evaluated runs: learners x planners x paths x scenarios x seeds, in lock-step, in parallel, each kept in a file."""
+"""Evaluated runs: learners x planners x tasks x scenarios x seeds, in lock-step, in parallel, each kept in a file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ import torch
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.system.files import write_text
+from mbmrl_base.system.plugins import blamed
 from mbmrl_control.control.closed_loop import walk
-from mbmrl_control.control.run_record import Record
+from mbmrl_control.control.run_record import Record, choice, in_a_word
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.evaluation.metrics import OPEN_LOOP_STEPS, before_and_after
 from mbmrl_control.evaluation.scenarios import schedule
-from mbmrl_control.planning import PLANNERS
+from mbmrl_control.learners import load_learner
+from mbmrl_control.planning import load_planner
 from mbmrl_control.tasks import Task, make_task
 from mbmrl_sim.catalogue import fault_kinds, make_simulator
 
@@ -66,31 +68,37 @@ def own_code() -> str:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A run to be made: a prior, names of planner, precision, path and scenario, seed, times in s, and simulator."""
+    """A run to be made: a prior, planner, precision, task (as of `choice`), scenario, seed, times in s, simulator.
+
+    The file of the prior's learner is that of one that does not come with the package.
+    """
 
     prior: Prior
     planner: str
     precision: str
-    path: str
+    task: dict[str, Any]
     scenario: str
     seed: int
     duration: float
     fault_time: float
     simulator: str = DEFAULT_ROBOT
+    learner_file: str = ""
 
-    def task(self) -> Task[Any]:
+    def make_task(self) -> Task[Any]:
         """What is done, at its beginning."""
-        return make_task("follow_path", self.prior.robot, {"path": self.path}, 1.0 / self.prior.settings.rate)
+        name, settings = self.task["name"], self.task["settings"]
+        return make_task(name, self.prior.robot, settings, 1.0 / self.prior.settings.rate)
 
     @cached_property
     def key(self) -> dict[str, Any]:
         """All that the run depends on."""
+        own = (self.task["name"], self.planner, self.simulator, self.learner_file)
         return {
             "prior": self.prior.hash,
             **{field.name: getattr(self, field.name) for field in fields(self) if field.name != "prior"},
-            "sampling": PLANNERS[self.planner].settings_type().model_dump(mode="json"),
-            "task": self.task().settings.model_dump(mode="json"),
+            "planner": choice(self.planner, load_planner(self.planner).settings_type()),
             "code": own_code(),
+            "files": hash_of_code(Path(name).expanduser() for name in own if name.endswith(".py")),
             "versions": {name: version(name) for name in ("mbmrl_control", "mbmrl_sim", "numpy", "pybullet", "torch")},
         }
 
@@ -98,8 +106,9 @@ class Job:
     def file_name(self) -> str:
         """Name of the run's file; another run has another name."""
         digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()
+        planner, task = (Path(name).stem for name in (self.planner, in_a_word(self.task)))
         return "-".join(
-            [self.prior.settings.learner, self.planner, self.path, self.scenario, str(self.seed), f"{digest[:12]}.json"]
+            [self.prior.settings.learner, planner, task, self.scenario, str(self.seed), f"{digest[:12]}.json"]
         )
 
 
@@ -109,16 +118,22 @@ def make_run(job: Job) -> dict[str, Any]:
     Returns:
         ``figures`` (see `before_and_after`), ``faults`` as they came, and ``cost_trace``: mean cost per step over
         each TRACE_STEP of the run, None where it was not measured.
+
+    Raises:
+        PluginError: If a task, planner or learner of the user's own raises an error.
     """
     torch.set_num_threads(1)
+    if job.learner_file:
+        load_learner(job.learner_file)
     # Weights as they lie in a file give products other roundings than those that were sent to a process.
     prior = copy.deepcopy(job.prior)
     world = make_simulator(job.simulator, job.seed, job.prior.settings.rate)
     events = schedule(job.scenario, fault_kinds(job.simulator), job.seed, job.fault_time, job.duration)
-    record = Record(job.prior.robot, job.prior.settings.learner, job.path, job.seed, world.rate, None, job.fault_time)
+    learner, key = job.prior.settings.learner, job.key
+    record = Record(job.prior.robot, learner, key["task"], key["planner"], job.seed, world.rate, None, job.fault_time)
     came: list[str] = []
     ticks = walk(
-        world, prior, job.task(), job.seed, planner=job.planner, precision=job.precision, open_loop=OPEN_LOOP_STEPS
+        world, prior, job.make_task(), job.seed, planner=job.planner, precision=job.precision, open_loop=OPEN_LOOP_STEPS
     )
     for step, tick in enumerate(ticks):
         record.ticks.append(tick)
@@ -130,7 +145,7 @@ def make_run(job: Job) -> dict[str, Any]:
                 world.clear_faults()
             came.append(f"{'cleared' if fault is None else world.inject(fault)}@{step / world.rate:g}")
     world.close()
-    tracking = record.track(job.task())
+    tracking = record.track(job.make_task())
     # The cost of the first tick is that of no step.
     per_bin = round(TRACE_STEP * world.rate)
     bins = [tracking["cost"][start + 1 : start + 1 + per_bin] for start in range(0, len(record.ticks) - 1, per_bin)]
@@ -148,7 +163,9 @@ def _read(job: Job, work: Path) -> dict[str, Any] | None:
 
 
 def _make_into(job: Job, work: Path) -> None:
-    write_text(work / job.file_name, json.dumps({"key": job.key, "result": make_run(job)}))
+    with blamed():
+        result = make_run(job)
+    write_text(work / job.file_name, json.dumps({"key": job.key, "result": result}))
 
 
 def make_runs(jobs: Iterable[Job], work: Path, workers: int) -> Iterator[int]:

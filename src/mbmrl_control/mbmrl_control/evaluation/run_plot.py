@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.system.files import whole
-from mbmrl_control.control.run_record import Record
+from mbmrl_control.control.run_record import Record, in_a_word
 
 _SMOOTHING: Final = 0.5
 _CLOSED: Final = 0.1
@@ -56,7 +56,7 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array | None, fi
     else:
         shown = places
         if reference is not None:
-            ground.plot(*reference.T, color="0.75", lw=3, label="reference")
+            ground.plot(*reference.T, "." if len(reference) == 1 else "-", color="0.75", lw=3, ms=16, label="reference")
             # One that ends at its start is shown whole.
             closed = np.linalg.norm(reference[-1] - reference[0]) < _CLOSED
             shown = np.concatenate([places, reference]) if closed else places
@@ -68,7 +68,7 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array | None, fi
             ground.plot(*places[split:].T, color="tab:orange", lw=1.2, label=fill(f"walked, {words}", 36))
             ground.plot(*places[split], "rX", ms=10, label="fault")
         ground.set(xlabel="x [m]", ylabel="y [m]", aspect="equal")
-    ground.set(title=f"{record.robot.name}, {record.learner} on {record.path}")
+    ground.set(title=f"{record.robot.name}, {record.learner} on {in_a_word(record.task)}")
     left.legend(loc="outside lower center", ncols=2, frameon=False)
     name, values = next(iter(tracking.items()))
     distance.plot(time, np.abs(values), color="tab:blue", lw=1)

@@ -20,7 +20,7 @@ DEFAULT_PLANNER: Final = ("mppi", "float32")
 POOLED: Final = ("cost_before", "cost_after", "cross_track_after_m", "model_error_after")
 
 Row = dict[str, Any]
-"""A run: contender, learner, planner, precision, path, scenario, seed, figures (see `before_and_after`)."""
+"""A run: robot, contender, learner, task, path, planner, precision, scenario, seed, figures (`before_and_after`)."""
 Interval = list[float | None]
 
 

@@ -6,24 +6,24 @@ from typing import Any
 
 from rich.table import Table
 
+from mbmrl_control.control.run_record import in_a_word
 
-def _number(value: float | None, digits: int, unit: str = "", factor: float = 1.0) -> str:
-    return "-" if value is None else f"{value * factor:.{digits}f} {unit}".rstrip()
+
+def _number(value: float | None, digits: int, unit: str = "") -> str:
+    return "-" if value is None else f"{value:.{digits}f} {unit}".rstrip()
 
 
 def table(summary: dict[str, Any]) -> Table:
     """Table of the object of summary.json."""
     fault = summary["fault"] or "no fault"
     who = f"{summary['robot']}, {summary['learner']}"
-    result = Table(title=f"{who} on {summary['path']}, {fault}", title_justify="left")
-    for column in ("", "before the fault", "after it"):
+    result = Table(title=f"{who} on {in_a_word(summary['task'])}, {fault}", title_justify="left")
+    for column in ("", "before the fault", "after it", "at the end"):
         result.add_column(column, justify="left" if not column else "right")
-
-    cost, distance, error = summary["tracking_cost"], summary["cross_track_m"], summary["model_error"]
+    cost, error = summary["tracking_cost"], summary["model_error"]
     result.add_row("tracking cost per step", _number(cost["before"], 2), _number(cost["after"], 2))
-    if distance is not None:
-        sides = (_number(distance[side], 1, "mm", 1e3) for side in ("before", "after"))
-        result.add_row("distance from the path", *sides)
+    for name, values in summary["figures"].items():
+        result.add_row(name, *(_number(values[when], 4) for when in ("before", "after", "end")))
     result.add_row("time to recover", "", _number(summary["recovery_s"], 2, "s"))
     result.add_row("one-step error of the prior", "", _number(error["prior_after"], 3))
     result.add_row("one-step error of the adapted model", "", _number(error["adapted_after"], 3))

@@ -59,23 +59,28 @@ def table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def markdown(rows: Sequence[Row]) -> str:
     """Tables of each path and scenario: means (recovery: median) with 95 % bootstrap intervals, and differences."""
-    parts = []
+    parts: list[str] = []
+    columns = dict(_COLUMNS)
+    if not rows[0]["path"]:
+        known = {name for name, _, _ in columns.values()}
+        reported = [name for name in rows[0] if name.endswith("_after") and name not in known]
+        columns |= {name.replace("_after", " after"): (name, 1.0, 4) for name in reported}
     groups = dict.fromkeys((row["path"], row["scenario"]) for row in rows)
     for path, scenario in groups:
         own = [row for row in rows if (row["path"], row["scenario"]) == (path, scenario)]
         contenders = list(dict.fromkeys(row["contender"] for row in own))
-        parts.append(f"## {scenario} on {path}, {len({row['seed'] for row in own})} seeds")
+        parts.append(f"## {scenario} on {path or rows[0]['task']}, {len({row['seed'] for row in own})} seeds")
         lines = []
         for contender in contenders:
             runs = [row for row in own if row["contender"] == contender]
             cells = [
-                _cell(mean(run[name] for run in runs), factor, digits) for name, factor, digits in _COLUMNS.values()
+                _cell(mean(run[name] for run in runs), factor, digits) for name, factor, digits in columns.values()
             ]
             time = recovery(runs)
             came_back = sum(run["recovery_s"] is not None for run in runs)
             again = "-" if scenario == "none" else f"{_cell(time)}; {came_back} of {len(runs)}"
             lines.append([contender, *cells[:4], again, *cells[4:]])
-        titles = list(_COLUMNS)
+        titles = list(columns)
         parts.append(table(["learner", *titles[:4], "recovery, s; recovered", *titles[4:]], lines))
         if compared := [[f"{a} - {b}", _cell(differences(own, a, b), sign="+")] for a, b in pairs(own)]:
             parts.append(table(["same seeds", "difference of the cost after"], compared))

@@ -21,8 +21,10 @@ LEARNER_TYPES: Final[dict[str, type[Learner]]] = {
     for learner in (Grbal, Rebal, Attention, Hybrid, BayesLastLayer, BayesReplay, DynamicEvaluation, ModelBased)
 }
 LEARNERS: Final = tuple(LEARNER_TYPES)
+LEARNER_FILES: Final[dict[str, str]] = {}
+"""Files of learners that do not come with the package, by their names."""
 
-__all__ = ["LEARNERS", "LEARNER_TYPES", "Learner", "Update", "load_learner", "make_learner"]
+__all__ = ["LEARNERS", "LEARNER_FILES", "LEARNER_TYPES", "Learner", "Update", "load_learner", "make_learner"]
 
 
 def load_learner(given: str) -> type[Learner]:
@@ -39,7 +41,7 @@ def load_learner(given: str) -> type[Learner]:
     found = class_of(given, "learner", LEARNER_TYPES, Learner)  # type: ignore[type-abstract]
     if found.name in LEARNERS:
         raise PluginError(f"{given}: the name {found.name!r} is that of a learner that comes with the package")
-    LEARNER_TYPES[found.name] = found
+    LEARNER_TYPES[found.name], LEARNER_FILES[found.name] = found, given
     return found
 
 

@@ -29,7 +29,7 @@ class Task(ABC, Generic[Settings]):
     settings_type: ClassVar[type[Any]] = NodeSettings
     """Its settings, each a parameter of the MPC node; those that are marked as such can be set while it runs."""
     figures: ClassVar[tuple[str, ...]] = ("cost",)
-    """Names, with units, of what `observe` returns."""
+    """Names, with units, of what `observe` returns; of those with ``error`` in them, the size is judged."""
     sees_states: ClassVar[bool] = True
     """Whether costs need the states of trajectories; for those that need no more than poses, plans are quicker."""
 

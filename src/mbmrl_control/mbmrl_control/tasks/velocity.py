@@ -33,7 +33,7 @@ class TrackVelocity(PlanarTask[TrackVelocitySettings]):
 
     name = "track_velocity"
     settings_type = TrackVelocitySettings
-    figures = ("forward_speed_m_s", "turn_rate_rad_s", "cost")
+    figures = ("speed_error_m_s", "turn_rate_error_rad_s", "cost")
 
     def __init__(self, robot: Robot, settings: TrackVelocitySettings, interval: float) -> None:
         """Take the robot, the settings, and the control interval, s."""
@@ -70,7 +70,8 @@ class TrackVelocity(PlanarTask[TrackVelocitySettings]):
         values = (np.nan, np.nan, np.nan)
         if before is not None:
             forward, turn = _speeds(torch.stack([before, pose]), elapsed)
-            values = (float(forward), float(turn), float(self._of_speeds(forward, turn, self.settings)))
+            errors = (float(forward) - self.settings.forward_speed, float(turn) - self.settings.turn_rate)
+            values = (*errors, float(self._of_speeds(forward, turn, self.settings)))
         return dict(zip(self.figures, values, strict=True))
 
 
