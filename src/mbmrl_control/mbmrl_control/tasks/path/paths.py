@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -69,15 +70,19 @@ class PathWindow:
         return Projection(across.reshape(shape), progress.reshape(shape), heading.reshape(shape))
 
 
+@dataclass(frozen=True, eq=False)
 class ReferencePath:
-    """A path as points at equal distances; a closed one is followed lap after lap."""
+    """A path as points at equal distances; a closed one is followed lap after lap.
 
-    def __init__(self, name: str, points: Array, headings: Array, closed: bool) -> None:
-        """Take points, shape (n, 2), m, and unwrapped headings, shape (n,), rad."""
-        self.name = name
-        self.points = points
-        self.headings = headings
-        self.closed = closed
+    Attributes:
+        points: Shape (n, 2), m.
+        headings: Unwrapped, shape (n,), rad.
+        closed: Whether the end is the start.
+    """
+
+    points: Array
+    headings: Array
+    closed: bool
 
     @property
     def length(self) -> float:
@@ -115,55 +120,36 @@ class ReferencePath:
         return window.project(torch.as_tensor(position, dtype=torch.float32))
 
 
-def _arc(radius: float, turn: float) -> tuple[Array, Array]:
-    """Points and headings of an arc from the origin along x, by a turn in rad, positive to the left."""
-    count = round(radius * abs(turn) / SPACING)
-    headings = np.arange(count) * (turn / count)
-    signed = np.copysign(radius, turn)
-    return np.stack([signed * np.sin(headings), signed * (1 - np.cos(headings))], axis=1), headings
+def _circles(*turns: float) -> ReferencePath:
+    """Circles from the origin along x, one after the other: whole turns in rad, positive to the left."""
+    points, headings, start = [], [], 0.0
+    for turn in turns:
+        count = round(RADIUS * abs(turn) / SPACING)
+        turned, radius = np.arange(count) * (turn / count), np.copysign(RADIUS, turn)
+        points.append(np.stack([radius * np.sin(turned), radius * (1 - np.cos(turned))], axis=1))
+        headings.append(start + turned)
+        start += turn
+    return ReferencePath(np.concatenate(points), np.concatenate(headings), closed=True)
 
 
-def _line(heading: float, length: float) -> Array:
-    distance = np.arange(round(length / SPACING)) * SPACING
-    return np.outer(distance, (np.cos(heading), np.sin(heading)))
-
-
-def _straight() -> ReferencePath:
-    points = _line(0.0, OPEN_LENGTH)
-    return ReferencePath("straight", points, np.zeros(len(points)), closed=False)
-
-
-def _left() -> ReferencePath:
-    return ReferencePath("left", *_arc(RADIUS, 2 * np.pi), closed=True)
-
-
-def _right() -> ReferencePath:
-    return ReferencePath("right", *_arc(RADIUS, -2 * np.pi), closed=True)
-
-
-def _figure_eight() -> ReferencePath:
-    (left, left_headings), (right, right_headings) = _arc(RADIUS, 2 * np.pi), _arc(RADIUS, -2 * np.pi)
-    headings = np.concatenate([left_headings, 2 * np.pi + right_headings])
-    return ReferencePath("figure_eight", np.concatenate([left, right]), headings, closed=True)
-
-
-def _zigzag() -> ReferencePath:
+def _legs(length: float, *directions: float) -> ReferencePath:
+    """Straight legs of a length, m, from the origin on, each in a direction, rad."""
     points, headings, start = [], [], np.zeros(2)
-    for leg in range(round(OPEN_LENGTH / ZIGZAG_LEG)):
-        heading = ZIGZAG_ANGLE if leg % 2 else -ZIGZAG_ANGLE
-        line = _line(heading, ZIGZAG_LEG)
-        points.append(start + line)
-        headings.append(np.full(len(line), heading))
-        start = start + ZIGZAG_LEG * np.array([np.cos(heading), np.sin(heading)])
-    return ReferencePath("zigzag", np.concatenate(points), np.concatenate(headings), closed=False)
+    distance = np.arange(round(length / SPACING)) * SPACING
+    for direction in directions:
+        ahead = np.array([np.cos(direction), np.sin(direction)])
+        points.append(start + np.outer(distance, ahead))
+        headings.append(np.full(len(distance), direction))
+        start = start + length * ahead
+    return ReferencePath(np.concatenate(points), np.concatenate(headings), closed=False)
 
 
 _PATHS: Final[dict[str, Callable[[], ReferencePath]]] = {
-    "straight": _straight,
-    "left": _left,
-    "right": _right,
-    "zigzag": _zigzag,
-    "figure_eight": _figure_eight,
+    "straight": partial(_legs, OPEN_LENGTH, 0.0),
+    "left": partial(_circles, 2 * np.pi),
+    "right": partial(_circles, -2 * np.pi),
+    "zigzag": partial(_legs, ZIGZAG_LEG, *[-ZIGZAG_ANGLE, ZIGZAG_ANGLE] * round(OPEN_LENGTH / ZIGZAG_LEG / 2)),
+    "figure_eight": partial(_circles, 2 * np.pi, -2 * np.pi),
 }
 PATH_NAMES: Final = tuple(_PATHS)
 
@@ -220,4 +206,4 @@ def path_through(name: str, points: Array) -> ReferencePath:
     to_next = np.diff(np.concatenate([even, even[:1] if closed else points[-1:]]), axis=0)
     if not closed and not to_next[-1].any():
         to_next[-1] = to_next[-2]
-    return ReferencePath(name, even, np.unwrap(np.arctan2(to_next[:, 1], to_next[:, 0])), closed)
+    return ReferencePath(even, np.unwrap(np.arctan2(to_next[:, 1], to_next[:, 0])), closed)
