@@ -129,12 +129,7 @@ def ready(
     Poses are in single precision, and states, which are empty unless wanted.
 
     Args:
-        features: What the model sees and predicts.
-        normalizer: The model's normaliser.
-        model: The model.
-        state: State at the start, shape (states,).
-        pending: See above.
-        sees_states: Whether states are wanted.
+        features, normalizer, model, state, pending, sees_states: As of `RollOuts.ready`.
         precision: Of the hidden layers.
         device: Where to compute.
         block: Candidates that are multiplied at once.
