@@ -19,7 +19,7 @@ from mbmrl_base.robots.observation import Observation
 from mbmrl_control.cli.main import app
 from mbmrl_control.dynamics.network import Normalizer, initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
-from mbmrl_control.dynamics.transition import transition
+from mbmrl_control.dynamics.rollout import transition
 from mbmrl_control.learners import LEARNER_TYPES
 from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.collect import CollectSettings, collect_episode

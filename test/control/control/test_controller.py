@@ -22,8 +22,7 @@ from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.dynamics.rollout import roll_out
 from mbmrl_control.planning import Plan, make_planner
-from mbmrl_control.planning.mppi import Mppi
-from mbmrl_control.planning.settings import MppiSettings
+from mbmrl_control.planning.mppi import Mppi, MppiSettings
 from mbmrl_control.tasks import make_task
 from mbmrl_msgs.msg import PlannerStatus
 from robot_testing import path_task

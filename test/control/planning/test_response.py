@@ -21,8 +21,8 @@ from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.dynamics.rollout import roll_out
 from mbmrl_control.planning import make_planner
+from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.planning.response import CommandResponse
-from mbmrl_control.planning.settings import MppiSettings
 from mbmrl_sim.effects import LINK
 from mbmrl_sim.millirobot.world import World
 from robot_testing import path_task

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import SPACING, PathWindow, make_path
+from mbmrl_control.tasks.path.task import PathCost
 
 INTERVAL = 0.05
 

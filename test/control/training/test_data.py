@@ -16,8 +16,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from cart_testing import CART, STATES, drive_cart, save_carts
 from mbmrl_base.robots.description import describe
-from mbmrl_control.training.episodes import Episode, EpisodeError
-from mbmrl_control.training.folder import read_folder
+from mbmrl_control.training.episodes import Episode, EpisodeError, read_folder
 from mbmrl_control.training.from_data import split
 from mbmrl_control.training.meta_training import TrainingSettings
 

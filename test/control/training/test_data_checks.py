@@ -18,8 +18,7 @@ from cart_testing import CART, INTERVAL, STATES, accelerate_cart, drive_cart
 from mbmrl_base.robots.observation import Array
 from mbmrl_control.training.collect import CollectSettings, collect_episode
 from mbmrl_control.training.data_checks import warnings_of
-from mbmrl_control.training.episodes import Episode, EpisodeError
-from mbmrl_control.training.folder import read_folder
+from mbmrl_control.training.episodes import Episode, EpisodeError, read_folder
 
 FEW = settings(derandomize=True, deadline=None, max_examples=25, database=None)
 

@@ -23,11 +23,12 @@ from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.rollout import Trajectories
 from mbmrl_control.planning import Planner
+from mbmrl_control.planning.cem import CrossEntropySettings
 from mbmrl_control.planning.compiled import advance_, views
+from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.planning.quick import Layout
-from mbmrl_control.planning.settings import CrossEntropySettings, MppiSettings
-from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import PathWindow
+from mbmrl_control.tasks.path.task import PathCost
 
 PEERS: Final = ("pytorch_mppi", "torchrl", "mbrl")
 _TEMPERATURE: Final = MppiSettings().temperature

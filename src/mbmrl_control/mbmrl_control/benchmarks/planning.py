@@ -16,10 +16,10 @@ from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer, initial_layers
 from mbmrl_control.dynamics.rollout import Trajectories
 from mbmrl_control.planning import Planner, RollOuts, make_planner
+from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.planning.rollout import Outcome
-from mbmrl_control.planning.settings import MppiSettings
-from mbmrl_control.tasks.path.cost import PathCost
 from mbmrl_control.tasks.path.paths import make_path
+from mbmrl_control.tasks.path.task import PathCost
 
 CASES: Final = ((1000, 20, 512), (1000, 20, 256), (500, 10, 512), (500, 10, 256))
 """Candidates, horizon, units of each of the two hidden layers."""

@@ -166,13 +166,13 @@ def _adaptation(threads: int) -> dict[str, Any]:
 
 
 def _outer_step(threads: int) -> dict[str, Any]:
-    from mbmrl_control.benchmarks import outer_step, peers
+    from mbmrl_control.benchmarks import adaptation, peers
 
     _prepare(threads)
     peers.enable()
     if absent := peers.missing(("learn2learn", "higher", "torchopt")):
         console.print(absent, soft_wrap=True)
-    found = dict(outer_step.measure())
+    found = dict(adaptation.measure_outer_step())
     _show("outer step of meta-training, tasks x M x units", found)
     return found
 

@@ -1,4 +1,4 @@
-"""The open loop: where a model expects action sequences to lead, for any robot, differentiably."""
+"""Transitions as a model takes them in, and the open loop: where it expects action sequences to lead; for any robot."""
 
 from __future__ import annotations
 
@@ -11,6 +11,27 @@ from torch import Tensor
 from mbmrl_base.robots.features import Features
 from mbmrl_control.dynamics.model import Model
 from mbmrl_control.dynamics.network import Normalizer
+
+
+def transition(
+    features: Features, states: Tensor, actions: Tensor, next_states: Tensor, intervals: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What a model sees of transitions, and what it should predict of each per nominal interval; single precision.
+
+    Differences of positions are taken in double precision, if the states are.
+
+    Args:
+        features: What the model of the robot sees and predicts.
+        states: States before, shape (..., n).
+        actions: Actions in force, shape (..., m).
+        next_states: States after, shape (..., n).
+        intervals: Length of each as a share of the nominal interval, shape (...).
+
+    Returns:
+        Inputs, shape (..., input_size), and targets, shape (..., output_size).
+    """
+    targets = features.targets(states, next_states) / intervals.unsqueeze(-1)
+    return features.inputs(states, actions).float(), targets.float()
 
 
 @dataclass(frozen=True)

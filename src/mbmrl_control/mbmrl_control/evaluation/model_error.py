@@ -13,12 +13,10 @@ from torch import Tensor
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.model import Model
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
-from mbmrl_control.dynamics.rollout import roll_out
-from mbmrl_control.dynamics.transition import transition
+from mbmrl_control.dynamics.rollout import roll_out, transition
 from mbmrl_control.learners import make_learner
 from mbmrl_control.training.data_checks import warnings_of
-from mbmrl_control.training.episodes import EpisodeError
-from mbmrl_control.training.folder import read_folder
+from mbmrl_control.training.episodes import EpisodeError, read_folder
 from mbmrl_control.training.transitions import Piece, pieces_of
 
 MOST_WINDOWS: Final = 1000

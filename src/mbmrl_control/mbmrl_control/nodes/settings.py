@@ -14,7 +14,8 @@ from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import LEARNERS, load_learner, make_learner
 from mbmrl_control.nodes.realtime import prepare
 from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings, load_planner
-from mbmrl_control.planning.settings import CrossEntropySettings, MppiSettings
+from mbmrl_control.planning.cem import CrossEntropySettings
+from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
 from mbmrl_control.tasks import DEFAULT_TASK, TASKS, Task, make_task
 

@@ -8,10 +8,9 @@ from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.plugins import class_of
 from mbmrl_control.planning.cem import CrossEntropy
 from mbmrl_control.planning.mppi import Mppi
-from mbmrl_control.planning.planner import Plan, Planner
+from mbmrl_control.planning.planner import Plan, Planner, SamplingSettings
 from mbmrl_control.planning.random_shooting import RandomShooting
 from mbmrl_control.planning.rollout import PRECISIONS, RollOuts
-from mbmrl_control.planning.settings import SamplingSettings
 
 PLANNERS: Final[dict[str, type[Planner]]] = {kind.name: kind for kind in (Mppi, CrossEntropy, RandomShooting)}
 

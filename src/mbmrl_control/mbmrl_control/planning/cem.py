@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 import torch
+from pydantic import Field
 
-from mbmrl_control.planning.planner import Evaluate, Plan, Planner
-from mbmrl_control.planning.settings import CrossEntropySettings
+from mbmrl_control.planning.planner import Evaluate, Plan, Planner, SamplingSettings
 
 KEPT: Final = 0.3
 """Share of the last elites that the next plan tries again, shifted."""
+
+
+class CrossEntropySettings(SamplingSettings):
+    """Settings of CEM."""
+
+    iterations: int = Field(4, ge=1, le=100, description="Iterations of cem")
+    elites: float = Field(
+        0.1, gt=0.0, le=1.0, description="Share of an iteration's sequences that cem fits the next one to"
+    )
 
 
 class CrossEntropy(Planner):

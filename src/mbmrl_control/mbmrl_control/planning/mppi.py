@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 
-from mbmrl_control.planning.planner import Evaluate, Plan, Planner
-from mbmrl_control.planning.settings import MppiSettings
+from mbmrl_control.planning.planner import Evaluate, Plan, Planner, SamplingSettings
+
+
+class MppiSettings(SamplingSettings):
+    """Settings of MPPI."""
+
+    temperature: float = Field(
+        0.05, ge=1e-3, le=10.0, description="Temperature of mppi, as a share of the deviation of the sequences' costs"
+    )
 
 
 class Mppi(Planner):

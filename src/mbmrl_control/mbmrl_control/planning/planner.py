@@ -7,20 +7,27 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
+from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.dynamics.model import Model
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.rollout import Trajectories
-from mbmrl_control.planning.budget import CandidateBudget
 from mbmrl_control.planning.rollout import RollOuts
-from mbmrl_control.planning.settings import SamplingSettings
+
+_LEVELS: Final = 16
+_MULTIPLE: Final = 16
+_SHARE: Final = 0.9
+"""Share of its time that a plan is meant to take."""
+_GAIN: Final = 0.1
+"""Weight of the last plan: a machine that is slow, or fast, now and then is not trusted at once."""
 
 Evaluate = Callable[[Tensor], tuple[Tensor | None, Tensor]]
 """Poses, shape (n, H + 1, 3), if the robot is planar, and mean costs, shape (n,), of candidates, shape (n, H, m)."""
@@ -38,6 +45,57 @@ class Plan:
     poses: Tensor | None
     cost: float
     tried: int = 0
+
+
+class SamplingSettings(NodeSettings):
+    """What planners that sample have in common; of one number per action, a single one is for all actions."""
+
+    candidates: int = Field(
+        800, ge=2, le=100_000, description="Action sequences per plan, at most; all iterations together"
+    )
+    min_candidates: int = Field(
+        100, ge=2, le=100_000, description="Action sequences per plan, at least, if the deadline allows them"
+    )
+    horizon: int = Field(16, ge=1, le=200, description="Steps of an action sequence")
+    noise_std: tuple[float, ...] = Field(
+        (0.0,),
+        min_length=1,
+        description="Deviation of the noise on each action, in its unit; of cem in its first iteration; 0: the robot's",
+    )
+    correlation: tuple[float, ...] = Field(
+        (0.85,), min_length=1, description="Correlation of the noise on each action from step to step, 0 to below 1"
+    )
+    held_share: float = Field(
+        0.3,
+        ge=0.0,
+        le=1.0,
+        description="Share of the sequences, of cem in its first iteration, that hold one random action: so a planner"
+        " leaves a plan that no small change improves, as after a fault",
+    )
+
+
+class CandidateBudget:
+    """As many candidates as the machine tries in the time of a plan, within bounds.
+
+    They come in a few levels only: the first products of a size take longer than those that follow.
+    """
+
+    def __init__(self, least: int, most: int) -> None:
+        """Begin with the most."""
+        step = max(1, most // (_LEVELS * _MULTIPLE)) * _MULTIPLE
+        least = min(least, most)
+        self.levels = (most, *range((most - 1) // step * step, least, -step), least) if least < most else (most,)
+        """All that there may be, the most first."""
+        self.count = most
+        """Candidates of the next plan."""
+        self._capacity = float(most)
+
+    def observe(self, tried: int, used: float) -> None:
+        """Take in how many candidates the last plan tried, and which share of its time it took."""
+        capacity = min(float(self.levels[0]), _SHARE * tried / max(used, 1e-6))
+        self._capacity += _GAIN * (capacity - self._capacity)
+        fitting = [level for level in self.levels if level <= self._capacity + 0.5]
+        self.count = fitting[0] if fitting else self.levels[-1]
 
 
 class Planner(ABC):

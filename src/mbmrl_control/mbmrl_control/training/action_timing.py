@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from mbmrl_base.robots.observation import Array
-from mbmrl_control.dynamics.transition import transition
-from mbmrl_control.training.folder import Folder
+from mbmrl_control.dynamics.rollout import transition
+from mbmrl_control.training.episodes import Folder
 from mbmrl_control.training.transitions import pieces_of
 
 _MOST_ROWS: Final = 20_000

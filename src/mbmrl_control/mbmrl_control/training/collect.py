@@ -18,7 +18,7 @@ from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.simulator import Simulator
 from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.dynamics.prior import Prior, load_prior
-from mbmrl_control.planning.settings import MppiSettings
+from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.tasks import make_task
 from mbmrl_control.tasks.path.paths import PATH_NAMES
 from mbmrl_control.training.episodes import Episode

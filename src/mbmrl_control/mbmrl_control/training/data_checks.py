@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_control.training.action_timing import acting_step
-from mbmrl_control.training.folder import Folder
+from mbmrl_control.training.episodes import Folder
 from mbmrl_control.training.transitions import pieces_of
 
 Mask = NDArray[np.bool_]

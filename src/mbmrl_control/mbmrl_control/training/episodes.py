@@ -1,4 +1,4 @@
-"""Episodes on disk: one ``.npz`` file each, of the millirobot or of any other robot (docs/data.md).
+"""Episodes, one ``.npz`` file each, and folders of them; of the millirobot or of any other robot (docs/data.md).
 
 | array | shape | |
 |---|---|---|
@@ -14,6 +14,7 @@ the simulator have the seed, the rate (Hz), the policy, terrain, slope (rad), se
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from dataclasses import dataclass, field
@@ -151,3 +152,88 @@ def _checked(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, An
             f"{path}: time goes from {before} to {after} s at row {late[0] + 1}: it must increase from row to row"
         )
     return numbers
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Episodes of a folder, in the order of their files' names.
+
+    Attributes:
+        path: The folder.
+        files: Files of the episodes.
+        episodes: What is in them.
+        constant: Columns that never vary, such as ``action 'brake'``, with their values.
+        hash: SHA-256 of the files' names and contents, in hexadecimal.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    episodes: tuple[Episode, ...]
+    constant: dict[str, float]
+    hash: str
+
+    @property
+    def robot(self) -> Robot:
+        """The robot."""
+        return self.episodes[0].robot
+
+    @property
+    def features(self) -> Features:
+        """What a model of this robot sees and predicts."""
+        return self.episodes[0].features
+
+    @property
+    def rate(self) -> float:
+        """Control rate, Hz, to six digits: the inverse of the median interval."""
+        intervals = np.concatenate([np.diff(episode.time) for episode in self.episodes])
+        if not len(intervals):
+            raise EpisodeError(f"{self.path}: time has a single row in each file: there are no transitions")
+        return float(f"{1.0 / np.median(intervals):.6g}")
+
+
+def read_folder(path: Path, robot: Robot | None = None) -> Folder:
+    """Read all episodes of a folder; a robot that is given is that of all of them.
+
+    Raises:
+        EpisodeError: If there are none, or one cannot be used, or they are not of one robot.
+    """
+    if not path.is_dir():
+        raise EpisodeError(f"there is no folder {path}")
+    files = tuple(sorted(path.glob("*.npz")))
+    if not files:
+        raise EpisodeError(f"{path} holds no episodes: no file there ends in .npz")
+    digest = hashlib.sha256()
+    episodes = []
+    for file in files:
+        episodes.append(Episode.load(file, robot))
+        digest.update(f"{file.name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+        first, this = (episode.robot.description.as_json() for episode in (episodes[0], episodes[-1]))
+        for name in first | this:
+            if first.get(name) != this.get(name):
+                raise EpisodeError(
+                    f"{file}: {name} is {this.get(name)}, and {first.get(name)} in {files[0].name}:"
+                    " the episodes of a folder must be of one robot"
+                )
+    return Folder(path, files, tuple(episodes), _constant(path, episodes), digest.hexdigest())
+
+
+def _constant(path: Path, episodes: list[Episode]) -> dict[str, float]:
+    """Columns that never vary; EpisodeError where no state does."""
+    robot = episodes[0].robot
+    constant: dict[str, float] = {}
+    for kind, names in (("state", robot.state_names), ("action", robot.action_names)):
+        values = np.concatenate([_present(episode, kind) for episode in episodes])
+        if not len(values):
+            continue
+        same = (values == values[0]).all(axis=0)
+        constant |= {f"{kind} {name!r}": float(values[0, index]) for index, name in enumerate(names) if same[index]}
+        if kind == "state" and same.all():
+            columns = ", ".join(f"{name} is always {value:g}" for name, value in constant.items())
+            raise EpisodeError(f"{path}: {columns}: at least one column of state must vary in the data")
+    return constant
+
+
+def _present(episode: Episode, kind: str) -> Array:
+    """Rows of an array next to no missing sample."""
+    missing = missing_samples(episode.state)
+    return episode.state[~missing] if kind == "state" else episode.action[~(missing[1:] | missing[:-1])]

@@ -16,8 +16,7 @@ from rich.console import Console
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.data_checks import warnings_of
-from mbmrl_control.training.episodes import EpisodeError
-from mbmrl_control.training.folder import Folder, read_folder
+from mbmrl_control.training.episodes import EpisodeError, Folder, read_folder
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
 from mbmrl_control.training.pipeline import train_with_bar
 from mbmrl_control.training.transitions import pieces_of

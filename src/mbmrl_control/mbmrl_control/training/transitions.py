@@ -14,7 +14,7 @@ from torch import Tensor
 from mbmrl_base.robots.features import TOLERANCE, Features
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.network import Normalizer
-from mbmrl_control.dynamics.transition import transition
+from mbmrl_control.dynamics.rollout import transition
 from mbmrl_control.training.episodes import Episode, missing_samples
 
 LEAST_SPREAD: Final = 1e-6
