@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from mbmrl_control.benchmarks.peers import found
-from mbmrl_control.dynamics.network import Layers
+from mbmrl_control.dynamics.network import Layers, predict
 
 Data = tuple[Tensor, Tensor]
 
@@ -53,8 +53,7 @@ def adaptations(layers: Layers, psi: float, support: Data) -> dict[str, Callable
         optimizer.step()
         return [parameter.detach() for parameter in adapted.parameters()]
 
-    parameters = dict(module.named_parameters())
-    detached = {name: parameter.detach() for name, parameter in parameters.items()}
+    detached = {name: parameter.detach() for name, parameter in module.named_parameters()}
 
     def loss(given: dict[str, Tensor]) -> Tensor:
         return inner_loss(functional_call(module, given, (inputs,)), targets)
@@ -66,11 +65,8 @@ def adaptations(layers: Layers, psi: float, support: Data) -> dict[str, Callable
     own = [parameter.detach().requires_grad_() for parameter in module.parameters()]
 
     def autograd() -> list[Tensor]:
-        value = inputs
-        for index in range(0, len(own), 2):
-            value = torch.nn.functional.linear(value, own[index], own[index + 1])
-            value = value.relu() if index < len(own) - 2 else value
-        gradients = torch.autograd.grad(inner_loss(value, targets), own)
+        predicted = predict(list(zip(own[::2], own[1::2], strict=True)), inputs)
+        gradients = torch.autograd.grad(inner_loss(predicted, targets), own)
         with torch.no_grad():
             return [parameter - psi * gradient for parameter, gradient in zip(own, gradients, strict=True)]
 
@@ -112,9 +108,8 @@ def meta_gradients(layers: Layers, psi: float, support: Data, query: Data) -> di
     names = [name for name, _ in module.named_parameters()]
 
     def autograd_of(task: int) -> Tensor:
-        gradients = torch.autograd.grad(
-            inner_loss(module(support[0][task]), support[1][task]), parameters, create_graph=True
-        )
+        loss = inner_loss(module(support[0][task]), support[1][task])
+        gradients = torch.autograd.grad(loss, parameters, create_graph=True)
         adapted = [parameter - psi * gradient for parameter, gradient in zip(parameters, gradients, strict=True)]
         predicted = functional_call(module, dict(zip(names, adapted, strict=True)), (query[0][task],))
         return outer_loss(predicted, query[1][task])

@@ -6,7 +6,6 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -138,7 +137,7 @@ _MORE_PARAMETERS: Final = {
 }
 
 
-def run_loop(case: LoopCase, duration: float, threads: int = 2, priority: int = 0) -> dict[str, Any]:
+def run_loop(case: LoopCase, duration: float, threads: int, priority: int = 0) -> dict[str, Any]:
     """Run the stack for a time, s, and measure; planner and adaptation with a realtime priority, if above 0.
 
     Returns:
@@ -222,15 +221,3 @@ def _figures(
             "cores": (process.processor[-1] - process.processor[0]) / elapsed,
         }
     return figures
-
-
-def measure(
-    duration: float, threads: int, priority: int = 0, cases: tuple[LoopCase, ...] = CASES
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Run each case for a time, s.
-
-    Yields:
-        Name of the case and the figures of `run_loop`.
-    """
-    for case in cases:
-        yield str(case), run_loop(case, duration, threads, priority)

@@ -114,8 +114,8 @@ def _loop(duration: float, threads: int, priority: int) -> dict[str, Any]:
 
     found = {}
     try:
-        for case, figures in loop.measure(duration, threads, priority):
-            found[case] = figures
+        for case in loop.CASES:
+            figures = found[str(case)] = loop.run_loop(case, duration, threads, priority)
             growth = max(node["memory_growth"] for node in figures["nodes"].values())
             console.print(
                 f"{case} for {figures['seconds']:.0f} s: {figures['missed']} of {figures['ticks']} ticks missed"

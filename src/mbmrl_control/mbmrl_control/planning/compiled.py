@@ -55,7 +55,7 @@ if not FUSES:
     _in_rows = _in_columns
 
 
-def pack(layers: Layers, precision: torch.dtype, block: int, fuses: bool = FUSES) -> tuple[Layers, bool]:
+def pack(layers: Layers, precision: torch.dtype, block: int) -> tuple[Layers, bool]:
     """Layers in the types that they are computed in, and whether bias and ReLU are part of the products.
 
     Args:
@@ -63,11 +63,10 @@ def pack(layers: Layers, precision: torch.dtype, block: int, fuses: bool = FUSES
         precision: Of the hidden layers. First and last layer and the states are in single precision always:
             what the normaliser scales, and what the last layer adapts, would be rounded away.
         block: Candidates that are multiplied at once.
-        fuses: Whether fused products may be used.
     """
     kinds = [torch.float32, *[precision] * (len(layers) - 2), torch.float32]
     cast = [(weight.to(kind), bias.to(kind)) for (weight, bias), kind in zip(layers, kinds, strict=False)]
-    if precision == torch.bfloat16 and len(layers) > 2 and layers[0][0].device.type == "cpu" and fuses:
+    if precision == torch.bfloat16 and len(layers) > 2 and layers[0][0].device.type == "cpu" and FUSES:
         reorder = torch.ops.mkldnn._reorder_linear_weight
         return [(reorder(weight, block), bias) for weight, bias in cast], True
     return [(weight, bias.unsqueeze(1)) for weight, bias in cast], False

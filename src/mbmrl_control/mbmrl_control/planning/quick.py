@@ -121,8 +121,6 @@ def ready(
     precision: torch.dtype,
     device: torch.device,
     block: int,
-    kernel: Callable[..., tuple[Tensor, Tensor]] = compiled.roll_out,
-    fuses: bool = compiled.FUSES,
 ) -> Callable[[Tensor], Trajectories]:
     """A function from action sequences, shape (n, H, m), to where they lead from where pending ones, shape (p, m), do.
 
@@ -133,16 +131,14 @@ def ready(
         precision: Of the hidden layers.
         device: Where to compute.
         block: Candidates that are multiplied at once.
-        kernel: The inner loop: `compiled.roll_out`, or `plain_roll_out`.
-        fuses: Whether fused products may be used.
     """
     layout = _layout(features)
     folded = [(weight.to(device), bias.to(device)) for weight, bias in normalizer.fold(model.layers)]
 
     def rolling(kind: torch.dtype, kept: bool) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
-        layers, fused = compiled.pack(folded, kind, block, fuses)
+        layers, fused = compiled.pack(folded, kind, block)
         weights, biases = ([layer[index] for layer in layers] for index in (0, 1))
-        return lambda rows, pose, actions: kernel(
+        return lambda rows, pose, actions: compiled.roll_out(
             weights, biases, fused, rows, pose, actions.to(device), features.input_size, layout.runs, kept
         )
 

@@ -78,22 +78,25 @@ class _Rows:
     @staticmethod
     def of(folder: Folder) -> _Rows | None:
         """Lay out the pieces of all episodes; None where there are no transitions."""
-        states, actions, last, file, number = [], [], [], [], []
-        for index, episode in enumerate(folder.episodes):
-            for piece in pieces_of(episode, folder.rate):
-                length = len(piece.states)
-                states.append(piece.states.numpy())
-                actions.append(np.pad(piece.actions.numpy(), ((0, 1), (0, 0)), constant_values=np.nan))
-                last.append(np.arange(length) == length - 1)
-                file.append(np.full(length, index))
-                number.append(piece.start + np.arange(length))
-        if not states:
+        pieces = [(file, piece) for file, each in enumerate(folder.episodes) for piece in pieces_of(each, folder.rate)]
+        if not pieces:
             return None
-        every = np.concatenate(states)
-        joined = ~np.concatenate(last)[:-1]
-        steps = np.where(joined[:, None], np.diff(every, axis=0), 0.0)
-        spans = np.ptp(every, axis=0)
-        return _Rows(folder, every, np.concatenate(actions), joined, steps, spans, *map(np.concatenate, (file, number)))
+        lengths = [len(piece.states) for _, piece in pieces]
+        states = np.concatenate([piece.states.numpy() for _, piece in pieces])
+        gap = ((0, 1), (0, 0))
+        actions = np.concatenate([np.pad(piece.actions.numpy(), gap, constant_values=np.nan) for _, piece in pieces])
+        joined = np.ones(len(states), dtype=bool)
+        joined[np.cumsum(lengths) - 1] = False
+        return _Rows(
+            folder,
+            states,
+            actions,
+            joined[:-1],
+            np.where(joined[:-1, None], np.diff(states, axis=0), 0.0),
+            np.ptp(states, axis=0),
+            np.repeat([file for file, _ in pieces], lengths),
+            np.concatenate([piece.start + np.arange(len(piece.states)) for _, piece in pieces]),
+        )
 
     def state(self, column: int) -> str:
         """A state, as sentences name it."""
@@ -111,11 +114,9 @@ class _Rows:
 
 
 def _constant(folder: Folder) -> Iterator[str]:
-    robot = folder.robot
-    for field, names in (("state", robot.state_names), ("action", robot.action_names)):
+    for field, names in (("state", folder.robot.state_names), ("action", folder.robot.action_names)):
         for column, name in enumerate(names):
-            value = folder.constant.get(f"{field} {name!r}")
-            if value is not None:
+            if (value := folder.constant.get(f"{field} {name!r}")) is not None:
                 yield (
                     f"{folder.path}: {field} {name!r} (column {column}) is always {value:g}: a column that never varies"
                     " says nothing to the model; check what measures it, or leave it out"
