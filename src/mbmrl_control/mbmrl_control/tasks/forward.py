@@ -41,7 +41,6 @@ class MoveForward(PlanarTask[MoveForwardSettings]):
 
     def costs(self, steps: int) -> Costs:
         """The cost of effort less the reward of speed."""
-        del steps
         weight = self.settings.effort_weight
 
         def of(trajectories: Trajectories) -> Tensor:
@@ -55,8 +54,7 @@ class MoveForward(PlanarTask[MoveForwardSettings]):
         self._action = torch.from_numpy(observation.action).float()
         return super().observe(observation)
 
-    def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float, moved: bool) -> dict[str, float]:
-        del moved
+    def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float) -> dict[str, float]:
         speed = np.nan if before is None else float(pose[0] - before[0]) / elapsed
         effort = float((self._action / self._largest).square().sum())
         values = (speed, float(pose[0]), self.settings.effort_weight * effort - speed)

@@ -13,7 +13,6 @@ from mbmrl_base.robots.features import rotate, wrap
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit.settings import RUNTIME, runtime_field
-from mbmrl_control.dynamics.rollout import Trajectories
 from mbmrl_control.tasks.base import Costs
 from mbmrl_control.tasks.planar import PlanarTask, SpeedSettings, check_speed, poses_of
 
@@ -79,13 +78,8 @@ class GoToGoal(PlanarTask[GoToGoalSettings]):
 
     def costs(self, steps: int) -> Costs:
         """The cost of the way to the goal."""
-        del steps
-        (place, yaw), speed, interval = self._goal(), self.settings.speed, self.interval
-
-        def of(trajectories: Trajectories) -> Tensor:
-            return self._of_steps(poses_of(trajectories), place, yaw, speed, interval)
-
-        return of
+        goal, speed = self._goal(), self.settings.speed
+        return lambda trajectories: self._of_steps(poses_of(trajectories), *goal, speed, self.interval)
 
     def _of_steps(self, poses: Tensor, place: Tensor, yaw: Tensor | None, speed: float, interval: float) -> Tensor:
         to_goal = place - poses[..., :2]
@@ -101,8 +95,7 @@ class GoToGoal(PlanarTask[GoToGoalSettings]):
         costs: Tensor = _PROGRESS * lost + _HEADING * error * near
         return costs
 
-    def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float, moved: bool) -> dict[str, float]:
-        del moved
+    def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float) -> dict[str, float]:
         place, yaw = self._goal()
         to_goal = place - pose[:2]
         distance, tolerance = float(to_goal.norm()), self.settings.goal_tolerance

@@ -80,19 +80,19 @@ class PlanarTask(Task[Settings]):
             if jumped is None or torch.dist(pose[:2], jumped[:2]) > JUMP:
                 return None
             before = self._jumped = None
-        figures = self._measure(pose, before if elapsed > 0 else None, elapsed, moved)
+        self._moved = moved
+        figures = self._measure(pose, before if elapsed > 0 else None, elapsed)
         self._last = (pose, observation)
         return figures
 
     @abstractmethod
-    def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float, moved: bool) -> dict[str, float]:
-        """Figures at a pose, shape (3,), in the frame.
+    def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float) -> dict[str, float]:
+        """Figures at a pose, shape (3,), in the frame; ``_moved`` says whether the robot was carried elsewhere.
 
         Args:
             pose: x, y in m, yaw in rad.
             before: The pose of the last observation; None if there is none from which the robot can have come.
             elapsed: Time since then, s.
-            moved: Whether the robot was carried elsewhere.
         """
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from mbmrl_base.robots.features import wrap
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit.settings import NodeSettings, runtime_field
-from mbmrl_control.dynamics.rollout import Trajectories
 from mbmrl_control.tasks.base import Costs
 from mbmrl_control.tasks.planar import PlanarTask, ahead, check_speed, poses_of
 
@@ -53,20 +52,14 @@ class TrackVelocity(PlanarTask[TrackVelocitySettings]):
 
     def costs(self, steps: int) -> Costs:
         """The cost of errors in both."""
-        del steps
         settings = self.settings
-
-        def of(trajectories: Trajectories) -> Tensor:
-            return self._of_speeds(*_speeds(poses_of(trajectories), self.interval), settings)
-
-        return of
+        return lambda trajectories: self._of_speeds(*_speeds(poses_of(trajectories), self.interval), settings)
 
     @staticmethod
     def _of_speeds(forward: Tensor, turn: Tensor, settings: TrackVelocitySettings) -> Tensor:
         return _SPEED * (forward - settings.forward_speed).abs() + _TURN * (turn - settings.turn_rate).abs()
 
-    def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float, moved: bool) -> dict[str, float]:
-        del moved
+    def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float) -> dict[str, float]:
         values = (np.nan, np.nan, np.nan)
         if before is not None:
             forward, turn = _speeds(torch.stack([before, pose]), elapsed)

@@ -12,7 +12,6 @@ from torch import Tensor
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit.settings import runtime_field, runtime_text
-from mbmrl_control.dynamics.rollout import Trajectories
 from mbmrl_control.tasks.base import Costs
 from mbmrl_control.tasks.path.paths import PATH_NAMES, PathWindow, Projection, ReferencePath, make_path
 from mbmrl_control.tasks.planar import PlanarTask, SpeedSettings, check_speed, poses_of
@@ -123,13 +122,10 @@ class FollowPath(PlanarTask[FollowPathSettings]):
         cost, reach = self.cost, 2.0 * self.settings.speed * self.interval * steps
         window = self.path.window(self.progress - _REACH, self.progress + reach + _REACH)
 
-        def of(trajectories: Trajectories) -> Tensor:
-            return cost.steps(window, poses_of(trajectories), self.interval)
+        return lambda trajectories: cost.steps(window, poses_of(trajectories), self.interval)
 
-        return of
-
-    def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float, moved: bool) -> dict[str, float]:
-        anywhere = moved or (self._start is not None and self._last is None)
+    def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float) -> dict[str, float]:
+        anywhere = self._moved or (self._start is not None and self._last is None)
         reach = self.path.whole if anywhere else _REACH
         projection = self.path.locate(pose[:2].numpy(), self.progress, reach)
         last, self.progress = self.progress, float(projection.progress)
