@@ -13,7 +13,7 @@ from torch import Tensor
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_control.control.run_record import choice
-from mbmrl_control.planning.settings import MppiSettings
+from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.tasks import make_task
 from mbmrl_control.tasks.path.task import FollowPath
 
