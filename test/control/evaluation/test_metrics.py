@@ -22,7 +22,7 @@ from mbmrl_control.control.run_record import Record, RecordError, Tick, choice
 from mbmrl_control.evaluation.film import render_run
 from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, before_and_after, recovery_time, summarise
 from mbmrl_control.evaluation.run_plot import plot
-from mbmrl_control.evaluation.summary_table import table
+from mbmrl_control.evaluation.tables import summary_table
 from mbmrl_control.tasks.goal import GoToGoal
 from robot_testing import FOLLOW, PLANNER, path_task
 
@@ -325,6 +325,6 @@ def test_task_without_a_path_is_judged_by_its_cost() -> None:
     assert told["figures"]["distance_m"] == pytest.approx({"before": 3.51, "after": 1.51, "end": 0.025}, abs=0.02)
     assert 0.0 < told["recovery_s"] <= 1.0
     output = io.StringIO()
-    Console(file=output, width=100).print(table(told))
+    Console(file=output, width=100).print(summary_table(told))
     assert "millirobot, mb on go_to_goal, leg_loss:4" in output.getvalue()
     assert re.search(r"heading_error_rad +\D+0.2500 +\D+0.5000 +\D+0.5000", output.getvalue())

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mbmrl_control.learners.online import RECENT, ChangeDetector
+from mbmrl_control.learners.change import RECENT, ChangeDetector
 
 
 def errors(seed: int, count: int, level: float = 0.1) -> list[float]:

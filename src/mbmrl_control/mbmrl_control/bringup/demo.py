@@ -26,8 +26,8 @@ from mbmrl_base.toolkit.spin import beside
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, Values
 from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
 from mbmrl_control.control.run_record import Record, choice
-from mbmrl_control.evaluation import summary_table
 from mbmrl_control.evaluation.metrics import summarise
+from mbmrl_control.evaluation.tables import summary_table
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_control.nodes.monitor_node import MonitorNode
 from mbmrl_control.nodes.settings import PlannerSettings
@@ -192,7 +192,7 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
     summary = summarise(record, tracking, settings.duration) | {"errors": errors_in(folder / "logs")}
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     record.write(folder, tracking)
-    console.print(summary_table.table(summary))
+    console.print(summary_table(summary))
     for error in summary["errors"]:
         console.print(f"warning: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     path = task.reference()

@@ -1,4 +1,4 @@
-"""Evaluated runs as CSV and as Markdown."""
+"""Tables: of evaluated runs, as CSV and as Markdown; of one run, for the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from rich.table import Table
+
 from mbmrl_base.system.files import whole
+from mbmrl_control.control.run_record import in_a_word
 from mbmrl_control.evaluation.statistics import Row, differences, mean, pairs, recovery
 
 _COLUMNS: Final = {
@@ -85,3 +88,32 @@ def markdown(rows: Sequence[Row]) -> str:
         if compared := [[f"{a} - {b}", _cell(differences(own, a, b), sign="+")] for a, b in pairs(own)]:
             parts.append(table(["same seeds", "difference of the cost after"], compared))
     return "\n\n".join(parts) + "\n"
+
+
+def _number(value: float | None, digits: int, unit: str = "") -> str:
+    return "-" if value is None else f"{value:.{digits}f} {unit}".rstrip()
+
+
+def summary_table(summary: dict[str, Any]) -> Table:
+    """Table of the object of summary.json."""
+    fault = summary["fault"] or "no fault"
+    who = f"{summary['robot']}, {summary['learner']}"
+    result = Table(title=f"{who} on {in_a_word(summary['task'])}, {fault}", title_justify="left")
+    for column in ("", "before the fault", "after it", "at the end"):
+        result.add_column(column, justify="left" if not column else "right")
+    cost, error = summary["tracking_cost"], summary["model_error"]
+    result.add_row("tracking cost per step", _number(cost["before"], 2), _number(cost["after"], 2))
+    for name, values in summary["figures"].items():
+        result.add_row(name, *(_number(values[when], 4) for when in ("before", "after", "end")))
+    result.add_row("time to recover", "", _number(summary["recovery_s"], 2, "s"))
+    result.add_row("one-step error of the prior", "", _number(error["prior_after"], 3))
+    result.add_row("one-step error of the adapted model", "", _number(error["adapted_after"], 3))
+    result.add_section()
+    result.add_row("", "median", "p99")
+    for name in ("planning", "adaptation"):
+        times = summary[f"{name}_ms"]
+        result.add_row(f"{name} time", _number(times["p50"], 2, "ms"), _number(times["p99"], 2, "ms"))
+    result.add_section()
+    result.add_row("command rate", _number(summary["command_rate_hz"], 2, "Hz"), "")
+    result.add_row("intervals without a command", f"{summary['missed_ticks']} of {summary['ticks']}", "")
+    return result

@@ -17,58 +17,10 @@ from mbmrl_base.robots.observation import Observation
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.dynamics.rollout import transition
 from mbmrl_control.learners import Update, make_learner
+from mbmrl_control.learners.change import RECENT, ChangeDetector
 
 JUDGED: Final = 8
 """Predictions over which an adapted model must be no worse than the prior to be used."""
-RECENT: Final = 4
-"""Transitions whose mean error is held against what is expected."""
-_MEMORY: Final = 60
-"""Transitions over which what is expected is averaged."""
-_FEWEST: Final = 20
-"""Transitions from which on anything is expected."""
-_DEVIATIONS: Final = 3.5
-
-
-class ChangeDetector:
-    """Detects when a learner's one-step errors jump above what it expects of them.
-
-    What is expected is the mean and deviation of the logarithm of the error, exponentially weighted; a
-    change is a mean of the last RECENT ones far above it (a Shewhart chart of subgroups).
-    """
-
-    def __init__(self) -> None:
-        """Expect nothing yet."""
-        self.reset()
-
-    def reset(self) -> None:
-        """Expect nothing."""
-        self._count = 0
-        self._mean = 0.0
-        self._variance = 0.0
-        self._recent: deque[float] = deque(maxlen=RECENT)
-
-    def update(self, error: float) -> bool:
-        """Take in a one-step error; whether it shows a change, after which nothing is expected any more."""
-        if not math.isfinite(error):
-            self.reset()
-            return True
-        if len(self._recent) == RECENT:
-            self._expect(self._recent[0])
-        self._recent.append(math.log(max(error, 1e-12)))
-        if self._count < _FEWEST:
-            return False
-        limit = self._mean + _DEVIATIONS * math.sqrt(self._variance / RECENT)
-        changed = sum(self._recent) / RECENT > limit
-        if changed:
-            self.reset()
-        return changed
-
-    def _expect(self, value: float) -> None:
-        self._count += 1
-        share = max(1.0 / self._count, 1.0 / _MEMORY)
-        difference = value - self._mean
-        self._mean += share * difference
-        self._variance = (1.0 - share) * (self._variance + share * difference**2)
 
 
 @dataclass(frozen=True)
@@ -156,17 +108,8 @@ class OnlineAdapter:
         if last is not None and observation.sequence == last.sequence + 1 and abs(length - 1) <= TOLERANCE:
             errors = self._learn(last, observation, length)
         self._sequence += 1
-        return Adaptation(
-            self._sequence,
-            observation.sequence,
-            self._update,
-            *errors,
-            len(self._inputs),
-            self._rejected,
-            self._skipped,
-            self._failed,
-            self._failure,
-        )
+        counts = (len(self._inputs), self._rejected, self._skipped, self._failed)
+        return Adaptation(self._sequence, observation.sequence, self._update, *errors, *counts, self._failure)
 
     @torch.inference_mode()
     def warm_up(self) -> None:
