@@ -90,7 +90,9 @@ def test_nothing_is_learned_from_intervals_apart_or_from_what_is_not_finite() ->
         response.observe(observation(2 * index, np.zeros(2)), command)
     response.observe(observation(39, np.full(2, np.nan)), np.zeros(2))
     response.observe(observation(40, np.zeros(2)), np.zeros(2))
-    response.observe(observation(41, np.full(2, 20.0), episode=2), np.zeros(2))
+    response.observe(observation(41, np.full(2, 1e200)), np.zeros(2))  # its square is not finite
+    response.observe(observation(42, np.zeros(2)), np.zeros(2))
+    response.observe(observation(43, np.full(2, 20.0), episode=2), np.zeros(2))
     assert response.shares.tolist() == [1.0, 0.0]
 
 

@@ -20,6 +20,8 @@ from mbmrl_control.tasks import Task
 
 MOST_PENDING: Final = 2
 """Commands that can be on their way; if there are more, they did not arrive."""
+ABSURD: Final = 1e15
+"""Size from which a number of a state is none: with less, squares are finite in single precision."""
 
 
 class Outcome(IntEnum):
@@ -129,7 +131,7 @@ class Controller:
             stale = "there is no state" if seen is None else f"the newest state is {now.age:.3g} s old"
             return self.safe(Outcome.NO_STATE, stale, figures=unknown)
         known: dict[str, Any] = {"state_sequence": seen.sequence, "figures": unknown}
-        if not np.isfinite(seen.state).all():
+        if not (np.abs(seen.state) < ABSURD).all():  # nor is NaN
             return self.safe(Outcome.NO_STATE, "the state is not finite", **known)
         self._newest = seen.state
         if seen.episode != self._episode or self._begins:

@@ -38,7 +38,7 @@ class CommandResponse:
             ValueError: If an action of the robot has no bounds.
         """
         self._range = robot.planned[1] - robot.planned[0]
-        self._safe = robot.safe_action()
+        self._robot, self._safe = robot, robot.safe_action()
         self.reset()
 
     def reset(self) -> None:
@@ -51,7 +51,9 @@ class CommandResponse:
 
     def observe(self, observation: Observation, command: Array) -> None:
         """Take in which action was in force in the interval that ended, and the next one's command, shapes (m,)."""
-        if not np.isfinite(observation.action).all():
+        try:
+            self._robot.check_command(observation.action)
+        except ValueError:
             self.reset()
             return
         last, before = self._last, self._commands
