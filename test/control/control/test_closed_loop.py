@@ -15,7 +15,7 @@ from mbmrl_control.control.run_record import Record, Tick
 from mbmrl_control.dynamics.prior import load_prior
 from mbmrl_control.priors import shipped_prior
 from mbmrl_sim.millirobot.world import World
-from robot_testing import path_task
+from robot_testing import FOLLOW, PLANNER, path_task
 
 RATE = 20.0
 
@@ -36,7 +36,7 @@ def run(seconds: float, seed: int, learner: str = "grbal", fault_at: float | Non
 
 def test_robot_walks_along_a_straight_path() -> None:
     ticks = run(6.0, seed=3)
-    record = Record(load_robot("millirobot"), "grbal", "straight", 3, RATE, None, None, ticks)
+    record = Record(load_robot("millirobot"), "grbal", FOLLOW, PLANNER, 3, RATE, None, None, ticks)
     tracking = record.track(path_task("straight"))
     walking = record.time > 1.0
     assert np.abs(tracking["cross_track_m"][walking]).max() < 0.05

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import itertools
 import math
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.learners import make_learner
 from mbmrl_control.nodes.conversions import from_figures, to_path
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
+from pages import example
 from robot_testing import INPUT_SIZE, OUTPUT_SIZE
 from ros_testing import STRANGE, NodeProcess, Peer, changed
 
@@ -521,3 +523,117 @@ def test_path_of_a_message_is_followed_from_the_next_tick_on(
     peer.call(SetParameters, "mpc_node/set_parameters", planner, parameters=[speed])
     peer.spin_until(lambda: speeds(robot.commands[-1]) == (0.0, 0.0), planner)
     assert cross_track() == pytest.approx(-0.1, abs=1e-4)
+
+
+# A task and a planner of the user's own
+
+SHARP = """
+from pathlib import Path
+from pydantic import Field
+from mbmrl_control.planning.mppi import Mppi
+from mbmrl_control.planning.settings import MppiSettings
+
+class SharpSettings(MppiSettings):
+    rounds: int = Field(2, ge=1, le=9, description="Rounds")
+
+class Sharp(Mppi):
+    name = "sharp"
+    settings_type = SharpSettings
+
+    def _search(self, evaluate, count):
+        if Path(FLAG).exists():
+            raise RuntimeError(f"no {self.settings.rounds}\\nrounds")
+        return super()._search(evaluate, count)
+
+def planner():
+    return Sharp
+"""
+
+
+def test_settings_of_files_are_parameters(start_planner: StartNode, peer: Peer, robot: Robot, tmp_path: Path) -> None:
+    task, sharp = str(example("task", tmp_path / "hold.py")), tmp_path / "sharp.py"
+    sharp.write_text(SHARP.replace("FLAG", "'none'"))
+    for given, words in (
+        ({"heading": 7.0}, "parameter 'heading' is 7.0: "),
+        ({"rounds": 0}, "parameter 'rounds' is 0: "),
+        ({"tempo": 1}, "unknown parameter 'tempo': allowed is "),
+        ({"task": "hold_none.py"}, "there is no file hold_none.py"),
+    ):
+        start_planner(**({"task": task, "planner": str(sharp)} | given)).assert_refused(words)
+    planner = start_planner(task=task, planner=str(sharp), heading=0.25, rounds=3)
+    robot.start()
+    # The robot looks along x.
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    first = from_figures(robot.statuses[-1])["heading_error_rad"]
+
+    def change(value: float) -> Any:
+        parameter = Parameter(
+            name="heading", value=ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+        )
+        return peer.call(SetParameters, "mpc_node/set_parameters", planner, parameters=[parameter]).results[0]
+
+    assert not change(7.0).successful
+    assert change(0.75).successful
+    peer.spin_until(
+        lambda: from_figures(robot.statuses[-1])["heading_error_rad"] == pytest.approx(first - 0.5), planner
+    )
+    (value,) = peer.call(GetParameters, "mpc_node/get_parameters", planner, names=["rounds"]).values
+    assert value.integer_value == 3
+
+
+FAIL = "if __import__('os').path.exists(FLAG): raise RuntimeError('no 3\\nrounds')\n        "
+COST = "torch.cos(trajectories.poses[:, 1:, 2] - heading)"
+
+
+@pytest.mark.parametrize(
+    ("part", "place"),
+    [
+        ("planner", "Sharp._search"),
+        ("        return {", "HoldHeading.observe"),
+        ("        heading = self", "HoldHeading.costs"),
+        (COST, "HoldHeading.costs.<locals>.<lambda>"),
+    ],
+)
+def test_robot_is_at_its_safe_action_while_a_task_or_a_planner_fails(
+    start_planner: StartNode, peer: Peer, robot: Robot, tmp_path: Path, part: str, place: str
+) -> None:
+    """One sentence says where it fails, and the robot goes on when it works again."""
+    flag, file = tmp_path / "flag", tmp_path / "own.py"
+    if part == "planner":
+        file.write_text(SHARP.replace("FLAG", repr(str(flag))))
+        planner = start_planner(planner=str(file), rounds=3)
+    else:
+        failing = f"{part[:8]}{FAIL}{part[8:]}" if part != COST else f"fails() + {part}"
+        text = example("task", file).read_text().replace(part, failing.replace("FLAG", repr(str(flag))))
+        file.write_text(
+            text
+            + f"""
+
+def fails():
+    {FAIL.replace("FLAG", repr(str(flag)))}
+    return 0.0
+"""
+        )
+        planner = start_planner(task=str(file))
+        place = "fails" if part == COST else place
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 10)
+    robot.start()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    flag.touch()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.NO_FINITE_PLAN, planner)
+    first = len(robot.statuses)
+    peer.spin_until(lambda: len(robot.statuses) > first + 25 and diagnostics[-1].status[0].level == b"\2", planner)
+    assert all(speeds(command) == (0.0, 0.0) for _, command in ticks(robot, PlannerStatus.NO_FINITE_PLAN))
+    sentence = re.compile(rf"{file}, line \d+, {place}: RuntimeError: no 3 rounds")
+    assert sentence.search(diagnostics[-1].status[0].message)
+    assert 0 < len(sentence.findall(planner.errors)) < 6  # at most one in 5 s
+    assert "Traceback" not in planner.errors
+    flag.unlink()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    peer.spin_until(lambda: diagnostics[-1].status[0].level != b"\2", planner)
+
+
+def test_task_that_fails_at_the_start_is_refused(start_planner: StartNode, tmp_path: Path) -> None:
+    file = example("task", tmp_path / "hold.py")
+    file.write_text(file.read_text().replace("error = yaw", "error = yaw + None"))
+    start_planner(task=str(file)).assert_refused("hold.py, line ", "HoldHeading.observe: TypeError: ")

@@ -6,6 +6,7 @@ import importlib.util
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -72,6 +73,13 @@ def blamed(refusal: type[Exception] = PluginError) -> Iterator[None]:
         raise PluginError(blame(error)) from error
 
 
+@cache
+def _loaded(path: Path, what: str, changed: int) -> Any:
+    """What a file gives, the same one until it is changed: so a task of it can take other settings."""
+    del changed
+    return from_file(path, what)
+
+
 def class_of(given: str, what: str, known: Mapping[str, type[Kind]], base: type[Kind]) -> type[Kind]:
     """A class by its name, or by the Python file whose function returns it.
 
@@ -88,7 +96,8 @@ def class_of(given: str, what: str, known: Mapping[str, type[Kind]], base: type[
         return known[given]
     if not given.endswith(".py"):
         raise ValueError(f"unknown {what} {given!r}: allowed is {', '.join(known)}, or a file, *.py")
-    found = from_file(Path(given).expanduser(), what)
+    path = Path(given).expanduser()
+    found = _loaded(path.absolute(), what, path.stat().st_mtime_ns) if path.is_file() else from_file(path, what)
     if not (isinstance(found, type) and issubclass(found, base)):
         raise PluginError(f"{given}: {what}() returns {found!r}, wanted is a subclass of {base.__name__}")
     return found

@@ -51,6 +51,7 @@ def read(settings: type[Settings], given: Mapping[str, Any]) -> Settings:
         ParameterError: If a parameter is unknown, of a wrong type, or out of bounds.
     """
     own = {name: value for name, value in given.items() if not name.startswith(_NOT_OURS)}
+    settings = settings.with_own(own)
     if others := own.keys() - settings.model_fields.keys():
         # A file whose keys stand under /** gives each node those of the others too.
         for name in others & _names_of_all_nodes():
@@ -78,7 +79,7 @@ def declare(node: Node, settings: type[Settings]) -> Settings:
         if not name.startswith(_NOT_OURS):
             node.undeclare_parameter(name)
     for name, value in values.model_dump().items():
-        node.declare_parameter(name, value, _descriptor(settings, name), ignore_override=True)
+        node.declare_parameter(name, value, _descriptor(type(values), name), ignore_override=True)
     return values
 
 

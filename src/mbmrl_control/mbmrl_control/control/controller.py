@@ -141,7 +141,7 @@ class Controller:
         figures = self.task.observe(seen)
         if figures is None:
             return self.safe(Outcome.NO_STATE, "the state cannot be believed", **known)
-        known["figures"] = figures
+        known["figures"] = {name: float(value) for name, value in figures.items()}
         if now.stop:
             return self.safe(Outcome.STOPPED, now.stop, **known)
         known["model_sequence"] = now.model_sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import math
 
 import numpy as np
 import safetensors
@@ -88,7 +89,7 @@ def to_planner_status(task: str, decision: Decision, header: Header, prior_hash:
         task=task,
         figure_names=list(figures),
         figures=list(figures.values()),
-        cost=float(decision.figures["cost"]),
+        cost=float(decision.figures.get("cost", math.nan)),
     )
 
 

@@ -19,7 +19,8 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
-from mbmrl_base.robots.observation import Observation
+from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.system.plugins import blame, blamed
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import (
     check_message,
@@ -29,6 +30,7 @@ from mbmrl_base.toolkit.conversions import (
     to_seconds,
     with_prefix,
 )
+from mbmrl_base.toolkit.health import Level
 from mbmrl_base.toolkit.pace import Pace
 from mbmrl_base.toolkit.parameters import declare, on_change
 from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, full_name, topics
@@ -89,9 +91,12 @@ class MpcNode(Node):
         self._newest: Arrival | None = None
         self._newest_model: AdaptedModel | None = None
         self._path: bytes | None = None
+        self._poses: Array | None = None
+        self._failure = ""
         self._stopped = False
         self._stop = threading.Event()
-        self._controller.warm_up(self._model[1])
+        with blamed():
+            self._controller.warm_up(self._model[1])
         # By this time discovery has found who else is there.
         self._held = claim(self, "motor_command", "planner")
         self._command = self.create_publisher(MotorCommand, "motor_command", qos.LATEST)
@@ -167,7 +172,12 @@ class MpcNode(Node):
         while self._ticker.wait(self._stop):
             start = time.monotonic()
             newest = self._newest
-            decision = self._decide(newest)
+            try:
+                decision = self._decide(newest)
+            except Exception as error:  # a task and a planner are code of others too: whatever they raise, ticks go on
+                self._failure = blame(error)
+                self.get_logger().error(f"{self._failure}: the robot takes its safe action", throttle_duration_sec=5.0)
+                decision = self._controller.safe(Outcome.NO_FINITE_PLAN, self._failure)
             self._send(decision)
             self._show(decision, newest)
             now = time.monotonic()
@@ -194,7 +204,7 @@ class MpcNode(Node):
             self.get_logger().error(f"{rivals}: the robot takes its safe action", throttle_duration_sec=5.0)
         sequence, model = self._adapted_model()
         usable = newest if newest and not self._states.contested else None
-        return self._controller.decide(
+        decision = self._controller.decide(
             Situation(
                 usable.observation if usable else None,
                 model,
@@ -205,9 +215,13 @@ class MpcNode(Node):
                 deadline=self._ticker.current + self._settings.plan_share * self._ticker.period,
             )
         )
+        self._poses = self._controller.task.reference() if decision.began else None
+        return decision
 
     def _diagnose(self) -> None:
         ticks = self._record.report(self._ticker.ticks, self._ticker.missed)
+        ticks.check(bool(self._failure), Level.ERROR, self._failure)
+        self._failure = ""
         troubles = (each.trouble for each in (self._states, self._models, self._paths))
         parts = [ticks, topics(*troubles, dispute(self, "motor_command"))]
         now = to_seconds(self.get_clock().now().to_msg())
@@ -237,8 +251,8 @@ class MpcNode(Node):
         if newest is None:
             return
         task, seconds = self._controller.task, to_seconds(newest.message.header.stamp)
-        if decision.began and (poses := task.reference()) is not None:
-            path = conversions.to_path(poses[:: max(1, len(poses) // 1000)], seconds)
+        if decision.began and self._poses is not None:
+            path = conversions.to_path(self._poses[:: max(1, len(self._poses) // 1000)], seconds)
             # As bytes it costs the next tick nothing to send it again.
             self._path = serialize_message(with_prefix(path, self._settings.frame_prefix))
             self._reference.publish(self._path)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError, create_model
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
 from mbmrl_base.robots.robot import Robot
-from mbmrl_base.toolkit.settings import FRAME_PREFIX, ROBOT, SEED, NodeSettings, runtime_text
+from mbmrl_base.toolkit.settings import FRAME_PREFIX, ROBOT, SEED, NodeSettings, refusal, runtime_text
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import LEARNERS, load_learner, make_learner
 from mbmrl_control.nodes.realtime import prepare
@@ -17,7 +18,7 @@ from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSetti
 from mbmrl_control.planning.cem import CrossEntropySettings
 from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
-from mbmrl_control.tasks import DEFAULT_TASK, TASKS, Task, make_task
+from mbmrl_control.tasks import DEFAULT_TASK, TASKS, Task, load_task, make_task
 
 
 class ModelSettings(NodeSettings):
@@ -102,6 +103,18 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
         description="Time from a state's arrival to the tick that plans from it, share of the period",
     )
 
+    @classmethod
+    def with_own(cls, given: Mapping[str, Any]) -> type[Self]:
+        """The same, with the settings of a task and of a planner that are given by their files.
+
+        Raises:
+            ValueError: If there are none such.
+        """
+        task, planner = (str(given.get(name, cls.model_fields[name].default)) for name in ("task", "planner"))
+        kinds = (load_task(task).settings_type, load_planner(planner).settings_type)
+        own: Any = [kind for kind in kinds if not issubclass(cls, kind)]
+        return create_model(cls.__name__, __base__=(cls, *own)) if own else cls
+
     def make_task(self, robot: Robot) -> Task[Any]:
         """The task.
 
@@ -121,6 +134,13 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
 
     @property
     def sampling(self) -> SamplingSettings:
-        """The planner's settings."""
+        """The planner's settings.
+
+        Raises:
+            ValueError: If a planner of a file refuses them.
+        """
         settings = load_planner(self.planner).settings_type
-        return settings(**{name: getattr(self, name) for name in settings.model_fields if hasattr(self, name)})
+        try:
+            return settings(**{name: getattr(self, name) for name in settings.model_fields if hasattr(self, name)})
+        except ValidationError as error:
+            raise ValueError(refusal(error)) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mbmrl_base.robots.robot import Robot
-from mbmrl_base.system.plugins import class_of
+from mbmrl_base.system.plugins import blamed, class_of
 from mbmrl_control.planning.cem import CrossEntropy
 from mbmrl_control.planning.mppi import Mppi
 from mbmrl_control.planning.planner import Plan, Planner, SamplingSettings
@@ -43,4 +43,5 @@ def make_planner(
         ValueError: If there is no such planner, or it cannot plan for the robot with these settings.
     """
     kind = load_planner(name)
-    return kind(robot, kind.settings_type() if settings is None else settings, interval, seed, roll_outs)
+    with blamed(ValueError):
+        return kind(robot, kind.settings_type() if settings is None else settings, interval, seed, roll_outs)

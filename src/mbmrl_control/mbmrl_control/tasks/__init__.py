@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from mbmrl_base.robots.robot import Robot
-from mbmrl_base.system.plugins import class_of
+from mbmrl_base.system.plugins import blamed, class_of
 from mbmrl_base.toolkit.settings import NodeSettings, refusal
 from mbmrl_control.tasks.base import Task
 from mbmrl_control.tasks.forward import MoveForward
@@ -54,10 +54,11 @@ def make_task(
     found = load_task(name)
     kind = found.settings_type
     if isinstance(settings, NodeSettings):
-        # A task of a file may have settings that are no parameters: they keep their defaults.
+        # Those of a file that is named while a node runs are no parameters of it: they keep their defaults.
         settings = {field: getattr(settings, field) for field in kind.model_fields if hasattr(settings, field)}
     try:
         own = kind(**(settings or {}))
     except ValidationError as error:
         raise ValueError(refusal(error)) from None
-    return found(robot, own, 1.0 / robot.rate if interval is None else interval)
+    with blamed(ValueError):
+        return found(robot, own, 1.0 / robot.rate if interval is None else interval)
