@@ -126,7 +126,7 @@ def stop_times(folder: Path, runs: int) -> dict[str, float]:
     times: dict[str, list[float]] = {"commands stay away": [], "cable pulled": [], "host silent": []}
     world = World()
     for _ in range(runs):
-        with Robot(world, folder) as robot, Host(robot, lost=0.5) as host:
+        with Robot(world, folder) as robot, Host(robot, lost_time=0.5) as host:
             host.link.wait_open()
             host.link.enable()
             times["commands stay away"].append(measure(robot, host, lambda: None))

@@ -23,10 +23,10 @@ from mbmrl_control.hardware.health import Health
 from mbmrl_control.hardware.link.clocks import BOARD_DRIFT, Clock
 from mbmrl_control.hardware.link.command_book import STALE
 from mbmrl_control.hardware.link.link import Link
-from mbmrl_control.hardware.link.link_data import LinkSettings
 from mbmrl_control.hardware.pose import CAPTURED, RECKONED, PoseFilter
 from mbmrl_control.hardware.pose_checks import Pose
 from mbmrl_control.hardware.robot import MILLIROBOT
+from mbmrl_control.hardware.settings import BridgeSettings
 from mbmrl_control.hardware.state_builder import Reading
 from mbmrl_control.nodes import hardware_conversions
 
@@ -53,7 +53,7 @@ class Looked:
     """A link that is as a test wants it, and its health."""
 
     def __init__(self) -> None:
-        settings = LinkSettings("/dev/ttyUSB0", 115200)
+        settings = BridgeSettings(port="/dev/ttyUSB0", baud=115200)
         self.link = Link(settings, make_codec("mbmrl", "host"), lambda sample: None, lambda reason, lost: None)
         self.link.status.state = "enabled"
         self.link.status.round_trip = 0.001

@@ -91,15 +91,14 @@ def _check_planner(settings: Any) -> Robot:
 
 
 def _check_bridge(settings: Any) -> None:
-    settings.codec.reset()
+    settings.codec("host")
 
 
 def _check_emulator(settings: Any) -> None:
     from mbmrl_control.hardware.emulator.emulator import default_link, hold_link
-    from mbmrl_control.hardware.settings import codec_of
     from mbmrl_sim.catalogue import check_simulator
 
-    codec_of(settings.protocol, "robot", settings.profile, settings.framing)
+    settings.codec("robot")
     check_simulator(DEFAULT_ROBOT, terrain=settings.terrain, sensors=settings.sensors)
     hold_link(Path(settings.tty) if settings.tty else default_link()).close()
 

@@ -10,29 +10,31 @@ from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings
 from mbmrl_control.hardware.codecs import CODEC_TYPES, make_codec
 from mbmrl_control.hardware.codecs.codec import Codec, Side
-from mbmrl_control.hardware.link.link_data import LinkSettings
 from mbmrl_control.hardware.robot import MAX_SPEED
 
 
-def codec_of(protocol: str, side: Side, profile: str, framing: str) -> Codec:
-    """A codec of a protocol; profile and framing are of velociroach alone.
+class ProtocolSettings(NodeSettings):
+    """What both ends of a line have to agree on."""
 
-    Raises:
-        ValueError: If there is none of these names.
-    """
-    if protocol == "velociroach":
-        return make_codec(protocol, side, profile=profile, framing=framing)
-    return make_codec(protocol, side)
-
-
-class BridgeSettings(NodeSettings):
-    """Parameters of the serial bridge."""
-
-    robot: str = Field(DEFAULT_ROBOT, description=f"Robot on the line: {DEFAULT_ROBOT}")
-    port: str = Field("", description="Serial port of the robot, such as /dev/ttyUSB0")
     protocol: str = Field("mbmrl", description=f"Protocol on the line: {', '.join(CODEC_TYPES)}")
     profile: str = Field("millirobot", description="Firmware that speaks velociroach")
     framing: str = Field("wired", description="Frames of velociroach: wired or xbee")
+
+    def codec(self, side: Side) -> Codec:
+        """A side's codec.
+
+        Raises:
+            ValueError: If there is no such protocol, profile or framing.
+        """
+        options = {"profile": self.profile, "framing": self.framing} if self.protocol == "velociroach" else {}
+        return make_codec(self.protocol, side, **options)
+
+
+class BridgeSettings(ProtocolSettings):
+    """Parameters of the serial bridge, and of its link."""
+
+    robot: str = Field(DEFAULT_ROBOT, description=f"Robot on the line: {DEFAULT_ROBOT}")
+    port: str = Field("", description="Serial port of the robot, such as /dev/ttyUSB0")
     baud: int = Field(1_000_000, ge=1200, le=4_000_000, description="Speed of the port, bit/s")
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
     telemetry_rate: float = Field(
@@ -97,27 +99,6 @@ class BridgeSettings(NodeSettings):
             raise ValueError(f"allowed is more than the control interval, {1.0 / info.data['rate']:g}")
         return value
 
-    @property
-    def codec(self) -> Codec:
-        """The host's side of the protocol.
-
-        Raises:
-            ValueError: If there is none of that name, or of that profile or framing.
-        """
-        return codec_of(self.protocol, "host", self.profile, self.framing)
-
-    @property
-    def link(self) -> LinkSettings:
-        """What is wanted of the link."""
-        return LinkSettings(
-            port=self.port,
-            baud=self.baud,
-            rate=self.rate,
-            telemetry_rate=self.telemetry_rate,
-            gains=(self.gains, self.gains),
-            max_speed=self.max_speed,
-            command_timeout=self.command_timeout,
-            dead_man=self.dead_man,
-            stale=self.stale_time,
-            lost=self.lost_time,
-        )
+    def frames(self, robot_rate: float) -> int:
+        """Frames of telemetry in a control interval, of a robot that sends so many at most, Hz."""
+        return math.floor(min(self.telemetry_rate, robot_rate) / self.rate + 1e-6)

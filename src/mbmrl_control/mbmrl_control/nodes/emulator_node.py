@@ -16,14 +16,12 @@ from mbmrl_base.robots.faults import FaultError
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.parameters import declare, refuse_simulated_time
-from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.worker import Worker
-from mbmrl_control.hardware.codecs import CODEC_TYPES
 from mbmrl_control.hardware.emulator.board import Firmware, FirmwareSettings
 from mbmrl_control.hardware.emulator.emulator import Capture, Emulator, LineSettings, default_link
 from mbmrl_control.hardware.robot import MILLIROBOT
-from mbmrl_control.hardware.settings import codec_of
+from mbmrl_control.hardware.settings import ProtocolSettings
 from mbmrl_control.nodes import hardware_conversions
 from mbmrl_msgs.msg import FaultArray
 from mbmrl_msgs.srv import ClearFaults, InjectFault
@@ -33,30 +31,15 @@ from mbmrl_sim.nodes.conversions import from_fault, to_fault, to_fault_array
 from mbmrl_sim.sensors import Sensors, make_sensors
 
 
-class EmulatorSettings(NodeSettings):
+class EmulatorSettings(LineSettings, ProtocolSettings):
     """Parameters of the emulated robot."""
 
     tty: str = Field("", description="Link to the pseudo-terminal, to be made; empty: /tmp/mbmrl-tty-UID")
-    protocol: str = Field("mbmrl", description=f"Protocol on the line: {', '.join(CODEC_TYPES)}")
-    profile: str = Field("millirobot", description="Firmware that speaks velociroach")
-    framing: str = Field("wired", description="Frames of velociroach: wired or xbee")
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of leg phases, random faults and a bad line")
     terrain: str = Field(DEFAULT_TERRAIN, description=f"Ground: {', '.join(TERRAINS)}")
     sensors: str = Field(
         "ideal", description="Imperfections: ideal, or real; exceptions follow it, as in real,delay=0,frozen=0"
     )
     capture_rate: float = Field(100.0, ge=0.0, le=1000.0, description="Frames of motion capture, Hz; 0: none")
-    noise: float = Field(0.0, ge=0.0, le=1.0, description="Share of the bytes that are changed on the line")
-    loss: float = Field(0.0, ge=0.0, le=1.0, description="Share of the bytes that are lost")
-    delay: float = Field(0.0, ge=0.0, le=1.0, description="Time that bytes take in each direction, s")
-    disconnects: float = Field(0.0, ge=0.0, le=60.0, description="Cables pulled per minute, for 0.5 s each")
-    reboots: float = Field(0.0, ge=0.0, le=60.0, description="Resets of the board per minute")
-    baud: int = Field(0, ge=0, le=4_000_000, description="Speed to which the host must set the port, bit/s; 0: any")
-
-    @property
-    def line(self) -> LineSettings:
-        """What is wrong with the line."""
-        return LineSettings(self.noise, self.loss, self.delay, self.disconnects, self.reboots, self.baud, self.seed)
 
 
 class EmulatorNode(Node):
@@ -71,7 +54,7 @@ class EmulatorNode(Node):
         super().__init__("emulator_node", automatically_declare_parameters_from_overrides=True)
         settings = declare(self, EmulatorSettings)
         refuse_simulated_time(self)
-        codec = codec_of(settings.protocol, "robot", settings.profile, settings.framing)
+        codec = settings.codec("robot")
         sensors = make_sensors(settings.sensors)
         self._poses = self.create_publisher(PoseStamped, "motion_capture/pose", qos.STATE)
         self._faults = self.create_publisher(FaultArray, "faults", qos.LATCHED)
@@ -82,7 +65,7 @@ class EmulatorNode(Node):
             capture = Capture(settings.capture_rate, eyes, self._publish_pose)
         tty = Path(settings.tty) if settings.tty else default_link()
         firmware = Firmware(self._world, FirmwareSettings(polled=settings.protocol == "velociroach"))
-        self._emulator = Emulator(firmware, codec, tty, settings.line, capture)
+        self._emulator = Emulator(firmware, codec, tty, settings, capture)
         self._stop = threading.Event()
         self.create_service(InjectFault, "inject_fault", self._inject)
         self.create_service(ClearFaults, "clear_faults", self._clear)

@@ -67,7 +67,7 @@ class SerialBridgeNode(LifecycleNode):
         super().__init__("serial_bridge_node", automatically_declare_parameters_from_overrides=True)
         self._settings = declare(self, BridgeSettings)
         refuse_simulated_time(self)
-        self._codec = self._settings.codec
+        self._codec = self._settings.codec("host")
         self._held = claim(self, "robot_state", "robot")
         self.worker = Worker(lambda: None, "link")
         self._link: Link | None = None
@@ -114,7 +114,7 @@ class SerialBridgeNode(LifecycleNode):
         settings = self._settings
         measured = Measured(settings.nominal_voltage)
         self._builder = StateBuilder(settings.rate, self._poses, DeadReckoning(settings.path_per_turn), measured)
-        link = Link(settings.link, self._codec, self._take_sample, self._fall)
+        link = Link(settings, self._codec, self._take_sample, self._fall)
         worker = Worker(link.run, "link")
         try:
             robot = link.wait_open()

@@ -115,7 +115,7 @@ def test_board_that_resets_is_the_same_robot_and_gets_its_settings_again(
     robot_of: MakeRobot, host_of: MakeHost
 ) -> None:
     robot = robot_of("robot")
-    host = host_of(robot, lost=0.5, max_speed=40.0, dead_man=0.07)
+    host = host_of(robot, lost_time=0.5, max_speed=40.0, dead_man=0.07)
     walking(host, robot)
     robot.emulator.reboot()
     until(lambda: host.link.counts.losses == 1)

@@ -148,7 +148,7 @@ def test_dead_man_stops_the_legs_when_the_host_is_gone(
 
 def test_robot_that_tells_nothing_is_stopped(robot_of: MakeRobot, host_of: MakeHost) -> None:
     robot = robot_of()
-    host = enabled(host_of(robot, lost=60.0))
+    host = enabled(host_of(robot, lost_time=60.0))
     host.drive(lambda: robot.moves)
     robot.firmware._rate = 0.0  # it listens, but tells nothing
     before = host.link.counts.stalls
@@ -210,7 +210,7 @@ def test_board_that_resets_is_found_again_with_its_motors_off(
     protocol: str, robot_of: MakeRobot, host_of: MakeHost
 ) -> None:
     robot = robot_of(protocol)
-    host = enabled(host_of(robot, lost=0.5))
+    host = enabled(host_of(robot, lost_time=0.5))
     # A clock that has not yet run for as long as the board takes to start does not jump back.
     host.drive(lambda: robot.moves and host.samples and host.samples[-1].telemetry.time > 5 * BOOT_TIME)
     robot.emulator.reboot()
@@ -277,7 +277,7 @@ def test_noise_costs_frames_but_no_wrong_command(robot_of: MakeRobot, host_of: M
 
 def test_port_that_takes_no_more_bytes_is_lost(robot_of: MakeRobot, host_of: MakeHost) -> None:
     robot = robot_of()
-    host = enabled(host_of(robot, lost=60.0, stale=60.0))
+    host = enabled(host_of(robot, lost_time=60.0, stale_time=60.0))
     host.drive(lambda: robot.moves)
     with robot.emulator.lock:  # it does not read any more
         for _ in range(10_000):
@@ -318,10 +318,10 @@ def test_wrong_speed_is_told(robot_of: MakeRobot, host_of: MakeHost) -> None:
         (FirmwareSettings(motors=12), {}, ("12 motors", "2 motors")),
         (FirmwareSettings(rate=10.0), {}, ("10 Hz at most", "wanted is 20")),
         (FirmwareSettings(dead_man=0.05), {}, ("refuses Configure", "dead-man")),
-        (FirmwareSettings(rate=20.0), {"stale": 0.04}, ("stale_time is 0.04 s", "0.05 s between frames")),
+        (FirmwareSettings(rate=20.0), {"stale_time": 0.04}, ("stale_time is 0.04 s", "0.05 s between frames")),
         (
             FirmwareSettings(),
-            {"rate": 10.0, "telemetry_rate": 19.0, "stale": 0.15, "lost": 0.1},
+            {"rate": 10.0, "telemetry_rate": 19.0, "stale_time": 0.15, "lost_time": 0.1},
             ("lost_time is 0.1 s", "0.1 s between"),
         ),
         (FirmwareSettings(), {"telemetry_rate": 20.0, "dead_man": 0.05}, ("dead_man is 0.05 s", "0.05 s between")),

@@ -18,9 +18,8 @@ from hardware_testing import LIMIT
 from mbmrl_control.hardware.link import link as links
 from mbmrl_control.hardware.link import port as ports
 from mbmrl_control.hardware.link.link import Link
-from mbmrl_control.hardware.link.link_data import LinkSettings
 from mbmrl_control.hardware.link.port import LinkError, open_port
-from mbmrl_control.hardware.settings import codec_of
+from mbmrl_control.hardware.settings import BridgeSettings, ProtocolSettings
 
 PROTOCOLS = ("mbmrl", "velociroach")
 
@@ -142,8 +141,8 @@ def device() -> Iterator[Device]:
 @pytest.fixture(params=PROTOCOLS)
 def link(device: Device, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Link:
     monkeypatch.setattr(links, "HELLO_TRIES", 3)
-    codec = codec_of(request.param, "host", "millirobot", "wired")
-    return Link(LinkSettings(device.port, 1_000_000), codec, lambda sample: None, lambda reason, lost: None)
+    codec = ProtocolSettings(protocol=request.param).codec("host")
+    return Link(BridgeSettings(port=device.port), codec, lambda sample: None, lambda reason, lost: None)
 
 
 def why(link: Link) -> str:

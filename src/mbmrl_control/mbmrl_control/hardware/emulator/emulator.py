@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from pydantic import Field
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.system.exclusive import hold
 from mbmrl_base.system.files import WriteError, check_folder
+from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.hardware.codecs.codec import Codec, CodecError, Message
 from mbmrl_control.hardware.emulator.board import Firmware
 from mbmrl_sim.millirobot.physics import PHYSICS_STEP
@@ -66,27 +68,16 @@ def hold_link(tty_link: Path) -> socket.socket:
     return held
 
 
-@dataclass(frozen=True)
-class LineSettings:
-    """What is wrong with a line.
+class LineSettings(NodeSettings):
+    """What is wrong with a line."""
 
-    Attributes:
-        noise: Share of the bytes that are changed.
-        loss: Share of the bytes that are lost.
-        delay: Time that bytes take in each direction, s.
-        disconnects: Cables pulled per minute, at random times.
-        reboots: Resets of the board per minute, at random times.
-        baud: Speed to which the host must set the port, or it is garbage that arrives; 0: any.
-        seed: Of what is random.
-    """
-
-    noise: float = 0.0
-    loss: float = 0.0
-    delay: float = 0.0
-    disconnects: float = 0.0
-    reboots: float = 0.0
-    baud: int = 0
-    seed: int = 0
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of leg phases, random faults and a bad line")
+    noise: float = Field(0.0, ge=0.0, le=1.0, description="Share of the bytes that are changed on the line")
+    loss: float = Field(0.0, ge=0.0, le=1.0, description="Share of the bytes that are lost")
+    delay: float = Field(0.0, ge=0.0, le=1.0, description="Time that bytes take in each direction, s")
+    disconnects: float = Field(0.0, ge=0.0, le=60.0, description="Cables pulled per minute, for 0.5 s each")
+    reboots: float = Field(0.0, ge=0.0, le=60.0, description="Resets of the board per minute")
+    baud: int = Field(0, ge=0, le=4_000_000, description="Speed to which the host must set the port, bit/s; 0: any")
 
 
 @dataclass

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from mbmrl_control.hardware.codecs.codec import Capabilities, Codec
-from mbmrl_control.hardware.link.link_data import LinkSettings
 from mbmrl_control.hardware.link.port import Adapter, LinkError
+from mbmrl_control.hardware.settings import BridgeSettings
 
 MOTORS: Final = 2
 LEGS: Final = 6
@@ -79,7 +79,7 @@ class Identity:
         return "" if proven else UNKNOWN
 
 
-def check_fits(robot: Capabilities, codec: Codec, settings: LinkSettings) -> None:
+def check_fits(robot: Capabilities, codec: Codec, settings: BridgeSettings) -> None:
     """Refuse a robot that this host cannot drive with these settings.
 
     Raises:
@@ -97,10 +97,8 @@ def check_fits(robot: Capabilities, codec: Codec, settings: LinkSettings) -> Non
     if robot.rate < settings.rate:
         raise LinkError(f"the robot reports its state at {robot.rate:g} Hz at most, wanted is {settings.rate:g}")
     period = 1.0 / (settings.frames(robot.rate) * settings.rate)
-    times = {"stale_time": settings.stale, "lost_time": settings.lost}
-    times |= {"dead_man": settings.dead_man} if robot.dead_man else {}
-    for name, time in times.items():
-        if time <= period * (1 + 1e-6):
+    for name in ("stale_time", "lost_time", *(("dead_man",) if robot.dead_man else ())):
+        if (time := getattr(settings, name)) <= period * (1 + 1e-6):
             raise LinkError(f"{name} is {time:g} s: allowed is more than the {period:g} s between frames of telemetry")
 
 

@@ -33,11 +33,12 @@ from mbmrl_control.hardware.codecs.codec import (
 from mbmrl_control.hardware.link.command_book import CommandBook
 from mbmrl_control.hardware.link.identity import AnotherRobotError, Identity, check_fits
 from mbmrl_control.hardware.link.line import Line
-from mbmrl_control.hardware.link.link_data import LinkCounts, LinkSettings, LinkStatus, Sample
+from mbmrl_control.hardware.link.link_data import LinkCounts, LinkStatus, Sample
 from mbmrl_control.hardware.link.port import DisobeyedError, LinkError, LinkLostError, NoAnswerError, adapter_of
 from mbmrl_control.hardware.link.requests import Requests
 from mbmrl_control.hardware.link.rest import Rest
 from mbmrl_control.hardware.robot import MILLIROBOT
+from mbmrl_control.hardware.settings import BridgeSettings
 
 ANSWER_TIME: Final = 0.1
 """Time after which a request is sent again, s."""
@@ -58,7 +59,7 @@ class Link:
 
     def __init__(
         self,
-        settings: LinkSettings,
+        settings: BridgeSettings,
         codec: Codec,
         on_sample: Callable[[Sample], None],
         on_stop: Callable[[str, bool], None],
@@ -215,8 +216,9 @@ class Link:
         check_fits(answer, self.codec, self.settings)
         self.status.capabilities = answer
         frames = self.settings.frames(answer.rate)
-        dead_man = self.settings.dead_man
-        self._request(Configure(frames * self.settings.rate, self.settings.gains, self.settings.max_speed, dead_man))
+        settings = self.settings
+        rate, gains = frames * settings.rate, (settings.gains, settings.gains)
+        self._request(Configure(rate, gains, settings.max_speed, settings.dead_man))
         self.counts.sessions += 1
         self._every, self._polled = frames, answer.polled
         self._commands.begin_session()
@@ -259,7 +261,7 @@ class Link:
         due = [longest]
         now = time.monotonic()
         if self._every:
-            silence = self.settings.lost if self._stalled else self.settings.stale
+            silence = self.settings.lost_time if self._stalled else self.settings.stale_time
             due.append(self._last_arrival + silence - now)
             due.append(self._next_ping - now)
             if self._polled and not self._asking:
@@ -333,9 +335,9 @@ class Link:
         if self._polled and not self._asking and now >= self._next_poll:
             self._poll(now)
         silence = now - self._last_arrival
-        if silence >= self.settings.lost:
+        if silence >= self.settings.lost_time:
             raise LinkLostError(f"the robot has sent nothing for {silence:.1f} s")
-        if silence >= self.settings.stale and not self._stalled:
+        if silence >= self.settings.stale_time and not self._stalled:
             self._stalled = True
             self.counts.stalls += 1
             self._commands.drop()

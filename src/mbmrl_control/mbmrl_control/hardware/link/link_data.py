@@ -1,4 +1,4 @@
-"""What is wanted of a link, what it hands over, and what it reports about itself."""
+"""What a link hands over, and what it reports about itself."""
 
 from __future__ import annotations
 
@@ -9,41 +9,6 @@ from dataclasses import dataclass, field
 
 from mbmrl_control.hardware.codecs.codec import Capabilities, Telemetry
 from mbmrl_control.hardware.link.port import Adapter
-from mbmrl_control.hardware.robot import MAX_SPEED
-
-
-@dataclass(frozen=True)
-class LinkSettings:
-    """What is wanted of a link.
-
-    Attributes:
-        port: Serial port.
-        baud: Its speed, bit/s.
-        rate: Control rate, Hz.
-        telemetry_rate: Wanted rate of telemetry, Hz; the nearest one below that the robot and whole frames in a
-            control interval allow.
-        gains: As in `Configure`.
-        max_speed: Highest leg speed that is sent, rad/s.
-        command_timeout: Age from which a command is not sent any more, s.
-        dead_man: Time without a command after which the robot stops its motors by itself, s.
-        stale: Time without telemetry after which the legs are stopped, s.
-        lost: Time without telemetry after which the link is lost, s.
-    """
-
-    port: str
-    baud: int
-    rate: float = 20.0
-    telemetry_rate: float = 100.0
-    gains: tuple[tuple[int, ...], tuple[int, ...]] = ((1800, 200, 100, 0, 0), (1800, 200, 100, 0, 0))
-    max_speed: float = MAX_SPEED
-    command_timeout: float = 0.1
-    dead_man: float = 0.09
-    stale: float = 0.09
-    lost: float = 0.5
-
-    def frames(self, robot_rate: float) -> int:
-        """Frames of telemetry in a control interval, of a robot that sends so many at most, Hz."""
-        return math.floor(min(self.telemetry_rate, robot_rate) / self.rate + 1e-6)
 
 
 @dataclass(frozen=True)
