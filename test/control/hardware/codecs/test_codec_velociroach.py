@@ -249,7 +249,7 @@ def test_ping_asks_for_the_positions() -> None:
 
 
 def test_mode_pwm_sends_duty_and_starts_no_speed_controller() -> None:
-    host, robot = a_pair(mode="pwm", full_speed=80.0)
+    host, robot = a_pair(mode="pwm")
     assert [type(m) for m in robot.feed(host.encode(Enable(True)))] == [Command]
     sent = host.encode(Command(1, 40.0, 100.0))
     assert struct.pack("<2h", 2000, 3800) in sent and b"\x95" in sent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -46,134 +46,83 @@ TELEMETRY: Final = struct.Struct("<IQI2f2q2f3f3f2ff2f2fBH")
 PER_COUNT: Final = 2 * math.pi / COUNTS_PER_TURN
 
 
-def pack_text(text: str) -> bytes:
+def _finite(values: Iterable[float]) -> None:
+    if not all(map(math.isfinite, values)):
+        raise ValueError("a value is not finite")
+
+
+def _pack(layout: struct.Struct, *values: float) -> bytes:
+    _finite(values)
+    return layout.pack(*values)
+
+
+def _unpack(layout: struct.Struct, data: bytes) -> tuple[Any, ...]:
+    values = layout.unpack(data)
+    _finite(values)
+    return values
+
+
+def _pack_text(text: str) -> bytes:
     """A length and printable ASCII; other characters become ``?``, and what is too long is cut."""
     data = "".join(c if " " <= c <= "~" else "?" for c in text[:MAX_TEXT]).encode("ascii")
     return bytes([len(data)]) + data
 
 
-def unpack_text(data: bytes, *, more: bool = False) -> str:
-    """Text of `pack_text`; ``more`` allows bytes after it.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    size, text = data[0] if data else MAX_TEXT + 1, data[1:]
-    if size > MAX_TEXT or len(text) < size or (len(text) > size and not more):
+def _unpack_text(data: bytes) -> tuple[str, bytes]:
+    """Text of `_pack_text`, and what follows it."""
+    size, text = data[0], data[1:]
+    if size > MAX_TEXT or len(text) < size:
         raise ValueError("wrong length of a text")
     if any(not 32 <= byte <= 126 for byte in text[:size]):
         raise ValueError("a text with unprintable characters")
-    return text[:size].decode("ascii")
+    return text[:size].decode("ascii"), text[size:]
 
 
-def finite(*values: float) -> None:
-    """Refuse what is infinite or not a number.
-
-    Raises:
-        ValueError: If a value is.
-    """
-    if not all(map(math.isfinite, values)):
-        raise ValueError("a value is not finite")
-
-
-def pack_hello(message: Hello) -> bytes:
-    """Payload of a `Hello`."""
-    return bytes([message.version])
-
-
-def unpack_hello(data: bytes, session: int) -> Hello:
-    """`Hello` of a payload; those of other versions may be longer."""
+def _unpack_hello(data: bytes, session: int) -> Hello:
+    """Those of other versions may be longer."""
     if data[0] == MbmrlCodec.version and len(data) > 1:
         raise ValueError("wrong length")
     return Hello(data[0], session)
 
 
-def pack_capabilities(message: Capabilities) -> bytes:
-    """Payload of `Capabilities`."""
-    finite(message.rate, message.dead_man, message.max_speed)
+def _pack_capabilities(message: Capabilities) -> bytes:
     if message.polled:
         raise ValueError("telemetry is not polled")
     numbers = (message.version, message.motors, message.legs, message.rate, message.dead_man, message.max_speed)
     device_id = DEVICE_ID.pack(message.device_id) if message.device_id else b""
-    return CAPABILITIES.pack(*numbers) + pack_text(message.firmware) + device_id
+    return _pack(CAPABILITIES, *numbers) + _pack_text(message.firmware) + device_id
 
 
-def unpack_capabilities(data: bytes, session: int) -> Capabilities:
-    """`Capabilities` of a payload; those of other versions may be longer."""
-    version, motors, legs, rate, dead_man, max_speed = CAPABILITIES.unpack_from(data)
-    finite(rate, dead_man, max_speed)
-    firmware = unpack_text(data[CAPABILITIES.size :], more=True)
-    rest = data[CAPABILITIES.size + 1 + len(firmware) :] if version == MbmrlCodec.version else b""
-    (device_id,) = DEVICE_ID.unpack(rest) if rest else (0,)
+def _unpack_capabilities(data: bytes, session: int) -> Capabilities:
+    """Those of other versions may be longer."""
+    version, motors, legs, rate, dead_man, max_speed = _unpack(CAPABILITIES, data[: CAPABILITIES.size])
+    firmware, rest = _unpack_text(data[CAPABILITIES.size :])
+    (device_id,) = DEVICE_ID.unpack(rest) if rest and version == MbmrlCodec.version else (0,)
     return Capabilities(version, session, firmware, motors, legs, rate, dead_man, max_speed, device_id=device_id)
 
 
-def pack_configure(message: Configure) -> bytes:
-    """Payload of a `Configure`."""
-    finite(message.rate, message.max_speed, message.dead_man)
-    gains = [gain for side in message.gains for gain in side]
+def _pack_configure(message: Configure) -> bytes:
     if [len(side) for side in message.gains] != [5, 5]:
         raise ValueError("gains are 5 for each of 2 sides")
-    return CONFIGURE.pack(message.rate, message.max_speed, message.dead_man, *gains)
+    return _pack(CONFIGURE, message.rate, message.max_speed, message.dead_man, *message.gains[0], *message.gains[1])
 
 
-def unpack_configure(data: bytes, session: int) -> Configure:
-    """`Configure` of a payload."""
-    rate, max_speed, dead_man, *gains = CONFIGURE.unpack(data)
-    finite(rate, max_speed, dead_man)
+def _unpack_configure(data: bytes, session: int) -> Configure:
+    rate, max_speed, dead_man, *gains = _unpack(CONFIGURE, data)
     return Configure(rate, (tuple(gains[:5]), tuple(gains[5:])), max_speed, dead_man)
 
 
-def unpack_enable(data: bytes, session: int) -> Enable:
-    """`Enable` of a payload."""
-    return Enable((False, True)[single(data)])
+def _unpack_acknowledge(data: bytes, session: int) -> Acknowledge:
+    reason, rest = _unpack_text(data[2:])
+    if rest:
+        raise ValueError("wrong length of a text")
+    return Acknowledge(REQUESTS[data[0]], (False, True)[data[1]], reason)
 
 
-def single(data: bytes) -> int:
-    """The one byte of a payload.
-
-    Raises:
-        ValueError: If there are more or none.
-    """
-    (value,) = data
-    return value
-
-
-def nothing(data: bytes, session: int) -> EmergencyStop:
-    """`EmergencyStop`, whose payload is empty."""
-    if data:
-        raise ValueError("a payload where none belongs")
-    return EmergencyStop()
-
-
-def pack_command(message: Command) -> bytes:
-    """Payload of a `Command`."""
-    finite(message.left, message.right)
-    return COMMAND.pack(message.sequence, message.left, message.right)
-
-
-def unpack_command(data: bytes, session: int) -> Command:
-    """`Command` of a payload."""
-    sequence, left, right = COMMAND.unpack(data)
-    finite(left, right)
-    return Command(sequence, left, right)
-
-
-def pack_acknowledge(message: Acknowledge) -> bytes:
-    """Payload of an `Acknowledge`."""
-    return bytes([CODES[message.request], message.accepted]) + pack_text(message.reason)
-
-
-def unpack_acknowledge(data: bytes, session: int) -> Acknowledge:
-    """`Acknowledge` of a payload."""
-    return Acknowledge(REQUESTS[data[0]], (False, True)[data[1]], unpack_text(data[2:]))
-
-
-def pack_telemetry(message: Telemetry) -> bytes:
-    """Payload of `Telemetry`."""
+def _pack_telemetry(message: Telemetry) -> bytes:
     t = message
-    finite(t.time, *t.applied, *t.phases)
     measured = (*t.speeds, *t.gyro, *t.acceleration, *t.back_emf, t.battery, *t.current, *t.temperature)
+    _finite((t.time, *t.applied, *t.phases))
     if any(map(math.isinf, measured)):
         raise ValueError("a value is infinite")
     counts = [round(phase / PER_COUNT) for phase in t.phases]
@@ -183,10 +132,9 @@ def pack_telemetry(message: Telemetry) -> bytes:
     return TELEMETRY.pack(*numbers, flags, faults)
 
 
-def unpack_telemetry(data: bytes, session: int) -> Telemetry:
-    """`Telemetry` of a payload."""
+def _unpack_telemetry(data: bytes, session: int) -> Telemetry:
     sequence, time, command_sequence, *v, flags, faults = TELEMETRY.unpack(data)
-    finite(*v[:2])
+    _finite(v[:2])
     if flags > 3 or any(map(math.isinf, v)):
         raise ValueError("a flag that does not exist, or an infinite value")
     return Telemetry(
@@ -208,6 +156,9 @@ def unpack_telemetry(data: bytes, session: int) -> Telemetry:
     )
 
 
+ENABLES: Final = {bytes([enabled]): Enable(enabled) for enabled in (False, True)}
+
+
 @dataclass(frozen=True)
 class Kind:
     """How a class of messages travels: number on the line, sender, payload of a message and message of a payload."""
@@ -219,18 +170,26 @@ class Kind:
 
 
 KINDS: Final[dict[type[Message], Kind]] = {
-    Hello: Kind(0x01, "host", pack_hello, unpack_hello),
-    Configure: Kind(0x02, "host", pack_configure, unpack_configure),
-    Enable: Kind(0x03, "host", lambda m: bytes([m.enabled]), unpack_enable),
-    EmergencyStop: Kind(0x04, "host", lambda m: b"", nothing),
-    Command: Kind(0x05, "host", pack_command, unpack_command),
-    Ping: Kind(0x06, "host", lambda m: CHECK.pack(m.token), lambda data, session: Ping(*CHECK.unpack(data))),
-    Capabilities: Kind(0x81, "robot", pack_capabilities, unpack_capabilities),
-    Acknowledge: Kind(0x82, "robot", pack_acknowledge, unpack_acknowledge),
-    Pong: Kind(0x83, "robot", lambda m: CHECK.pack(m.token), lambda data, session: Pong(*CHECK.unpack(data))),
-    Telemetry: Kind(0x84, "robot", pack_telemetry, unpack_telemetry),
+    Hello: Kind(0x01, "host", lambda m: bytes([m.version]), _unpack_hello),
+    Configure: Kind(0x02, "host", _pack_configure, _unpack_configure),
+    Enable: Kind(0x03, "host", lambda m: bytes([m.enabled]), lambda data, _: ENABLES[data]),
+    EmergencyStop: Kind(0x04, "host", lambda m: b"", lambda data, _: {b"": EmergencyStop()}[data]),
+    Command: Kind(
+        *(0x05, "host"),
+        lambda m: _pack(COMMAND, m.sequence, m.left, m.right),
+        lambda data, _: Command(*_unpack(COMMAND, data)),
+    ),
+    Ping: Kind(0x06, "host", lambda m: CHECK.pack(m.token), lambda data, _: Ping(*CHECK.unpack(data))),
+    Capabilities: Kind(0x81, "robot", _pack_capabilities, _unpack_capabilities),
+    Acknowledge: Kind(
+        *(0x82, "robot"),
+        lambda m: bytes([CODES[m.request], m.accepted]) + _pack_text(m.reason),
+        _unpack_acknowledge,
+    ),
+    Pong: Kind(0x83, "robot", lambda m: CHECK.pack(m.token), lambda data, _: Pong(*CHECK.unpack(data))),
+    Telemetry: Kind(0x84, "robot", _pack_telemetry, _unpack_telemetry),
 }
-CODES: Final = {kind.__name__: entry.code for kind, entry in KINDS.items() if entry.sender == "host"}
+CODES: Final[dict[str, int]] = {kind.__name__: entry.code for kind, entry in KINDS.items() if entry.sender == "host"}
 REQUESTS: Final = {code: name for name, code in CODES.items()}
 
 
@@ -270,11 +229,7 @@ class MbmrlCodec(Codec):
         self._next_sent = 0
 
     def encode(self, message: Message) -> bytes:
-        """The bytes of a message, with a delimiter before and after.
-
-        Raises:
-            CodecError: If the message is not one of this side, or its values do not fit.
-        """
+        """As of `Codec`, with a delimiter before and after."""
         kind = KINDS[type(message)]
         if kind.sender != self.side:
             raise CodecError(f"{type(message).__name__} is not sent by a {self.side}")

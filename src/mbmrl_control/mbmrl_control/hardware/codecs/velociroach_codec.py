@@ -40,8 +40,11 @@ from mbmrl_control.hardware.codecs.codec import (
 from mbmrl_control.hardware.codecs.velociroach_book import AnswerBook, Asked
 from mbmrl_control.hardware.codecs.velociroach_profiles import PER_COUNT, PROFILES, SENSORS, SPEED_PER_COUNT
 from mbmrl_control.hardware.codecs.xbee import FRAMINGS, MAX_PACKET
+from mbmrl_control.hardware.robot import MAX_SPEED
 
 FULL_DUTY: Final = 4000
+FULL_SPEED: Final = 80.0
+"""Leg speed that full duty stands for in the mode pwm, rad/s."""
 MAX_DUTY: Final = 3800
 """What the firmware limits the duty to: beyond, there is no time to measure the back-EMF."""
 RUN_TIME: Final = 0.2
@@ -84,8 +87,6 @@ class VelociroachCodec(Codec):
         address: int = 0x2052,
         mode: str = "",
         timed_run: bool = True,
-        full_speed: float = 80.0,
-        max_speed: float = 18 * math.pi,
     ) -> None:
         """Speak for one side.
 
@@ -96,8 +97,6 @@ class VelociroachCodec(Codec):
             address: The robot's address on the radio; 0xFFFF: any robot.
             mode: ``velocity``, or ``pwm`` without a speed controller; empty: the first that the firmware knows.
             timed_run: Whether each command starts a timed run, if there is one.
-            full_speed: Leg speed that full duty stands for in the mode pwm, rad/s.
-            max_speed: Highest leg speed to report, rad/s.
 
         Raises:
             ValueError: If there is no such profile, framing or mode, or the firmware does not know the mode.
@@ -110,11 +109,10 @@ class VelociroachCodec(Codec):
         super().__init__(side)
         self.profile = PROFILES[profile]
         self.mode = mode = mode or ("velocity" if self.profile.velocity else "pwm")
-        self.max_speed = max_speed
         self._drive = self.profile.velocity if mode == "velocity" else self.profile.pwm
         if not self._drive:
             raise ValueError(f"the firmware {profile!r} has no mode {mode!r}")
-        self._per_speed = 1 / SPEED_PER_COUNT if mode == "velocity" else FULL_DUTY / full_speed
+        self._per_speed = 1 / SPEED_PER_COUNT if mode == "velocity" else FULL_DUTY / FULL_SPEED
         self._most = 32767 if mode == "velocity" else MAX_DUTY
         self._framing = FRAMINGS[framing](side, address)
         self._rate = 10.0 if framing == "xbee" else 50.0
@@ -142,11 +140,7 @@ class VelociroachCodec(Codec):
         self._positions = (0, 0)
 
     def encode(self, message: Message) -> bytes:
-        """The bytes of a message; empty if the firmware has none for it.
-
-        Raises:
-            CodecError: If the message is not one of this side, or its values do not fit.
-        """
+        """As of `Codec`; empty if the firmware has none for it."""
         makers: dict[type, Callable[[Any], list[bytes]]] = (
             {
                 Hello: self._hello,
@@ -250,7 +244,7 @@ class VelociroachCodec(Codec):
         if kind == p.version:
             text = "".join(chr(byte) if 32 <= byte <= 126 else "?" for byte in data.split(b"\0")[0]).strip()
             dead_man = RUN_TIME if self._expires else 0.0
-            return [Capabilities(1, self._session, text, 2, 6, self._rate, dead_man, self.max_speed, polled=True)]
+            return [Capabilities(1, self._session, text, 2, 6, self._rate, dead_man, MAX_SPEED, polled=True)]
         if kind == p.gains:
             sent, got = [*self._gains[0], *self._gains[1]], [*struct.unpack("<10h", data)]
             reason = "" if sent == got else f"the gains read back are {got}"
@@ -365,7 +359,7 @@ class VelociroachCodec(Codec):
         return [self._settings()] if self._run_time != before else []
 
     def _settings(self) -> Configure:
-        return Configure(self._rate, self._gains, self.max_speed, self._run_time)
+        return Configure(self._rate, self._gains, MAX_SPEED, self._run_time)
 
     def _acknowledge(self, message: Acknowledge) -> list[bytes]:
         if message.request != "Configure" or not self._echoes:
