@@ -70,7 +70,7 @@ def activate(namespace: Namespace = "") -> None:
     with beside(partial(MonitorNode, namespace)) as monitor:
         complaints = Complaints(monitor, "serial_bridge_node")
         change = monitor.create_client(ChangeState, "serial_bridge_node/change_state")
-        asked = monitor.ask(GetState, "serial_bridge_node/get_state", ANSWER_TIME)
+        asked = monitor.ask(GetState, ["serial_bridge_node/get_state"], ANSWER_TIME)
         if asked is None:
             refuse(
                 f"no bridge{within(namespace)} answers within {ANSWER_TIME:g} s:"

@@ -12,7 +12,6 @@ from geometry_msgs.msg import PoseStamped
 from pydantic import Field
 from rclpy.node import Node
 
-from mbmrl_base.robots.faults import FaultError
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.parameters import declare, refuse_simulated_time
@@ -23,11 +22,9 @@ from mbmrl_control.hardware.emulator.emulator import Capture, Emulator, LineSett
 from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.hardware.settings import ProtocolSettings
 from mbmrl_control.nodes import hardware_conversions
-from mbmrl_msgs.msg import FaultArray
-from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim.millirobot.terrain import DEFAULT_TERRAIN, TERRAINS
 from mbmrl_sim.millirobot.world import World
-from mbmrl_sim.nodes.conversions import from_fault, to_fault, to_fault_array
+from mbmrl_sim.nodes.fault_services import FaultServices
 from mbmrl_sim.sensors import Sensors, make_sensors
 
 
@@ -43,7 +40,7 @@ class EmulatorSettings(LineSettings, ProtocolSettings):
 
 
 class EmulatorNode(Node):
-    """One worker plays the robot; callbacks inject faults."""
+    """One worker plays the robot; callbacks of `FaultServices` inject faults."""
 
     def __init__(self) -> None:
         """Set up the world and the terminal.
@@ -57,7 +54,6 @@ class EmulatorNode(Node):
         codec = settings.codec("robot")
         sensors = make_sensors(settings.sensors)
         self._poses = self.create_publisher(PoseStamped, "motion_capture/pose", qos.STATE)
-        self._faults = self.create_publisher(FaultArray, "faults", qos.LATCHED)
         self._world = World(settings.seed, terrain=settings.terrain, sensors=sensors)
         capture = None
         if settings.capture_rate:
@@ -67,9 +63,7 @@ class EmulatorNode(Node):
         firmware = Firmware(self._world, FirmwareSettings(polled=settings.protocol == "velociroach"))
         self._emulator = Emulator(firmware, codec, tty, settings, capture)
         self._stop = threading.Event()
-        self.create_service(InjectFault, "inject_fault", self._inject)
-        self.create_service(ClearFaults, "clear_faults", self._clear)
-        self._publish_faults()
+        FaultServices(self, self._world, self._emulator.lock, lambda: self._ros_time() - self._world.time)
         self.worker = Worker(lambda: self._emulator.run(self._stop), "robot")
         self.get_logger().info(f"a robot that speaks {settings.protocol} is on {tty}")
 
@@ -82,39 +76,13 @@ class EmulatorNode(Node):
 
     def _publish_pose(self, taken: float, state: Array) -> None:
         # ROS time of what was taken at a time of the monotonic clock.
-        seconds = self.get_clock().now().nanoseconds * 1e-9 - (time.monotonic() - taken)
+        seconds = self._ros_time() - (time.monotonic() - taken)
         body = MILLIROBOT.body(state)
         assert body is not None
         self._poses.publish(hardware_conversions.to_pose_stamped(seconds, body.position, body.angles))
 
-    def _publish_faults(self) -> None:
-        now = self.get_clock().now().nanoseconds * 1e-9
-        self._faults.publish(to_fault_array(self._world.faults, now))
-
-    def _inject(self, request: InjectFault.Request, response: InjectFault.Response) -> InjectFault.Response:
-        with self._emulator.lock:
-            try:
-                fault = self._world.inject(from_fault(request))
-            except FaultError as error:
-                response.success, response.message = False, str(error)
-                return response
-        self._publish_faults()
-        response.success = True
-        response.message = f"in force: {fault}"
-        response.fault = to_fault(fault)
-        self.get_logger().info(response.message)
-        # The host's clock: the simulated one is the robot's own.
-        response.fault.since = self.get_clock().now().to_msg()
-        return response
-
-    def _clear(self, _: ClearFaults.Request, response: ClearFaults.Response) -> ClearFaults.Response:
-        with self._emulator.lock:
-            cleared = self._world.clear_faults()
-        self._publish_faults()
-        names = ", ".join(map(str, cleared))
-        response.success, response.message = True, f"undone: {names}" if names else "no fault was in force"
-        self.get_logger().info(response.message)
-        return response
+    def _ros_time(self) -> float:
+        return float(self.get_clock().now().nanoseconds * 1e-9)
 
 
 def main() -> None:

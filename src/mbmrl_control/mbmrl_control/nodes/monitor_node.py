@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -60,7 +61,6 @@ class MonitorNode(Node):
         self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
         self._inject = self.create_client(InjectFault, "inject_fault")
         self._clear = self.create_client(ClearFaults, "clear_faults")
-        self._robots = [self.create_client(GetParameters, f"{name}/get_parameters") for name in SIMULATED]
 
     def _take_state(self, robot: Robot, message: RobotState) -> None:
         observation = from_robot_state(robot, message)
@@ -105,32 +105,25 @@ class MonitorNode(Node):
         future.add_done_callback(lambda _: done.set())
         return future.result() if done.wait(timeout) else None
 
-    def ask(self, service_type: Any, name: str, timeout: float) -> Any | None:
-        """Ask a service what changes nothing, until it answers, at most a time in s; see `wait_for_robot`."""
-        client = self.create_client(service_type, name)
+    def ask(self, service_type: Any, names: Iterable[str], timeout: float) -> Any | None:
+        """Ask services what changes nothing, until one answers, at most a time in s; None if none does.
+
+        A server loses the response to a client that it does not know yet, although the client sees the
+        server: so it is asked again. Whoever knows this client, the newest one, knows the node's others.
+        """
+        clients = [self.create_client(service_type, name) for name in names]
         end = time.monotonic() + timeout
         while (left := end - time.monotonic()) > 0:
-            if client.wait_for_service(min(left, ANSWER_TIME)):
-                response = self.answer(client.call_async(service_type.Request()), ANSWER_TIME)
-                if response is not None:
-                    return response
+            for client in clients:
+                if client.wait_for_service(min(left, ANSWER_TIME / len(clients))):
+                    response = self.answer(client.call_async(service_type.Request()), ANSWER_TIME)
+                    if response is not None:
+                        return response
         return None
 
     def wait_for_robot(self, timeout: float) -> bool:
-        """Wait until the robot answers, at most a time in s.
-
-        A server loses the response to a client that it does not know yet, although the client sees the
-        server. So a question that changes nothing is asked until it is answered; its client was made last,
-        and whoever knows it knows the others.
-        """
-        end = time.monotonic() + timeout
-        while (left := end - time.monotonic()) > 0:
-            for robot in self._robots:
-                if robot.wait_for_service(min(left, ANSWER_TIME / len(self._robots))):
-                    question = robot.call_async(GetParameters.Request())
-                    if self.answer(question, ANSWER_TIME) is not None:
-                        return True
-        return False
+        """Wait until a robot that takes faults answers, at most a time in s."""
+        return self.ask(GetParameters, (f"{name}/get_parameters" for name in SIMULATED), timeout) is not None
 
 
 class Complaints:

@@ -25,7 +25,6 @@ from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
-from mbmrl_base.robots.faults import Fault, FaultError
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.simulator import Joints
 from mbmrl_base.toolkit import qos
@@ -38,11 +37,10 @@ from mbmrl_base.toolkit.sole import DISCOVERY_TIME, SoleSubscription, claim, dis
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Ticker
 from mbmrl_base.toolkit.worker import Worker
-from mbmrl_msgs.msg import FaultArray, MotorCommand
-from mbmrl_msgs.srv import ClearFaults, InjectFault
+from mbmrl_msgs.msg import MotorCommand
 from mbmrl_sim.bullet import quiet
 from mbmrl_sim.catalogue import DEFAULT_TERRAIN, make_simulator
-from mbmrl_sim.nodes import conversions
+from mbmrl_sim.nodes.fault_services import FaultServices
 from mbmrl_sim.render import check_screen
 
 SLICE: Final = 0.01
@@ -133,16 +131,13 @@ class SimulatorNode(Node):
         self._clock_publisher = None
         if self._settings.publish_clock:
             self._clock_publisher = self.create_publisher(Clock, "/clock", qos.LATEST)
-        self._faults = self.create_publisher(FaultArray, "faults", qos.LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self._commands = SoleSubscription(self, MotorCommand, "motor_command", self._take_command, qos.LATEST)
-        self.create_service(InjectFault, "inject_fault", self._inject)
-        self.create_service(ClearFaults, "clear_faults", self._clear)
         self.create_service(Trigger, "reset", self._reset)
         self.create_service(Trigger, "emergency_stop", self._stop_at_once)
         if not self._settings.publish_clock:
             self._offset = self._ros_time() - self._told
-        self._publish_faults()
+        self._faults = FaultServices(self, self._simulator, self._lock, lambda: self._offset)
         self.create_timer(1.0, self._diagnose, clock=SteadyClock(clock_type=ClockType.STEADY_TIME))
         self.worker = Worker(self._simulate, "physics")
         self.get_logger().info(f"simulating at {self._settings.rate:g} Hz, seed {self._settings.seed}")
@@ -238,14 +233,6 @@ class SimulatorNode(Node):
         moving = (np.array(joints.positions), np.array(joints.velocities)) if joints.names else None
         self._topics.publish(stamped, command_sequence, moving)
 
-    def _publish_faults(self) -> None:
-        faults = map(self._dated, self._simulator.faults)
-        self._faults.publish(conversions.to_fault_array(faults, self._simulator.time + self._offset))
-
-    def _dated(self, fault: Fault) -> Fault:
-        """The fault with its time on the clock of all messages."""
-        return replace(fault, since=fault.since + self._offset)
-
     def _diagnose(self) -> None:
         clock = dispute(self, "/clock") if self._settings.publish_clock else ""
         motors = Part("motors")
@@ -266,33 +253,10 @@ class SimulatorNode(Node):
         part.values = {"real-time factor": f"{reached:.2f}", "wanted": wanted}
         return part
 
-    def _inject(self, request: InjectFault.Request, response: InjectFault.Response) -> InjectFault.Response:
-        with self._lock:
-            try:
-                fault = self._simulator.inject(conversions.from_fault(request))
-            except FaultError as error:
-                response.success, response.message = False, str(error)
-                return response
-            self._publish_faults()
-        response.success = True
-        response.message = f"in force: {fault}"
-        response.fault = conversions.to_fault(self._dated(fault))
-        self.get_logger().info(response.message)
-        return response
-
-    def _clear(self, _: ClearFaults.Request, response: ClearFaults.Response) -> ClearFaults.Response:
-        with self._lock:
-            cleared = self._simulator.clear_faults()
-            self._publish_faults()
-        names = ", ".join(map(str, cleared))
-        response.success, response.message = True, f"undone: {names}" if names else "no fault was in force"
-        self.get_logger().info(response.message)
-        return response
-
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
             self._simulator.reset()
-            self._publish_faults()
+            self._faults.publish()
             self._emergency_stop = False
         response.success, response.message = True, "the robot is intact and at the origin"
         self.get_logger().info(response.message)

@@ -1,0 +1,58 @@
+"""The services of a node with a simulated robot that inject and clear faults, and the topic of those in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Lock
+
+from rclpy.node import Node
+
+from mbmrl_base.robots.faults import Fault, FaultError
+from mbmrl_base.robots.simulator import Simulator
+from mbmrl_base.toolkit import qos
+from mbmrl_msgs.msg import FaultArray
+from mbmrl_msgs.srv import ClearFaults, InjectFault
+from mbmrl_sim.nodes.conversions import from_fault, to_fault, to_fault_array
+
+
+class FaultServices:
+    """Answers the services; what is in force is published at each change."""
+
+    def __init__(self, node: Node, simulator: Simulator, lock: Lock, offset: Callable[[], float]) -> None:
+        """Take the simulator, what is held while it changes, and what returns ROS time less simulated time, s."""
+        self._node, self._simulator, self._lock, self._offset = node, simulator, lock, offset
+        self._faults = node.create_publisher(FaultArray, "faults", qos.LATCHED)
+        node.create_service(InjectFault, "inject_fault", self._inject)
+        node.create_service(ClearFaults, "clear_faults", self._clear)
+        self.publish()
+
+    def publish(self) -> None:
+        """Publish the faults in force."""
+        faults = map(self._dated, self._simulator.faults)
+        self._faults.publish(to_fault_array(faults, self._simulator.time + self._offset()))
+
+    def _dated(self, fault: Fault) -> Fault:
+        """The fault with its time on the clock of all messages."""
+        return replace(fault, since=fault.since + self._offset())
+
+    def _inject(self, request: InjectFault.Request, response: InjectFault.Response) -> InjectFault.Response:
+        with self._lock:
+            try:
+                fault = self._simulator.inject(from_fault(request))
+            except FaultError as error:
+                response.success, response.message = False, str(error)
+                return response
+            self.publish()
+            response.fault = to_fault(self._dated(fault))
+        response.success, response.message = True, f"in force: {fault}"
+        self._node.get_logger().info(response.message)
+        return response
+
+    def _clear(self, _: ClearFaults.Request, response: ClearFaults.Response) -> ClearFaults.Response:
+        with self._lock:
+            names = ", ".join(map(str, self._simulator.clear_faults()))
+            self.publish()
+        response.success, response.message = True, f"undone: {names}" if names else "no fault was in force"
+        self._node.get_logger().info(response.message)
+        return response
