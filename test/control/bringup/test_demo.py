@@ -14,8 +14,7 @@ import pytest
 from rich.console import Console
 
 from mbmrl_base.robots.faults import Fault
-from mbmrl_control.bringup.demo import DemoSettings, _drive, errors_in, frame_of
-from mbmrl_control.nodes.settings import PlannerSettings
+from mbmrl_control.bringup.demo import _drive, errors_in, frame_of
 from mbmrl_control.tasks import Task, make_task
 from robot_testing import MILLIROBOT, path_task
 
@@ -29,10 +28,9 @@ def test_live_line_is_one_line_of_its_own(terminal: bool) -> None:
     monitor = SimpleNamespace(planner=planner, adaptation=adaptation, faults=(Fault("payload", magnitude=15.0),))
     missed = chain([12], repeat(15))  # 12 of them before the run
     nodes = SimpleNamespace(check=lambda: setattr(planner, "missed_ticks", next(missed)))
-    settings = DemoSettings(duration=0.3, fault=None, values={}, planner=PlannerSettings())
     output = io.StringIO()
     console = Console(file=output, width=80, force_terminal=terminal)
-    _drive(settings, cast(Any, monitor), cast(Any, nodes), console)
+    _drive(None, 0.3, cast(Any, monitor), cast(Any, nodes), console)
     console.print("the title")
     *_, line, title, end = output.getvalue().split("\n")
     assert "\x1b[1A" not in output.getvalue()  # up, to a line above

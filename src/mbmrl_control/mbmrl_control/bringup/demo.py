@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,29 +38,6 @@ START_TIME = 60.0
 """Time that the nodes have to get the robot moving, s."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DemoSettings:
-    """What to run.
-
-    Attributes:
-        duration: Length of the run, s.
-        fault: The fault on the way.
-        values: Arguments of the nodes that are given.
-        planner: Settings that the planner will have of them and of the file of parameters.
-        use_sim_time: Whether time is simulated, on /clock.
-        film: Whether to render a film.
-        hardware: Whether the robot is an emulated one at the other end of a serial line, not the simulated one.
-    """
-
-    duration: float
-    fault: FaultPlan | None
-    values: Values
-    planner: PlannerSettings
-    use_sim_time: bool = True
-    film: bool = True
-    hardware: bool = False
-
-
 def _live_line(monitor: MonitorNode, elapsed: float, skipped_before: int) -> Text:
     planner, adaptation = monitor.planner, monitor.adaptation
     faults = ", ".join(map(str, monitor.faults))
@@ -78,41 +54,38 @@ def _live_line(monitor: MonitorNode, elapsed: float, skipped_before: int) -> Tex
 
 
 @contextmanager
-def _stack(settings: DemoSettings, folder: Path) -> Iterator[Processes]:
+def _stack(given: Values, use_sim_time: bool, hardware: bool, folder: Path) -> Iterator[Processes]:
     """The nodes; those of the emulated robot first, whose terminal the bridge opens."""
     logs = folder / "logs"
-    if not settings.hardware:
-        with Processes(SIM, settings.values, use_sim_time=settings.use_sim_time, log_folder=logs) as nodes:
+    if not hardware:
+        with Processes(SIM, given, use_sim_time, logs) as nodes:
             yield nodes
         return
     tty = folder.resolve() / "tty"
-    values = {**settings.values, "tty": str(tty), "port": str(tty)}
+    values = {**given, "tty": str(tty), "port": str(tty)}
     with Processes(EMULATOR, values, use_sim_time=False, log_folder=logs) as nodes:
-        end = time.monotonic() + START_TIME
-        while not tty.exists():
-            nodes.check()
-            if time.monotonic() > end:
-                raise NodeEndedError(f"the emulated robot was not there within {START_TIME:g} s")
-            time.sleep(0.05)
+        _await(tty.exists, nodes, "the emulated robot was not there")
         nodes.start(HARDWARE, values)
         yield nodes
 
 
-def _await_motion(monitor: MonitorNode, nodes: Processes) -> None:
+def _await(holds: Callable[[], bool], nodes: Processes, otherwise: str) -> None:
     end = time.monotonic() + START_TIME
-    while not monitor.moved.wait(0.05):
+    while not holds():
         nodes.check()
         if time.monotonic() > end:
-            raise NodeEndedError(f"no command was in force within {START_TIME:g} s")
+            raise NodeEndedError(f"{otherwise} within {START_TIME:g} s")
+        time.sleep(0.05)
 
 
-def _drive(settings: DemoSettings, monitor: MonitorNode, nodes: Processes, console: Console) -> float | None:
+def _drive(
+    plan: FaultPlan | None, duration: float, monitor: MonitorNode, nodes: Processes, console: Console
+) -> float | None:
     """Wait out the run; returns when the fault came into force, s of the simulated time."""
-    plan, answer = settings.fault, None
     start = time.monotonic()
-    fault_time = skipped_before = None
+    answer = fault_time = skipped_before = None
     with Live(console=console, refresh_per_second=8) as live:
-        while (elapsed := time.monotonic() - start) < settings.duration:
+        while (elapsed := time.monotonic() - start) < duration:
             nodes.check()
             if plan is not None and answer is None and elapsed >= plan.time:
                 answer = monitor.inject(plan.fault)
@@ -146,13 +119,30 @@ def frame_of(task: Task[Any], start: Array | None) -> Array | None:
     return np.asarray(start - task.to_states(reference[:1])[0] + task.frame)
 
 
-def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str, Any]:
+def run_demo(
+    planner: PlannerSettings,
+    values: Values,
+    fault: FaultPlan | None,
+    duration: float,
+    folder: Path,
+    console: Console,
+    *,
+    use_sim_time: bool,
+    film: bool,
+    hardware: bool,
+) -> dict[str, Any]:
     """Run the stack and write its record.
 
     Args:
-        settings: What to run.
+        planner: Settings that the planner will have of its arguments and of the file of parameters.
+        values: Arguments of the nodes that are given.
+        fault: The fault on the way.
+        duration: Length of the run, s.
         folder: Where to write; it must not exist.
         console: Where to show progress.
+        use_sim_time: Whether time is simulated, on /clock.
+        film: Whether to render a film.
+        hardware: Whether the robot is an emulated one at the other end of a serial line, not the simulated one.
 
     Returns:
         The object of summary.json.
@@ -161,17 +151,17 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         NodeEndedError: If a node ended by itself, or the robot did not get going.
     """
     (folder / "logs").mkdir(parents=True)
-    planner = settings.planner
     robot = load_robot(planner.robot)
-    listening = partial(MonitorNode, settings.values.get("namespace") or "", robot)
-    with _stack(settings, folder) as nodes, beside(listening) as monitor:
+    listening = partial(MonitorNode, values.get("namespace") or "", robot)
+    with _stack(values, use_sim_time, hardware, folder) as nodes, beside(listening) as monitor:
         with console.status("starting the nodes"):
-            _await_motion(monitor, nodes)
-        fault_time = _drive(settings, monitor, nodes, console)
+            _await(monitor.moved.is_set, nodes, "no command was in force")
+        fault_time = _drive(fault, duration, monitor, nodes, console)
         ticks = list(monitor.ticks)
     # They take their time to load, which nobody is to wait for before the robot walks.
     from mbmrl_control.evaluation import run_plot
-    from mbmrl_control.evaluation.film import check_scene, film
+    from mbmrl_control.evaluation.film import check_scene
+    from mbmrl_control.evaluation.film import film as render
 
     # The run begins with the last state before the first command came into force.
     begin = max(0, next(index for index, tick in enumerate(ticks) if tick.commanded) - 1)
@@ -183,13 +173,13 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
         choice(planner.planner, planner.sampling),
         planner.seed,
         planner.rate,
-        None if settings.fault is None else str(settings.fault),
+        None if fault is None else str(fault),
         None if fault_time is None else fault_time - ticks[begin].observation.time,
         ticks[begin:],
         frame_of(task, monitor.path_start),
     )
     tracking = record.track(task)
-    summary = summarise(record, tracking, settings.duration) | {"errors": errors_in(folder / "logs")}
+    summary = summarise(record, tracking, duration) | {"errors": errors_in(folder / "logs")}
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     record.write(folder, tracking)
     console.print(summary_table(summary))
@@ -198,13 +188,13 @@ def run_demo(settings: DemoSettings, folder: Path, console: Console) -> dict[str
     path = task.reference()
     reference = None if path is None else path[:, :2]
     run_plot.plot(record, tracking, reference, folder / "plot.png")
-    if settings.film:
+    if film:
         try:
             check_scene(robot)
         except ValueError as error:
             console.print(f"no film: {error}", markup=False, highlight=False, soft_wrap=True)
         else:
-            film(record, reference, folder / "robot.mp4", console)
+            render(record, reference, folder / "robot.mp4", console)
     written = ", ".join(sorted(f"{file.name}/" if file.is_dir() else file.name for file in folder.iterdir()))
     console.print(f"written: {folder}/ ({written})", soft_wrap=True)
     return summary

@@ -73,11 +73,7 @@ _BRIDGE: Final = NodeSpec(
     uses_sim_time=False,
     topics=(
         ("pose_topic", "motion_capture/pose", "Topic of poses by motion capture, geometry_msgs/PoseStamped"),
-        (
-            "odometry_topic",
-            "motion_capture/odom",
-            "Topic of poses with velocity by motion capture, nav_msgs/Odometry",
-        ),
+        ("odometry_topic", "motion_capture/odom", "Topic of poses with velocity by motion capture, nav_msgs/Odometry"),
     ),
 )
 _EMULATOR: Final = NodeSpec(

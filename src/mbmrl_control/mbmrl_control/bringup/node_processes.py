@@ -61,11 +61,7 @@ class Processes:
     """The nodes of a graph; a context manager that stops them at its end, the planner first."""
 
     def __init__(
-        self,
-        nodes: Sequence[NodeSpec],
-        values: Values,
-        use_sim_time: bool,
-        log_folder: Path | None = None,
+        self, nodes: Sequence[NodeSpec], values: Values, use_sim_time: bool, log_folder: Path | None = None
     ) -> None:
         """Start the nodes; what they print goes to the terminal, or to files in a folder."""
         self._running: list[_Running] = []

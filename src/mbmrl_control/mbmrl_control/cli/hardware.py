@@ -9,7 +9,7 @@ import typer
 
 from mbmrl_base.system import surroundings
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, Values
-from mbmrl_control.cli.options import Namespace, refuse, within
+from mbmrl_control.cli.options import Namespace, refuse, refusing, within
 from mbmrl_control.cli.parameters import takes_parameters
 from mbmrl_control.cli.run import run_nodes
 
@@ -27,12 +27,10 @@ def hardware(values: Values) -> None:
     from mbmrl_control.hardware.link.port import LinkError, check_port
     from mbmrl_control.hardware.settings import BridgeSettings
 
-    try:
+    with refusing(ValueError, LinkError):
         bridge = check_nodes(HARDWARE, values)["serial_bridge_node"]
         assert isinstance(bridge, BridgeSettings)
         check_port(bridge.port)
-    except (ValueError, LinkError) as error:
-        refuse(error)
     run_nodes(HARDWARE, values, use_sim_time=False)
 
 
@@ -43,10 +41,8 @@ def emulate(values: Values) -> None:
     from mbmrl_control.hardware.emulator.emulator import default_link
     from mbmrl_control.nodes.emulator_node import EmulatorSettings
 
-    try:
+    with refusing():
         emulator = check_nodes(EMULATOR, values)["emulator_node"]
-    except ValueError as error:
-        refuse(error)
     assert isinstance(emulator, EmulatorSettings)
     print(Path(emulator.tty).absolute() if emulator.tty else default_link(), flush=True)
     run_nodes(EMULATOR, values, use_sim_time=False)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
-from mbmrl_control.cli.options import Rate, Robot, Seed, Sensors, Workers, console, refuse, warn
+from mbmrl_control.cli.options import Rate, Robot, Seed, Sensors, Workers, console, refusing, stoppable, warn
 from mbmrl_control.priors import DEFAULT_LEARNER
 
 app = typer.Typer()
@@ -49,7 +49,7 @@ def collect(
     from mbmrl_control.training.pipeline import collect_with_bar
     from mbmrl_sim.catalogue import check_simulator
 
-    try:
+    with refusing():
         grounds = tuple(terrains.split(","))
         for terrain in grounds:
             simulated, known = check_simulator(robot, rate, terrain=terrain, sensors=sensors)
@@ -61,8 +61,6 @@ def collect(
         hit = kinds[0] if kinds else ""
         may_be_hit = tuple(known.choose(Fault(hit, part)).part for part in parts.split(",") if part)
         check_folder(out)
-    except ValueError as error:
-        refuse(error)
     settings = CollectSettings(
         robot,
         kinds,
@@ -75,11 +73,8 @@ def collect(
         prior=prior,
     )
     seeds = range(seed * 1_000_000, seed * 1_000_000 + episodes)
-    try:
+    with stoppable(f"what is done is in {out}, the same command goes on"):
         collect_with_bar(settings, seeds, out, workers, "episodes", console)
-    except KeyboardInterrupt:
-        console.print(f"stopped: what is done is in {out}, the same command goes on", soft_wrap=True)
-        raise typer.Exit(130) from None
     console.print(f"written: {episodes} episodes in {out}", soft_wrap=True)
 
 
@@ -133,19 +128,14 @@ def train(
     from mbmrl_control.training.pipeline import preset as settings_of
     from mbmrl_sim.catalogue import check_simulator
 
-    try:
+    with refusing():
         kind = load_learner(learner)
         file = out or Path(f"{kind.name}.safetensors")
         check_file(file)
         check_folder(work)
         settings = settings_of(
             preset,
-            TrainingSettings(
-                learner=kind.name,
-                seed=seed,
-                future=future,
-                options=kind.settings_of(options or ()),
-            ),
+            TrainingSettings(learner=kind.name, seed=seed, future=future, options=kind.settings_of(options or ())),
             steps,
             window,
             open_loop,
@@ -154,19 +144,12 @@ def train(
         if data is None:
             settings = replace(settings, simulator=robot or DEFAULT_ROBOT)
             check_simulator(settings.simulator, settings.rate)
-    except ValueError as error:
-        refuse(error)
-    try:
+    with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
         if data is not None:
             prior = train_on_data(settings.training, data, work, console, load_robot(robot) if robot else None)
         else:
             work.mkdir(parents=True, exist_ok=True)
             prior = make_prior(settings, work, workers, console)
-    except KeyboardInterrupt:
-        console.print(f"stopped: what is done is in {work}, the same command goes on", soft_wrap=True)
-        raise typer.Exit(130) from None
-    except ValueError as error:
-        refuse(error)
     given: dict[str, object] = {"learner": learner, "preset": preset, "seed": seed, "data": data}
     given |= {"steps": steps, "window": window, "open-loop": open_loop, "robot": robot}
     prior.settings.training["command"] = f"mbmrl train --future {future}" + "".join(
@@ -191,12 +174,10 @@ def model_error(
     from mbmrl_control.evaluation import model_error as evaluation
     from mbmrl_control.learners import load_learner
 
-    try:
+    with refusing():
         if learner is not None:
             load_learner(learner)
         found = evaluation.model_error(checkpoint, data, warn, load_robot(robot) if robot else None)
-    except ValueError as error:
-        refuse(error)
     console.print(evaluation.table(found), soft_wrap=True)
     if as_json:
         print(json.dumps(found))
@@ -256,7 +237,7 @@ def evaluate(
     from mbmrl_control.planning import PLANNERS, PRECISIONS, load_planner
     from mbmrl_sim.catalogue import check_simulator
 
-    try:
+    with refusing():
         simulated, kinds = check_simulator(robot)
         scenarios = next(iter(kinds), "none") if scenarios is None else scenarios
         own = [name for name in planner.split(",") if name.endswith(".py") and load_planner(name)]
@@ -274,18 +255,11 @@ def evaluate(
         check_folder(work)
         for file in result_files(out) if out else []:
             check_file(file, new_folder=True)
-    except ValueError as error:
-        refuse(error)
     for folder in (work, out or work):
         folder.mkdir(parents=True, exist_ok=True)
-    try:
+    with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
         rows = run_with_bar(wanted, work, workers, console)
         files = write_results(rows, fault_time, out) if out else []
-    except ValueError as error:
-        refuse(error)
-    except KeyboardInterrupt:
-        console.print(f"stopped: what is done is in {work}, the same command goes on", soft_wrap=True)
-        raise typer.Exit(130) from None
     console.print(markdown(rows), soft_wrap=True)
     if files:
         console.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)

@@ -6,6 +6,8 @@ import errno
 import inspect
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -73,6 +75,25 @@ def refuse(error: Exception | str) -> NoReturn:
     text = str(error).translate({number: ascii(chr(number))[1:-1] for number in range(ord(" "))})
     console.print(f"error: {text}", soft_wrap=True)
     raise typer.Exit(2)
+
+
+@contextmanager
+def refusing(kind: type[Exception] = ValueError, *others: type[Exception]) -> Iterator[None]:
+    """Have errors of some kinds end the command, see `refuse`."""
+    try:
+        yield
+    except (kind, *others) as error:
+        refuse(error)
+
+
+@contextmanager
+def stoppable(result: str) -> Iterator[None]:
+    """Let Ctrl-C end the work with a sentence that says with what result, and the exit code of a shell."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"stopped: {result}", soft_wrap=True)
+        raise typer.Exit(130) from None
 
 
 def warn(text: str) -> None:

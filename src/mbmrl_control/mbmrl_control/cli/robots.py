@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mbmrl_base.robots.catalogue import ROBOTS, RobotError, load_robot
-from mbmrl_control.cli.options import console, refuse
+from mbmrl_control.cli.options import console, refusing
 
 if TYPE_CHECKING:
     from mbmrl_base.robots.features import Features
@@ -54,11 +54,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Describe a robot: states and actions with units and bounds, and what its model sees and predicts."""
-    try:
+    with refusing(RobotError):
         loaded = load_robot(robot)
         safe = loaded.safe_action().tolist()
-    except RobotError as error:
-        refuse(error)
     sees, predicts = _sees(loaded, loaded.features), _predicts(loaded, loaded.features)
     _show(loaded, safe, sees, predicts)
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -11,28 +12,15 @@ from typing import Annotated, Final
 import typer
 
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, NodeSpec, Values
-from mbmrl_control.cli.options import console, refuse
+from mbmrl_control.cli.options import console, refuse, refusing, stoppable
 from mbmrl_control.cli.parameters import takes_parameters
 
 app = typer.Typer()
 LOOK_PERIOD: Final = 0.01
 """Time between two looks whether all nodes run, s: if one does not, the robot is to stop."""
 _DEMO_OPTIONS: Final = (
-    *(
-        "robot",
-        "simulator",
-        "task",
-        "path",
-        "learner",
-        "checkpoint",
-        "planner",
-        "seed",
-        "rate",
-        "terrain",
-        "sensors",
-        "protocol",
-    ),
-    "publish_clock",
+    *("robot", "simulator", "task", "path", "learner", "checkpoint", "planner", "seed", "rate", "terrain", "sensors"),
+    *("protocol", "publish_clock"),
 )
 
 
@@ -40,15 +28,10 @@ def run_nodes(nodes: tuple[NodeSpec, ...], values: Values, use_sim_time: bool) -
     """Run nodes until Ctrl-C."""
     from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
 
-    with Processes(nodes, values, use_sim_time) as running:
-        try:
-            while True:
-                running.check()
-                time.sleep(LOOK_PERIOD)
-        except NodeEndedError as error:
-            refuse(error)
-        except KeyboardInterrupt:
-            pass
+    with Processes(nodes, values, use_sim_time) as running, suppress(KeyboardInterrupt), refusing(NodeEndedError):
+        while True:
+            running.check()
+            time.sleep(LOOK_PERIOD)
 
 
 @takes_parameters(app, SIM)
@@ -56,10 +39,8 @@ def sim(values: Values) -> None:
     """Run simulator, adaptation and planning until Ctrl-C."""
     from mbmrl_control.bringup.checks import check_nodes, clock_is_simulated
 
-    try:
+    with refusing():
         settings = check_nodes(SIM, values)
-    except ValueError as error:
-        refuse(error)
     run_nodes(SIM, values, clock_is_simulated(settings))
 
 
@@ -89,7 +70,7 @@ def demo(
     from mbmrl_sim.catalogue import fault_kinds
     from mbmrl_sim.nodes.simulator_node import SimulatorSettings
 
-    try:
+    with refusing():
         settings = check_nodes((*EMULATOR, *HARDWARE) if hardware else SIM, values)
         robot = settings.get("simulator_node")
         simulated = robot.simulator or robot.robot if isinstance(robot, SimulatorSettings) else DEFAULT_ROBOT
@@ -99,31 +80,19 @@ def demo(
             fault = f"{':'.join([name, *kind.spared[-1:]])}@10"
         plan = None if fault == "none" else kinds.plan(fault)
         check_folder(out)
-    except ValueError as error:
-        refuse(error)
     if plan is not None and plan.time >= duration:
         refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s: give --fault KIND@T or none")
-    from mbmrl_control.bringup.demo import DemoSettings, run_demo
+    from mbmrl_control.bringup.demo import run_demo
     from mbmrl_control.bringup.node_processes import NodeEndedError
 
     planner = settings["mpc_node"]
     assert isinstance(planner, PlannerSettings)
-    wanted = DemoSettings(
-        duration=duration,
-        fault=plan,
-        values=values,
-        planner=planner,
-        use_sim_time=clock_is_simulated(settings),
-        film=film,
-        hardware=hardware,
-    )
-    try:
-        summary = run_demo(wanted, out / datetime.now().strftime("%Y%m%d-%H%M%S"), console)
-    except NodeEndedError as error:
-        refuse(error)
-    except KeyboardInterrupt:
-        console.print("stopped: the robot stands still, nothing was written but the logs")
-        raise typer.Exit(130) from None
+    folder = out / datetime.now().strftime("%Y%m%d-%H%M%S")
+    use_sim_time = clock_is_simulated(settings)
+    with refusing(NodeEndedError), stoppable("the robot stands still, nothing was written but the logs"):
+        summary = run_demo(
+            *(planner, values, plan, duration, folder, console), use_sim_time=use_sim_time, film=film, hardware=hardware
+        )
     if as_json:
         print(json.dumps(summary))
 
@@ -136,11 +105,6 @@ def render(
     """Render the robot as it walked in a recorded run."""
     from mbmrl_control.evaluation.film import render_run
 
-    try:
+    with refusing(), stoppable("nothing was written"):
         file = render_run(run, out, console)
-    except ValueError as error:
-        refuse(error)
-    except KeyboardInterrupt:
-        console.print("stopped: nothing was written")
-        raise typer.Exit(130) from None
     console.print(f"written: {file}", soft_wrap=True)
