@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED
 from mbmrl_base.robots.observation import Array, Observation
-from mbmrl_sim.millirobot.world import World, random_action
+from mbmrl_sim.millirobot.physics import CRANKS, LEGS
+from mbmrl_sim.millirobot.world import World
 
 STAND: Final = np.zeros(2)
 WALK: Final = np.array([30.0, 30.0])
@@ -18,7 +20,7 @@ NewWorld = Callable[..., World]
 def random_actions(count: int) -> Array:
     """Actions of the whole range, always the same ones."""
     rng = np.random.default_rng(1)
-    return np.array([random_action(rng, 0.0) for _ in range(count)])
+    return np.array([rng.uniform(0.0, MAX_LEG_SPEED, 2) for _ in range(count)])
 
 
 class _Phases:
@@ -61,6 +63,18 @@ def support(world: World, steps: int = 50) -> Array:
             normal, along, across = (np.array(contact[place]) for place in (7, 11, 13))
             total += contact[9] * normal + contact[10] * along + contact[12] * across
     return total / steps
+
+
+def contacts(world: World, leg: int) -> int:
+    """Number of points at which a leg touches the ground."""
+    return len(world.physics.client.getContactPoints(bodyA=world.physics.robot, linkIndexA=LEGS[leg]))
+
+
+def mass_of(world: World) -> float:
+    """Mass of the robot and its load, kg."""
+    physics, load = world.physics, world.physics.payload.body
+    links = [*((physics.robot, link) for link in (-1, *CRANKS, *LEGS)), *([] if load is None else [(load, -1)])]
+    return float(sum(physics.client.getDynamicsInfo(*link)[0] for link in links))
 
 
 def gravity(world: World) -> list[float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 
 from mbmrl_base.robots.millirobot.layout import pack_state
@@ -15,7 +17,7 @@ def test_pictures_show_the_robot_its_phases_and_its_lost_legs() -> None:
     stepping = STATE.copy()
     stepping[15:17] = 0.0, 1.0  # the left legs a quarter of a turn on
     lost = [f"leg_loss:left_{place}" for place in ("front", "middle", "rear")]
-    with Scene(160, 120) as scene:
+    with closing(Scene(160, 120)) as scene:
         intact, again, lame, moved = (
             scene.draw(state, faults) for state, faults in ((STATE, ()), (STATE, ()), (STATE, lost), (stepping, ()))
         )
@@ -28,7 +30,7 @@ def test_pictures_show_the_robot_its_phases_and_its_lost_legs() -> None:
 
 def test_lines_are_drawn_on_the_ground_in_their_colour() -> None:
     def coloured(line: Line) -> int:
-        with Scene(160, 120, samples=1) as scene:
+        with closing(Scene(160, 120, samples=1)) as scene:
             return int((scene.draw(STATE, lines=[line]) == line.colour).all(-1).sum())
 
     assert coloured(Line(PATH, (10, 20, 250))) > 50
@@ -40,6 +42,6 @@ def test_camera_follows_the_robot() -> None:
     there = STATE.copy()
     there[:2] = 3.0, -2.0
     moved = Line(PATH + there[:2], (10, 20, 250))
-    with Scene(160, 120) as scene:
+    with closing(Scene(160, 120)) as scene:
         here, away = scene.draw(STATE, lines=[Line(PATH, (10, 20, 250))]), scene.draw(there, lines=[moved])
     assert np.abs(here.astype(int) - away).mean() < 2.0

@@ -45,7 +45,10 @@ def make_simulator(given: str, seed: int = 0, rate: float = 20.0, **options: Any
         given: A name of `SIMULATED`, or a Python file, ``*.py``, whose ``simulator(seed, rate)`` returns a `Simulator`.
         seed: Seed of all that is random.
         rate: Control rate, Hz.
-        options: As of `SimulatorFactory`; a simulator need not know one that keeps its default.
+        options: ``terrain``, name of the ground; ``slope``, its angle and the direction that leads up it, rad;
+            ``sensors``, imperfections, as for `mbmrl_sim.sensors.make_sensors`; ``gui``, whether to show a window;
+            ``varied``, an `np.random.Generator` that draws another robot, on a slope: domain randomisation. A simulator
+            need not know one that keeps its default.
 
     Raises:
         ValueError: If there is none, or it refuses an option.

@@ -1,4 +1,4 @@
-"""What faults do to the robot as numbers that may grow over time, and the link that brings commands."""
+"""What faults do to the robot as numbers that may grow over time, slopes, and the link that brings commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 
 from mbmrl_base.robots.faults import Fault, FaultKind
 from mbmrl_base.robots.observation import Array
-from mbmrl_sim.ground import tilt
 
 PAYLOAD: Final = "payload"
 SLOPE: Final = "slope"
@@ -22,7 +21,23 @@ LINK: Final = "link"
 NEUTRAL: Final = {PAYLOAD: np.zeros(3), SLOPE: np.zeros(2), POSE_MISCALIBRATION: np.zeros(3), LINK: np.zeros(2)}
 """Their effect on an intact robot: mass (kg) and its moments about y and x (kg m); rise of the ground along x and y;
 turn (rad) and shift (m) of the pose; delay (s) and share of commands that is lost."""
+GRAVITY: Final = 9.81
+"""m/s^2."""
 _SI: Final = {"g": 1e-3, "ms": 1e-3, "degrees": math.pi / 180}
+
+
+def tilt(angle: float, direction: float) -> Array:
+    """Rise of a slope along x and y, shape (2,): sine of its angle, rad, times the direction that leads up it.
+
+    The rises of slopes add up.
+    """
+    return math.sin(angle) * np.array([math.cos(direction), math.sin(direction)])
+
+
+def gravity_on(rise: Array) -> list[float]:
+    """Acceleration of gravity, m/s^2, seen in the frame of ground that rises by `tilt`, x, y and z."""
+    x, y = rise.tolist()
+    return [-GRAVITY * x, -GRAVITY * y, -GRAVITY * math.sqrt(max(0.0, 1.0 - x * x - y * y))]
 
 
 def effect_of(fault: Fault, kind: FaultKind) -> Array:

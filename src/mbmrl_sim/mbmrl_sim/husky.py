@@ -15,8 +15,7 @@ from mbmrl_base.robots.faults import SIDES, Fault, FaultKind, FaultKinds
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.simulator import Joints
 from mbmrl_sim.bullet import connect, pybullet
-from mbmrl_sim.effects import LINK, PAYLOAD, SLOPE, Effects
-from mbmrl_sim.ground import gravity_on, tilt
+from mbmrl_sim.effects import LINK, PAYLOAD, SLOPE, Effects, gravity_on, tilt
 from mbmrl_sim.lockstep import LockStep
 from mbmrl_sim.payload import Payload
 from mbmrl_sim.sensors import SensorSettings

@@ -20,7 +20,7 @@ from mbmrl_base.robots.millirobot.layout import LEFT_PHASE, LEG_NAMES, PITCH, PO
 from mbmrl_base.robots.observation import Array
 from mbmrl_sim.bullet import connect, pybullet
 from mbmrl_sim.millirobot.faults import LEG_LOSS
-from mbmrl_sim.millirobot.physics import joint_of_leg, load_robot
+from mbmrl_sim.millirobot.physics import LEGS, load_robot
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -114,14 +114,6 @@ class Scene:
         """Free the PyBullet world."""
         self._client.disconnect()
 
-    def __enter__(self) -> Scene:
-        """Use as a context manager."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Free the PyBullet world."""
-        self.close()
-
     def draw(self, state: Array, faults: Iterable[str] = (), lines: Iterable[Line] = ()) -> Image:
         """Draw a state.
 
@@ -151,7 +143,7 @@ class Scene:
         client.resetBasePositionAndOrientation(self._robot, state[POSITION].tolist(), self._orientation)
         phases = (float(angle(state, LEFT_PHASE)), float(angle(state, RIGHT_PHASE)))
         for leg in range(6):
-            client.resetJointState(self._robot, joint_of_leg(leg), phases[side_of(leg)])
+            client.resetJointState(self._robot, LEGS[leg], phases[side_of(leg)])
 
     def _matrix(self, view: Sequence[float]) -> Array:
         """From x, y, z, 1 in odom to the picture, shape (4, 4)."""
@@ -234,7 +226,7 @@ class Scene:
         picture = np.where((parts < 0)[..., None], ground, drawn)
         *colour, opacity = LOST_LEG_COLOUR
         for leg in lost:  # TinyRenderer has no transparency
-            pale = parts == self._robot + ((joint_of_leg(leg) + 1) << 24)
+            pale = parts == self._robot + ((LEGS[leg] + 1) << 24)
             picture[pale] = ground[pale] * (1 - opacity) + np.multiply(colour, 255 * opacity)
         return picture
 
@@ -277,4 +269,4 @@ def colour_legs(client: Any, robot: int, lost: frozenset[int]) -> None:
     """Let a window show lost legs pale."""
     for leg in range(6):
         colour = LOST_LEG_COLOUR if leg in lost else LEG_COLOURS[("left", "right")[side_of(leg)]]
-        client.changeVisualShape(robot, joint_of_leg(leg), rgbaColor=colour)
+        client.changeVisualShape(robot, LEGS[leg], rgbaColor=colour)

@@ -21,14 +21,16 @@ from mbmrl_base.robots.millirobot.layout import (
     angle,
 )
 from mbmrl_base.robots.observation import Array
-from mbmrl_sim.ground import GRAVITY
-from mbmrl_sim.millirobot.physics import joint_of_leg
+from mbmrl_sim.effects import GRAVITY
+from mbmrl_sim.millirobot.physics import LEGS
 from mbmrl_sim.millirobot.world import PHYSICS_STEP, World
 from world_testing import (
     STAND,
     WALK,
     NewWorld,
+    contacts,
     gravity,
+    mass_of,
     place_legs,
     random_actions,
     states,
@@ -56,7 +58,7 @@ def contact_free_steps(world: World, leg: int, actions: Any) -> list[bool]:
         world.apply(action)
         for _ in range(world.substeps):
             world.advance(1)
-            free.append(world.physics.contacts(leg) == 0)
+            free.append(contacts(world, leg) == 0)
     return free
 
 
@@ -66,13 +68,13 @@ def contact_free_steps(world: World, leg: int, actions: Any) -> list[bool]:
 @pytest.mark.parametrize("leg", range(6))
 def test_lost_leg_has_neither_mass_nor_contact_from_that_instant_on(new_world: NewWorld, leg: int) -> None:
     world = new_world(seed=2)
-    while not world.physics.contacts(leg):
+    while not contacts(world, leg):
         world.apply(WALK)
         world.advance(1)
-    intact = world.physics.mass
+    intact = mass_of(world)
     fault = world.inject(Fault(part=str(leg)))
-    assert world.physics.contacts(leg) == 0
-    assert intact - world.physics.mass == pytest.approx(world.parameters.leg_mass, abs=1e-9)
+    assert contacts(world, leg) == 0
+    assert intact - mass_of(world) == pytest.approx(world.parameters.leg_mass, abs=1e-9)
     assert (fault.part, fault.since) == (LEG_NAMES[leg], world.time)
     assert world.faults == (fault,)
     assert all(contact_free_steps(world, leg, [WALK] * 10))
@@ -83,11 +85,11 @@ def test_lost_leg_has_neither_mass_nor_contact_from_that_instant_on(new_world: N
 @pytest.mark.parametrize("leg", range(6))
 def test_cleared_fault_restores_mass_and_contact(new_world: NewWorld, leg: int) -> None:
     world = new_world(seed=2)
-    intact = world.physics.mass
+    intact = mass_of(world)
     fault = world.inject(Fault(part=str(leg)))
     states(world, [WALK] * 5)
     assert world.clear_faults() == (fault,)
-    assert world.physics.mass == intact
+    assert mass_of(world) == intact
     assert world.faults == ()
     assert not all(contact_free_steps(world, leg, [WALK] * 10))
 
@@ -175,13 +177,13 @@ def test_side_whose_motor_is_too_weak_falls_behind_and_the_robot_turns_to_it(
 @pytest.mark.parametrize("magnitude", [5.0, 60.0])
 def test_load_weighs_on_the_feet(new_world: NewWorld, magnitude: float) -> None:
     world = new_world(seed=1)
-    intact = world.physics.mass
+    intact = mass_of(world)
     world.inject(Fault("payload", magnitude=magnitude, x=0.01, y=0.01))
-    assert world.physics.mass == pytest.approx(intact + 1e-3 * magnitude)
+    assert mass_of(world) == pytest.approx(intact + 1e-3 * magnitude)
     states(world, [STAND] * 20)
-    np.testing.assert_allclose(support(world), [0, 0, world.physics.mass * GRAVITY], atol=2e-3)
+    np.testing.assert_allclose(support(world), [0, 0, mass_of(world) * GRAVITY], atol=2e-3)
     world.clear_faults()
-    assert world.physics.mass == intact
+    assert mass_of(world) == intact
     states(world, [STAND] * 20)
     np.testing.assert_allclose(support(world), [0, 0, intact * GRAVITY], atol=2e-3)
 
@@ -254,7 +256,7 @@ def test_battery_is_lower_by_the_magnitude(new_world: NewWorld, magnitude: float
 def test_faults_grow_over_their_ramps(new_world: NewWorld) -> None:
     """Ten of twenty intervals of 50 ms are half of a ramp of 1 s; effects follow within 10 ms."""
     world = new_world(seed=1)
-    mass, voltage = world.physics.mass, world.observe().state[BATTERY]
+    mass, voltage = mass_of(world), world.observe().state[BATTERY]
     for fault in (
         Fault("payload", magnitude=20.0, ramp=1.0),
         Fault("battery_low", magnitude=0.8, ramp=1.0),
@@ -262,12 +264,12 @@ def test_faults_grow_over_their_ramps(new_world: NewWorld) -> None:
         Fault("pose_miscalibration", x=0.4, ramp=1.0),
     ):
         world.inject(fault)
-    assert world.physics.mass == mass
+    assert mass_of(world) == mass
     assert gravity(world) == pytest.approx([0, 0, -GRAVITY])
     for share, steps in ((0.5, 10), (1.0, 10), (1.0, 4)):
         state = states(world, [STAND] * steps)[-1]
         late = 0.0 if steps == 4 else 0.011
-        assert world.physics.mass == pytest.approx(mass + share * 0.02, abs=0.02 * late + 1e-9)
+        assert mass_of(world) == pytest.approx(mass + share * 0.02, abs=0.02 * late + 1e-9)
         assert voltage - state[BATTERY] == pytest.approx([share * 0.8], abs=0.8 * late + 2e-3)
         uphill = GRAVITY * np.sin(np.radians(6.0))
         assert gravity(world)[0] == pytest.approx(share * uphill, abs=uphill * late + 1e-9)
@@ -278,10 +280,10 @@ def test_faults_grow_over_their_ramps(new_world: NewWorld) -> None:
 @pytest.mark.parametrize("ramp", [0.001, 0.004, 0.03])
 def test_fault_with_a_short_ramp_has_its_full_effect(new_world: NewWorld, ramp: float) -> None:
     world = new_world()
-    intact = world.physics.mass
+    intact = mass_of(world)
     world.inject(Fault("payload", magnitude=20.0, ramp=ramp))
     world.step(STAND)
-    assert world.physics.mass == pytest.approx(intact + 0.02)
+    assert mass_of(world) == pytest.approx(intact + 0.02)
 
 
 # Several faults
@@ -289,15 +291,15 @@ def test_fault_with_a_short_ramp_has_its_full_effect(new_world: NewWorld, ramp: 
 
 def test_faults_act_together(new_world: NewWorld) -> None:
     world = new_world(seed=1)
-    intact, voltage = world.physics.mass, world.observe().state[BATTERY]
+    intact, voltage = mass_of(world), world.observe().state[BATTERY]
     faults = [world.inject(fault) for fault in ONE_OF_EACH]
     assert world.faults == tuple(sorted(faults, key=lambda fault: fault.key))
     assert [fault.part for fault in world.faults if fault.kind == "leg_loss"] == ["right_middle"]
     assert world.terrain == "gravel"
     walked = states(world, [WALK] * 20)
     assert np.isfinite(walked).all()
-    assert world.physics.mass == pytest.approx(intact + 0.02 - world.parameters.leg_mass)
-    assert world.physics.contacts(4) == 0
+    assert mass_of(world) == pytest.approx(intact + 0.02 - world.parameters.leg_mass)
+    assert contacts(world, 4) == 0
     assert np.hypot(*gravity(world)[:2]) == pytest.approx(GRAVITY * np.sin(np.radians(5.0)))
     assert walked[-1, BATTERY] < voltage - 0.35
     assert np.linalg.norm(walked[-1, :2] - true_position(world)[:2]) > 0.05
@@ -305,7 +307,7 @@ def test_faults_act_together(new_world: NewWorld) -> None:
 
 def test_newer_fault_replaces_the_one_that_hits_the_same(new_world: NewWorld) -> None:
     world = new_world(seed=1)
-    intact = world.physics.mass
+    intact = mass_of(world)
     world.inject(Fault("payload", magnitude=20.0))
     world.inject(Fault("motor_weak", part="left", magnitude=0.5))
     world.inject(Fault("motor_weak", part="right", magnitude=0.5))
@@ -314,30 +316,30 @@ def test_newer_fault_replaces_the_one_that_hits_the_same(new_world: NewWorld) ->
     assert [fault.kind for fault in world.faults] == ["motor_weak", "motor_weak", "payload"]
     assert world.faults[-1] == newer
     assert newer.since == world.time
-    assert world.physics.mass == pytest.approx(intact + 0.02)  # it starts from where the first one is
+    assert mass_of(world) == pytest.approx(intact + 0.02)  # it starts from where the first one is
     states(world, [STAND] * 2)
-    assert world.physics.mass == pytest.approx(intact + 0.015, abs=0.0006)
+    assert mass_of(world) == pytest.approx(intact + 0.015, abs=0.0006)
     states(world, [STAND] * 4)
-    assert world.physics.mass == pytest.approx(intact + 0.01)
+    assert mass_of(world) == pytest.approx(intact + 0.01)
 
 
 def dynamics(world: World) -> Array:
     """What PyBullet knows of the robot's links: masses, inertias, frictions, contacts."""
     client, robot = world.physics.client, world.physics.robot
-    links = [client.getDynamicsInfo(robot, link) for link in (-1, 0, 1, *map(joint_of_leg, range(6)))]
+    links = [client.getDynamicsInfo(robot, link) for link in (-1, 0, 1, *LEGS)]
     return np.array([[info[0], info[1], *info[2], *info[5:10]] for info in links])
 
 
 def test_clearing_undoes_all_faults(new_world: NewWorld) -> None:
     world = new_world(seed=1, slope=(0.05, 1.0))
-    before = dynamics(world), gravity(world), world.physics.mass, world.terrain
+    before = dynamics(world), gravity(world), mass_of(world), world.terrain
     voltage = world.observe().state[BATTERY]
     faults = [world.inject(fault) for fault in ONE_OF_EACH]
     states(world, [WALK] * 20)
     assert set(world.clear_faults()) == set(faults)
     assert world.faults == ()
     np.testing.assert_array_equal(dynamics(world), before[0])
-    assert (gravity(world), world.physics.mass, world.terrain) == before[1:]
+    assert (gravity(world), mass_of(world), world.terrain) == before[1:]
     states(world, [WALK] * 5)
     observations = [world.step(WALK) for _ in range(15)]
     last = observations[-1].state

@@ -12,20 +12,11 @@ from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.millirobot.layout import LINEAR_VELOCITY, POSITION, YAW, angle
 from mbmrl_base.robots.observation import Array
 from mbmrl_sim.bullet import pybullet
-from mbmrl_sim.ground import GRAVITY, tilt
-from mbmrl_sim.millirobot.physics import joint_of_leg
+from mbmrl_sim.effects import GRAVITY, tilt
+from mbmrl_sim.millirobot.physics import LEGS
 from mbmrl_sim.millirobot.terrain import CELL, PATCH, TERRAINS, heights
 from mbmrl_sim.millirobot.world import World
-from world_testing import (
-    STAND,
-    WALK,
-    NewWorld,
-    gravity,
-    place_legs,
-    states,
-    support,
-    true_position,
-)
+from world_testing import STAND, WALK, NewWorld, contacts, gravity, mass_of, place_legs, states, support, true_position
 
 FAST = 1.5 * WALK
 Surface = Callable[[World, Array], Array]
@@ -87,7 +78,7 @@ def test_robot_never_walks_off_rough_ground(new_world: NewWorld, name: str) -> N
     assert max(map(len, apart)) <= 20
     assert min(contact[8] for among in contacts for contact in among) > -world.parameters.foot_radius
     states(world, [STAND] * 10)
-    np.testing.assert_allclose(support(world, 200), [0, 0, world.physics.mass * GRAVITY], atol=0.01)
+    np.testing.assert_allclose(support(world, 200), [0, 0, mass_of(world) * GRAVITY], atol=0.01)
 
 
 def test_ground_has_the_heights_that_follow_from_the_seed(new_world: NewWorld, surface: Surface) -> None:
@@ -119,7 +110,7 @@ def test_feet_meet_rough_ground_and_the_belly_a_plane(new_world: NewWorld) -> No
     for _ in range(40):
         world.step(WALK)
         met |= {(contact[2], contact[3]) for contact in client.getContactPoints(robot)}
-    feet = {(world.physics._rough_ground, joint_of_leg(leg)) for leg in range(6)}
+    feet = {(world.physics._rough_ground, LEGS[leg]) for leg in range(6)}
     assert len(met & feet) >= 4
     assert met <= feet | {(plane, -1)}
     for _ in range(6):
@@ -152,7 +143,7 @@ def test_belly_resists_turning(new_world: NewWorld, monkeypatch: pytest.MonkeyPa
 
 def friction(world: World) -> float:
     """Coefficient of friction of the first foot."""
-    return float(world.physics.client.getDynamicsInfo(world.physics.robot, joint_of_leg(0))[1])
+    return float(world.physics.client.getDynamicsInfo(world.physics.robot, LEGS[0])[1])
 
 
 @pytest.mark.parametrize(("first", "second"), [("carpet", "gravel"), ("gravel", "carpet"), ("turf", "gravel")])
@@ -171,7 +162,7 @@ def test_ground_changes_and_changes_back(new_world: NewWorld, first: str, second
     assert friction(world) == pytest.approx(TERRAINS[first].foot_friction)
     assert (world.physics._rough_ground is not None) == (first in ROUGH)
     states(world, [STAND] * 10)
-    np.testing.assert_allclose(support(world, 200), [0, 0, world.physics.mass * GRAVITY], atol=0.01)
+    np.testing.assert_allclose(support(world, 200), [0, 0, mass_of(world) * GRAVITY], atol=0.01)
 
 
 def test_ground_that_is_left_open_is_another_one_each_time(new_world: NewWorld) -> None:
@@ -206,7 +197,7 @@ def test_lost_leg_stays_lost_when_the_ground_changes(new_world: NewWorld) -> Non
         for _ in range(200):
             world.apply(WALK)
             world.advance(1)
-            met |= {leg for leg in range(6) if world.physics.contacts(leg)}
+            met |= {leg for leg in range(6) if contacts(world, leg)}
         assert met == {0, 2, 3, 4, 5}
 
 
@@ -232,9 +223,9 @@ def test_feet_hold_the_robot_on_a_slope(
     if fault is not None:
         world.inject(fault)
     states(world, [STAND] * 10)
-    expected = world.physics.mass * GRAVITY * np.array([*rise, np.sqrt(1 - np.sum(rise**2))])
+    expected = mass_of(world) * GRAVITY * np.array([*rise, np.sqrt(1 - np.sum(rise**2))])
     np.testing.assert_allclose(support(world, 200), expected, atol=4e-3)
-    np.testing.assert_allclose(gravity(world), -expected / world.physics.mass, atol=1e-12)
+    np.testing.assert_allclose(gravity(world), -expected / mass_of(world), atol=1e-12)
     world.clear_faults()
     np.testing.assert_allclose(gravity(world)[:2], -GRAVITY * tilt(*slope), atol=1e-12)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +99,7 @@ def test_image_is_of_a_state_and_has_its_stamp(start_camera: StartCamera, peer: 
     assert (image.width, image.height, image.encoding, image.step) == (WIDTH, HEIGHT, "rgb8", 3 * WIDTH)
     assert image.header.frame_id == "camera_optical_frame"
     state = pack_state([0, 0, 0.025], [0] * 3, [0, 0, 0.7], [0] * 3, [0, 0], [0] * 2, [0] * 2, 4.0)
-    with Scene(WIDTH, HEIGHT, samples=1) as scene:
+    with closing(Scene(WIDTH, HEIGHT, samples=1)) as scene:
         assert np.abs(shown.astype(int) - scene.draw(state)).mean() < 0.1
     assert (robot.show(4, yaw=-0.7) != shown).any()
 

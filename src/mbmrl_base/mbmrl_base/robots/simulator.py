@@ -97,18 +97,3 @@ class Simulator(Protocol):
 
     def close(self) -> None:
         """Free what it takes."""
-
-
-class SimulatorFactory(Protocol):
-    """Makes a simulator: what a file of a user defines as ``simulator``, with those options that it knows."""
-
-    def __call__(self, seed: int, rate: float, **options: Any) -> Simulator:
-        """Make one.
-
-        Args:
-            seed: Seed of what is random.
-            rate: Control rate, Hz.
-            options: ``terrain``, name of the ground; ``slope``, its angle and the direction that leads up it, rad;
-                ``sensors``, imperfections, as for `mbmrl_sim.sensors.make_sensors`; ``gui``, whether to show a window;
-                ``varied``, an `np.random.Generator` that draws another robot, on a slope: domain randomisation.
-        """

@@ -58,7 +58,7 @@ def frames(record: Record, reference: Array | None) -> Iterator[Image.Image]:
     """
     every = max(1, round(record.rate / FRAME_RATE))
     time, places = record.time, record.states[:, :2]
-    with Scene(WIDTH, HEIGHT) as scene:
+    with closing(Scene(WIDTH, HEIGHT)) as scene:
         for index in range(0, len(time), every):
             tick = record.ticks[index]
             lines = [] if reference is None else [Line(reference, _REFERENCE_COLOUR)]

@@ -22,7 +22,8 @@ from mbmrl_control.hardware.emulator.emulator import Capture, Emulator, LineSett
 from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.hardware.settings import ProtocolSettings
 from mbmrl_control.nodes import hardware_conversions
-from mbmrl_sim.millirobot.terrain import DEFAULT_TERRAIN, TERRAINS
+from mbmrl_sim.catalogue import DEFAULT_TERRAIN
+from mbmrl_sim.millirobot.terrain import TERRAINS
 from mbmrl_sim.millirobot.world import World
 from mbmrl_sim.nodes.fault_services import FaultServices
 from mbmrl_sim.sensors import Sensors, make_sensors

@@ -19,7 +19,8 @@ PHYSICS_STEP: Final = 1e-3
 """Length of a physics step and of a step of the on-board speed controller, s."""
 CRANKS: Final = (0, 1)
 """Joints of the left and the right crank."""
-_LEGS: Final = tuple(range(2, 8))
+LEGS: Final = tuple(range(2, 8))
+"""Joints, and links, of legs 0 to 5."""
 _LOST_MASS: Final = 1e-12
 """Mass and moment of inertia of a lost leg, kg and kg m^2: the solver cannot divide by zero."""
 _PAYLOAD_RADIUS: Final = 0.01
@@ -37,11 +38,6 @@ def load_robot(client: Any, parameters: RobotParameters, position: Any = (0.0, 0
         path = Path(folder) / "millirobot.urdf"
         path.write_text(urdf(parameters))
         return int(client.loadURDF(str(path), list(position), flags=flags))
-
-
-def joint_of_leg(leg: int) -> int:
-    """Number of the joint, and link, of a leg in PyBullet."""
-    return _LEGS[leg]
 
 
 class Physics:
@@ -66,7 +62,7 @@ class Physics:
         """
         client, robot = self.client, self.parameters
         client.resetSimulation()
-        self.set_gravity(gravity)
+        client.setGravity(*gravity)
         client.setTimeStep(PHYSICS_STEP)
         client.setPhysicsEngineParameter(
             # Bullet's default distance at which contacts break is 2 cm, most of a leg's length.
@@ -83,27 +79,23 @@ class Physics:
         self._lost: set[int] = set()
         self.robot = load_robot(client, robot, (0.0, 0.0, robot.standing_height), self._gui)
         self.payload = Payload(client, self.robot, robot.body_size[2] / 2, _PAYLOAD_RADIUS)
-        for link in (-1, *CRANKS, *_LEGS):
+        for link in (-1, *CRANKS, *LEGS):
             client.changeDynamics(
                 self.robot, link, jointDamping=0.0, linearDamping=0.0, angularDamping=0.0, restitution=0.0
             )
         client.setCollisionFilterGroupMask(self.robot, -1, _SMOOTH, _SMOOTH)
-        for joint in (*CRANKS, *_LEGS):
+        for joint in (*CRANKS, *LEGS):
             # Velocity motors are on by default; force 0 leaves the joint free.
             client.setJointMotorControl2(self.robot, joint, pybullet.VELOCITY_CONTROL, force=0.0)
-            side = joint if joint in CRANKS else side_of(joint - _LEGS[0])
+            side = joint if joint in CRANKS else side_of(joint - LEGS[0])
             client.resetJointState(self.robot, joint, float(phases[side]))
-        for leg, joint in enumerate(_LEGS):
+        for leg, joint in enumerate(LEGS):
             crank = CRANKS[side_of(leg)]
             gear = client.createConstraint(
                 self.robot, crank, self.robot, joint, pybullet.JOINT_GEAR, [0, 1, 0], [0, 0, 0], [0, 0, 0]
             )
             client.changeConstraint(gear, gearRatio=-1.0, relativePositionTarget=0.0, erp=0.2, maxForce=1.0)
         self.set_terrain(terrain, rng)
-
-    def set_gravity(self, gravity: Sequence[float]) -> None:
-        """Set the acceleration of gravity, shape (3,), m/s^2."""
-        self.client.setGravity(*gravity)
 
     def set_terrain(self, terrain: Terrain, rng: np.random.Generator) -> None:
         """Change the ground under the robot.
@@ -114,10 +106,10 @@ class Physics:
         if self._rough_ground is not None:
             client.removeBody(self._rough_ground)
         self._rough_ground = self._make_rough_ground(terrain, rng) if terrain.roughness else None
-        for link in (-1, *CRANKS, *_LEGS):
+        for link in (-1, *CRANKS, *LEGS):
             client.changeDynamics(self.robot, link, lateralFriction=terrain.body_friction * robot.body_friction_scale)
         client.changeDynamics(self.robot, -1, spinningFriction=terrain.turning_resistance)
-        for leg, joint in enumerate(_LEGS):
+        for leg, joint in enumerate(LEGS):
             client.changeDynamics(
                 self.robot,
                 joint,
@@ -164,7 +156,7 @@ class Physics:
         self._set_contact(leg)
         self.client.changeDynamics(
             self.robot,
-            _LEGS[leg],
+            LEGS[leg],
             mass=robot.leg_mass if attached else _LOST_MASS,
             localInertiaDiagonal=[robot.leg_inertia if attached else _LOST_MASS] * 3,
         )
@@ -172,24 +164,12 @@ class Physics:
     def _set_contact(self, leg: int) -> None:
         ground = _SMOOTH if self._rough_ground is None else _ROUGH
         group = _NOWHERE if leg in self._lost else ground
-        self.client.setCollisionFilterGroupMask(self.robot, _LEGS[leg], group, group)
+        self.client.setCollisionFilterGroupMask(self.robot, LEGS[leg], group, group)
 
     @property
     def leg_angles(self) -> Array:
         """Angles of the joints in the order of the URDF: two cranks, then legs 0 to 5, shape (8,), rad."""
-        return np.array([state[0] for state in self.client.getJointStates(self.robot, (*CRANKS, *_LEGS))])
-
-    @property
-    def mass(self) -> float:
-        """Mass of the robot and its load, kg."""
-        links = [(self.robot, link) for link in (-1, *CRANKS, *_LEGS)]
-        if self.payload.body is not None:
-            links.append((self.payload.body, -1))
-        return float(sum(self.client.getDynamicsInfo(*link)[0] for link in links))
-
-    def contacts(self, leg: int) -> int:
-        """Number of contact points of a leg."""
-        return len(self.client.getContactPoints(bodyA=self.robot, linkIndexA=_LEGS[leg]))
+        return np.array([state[0] for state in self.client.getJointStates(self.robot, (*CRANKS, *LEGS))])
 
     def close(self) -> None:
         """Free the PyBullet world."""

@@ -59,18 +59,6 @@ TERRAINS: Final = {
     ),
 }
 """Presets by name, calibrated with the recorded walks of the real robot (see `calibration`)."""
-DEFAULT_TERRAIN: Final = "carpet"
-
-
-def check_terrain(name: str) -> str:
-    """The name of a preset.
-
-    Raises:
-        ValueError: If there is no such preset.
-    """
-    if name not in TERRAINS:
-        raise ValueError(f"unknown terrain {name!r}: allowed is {', '.join(TERRAINS)}")
-    return name
 
 
 def heights(terrain: Terrain, rng: np.random.Generator) -> Array:

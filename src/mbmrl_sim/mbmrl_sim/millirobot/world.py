@@ -11,17 +11,17 @@ import numpy as np
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.faults import SIDES, Fault
 from mbmrl_base.robots.millirobot.body import JOINT_NAMES, RobotParameters, of_joints, urdf, vary
-from mbmrl_base.robots.millirobot.layout import LEG_NAMES, LEG_SPEED, MAX_LEG_SPEED, pack_state
+from mbmrl_base.robots.millirobot.layout import LEG_NAMES, LEG_SPEED, pack_state
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.simulator import Joints
 from mbmrl_sim.bullet import pybullet
-from mbmrl_sim.effects import PAYLOAD, SLOPE, Effects
-from mbmrl_sim.ground import gravity_on, tilt
+from mbmrl_sim.catalogue import DEFAULT_TERRAIN
+from mbmrl_sim.effects import PAYLOAD, SLOPE, Effects, gravity_on, tilt
 from mbmrl_sim.lockstep import LockStep
 from mbmrl_sim.millirobot.drive import Battery, SpeedController
 from mbmrl_sim.millirobot.faults import BATTERY_LOW, FAULT_KINDS, LEG_LOSS, MOTOR_WEAK
 from mbmrl_sim.millirobot.physics import CRANKS, PHYSICS_STEP, Physics
-from mbmrl_sim.millirobot.terrain import DEFAULT_TERRAIN, TERRAINS, check_terrain
+from mbmrl_sim.millirobot.terrain import TERRAINS
 from mbmrl_sim.render import colour_legs, follow_robot, look_at_robot, lost_legs
 from mbmrl_sim.sensors import SensorSettings
 
@@ -65,7 +65,9 @@ class World(LockStep):
             ValueError: If the rate does not divide into physics steps, or there is no such terrain.
         """
         super().__init__(load_robot("millirobot"), seed, rate, sensors)
-        self._terrain = self._ground = check_terrain(terrain)
+        if terrain not in TERRAINS:
+            raise ValueError(f"unknown terrain {terrain!r}: allowed is {', '.join(TERRAINS)}")
+        self._terrain = self._ground = terrain
         if varied is not None:
             slope = float(varied.uniform(0, STEEPEST)), float(varied.uniform(-np.pi, np.pi))
             parameters = vary(parameters or RobotParameters(), varied)
@@ -108,7 +110,7 @@ class World(LockStep):
         self.physics.payload.set(*effects.value(PAYLOAD, now).tolist())
         self.gravity = gravity_on(self._rise + effects.value(SLOPE, now))
         """Shape (3,), m/s^2, in the frame that lies on the ground."""
-        self.physics.set_gravity(self.gravity)
+        self.physics.client.setGravity(*self.gravity)
 
     def advance(self, steps: int) -> None:
         """Simulate a number of physics steps."""
@@ -169,8 +171,3 @@ class World(LockStep):
     def close(self) -> None:
         """Free the PyBullet world."""
         self.physics.close()
-
-
-def random_action(rng: np.random.Generator, low: float, high: float = MAX_LEG_SPEED) -> Array:
-    """Leg speeds drawn uniformly between two bounds, shape (2,), rad/s."""
-    return rng.uniform(low, high, 2)

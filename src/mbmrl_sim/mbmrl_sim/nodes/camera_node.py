@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
+from contextlib import closing
 from typing import Final
 
 import numpy as np
@@ -85,7 +86,7 @@ class CameraNode(Node):
         drawn = None
         width, height = self._settings.width, self._settings.height
         angle = math.radians(FIELD_OF_VIEW)
-        with Scene(width, height, samples=1) as scene:
+        with closing(Scene(width, height, samples=1)) as scene:
             while ticker.wait(self._stop):
                 newest = self._newest
                 if newest is None or newest is drawn:

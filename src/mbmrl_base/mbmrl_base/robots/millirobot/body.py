@@ -99,11 +99,6 @@ class RobotParameters:
     battery: BatteryParameters = field(default_factory=BatteryParameters)
 
     @property
-    def mass(self) -> float:
-        """Mass of the intact robot, kg."""
-        return self.body_mass + 2 * self.crank_mass + 6 * self.leg_mass
-
-    @property
     def standing_height(self) -> float:
         """Height of the hips above the ground where a leg is at its lowest, m."""
         return self.leg_length * math.sin(self.hinge_tilt + self.sweep_angle) + self.foot_radius

@@ -47,16 +47,7 @@ def pack_state(
     angles = np.array([*roll_pitch_yaw, *leg_phases])
     cos_sin = np.stack([np.cos(angles), np.sin(angles)], axis=1).ravel()
     return np.concatenate(
-        [
-            position,
-            linear_velocity,
-            cos_sin[:6],
-            angular_velocity,
-            cos_sin[6:],
-            leg_speeds,
-            back_emf,
-            [battery_voltage],
-        ]
+        [position, linear_velocity, cos_sin[:6], angular_velocity, cos_sin[6:], leg_speeds, back_emf, [battery_voltage]]
     )
 
 
