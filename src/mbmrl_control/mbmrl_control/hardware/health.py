@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from dataclasses import replace
 from typing import Any, Final
 
 from mbmrl_base.toolkit.health import Level, Part
-from mbmrl_control.hardware.codecs.codec import FrameCounts, Telemetry
+from mbmrl_control.hardware.codecs.codec import Telemetry
 from mbmrl_control.hardware.link.clocks import Clock
 from mbmrl_control.hardware.link.link import Link
-from mbmrl_control.hardware.link.link_data import LinkCounts
 from mbmrl_control.hardware.pose import CAPTURED, PoseFilter
 
 LOW_BATTERY: Final = (3.6, 3.4)
@@ -43,11 +41,20 @@ class Health:
             refused: Commands that were refused, by reason.
         """
         self._link, self._poses, self._clock = link, poses, clock
-        self._missing, self._refused_commands = missing, refused
-        self._missing_before, self._refused_before = missing.copy(), refused.copy()
-        self._frames, self._counts = replace(link.codec.counts), replace(link.counts)
-        self._taken, self._refused = poses.counts.taken, poses.counts.reasons.copy()
-        self._asked, self._missed = poses.asked, poses.missed
+        self._missing, self._refused = missing, refused
+        self._counted = self._count()
+
+    def _count(self) -> dict[str, Counter[str]]:
+        """All counts as they are."""
+        poses = self._poses
+        return {
+            "frames": Counter(vars(self._link.codec.counts)),
+            "link": Counter(vars(self._link.counts)),
+            "missing": self._missing.copy(),
+            "refused": self._refused.copy(),
+            "poses": Counter(taken=poses.counts.taken, asked=poses.asked, missed=poses.missed),
+            "poses refused": poses.counts.reasons.copy(),
+        }
 
     def look(self, source: str, active: bool) -> list[Part]:
         """Health of all parts.
@@ -58,9 +65,10 @@ class Health:
         """
         newest = self._link.status.newest
         fresh = bool(self._link.status.arrivals) and time.monotonic() - self._link.status.arrivals[-1] < 1.0
-        parts = [self._line(active), self._traffic(fresh), self._pose(source, fresh)]
-        parts += [self._battery(newest, fresh), self._motors(newest, fresh)]
-        return parts
+        before, self._counted = self._counted, self._count()
+        lately = {name: counts - before[name] for name, counts in self._counted.items()}
+        parts = [self._line(active), self._traffic(fresh, lately), self._pose(source, fresh, lately)]
+        return [*parts, self._battery(newest, fresh), self._motors(newest, fresh)]
 
     def _line(self, active: bool) -> Part:
         status, settings = self._link.status, self._link.settings
@@ -87,28 +95,24 @@ class Health:
         }
         return part
 
-    def _traffic(self, fresh: bool) -> Part:
-        frames, counts, status = self._link.codec.counts, self._link.counts, self._link.status
-        lately, since = _difference(frames, self._frames), _difference(counts, self._counts)
-        self._frames, self._counts = replace(frames), replace(counts)
+    def _traffic(self, fresh: bool, lately: dict[str, Counter[str]]) -> Part:
+        counts, status, since = self._link.counts, self._link.status, lately["link"]
         part = Part("frames")
         part.check(not fresh, Level.STALE, "no telemetry")
         wanted = self._link.telemetry_rate
         slow = fresh and status.state in ("ready", "enabled") and status.rate < LEAST_RATE * wanted
         part.check(slow, Level.WARN, f"telemetry at {status.rate:.0f} Hz, wanted is {wanted:g} Hz")
-        for name, count in (lately | {k: since[k] for k in ("dropped", "reordered")}).items():
+        for name, count in (lately["frames"] | {k: since[k] for k in ("dropped", "reordered")}).items():
             part.check(name != "good" and count > 0, Level.WARN, f"{count} {name} in the last second")
         part.check(since["expired"] > 0, Level.WARN, f"commands stayed away {since['expired']} times")
         part.check(since["stalls"] > 0, Level.WARN, f"telemetry stayed away {since['stalls']} times")
-        missing, refused = self._missing.copy(), self._refused_commands.copy()
-        for name, count in (missing - self._missing_before).items():
+        for name, count in lately["missing"].items():
             part.check(True, Level.WARN, f"{name} missing or impossible in {count} frames")
-        for reason, count in (refused - self._refused_before).items():
+        for reason, count in lately["refused"].items():
             part.check(True, Level.WARN, f"{count} commands refused: {reason}")
-        self._missing_before, self._refused_before = missing, refused
         self._judge(part, self._clock)
         part.values = {"telemetry (Hz)": _rounded(status.rate, 1)} | _of_clock(self._clock)
-        part.values |= {f"frames or bytes {name}": value for name, value in vars(frames).items()}
+        part.values |= {f"frames or bytes {name}": value for name, value in self._counted["frames"].items()}
         part.values |= {
             "telemetry taken": counts.samples,
             "telemetry dropped": counts.dropped,
@@ -118,28 +122,23 @@ class Health:
             "commands clipped": counts.clipped,
             "commands expired": counts.expired,
         }
-        part.values |= {f"commands refused: {reason}": count for reason, count in refused.items()}
-        part.values |= {f"frames without {name}": count for name, count in missing.items()}
+        part.values |= {f"commands refused: {reason}": count for reason, count in self._counted["refused"].items()}
+        part.values |= {f"frames without {name}": count for name, count in self._counted["missing"].items()}
         return part
 
-    def _pose(self, source: str, fresh: bool) -> Part:
-        part = Part("pose")
-        counts, clock = self._poses.counts, self._poses.clock
-        refused = counts.reasons.copy()
-        lately, rate = refused - self._refused, counts.taken - self._taken
-        self._taken, self._refused = counts.taken, refused
-        asked, missed = self._poses.asked - self._asked, self._poses.missed - self._missed
-        self._asked, self._missed = self._poses.asked, self._poses.missed
-        all_refused = lately.total() > 0 and rate == 0
+    def _pose(self, source: str, fresh: bool, lately: dict[str, Counter[str]]) -> Part:
+        part, clock = Part("pose"), self._poses.clock
+        refused, rate, missed = lately["poses refused"], lately["poses"]["taken"], lately["poses"]["missed"]
+        all_refused = refused.total() > 0 and rate == 0
         part.check(not fresh, Level.STALE, "no state")
         missing = "all frames of motion capture are refused" if all_refused else self._poses.lacking
         wrong = Level.ERROR if all_refused or self._poses.misfit else Level.WARN
         part.check(fresh and source != CAPTURED, wrong, f"{source}: {missing}")
-        why = f"{missed} of {asked} states were reckoned: {self._poses.last_lacking}"
+        why = f"{missed} of {lately['poses']['asked']} states were reckoned: {self._poses.last_lacking}"
         part.check(fresh and source == CAPTURED and missed > 0, Level.WARN, why)
-        for reason, count in lately.items():
+        for reason, count in refused.items():
             part.check(True, Level.WARN, f"{count} frames refused: {reason}")
-        if lately.total() or rate:
+        if refused.total() or rate:
             offset = clock.newest_offset
             part.check(
                 clock.is_another,
@@ -149,8 +148,9 @@ class Health:
             late = not clock.is_another and offset > LATE_POSE
             part.check(late, Level.WARN, f"frames of motion capture are {offset * 1e3:.0f} ms late by their stamps")
             self._judge(part, clock)
-        part.values = {"source": source, "frames in the last second": rate, "frames refused": counts.refused}
-        part.values |= {f"frames refused: {reason}": count for reason, count in refused.items()}
+        ever = self._counted["poses refused"]
+        part.values = {"source": source, "frames in the last second": rate, "frames refused": ever.total()}
+        part.values |= {f"frames refused: {reason}": count for reason, count in ever.items()}
         part.values |= {"tilt against the accelerometer (degrees)": _rounded(math.degrees(self._poses.tilt), 1)}
         part.values |= _of_clock(clock)
         return part
@@ -196,7 +196,3 @@ def _of_clock(clock: Clock) -> dict[str, Any]:
 
 def _rounded(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else "unknown"
-
-
-def _difference(now: FrameCounts | LinkCounts, before: FrameCounts | LinkCounts) -> dict[str, int]:
-    return {name: value - getattr(before, name) for name, value in vars(now).items()}

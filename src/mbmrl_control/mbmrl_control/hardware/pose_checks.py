@@ -93,11 +93,6 @@ class PoseCounts:
     taken: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
-    @property
-    def refused(self) -> int:
-        """All that were refused."""
-        return self.reasons.total()
-
 
 class PoseGate:
     """Lets frames through that can be true; elsewhere, or after a pause, only once several of them agree."""
