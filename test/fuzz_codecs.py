@@ -19,7 +19,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1] / "src" / "mbmrl_control"))
 
-from mbmrl_control.hardware.codecs import make_codec
+from mbmrl_control.hardware.codecs import CODEC_TYPES
 from mbmrl_control.hardware.codecs.codec import Capabilities, Codec, Command, Hello, Message, Telemetry
 
 LONGEST_WAIT = 256
@@ -72,8 +72,8 @@ class Line:
         """Shake hands."""
         protocol, self.side, options = TARGETS[target]
         self.rng = Random(seed)
-        self.host, robot = (make_codec(protocol, side, **options) for side in ("host", "robot"))
-        self.receiver, self.twin = (make_codec(protocol, self.side, **options) for _ in range(2))
+        self.host, robot = (CODEC_TYPES[protocol](side, **options) for side in ("host", "robot"))
+        self.receiver, self.twin = (CODEC_TYPES[protocol](self.side, **options) for _ in range(2))
         self.polled = protocol == "velociroach"
         hello = self.host.encode(Hello(1, 77))
         for codec in (self.receiver, self.twin) if self.side == "host" else ():

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, RobotError
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.robots.faults import FaultKinds
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.robots.simulator import Simulator
@@ -34,7 +34,7 @@ def _factory(given: str) -> Callable[..., Any]:
     path = Path(given).expanduser()
     if path.suffix != ".py":
         known = ", ".join(SIMULATED)
-        raise RobotError(f"no simulator of {given!r}: there are those of {known}, or a file, *.py, that simulates it")
+        raise ValueError(f"no simulator of {given!r}: there are those of {known}, or a file, *.py, that simulates it")
     return partial(from_file, path, "simulator")
 
 

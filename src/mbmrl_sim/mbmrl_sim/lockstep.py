@@ -143,14 +143,7 @@ class LockStep:
         return self._step * self.physics_step
 
     def inject(self, request: Fault | None = None) -> Fault:
-        """Put a fault into force, at once or over its ramp; it replaces one that hits the same.
-
-        Args:
-            request: What is asked for; None for the first kind, on a random part that still works.
-
-        Raises:
-            FaultError: If the fault is impossible; nothing is changed then.
-        """
+        """Put a fault into force, at once or over its ramp; it replaces one that hits the same: see `Simulator`."""
         fault = self.kinds.choose(request or Fault(), self.faults, self._rng, self.time, self.terrain)
         self._faults[fault.key] = fault
         if self.kinds[fault.kind].grows:

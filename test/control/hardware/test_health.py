@@ -17,7 +17,6 @@ from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit.conversions import to_battery_state, to_diagnostics, to_imu, to_quaternion
 from mbmrl_base.toolkit.health import Level, Part
-from mbmrl_control.hardware.codecs import make_codec
 from mbmrl_control.hardware.codecs.codec import Telemetry
 from mbmrl_control.hardware.health import Health
 from mbmrl_control.hardware.link.clocks import BOARD_DRIFT, Clock
@@ -54,7 +53,7 @@ class Looked:
 
     def __init__(self) -> None:
         settings = BridgeSettings(port="/dev/ttyUSB0", baud=115200)
-        self.link = Link(settings, make_codec("mbmrl", "host"), lambda sample: None, lambda reason, lost: None)
+        self.link = Link(settings, settings.codec("host"), lambda sample: None, lambda reason, lost: None)
         self.link.status.state = "enabled"
         self.link.status.round_trip = 0.001
         self.link.status.newest = GOOD

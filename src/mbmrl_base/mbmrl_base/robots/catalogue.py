@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mbmrl_base.system.plugins import PluginError, from_file
+from mbmrl_base.system.plugins import from_file
 
 # What takes its time to load, a command line is not to wait for that only names robots.
 if TYPE_CHECKING:
@@ -15,10 +14,8 @@ if TYPE_CHECKING:
     from mbmrl_base.robots.robot import Robot
 
 DEFAULT_ROBOT: Final = "millirobot"
-
-
-class RobotError(ValueError):
-    """A robot that is not there, or a description that cannot be used; its text says why."""
+ROBOTS: Final = (DEFAULT_ROBOT, "husky")
+"""Names of those that come with the package."""
 
 
 def _yaml(text: str) -> Any:
@@ -40,7 +37,7 @@ def read_description(path: Path) -> RobotDescription:
     """The description in a YAML file.
 
     Raises:
-        RobotError: If it is none.
+        ValueError: If it is none.
     """
     import yaml
 
@@ -49,15 +46,11 @@ def read_description(path: Path) -> RobotDescription:
     try:
         return describe(_yaml(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise RobotError(f"{path}: {error.strerror}") from None
+        raise ValueError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise RobotError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     except ValueError as error:
-        raise RobotError(f"{path}: {error}") from None
-
-
-def _own(name: str) -> Path:
-    return Path(str(resources.files("mbmrl_base.robots"))) / name / f"{name}.yaml"
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _described(path: Path) -> Robot:
@@ -68,25 +61,13 @@ def _described(path: Path) -> Robot:
     return Robot(read_description(path), urdf.read_text(encoding="utf-8") if urdf.is_file() else None)
 
 
-def _millirobot() -> Robot:
+def _shipped(name: str) -> Robot:
+    path = Path(str(resources.files("mbmrl_base.robots"))) / name / f"{name}.yaml"
+    if name != DEFAULT_ROBOT:
+        return _described(path)
     from mbmrl_base.robots.millirobot.robot import Millirobot
 
-    return Millirobot(read_description(_own("millirobot")))
-
-
-_ROBOTS: Final[dict[str, Callable[[], Robot]]] = {
-    "millirobot": _millirobot,
-    "husky": lambda: _described(_own("husky")),
-}
-ROBOTS: Final = tuple(_ROBOTS)
-"""Names of those that come with the package."""
-
-
-def _of_python(path: Path) -> Any:
-    try:
-        return from_file(path, "robot")
-    except PluginError as error:
-        raise RobotError(str(error)) from None
+    return Millirobot(read_description(path))
 
 
 def load_robot(given: str) -> Robot:
@@ -97,24 +78,24 @@ def load_robot(given: str) -> Robot:
             a `Robot`.
 
     Raises:
-        RobotError: If there is none.
+        ValueError: If there is none.
     """
     from mbmrl_base.robots.robot import Robot
 
-    if given in _ROBOTS:
-        return _ROBOTS[given]()
+    if given in ROBOTS:
+        return _shipped(given)
     path = Path(given).expanduser()
     if path.suffix not in (".yaml", ".yml", ".py"):
-        raise RobotError(f"unknown robot {given!r}: allowed is {', '.join(ROBOTS)}, or a file, *.yaml or *.py")
+        raise ValueError(f"unknown robot {given!r}: allowed is {', '.join(ROBOTS)}, or a file, *.yaml or *.py")
     if not path.is_file():
-        raise RobotError(f"there is no robot's file {given}")
-    robot = _of_python(path) if path.suffix == ".py" else _described(path)
+        raise ValueError(f"there is no robot's file {given}")
+    robot = from_file(path, "robot") if path.suffix == ".py" else _described(path)
     if not isinstance(robot, Robot):
-        raise RobotError(f"{path}: robot() returns {type(robot).__name__}, wanted is a Robot")
+        raise ValueError(f"{path}: robot() returns {type(robot).__name__}, wanted is a Robot")
     if not robot.name:
-        raise RobotError(f"{given}: name is missing: messages, priors and episodes name the robot")
-    if robot.name in _ROBOTS:
-        raise RobotError(f"{given}: {robot.name} comes with the package: another robot needs another name")
+        raise ValueError(f"{given}: name is missing: messages, priors and episodes name the robot")
+    if robot.name in ROBOTS:
+        raise ValueError(f"{given}: {robot.name} comes with the package: another robot needs another name")
     return robot
 
 
@@ -133,9 +114,9 @@ def of_metadata(given: Any) -> Robot:
     from mbmrl_base.robots.robot import Robot
 
     if given is None:
-        raise RobotError("robot is missing: wanted is the name of a robot, or its description")
+        raise ValueError("robot is missing: wanted is the name of a robot, or its description")
     if not isinstance(given, str):
         return Robot(describe(given))
     if given not in ROBOTS:  # a file could hold code, which data must not choose
-        raise RobotError(f"unknown robot {given!r}: allowed is {', '.join(ROBOTS)}, or a description")
+        raise ValueError(f"unknown robot {given!r}: allowed is {', '.join(ROBOTS)}, or a description")
     return load_robot(given)

@@ -164,15 +164,11 @@ def from_motor_command(robot: Robot, message: MotorCommand) -> Array:
     return _from_named(message, "action", robot.action_names)
 
 
-def _pose(body: Body) -> Pose:
-    x, y, z = map(float, body.position)
-    return Pose(position=Point(x=x, y=y, z=z), orientation=to_quaternion(body.angles))
-
-
 def to_odometry(body: Body, seconds: float) -> Odometry:
     """Odometry of a body at a time in s; its twist is in base_link (REP 105)."""
     message = Odometry(header=to_header(seconds, ODOM_FRAME), child_frame_id=BASE_FRAME)
-    message.pose.pose = _pose(body)
+    x, y, z = map(float, body.position)
+    message.pose.pose = Pose(position=Point(x=x, y=y, z=z), orientation=to_quaternion(body.angles))
     message.twist.twist.linear = _vector(rotations.matrix(body.angles).T @ body.linear_velocity)
     message.twist.twist.angular = _vector(body.angular_velocity)
     return message

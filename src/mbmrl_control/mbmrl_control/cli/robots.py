@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mbmrl_base.robots.catalogue import ROBOTS, RobotError, load_robot
+from mbmrl_base.robots.catalogue import ROBOTS, load_robot
 from mbmrl_control.cli.options import console, refusing
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Describe a robot: states and actions with units and bounds, and what its model sees and predicts."""
-    with refusing(RobotError):
+    with refusing():
         loaded = load_robot(robot)
         safe = loaded.safe_action().tolist()
     sees, predicts = _sees(loaded, loaded.features), _predicts(loaded, loaded.features)

@@ -8,8 +8,9 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings
-from mbmrl_control.hardware.codecs import CODEC_TYPES, make_codec
+from mbmrl_control.hardware.codecs import CODEC_TYPES
 from mbmrl_control.hardware.codecs.codec import Codec, Side
+from mbmrl_control.hardware.codecs.velociroach_codec import VelociroachCodec
 from mbmrl_control.hardware.robot import MAX_SPEED
 
 
@@ -26,8 +27,11 @@ class ProtocolSettings(NodeSettings):
         Raises:
             ValueError: If there is no such protocol, profile or framing.
         """
-        options = {"profile": self.profile, "framing": self.framing} if self.protocol == "velociroach" else {}
-        return make_codec(self.protocol, side, **options)
+        if self.protocol not in CODEC_TYPES:
+            raise ValueError(f"unknown protocol {self.protocol!r}: allowed is {', '.join(CODEC_TYPES)}")
+        if self.protocol == VelociroachCodec.name:
+            return VelociroachCodec(side, profile=self.profile, framing=self.framing)
+        return CODEC_TYPES[self.protocol](side)
 
 
 class BridgeSettings(ProtocolSettings):

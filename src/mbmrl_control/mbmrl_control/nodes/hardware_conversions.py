@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +10,7 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import BatteryState, Imu
 
 from mbmrl_base.robots import rotations
-from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.robots.observation import Array
 from mbmrl_base.toolkit.conversions import ODOM_FRAME, to_header, to_quaternion
 from mbmrl_control.hardware.pose import CAPTURED
 from mbmrl_control.hardware.pose_checks import Pose
@@ -19,11 +18,6 @@ from mbmrl_control.hardware.state_builder import Reading
 
 RECKONED_VARIANCE: Final = 1e3
 """Variance of a position, m^2, and of a yaw angle, rad^2, that are not measured."""
-
-
-def at_time(observation: Observation, seconds: float) -> Observation:
-    """The same observation on another clock, s."""
-    return replace(observation, time=seconds)
 
 
 def amend(reading: Reading, message: Any) -> None:

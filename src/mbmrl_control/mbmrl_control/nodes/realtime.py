@@ -33,7 +33,10 @@ def prepare(threads: int, cpus: str = "", priority: int = 0, lock_memory: bool =
     torch.set_num_threads(threads)
     tasks = [int(task.name) for task in Path("/proc/self/task").iterdir()]
     if cpus:
-        wanted = _numbers(cpus)
+        try:
+            wanted = set(map(int, cpus.split(",")))
+        except ValueError:
+            raise ValueError(f"cpus is {cpus!r}: wanted are numbers with commas between, such as 0,1") from None
         if missing := wanted - os.sched_getaffinity(0):
             raise ValueError(f"there is no processor {min(missing)} for this process: cpus is {cpus!r}")
         for task in tasks:
@@ -52,13 +55,6 @@ def prepare(threads: int, cpus: str = "", priority: int = 0, lock_memory: bool =
         raise ValueError(
             f"memory cannot be locked, {reason}: it takes CAP_IPC_LOCK, or a limit memlock in /etc/security/limits.conf"
         )
-
-
-def _numbers(cpus: str) -> set[int]:
-    try:
-        return {int(number) for number in cpus.split(",")}
-    except ValueError:
-        raise ValueError(f"cpus is {cpus!r}: wanted are numbers with commas between, such as 0,1") from None
 
 
 def take_over_garbage() -> None:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -44,7 +45,7 @@ from mbmrl_control.hardware.news import News
 from mbmrl_control.hardware.pose import DeadReckoning, PoseFilter
 from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.hardware.settings import BridgeSettings
-from mbmrl_control.hardware.state_builder import Reading, StateBuilder
+from mbmrl_control.hardware.state_builder import StateBuilder
 from mbmrl_control.nodes import hardware_conversions
 from mbmrl_msgs.msg import MotorCommand
 
@@ -89,15 +90,11 @@ class SerialBridgeNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD, self._diagnose, clock=steady)
         self.create_timer(REACTIVATION_PERIOD, self._look, clock=steady)
-        if self._starts:
-            self._bring_up()
-            self._starts = False
-
-    def _bring_up(self) -> None:
-        for trigger in (self.trigger_configure, self.trigger_activate):
+        for trigger in (self.trigger_configure, self.trigger_activate) if self._starts else ():
             if trigger() != TransitionCallbackReturn.SUCCESS:
                 self.close()
                 raise ValueError(self._reason)
+        self._starts = False
 
     def close(self) -> None:
         """Stop the robot and close the port."""
@@ -251,13 +248,10 @@ class SerialBridgeNode(LifecycleNode):
     # The robot's state; in the link's thread
 
     def _take_sample(self, sample: Sample) -> None:
-        reading = self._builder.take(sample)
-        if reading is not None:
-            self._publish(reading)
-
-    def _publish(self, reading: Reading) -> None:
+        if (reading := self._builder.take(sample)) is None:
+            return
         observation, telemetry = reading.observation, reading.telemetry
-        observation = hardware_conversions.at_time(observation, observation.time + self._clock_offset())
+        observation = replace(observation, time=observation.time + self._clock_offset())
         self._source = reading.source
         if reading.cause and self._health is not None:  # a robot that is refused gets one sentence
             self.get_logger().info(f"episode {observation.episode} begins: {reading.cause}")

@@ -170,7 +170,3 @@ class Physics:
     def leg_angles(self) -> Array:
         """Angles of the joints in the order of the URDF: two cranks, then legs 0 to 5, shape (8,), rad."""
         return np.array([state[0] for state in self.client.getJointStates(self.robot, (*CRANKS, *LEGS))])
-
-    def close(self) -> None:
-        """Free the PyBullet world."""
-        self.client.disconnect()

@@ -170,4 +170,4 @@ class World(LockStep):
 
     def close(self) -> None:
         """Free the PyBullet world."""
-        self.physics.close()
+        self.physics.client.disconnect()

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbmrl_control.hardware.codecs import make_codec
 from mbmrl_control.hardware.codecs.codec import (
     Acknowledge,
     Capabilities,
@@ -26,6 +25,7 @@ from mbmrl_control.hardware.codecs.codec import (
     Telemetry,
 )
 from mbmrl_control.hardware.codecs.mbmrl_codec import COUNTS_PER_TURN, MAX_FRAME, MbmrlCodec
+from mbmrl_control.hardware.settings import ProtocolSettings
 
 SESSION = 0x12345678
 CAPABILITIES = Capabilities(1, SESSION, "walker 2.1", 2, 6, 100.0, 0.125, 56.5)
@@ -169,7 +169,7 @@ def test_message_that_does_not_fit_is_refused(side: str, message: Message, reaso
 
 def test_unknown_protocol_is_refused_with_a_sentence() -> None:
     with pytest.raises(ValueError, match=r"^unknown protocol 'morse': allowed is mbmrl"):
-        make_codec("morse", "host")
+        ProtocolSettings(protocol="morse").codec("host")
 
 
 # Sessions

@@ -169,15 +169,12 @@ class VelociroachCodec(Codec):
         """Messages that are complete with these bytes, of the other side; never raises."""
         self._buffer += data
         messages: list[Message] = []
-        for packet in self._framing.split(self._buffer, self._fits, self.counts):
+        for packet in self._framing.split(self._buffer, self._lengths, self.counts):
             take = self._of_robot if self.side == "host" else self._of_host
             taken = take(packet[1], packet[2:])
             self.counts.good += taken is not None
             messages += taken or []
         return messages
-
-    def _fits(self, kind: int, size: int) -> bool:
-        return size in self._lengths.get(kind, ())
 
     @staticmethod
     def _some(kind: int, data: bytes = b"") -> list[bytes]:

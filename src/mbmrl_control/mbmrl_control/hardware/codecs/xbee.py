@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import ClassVar, Final
 
 from mbmrl_control.hardware.codecs.codec import FrameCounts, Side
@@ -20,8 +20,8 @@ MAX_PACKET: Final = 100
 RSSI: Final = 40
 """Signal strength that the robot's side claims, -dBm."""
 
-Fits = Callable[[int, int], bool]
-"""Whether a type of packet, to this side, may have so many bytes of data."""
+Lengths = Mapping[int, range]
+"""How many bytes of data a packet to this side may have, by its type."""
 
 
 class Framing(ABC):
@@ -39,19 +39,19 @@ class Framing(ABC):
         """The frame of a packet."""
 
     @abstractmethod
-    def measure(self, data: bytes, fits: Fits) -> int | None:
+    def measure(self, data: bytes, lengths: Lengths) -> int | None:
         """Length of the frame that data begins with; 0 if it begins with none, None if more must come."""
 
     @abstractmethod
     def unwrap(self, frame: bytes) -> bytes | None:
         """The packet of a frame, empty if the frame is not for us; None if its sum is wrong."""
 
-    def split(self, buffer: bytearray, fits: Fits, counts: FrameCounts) -> list[bytes]:
+    def split(self, buffer: bytearray, lengths: Lengths, counts: FrameCounts) -> list[bytes]:
         """Take all complete frames from a buffer, and return their packets."""
         packets, start = [], 0
         while start < len(buffer):
             data = bytes(buffer[start : start + MAX_PACKET + self.overhead])
-            size = self.measure(data, fits)
+            size = self.measure(data, lengths)
             if size is None:
                 break
             packet = self.unwrap(data[:size]) if size else None
@@ -84,7 +84,7 @@ class XbeeFraming(Framing):
             body = struct.pack(">BHBB", 0x81, self.address, RSSI, 0) + packet
         return struct.pack(">BH", 0x7E, len(body)) + body + bytes([0xFF - sum(body) & 0xFF])
 
-    def measure(self, data: bytes, fits: Fits) -> int | None:
+    def measure(self, data: bytes, lengths: Lengths) -> int | None:
         """Length of the frame that data begins with; 0 if it begins with none, None if more must come."""
         if data[0] != 0x7E or data[1:2] not in (b"", b"\0"):
             return 0
@@ -94,7 +94,7 @@ class XbeeFraming(Framing):
         report = self.side == "host" and (length, kind) in ((3, 0x89), (2, 0x8A))
         if not report and (kind != (0x81 if self.side == "host" else 0x01) or not 7 <= length <= 5 + MAX_PACKET):
             return 0
-        if not report and len(data) >= 10 and not fits(data[9], length - 7):
+        if not report and len(data) >= 10 and length - 7 not in lengths.get(data[9], ()):
             return 0
         return length + 4 if len(data) >= length + 4 else None
 
@@ -119,12 +119,12 @@ class WiredFraming(Framing):
         length = len(packet) + 3
         return bytes([length, ~length & 0xFF]) + packet + bytes([(0xFF + sum(packet)) & 0xFF])
 
-    def measure(self, data: bytes, fits: Fits) -> int | None:
+    def measure(self, data: bytes, lengths: Lengths) -> int | None:
         """Length of the frame that data begins with; 0 if it begins with none, None if more must come."""
         length = data[0]
         if not 5 <= length <= MAX_PACKET + 3 or (len(data) > 1 and data[1] != ~length & 0xFF):
             return 0
-        if len(data) >= 4 and not fits(data[3], length - 5):
+        if len(data) >= 4 and length - 5 not in lengths.get(data[3], ()):
             return 0
         return length if len(data) >= length else None
 

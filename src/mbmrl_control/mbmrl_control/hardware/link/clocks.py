@@ -92,7 +92,7 @@ class Clock:
         self._seen = arrival
         self._progress.take(time, arrival)
         self._follow(time, arrival)
-        self._judge(arrival)
+        self._wrong_since = min(self._wrong_since, arrival) if self.doubt else math.inf
 
     def _follow(self, time: float, arrival: float) -> None:
         delay = arrival - time
@@ -141,9 +141,6 @@ class Clock:
         """As `doubt`, if it has lasted so long, and the clock was seen so recently, that the robot must stop."""
         lasts = now - self._wrong_since >= PATIENCE and now - self._seen < SILENCE
         return self.doubt if lasts else ""
-
-    def _judge(self, now: float) -> None:
-        self._wrong_since = min(self._wrong_since, now) if self.doubt else math.inf
 
 
 class Progress:

@@ -314,11 +314,6 @@ class Link:
             self._send_command()
             self._line.send(EmergencyStop() if self._latched else Enable(False))
 
-    def _poll(self, now: float) -> None:
-        """Ask for telemetry, by a command; it has the state, and what was in force, before that one."""
-        self._next_poll = max(self._next_poll + 1.0 / self.telemetry_rate, now)
-        self._send_command()
-
     def _send_command(self) -> None:
         if self._polled and self._commands.next_sequence % self._every == 0:
             self._commands.begin_interval(self._enabled_since is not None)
@@ -333,7 +328,9 @@ class Link:
             self._send_command()
         # An answer could not be distinguished from those to polls that are on their way.
         if self._polled and not self._asking and now >= self._next_poll:
-            self._poll(now)
+            # The telemetry that is asked for has the state, and what was in force, before this command.
+            self._next_poll = max(self._next_poll + 1.0 / self.telemetry_rate, now)
+            self._send_command()
         silence = now - self._last_arrival
         if silence >= self.settings.lost_time:
             raise LinkLostError(f"the robot has sent nothing for {silence:.1f} s")
