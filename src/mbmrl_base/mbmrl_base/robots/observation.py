@@ -15,8 +15,8 @@ class Observation:
     """What the robot reports at the end of a control interval.
 
     Attributes:
-        state: State vector, shape (24,).
-        action: Leg speed set-points in force during the interval, as applied, shape (2,), rad/s.
+        state: State vector, shape (n,).
+        action: Action in force during the interval, as applied, shape (m,).
         time: Time of measurement, s.
         sequence: Number of the interval that ended.
         episode: Number of the episode; a reset starts a new one.

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.fields import FieldInfo
 
 from mbmrl_base.robots.catalogue import ROBOTS
+from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.refusals import reason
 
 
@@ -29,6 +30,17 @@ class NodeSettings(BaseModel):
         """The same, with the parameters that files of users declare, if values that are given name such files."""
         del given
         return cls
+
+    def check(self) -> Robot | None:
+        """See before the node is started whether it would refuse what its parameters stand for.
+
+        Returns:
+            Its robot, which all nodes have to share, if there are several.
+
+        Raises:
+            ValueError: If it would.
+        """
+        return None
 
     def in_use(self) -> Self:
         """The same, with what a value leaves open filled in."""

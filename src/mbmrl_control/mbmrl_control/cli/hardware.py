@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import typer
 
@@ -38,13 +37,12 @@ def hardware(values: Values) -> None:
 def emulate(values: Values) -> None:
     """Put the simulated robot behind a pseudo-terminal, with motion capture beside it, until Ctrl-C."""
     from mbmrl_control.bringup.checks import check_nodes
-    from mbmrl_control.hardware.emulator.emulator import default_link
     from mbmrl_control.nodes.emulator_node import EmulatorSettings
 
     with refusing():
         emulator = check_nodes(EMULATOR, values)["emulator_node"]
     assert isinstance(emulator, EmulatorSettings)
-    print(Path(emulator.tty).absolute() if emulator.tty else default_link(), flush=True)
+    print(emulator.link.absolute(), flush=True)
     run_nodes(EMULATOR, values, use_sim_time=False)
 
 

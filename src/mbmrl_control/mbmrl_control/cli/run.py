@@ -73,7 +73,7 @@ def demo(
     with refusing():
         settings = check_nodes((*EMULATOR, *HARDWARE) if hardware else SIM, values)
         robot = settings.get("simulator_node")
-        simulated = robot.simulator or robot.robot if isinstance(robot, SimulatorSettings) else DEFAULT_ROBOT
+        simulated = robot.simulated if isinstance(robot, SimulatorSettings) else DEFAULT_ROBOT
         kinds = fault_kinds(simulated)
         if fault is None:
             name, kind = next(iter(kinds.items()))

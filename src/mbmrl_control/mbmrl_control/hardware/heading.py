@@ -40,7 +40,6 @@ class HeadingCheck:
     """Compares what was turned and walked in the last seconds; what it found stays until enough is seen again."""
 
     def __init__(self) -> None:
-        """Start without knowledge."""
         self.restart()
 
     def restart(self) -> None:

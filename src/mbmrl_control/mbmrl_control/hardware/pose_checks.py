@@ -98,7 +98,6 @@ class PoseGate:
     """Lets frames through that can be true; elsewhere, or after a pause, only once several of them agree."""
 
     def __init__(self) -> None:
-        """Start without knowledge."""
         self.counts = PoseCounts()
         self.legs_turn = False
         """Whether the robot says that its legs turn."""
@@ -186,7 +185,6 @@ class UpCheck:
     """Whether roll and pitch agree with the accelerometer, on average over some time."""
 
     def __init__(self) -> None:
-        """Start without knowledge."""
         self._force, self._up = _Mean(), _Mean()
         self._last = math.nan
 

@@ -103,6 +103,10 @@ class BridgeSettings(ProtocolSettings):
             raise ValueError(f"allowed is more than the control interval, {1.0 / info.data['rate']:g}")
         return value
 
+    def check(self) -> None:
+        """As of `NodeSettings`."""
+        self.codec("host")
+
     def frames(self, robot_rate: float) -> int:
         """Frames of telemetry in a control interval, of a robot that sends so many at most, Hz."""
         return math.floor(min(self.telemetry_rate, robot_rate) / self.rate + 1e-6)

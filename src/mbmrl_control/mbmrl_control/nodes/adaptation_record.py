@@ -10,7 +10,6 @@ class AdaptationRecord:
     """Takes in each adaptation; what is reported is of those since the last report."""
 
     def __init__(self) -> None:
-        """Start without adaptations."""
         self._newest: Adaptation | None = None
         self._told = (0, 0, 0)
         self._failure = ""

@@ -12,17 +12,18 @@ from geometry_msgs.msg import PoseStamped
 from pydantic import Field
 from rclpy.node import Node
 
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.parameters import declare, refuse_simulated_time
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.worker import Worker
 from mbmrl_control.hardware.emulator.board import Firmware, FirmwareSettings
-from mbmrl_control.hardware.emulator.emulator import Capture, Emulator, LineSettings, default_link
+from mbmrl_control.hardware.emulator.emulator import Capture, Emulator, LineSettings, default_link, hold_link
 from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.hardware.settings import ProtocolSettings
 from mbmrl_control.nodes import hardware_conversions
-from mbmrl_sim.catalogue import DEFAULT_TERRAIN
+from mbmrl_sim.catalogue import DEFAULT_TERRAIN, check_simulator
 from mbmrl_sim.millirobot.terrain import TERRAINS
 from mbmrl_sim.millirobot.world import World
 from mbmrl_sim.nodes.fault_services import FaultServices
@@ -38,6 +39,17 @@ class EmulatorSettings(LineSettings, ProtocolSettings):
         "ideal", description="Imperfections: ideal, or real; exceptions follow it, as in real,delay=0,frozen=0"
     )
     capture_rate: float = Field(100.0, ge=0.0, le=1000.0, description="Frames of motion capture, Hz; 0: none")
+
+    @property
+    def link(self) -> Path:
+        """Link to the terminal."""
+        return Path(self.tty) if self.tty else default_link()
+
+    def check(self) -> None:
+        """As of `NodeSettings`."""
+        self.codec("robot")
+        check_simulator(DEFAULT_ROBOT, terrain=self.terrain, sensors=self.sensors)
+        hold_link(self.link).close()
 
 
 class EmulatorNode(Node):
@@ -60,13 +72,12 @@ class EmulatorNode(Node):
         if settings.capture_rate:
             eyes = Sensors(sensors, np.random.default_rng((settings.seed, 2)), MILLIROBOT)
             capture = Capture(settings.capture_rate, eyes, self._publish_pose)
-        tty = Path(settings.tty) if settings.tty else default_link()
         firmware = Firmware(self._world, FirmwareSettings(polled=settings.protocol == "velociroach"))
-        self._emulator = Emulator(firmware, codec, tty, settings, capture)
+        self._emulator = Emulator(firmware, codec, settings.link, settings, capture)
         self._stop = threading.Event()
         FaultServices(self, self._world, self._emulator.lock, lambda: self._ros_time() - self._world.time)
         self.worker = Worker(lambda: self._emulator.run(self._stop), "robot")
-        self.get_logger().info(f"a robot that speaks {settings.protocol} is on {tty}")
+        self.get_logger().info(f"a robot that speaks {settings.protocol} is on {settings.link}")
 
     def close(self) -> None:
         """Stop the robot and take the terminal away."""

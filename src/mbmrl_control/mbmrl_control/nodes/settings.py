@@ -14,7 +14,7 @@ from mbmrl_base.toolkit.settings import FRAME_PREFIX, ROBOT, SEED, NodeSettings,
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import LEARNERS, load_learner, make_learner
 from mbmrl_control.nodes.realtime import prepare
-from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings, load_planner
+from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings, load_planner, make_planner
 from mbmrl_control.planning.cem import CrossEntropySettings
 from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
@@ -39,6 +39,10 @@ class ModelSettings(NodeSettings):
         0, ge=0, le=99, description="Priority of SCHED_FIFO, where the system allows one; 0: none"
     )
     lock_memory: bool = Field(False, description="Whether memory is kept from being swapped out")
+
+    def check(self) -> Robot:
+        """As of `NodeSettings`."""
+        return load_robot(self.robot)
 
     def in_use(self) -> Self:
         """The same, with the learner that an empty name stands for.
@@ -114,6 +118,16 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
         kinds = (load_task(task).settings_type, load_planner(planner).settings_type)
         own: Any = [kind for kind in kinds if not issubclass(cls, kind)]
         return create_model(cls.__name__, __base__=(cls, *own)) if own else cls
+
+    def check(self) -> Robot:
+        """As of `NodeSettings`."""
+        robot = super().check()
+        self.make_task(robot)
+        self.load_prior().check_rate(self.rate)
+        precision = self.precision.replace("auto", PRECISIONS[1])  # which is faster, takes its time to measure
+        roll_outs = RollOuts(precision, 1, self.device)
+        make_planner(self.planner, robot, self.sampling, 1.0 / self.rate, roll_outs=roll_outs)
+        return robot
 
     def make_task(self, robot: Robot) -> Task[Any]:
         """The task.

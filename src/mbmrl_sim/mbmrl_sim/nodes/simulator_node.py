@@ -26,6 +26,7 @@ from std_srvs.srv import Trigger
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.robots.robot import Robot
 from mbmrl_base.robots.simulator import Joints
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import from_motor_command, to_diagnostics, to_time
@@ -39,7 +40,7 @@ from mbmrl_base.toolkit.ticker import Ticker
 from mbmrl_base.toolkit.worker import Worker
 from mbmrl_msgs.msg import MotorCommand
 from mbmrl_sim.bullet import quiet
-from mbmrl_sim.catalogue import DEFAULT_TERRAIN, make_simulator
+from mbmrl_sim.catalogue import DEFAULT_TERRAIN, check_simulator, make_simulator
 from mbmrl_sim.nodes.fault_services import FaultServices
 from mbmrl_sim.render import check_screen
 
@@ -84,10 +85,22 @@ class SimulatorSettings(NodeSettings):
         return factor
 
     @property
+    def simulated(self) -> str:
+        """Robot, or file of a simulator."""
+        return self.simulator or self.robot
+
+    @property
     def world(self) -> dict[str, Any]:
         """What a simulator is asked for beside its seed, rate and window."""
         slope = math.radians(self.slope), math.radians(self.slope_direction)
         return {"terrain": self.terrain, "slope": slope, "sensors": self.sensors}
+
+    def check(self) -> Robot:
+        """As of `NodeSettings`."""
+        robot, _ = check_simulator(self.simulated, self.rate, **self.world)
+        if self.gui:
+            check_screen()
+        return robot
 
 
 class SimulatorNode(Node):
@@ -105,7 +118,7 @@ class SimulatorNode(Node):
             check_screen()
         on_change(self, self._settings, self._set)
         self._simulator = make_simulator(
-            self._settings.simulator or self._settings.robot,
+            self._settings.simulated,
             self._settings.seed,
             self._settings.rate,
             gui=self._settings.gui,

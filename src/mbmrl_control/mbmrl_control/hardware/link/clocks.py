@@ -152,7 +152,6 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        """Start without knowledge."""
         self.drift = 0.0
         """Share by which the clock is grossly slow; fast if it is below zero; 0 if it is not."""
         self._seen = -math.inf
@@ -194,7 +193,6 @@ class CaptureClock(Clock):
     """The clock of motion capture, whose stamps are meant to be of this machine's."""
 
     def __init__(self) -> None:
-        """Start without knowledge."""
         super().__init__("motion capture's clock", CAPTURE_DRIFT, MEMORY - 2 * WINDOW)
 
     @property
