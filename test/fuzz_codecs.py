@@ -20,7 +20,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1] / "src" / "mbmrl_control"))
 
 from mbmrl_control.hardware.codecs import CODEC_TYPES
-from mbmrl_control.hardware.codecs.codec import Capabilities, Codec, Command, Hello, Message, Telemetry
+from mbmrl_control.hardware.codecs.wire import Capabilities, Codec, Command, Hello, Message, Telemetry
 
 LONGEST_WAIT = 256
 """Bytes that a decoder may keep."""

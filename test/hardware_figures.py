@@ -24,7 +24,7 @@ import numpy as np
 
 from hardware_testing import Host, Robot, until
 from mbmrl_base.toolkit.conversions import to_motor_command
-from mbmrl_control.hardware.codecs.codec import Message, Telemetry
+from mbmrl_control.hardware.codecs.wire import Message, Telemetry
 from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_sim.millirobot.world import World
 from ros_testing import NodeProcess, free_domain, peer_in

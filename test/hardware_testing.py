@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from mbmrl_base.robots.observation import Array
-from mbmrl_control.hardware.codecs.codec import Telemetry
+from mbmrl_control.hardware.codecs.wire import Telemetry
 from mbmrl_control.hardware.emulator.board import Firmware, FirmwareSettings
 from mbmrl_control.hardware.emulator.emulator import Capture, Emulator, LineSettings
 from mbmrl_control.hardware.link.link import Link

@@ -84,29 +84,18 @@ class Scene:
     PyBullet draws the robot alone, since it takes many times as long to draw the ground too.
     """
 
-    def __init__(
-        self,
-        width: int = 480,
-        height: int = 360,
-        distance: float = _DISTANCE,
-        samples: int = 2,
-        parameters: RobotParameters | None = None,
-    ) -> None:
+    def __init__(self, width: int = 480, height: int = 360, samples: int = 2) -> None:
         """Make ready; `close` frees what it takes.
 
         Args:
             width: Of a picture, pixels.
             height: Of a picture, pixels.
-            distance: From the camera to the robot, m.
             samples: Points along each side of a pixel whose mean it is: 1 is quick, 2 is smooth.
-            parameters: The robot; the default one where None.
         """
         self._samples = samples
-        self._distance = distance
         self._size = width * samples, height * samples
-        self._robot_parameters = parameters or RobotParameters()
         self._client = connect()
-        self._robot = load_robot(self._client, self._robot_parameters)
+        self._robot = load_robot(self._client, RobotParameters())
         self._projection = self._client.computeProjectionMatrixFOV(FIELD_OF_VIEW, width / height, _NEAR, _FAR)
         self._seen, self._contrast = self._ground_seen()
 
@@ -127,7 +116,7 @@ class Scene:
         """
         self._pose_robot(state)
         target = np.array([*state[:2], _TARGET_HEIGHT])
-        view = self._client.computeViewMatrixFromYawPitchRoll(target.tolist(), self._distance, **_VIEW)
+        view = self._client.computeViewMatrixFromYawPitchRoll(target.tolist(), _DISTANCE, **_VIEW)
         ground = PIL.Image.fromarray(_TILE_TINTS[self._tiles(target[:2])])
         canvas = PIL.ImageDraw.Draw(ground)
         for line in lines:
@@ -155,7 +144,7 @@ class Scene:
 
         The camera only moves along with its target, so both are always the same.
         """
-        view = self._client.computeViewMatrixFromYawPitchRoll([0.0, 0.0, _TARGET_HEIGHT], self._distance, **_VIEW)
+        view = self._client.computeViewMatrixFromYawPitchRoll([0.0, 0.0, _TARGET_HEIGHT], _DISTANCE, **_VIEW)
         width, height = self._size
         x = (np.arange(width) + 0.5) / width * 2 - 1
         y = 1 - (np.arange(height) + 0.5) / height * 2
@@ -193,7 +182,7 @@ class Scene:
         return [[tuple(p) for p in (left[i], left[i + 1], right[i + 1], right[i])] for i in pieces.tolist()]
 
     def _cast_shadow(self, ground: PIL.Image.Image, state: Array, view: Sequence[float]) -> None:
-        half = np.array(self._robot_parameters.body_size) / 2
+        half = np.array(RobotParameters().body_size) / 2
         corners = np.stack(np.meshgrid(*((-1, 1),) * 3, indexing="ij"), axis=-1).reshape(8, 3) * half
         turned = corners @ np.reshape(self._client.getMatrixFromQuaternion(self._orientation), (3, 3)).T
         placed = turned + state[POSITION]

@@ -19,7 +19,8 @@ import pytest
 from hardware_testing import Robot, until
 from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.millirobot.layout import ROLL, angle
-from mbmrl_control.hardware.codecs.codec import (
+from mbmrl_control.hardware.codecs.mbmrl_codec import MbmrlCodec
+from mbmrl_control.hardware.codecs.wire import (
     Acknowledge,
     Capabilities,
     Command,
@@ -31,7 +32,6 @@ from mbmrl_control.hardware.codecs.codec import (
     Pong,
     Telemetry,
 )
-from mbmrl_control.hardware.codecs.mbmrl_codec import MbmrlCodec
 from mbmrl_control.hardware.emulator import emulator
 from mbmrl_control.hardware.emulator.board import BOOT_TIME, Firmware, FirmwareSettings
 from mbmrl_control.hardware.emulator.emulator import (

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mbmrl_control.hardware.codecs.codec import (
+from mbmrl_control.hardware.codecs.mbmrl_codec import MbmrlCodec
+from mbmrl_control.hardware.codecs.wire import (
     Acknowledge,
     Capabilities,
     Command,
@@ -23,7 +24,6 @@ from mbmrl_control.hardware.codecs.codec import (
     Pong,
     Telemetry,
 )
-from mbmrl_control.hardware.codecs.mbmrl_codec import MbmrlCodec
 
 FIRMWARE = Path(__file__).resolve().parents[3] / "firmware"
 VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "mbmrl.txt"

@@ -11,7 +11,7 @@ import pytest
 from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.millirobot.layout import PITCH, POSITION, ROLL, YAW, angle
 from mbmrl_base.robots.observation import Array
-from mbmrl_control.hardware.codecs.codec import Command, Configure, Enable, Hello, Telemetry
+from mbmrl_control.hardware.codecs.wire import Command, Configure, Enable, Hello, Telemetry
 from mbmrl_control.hardware.emulator.board import Firmware, FirmwareSettings
 from mbmrl_control.hardware.heading import HeadingCheck
 from mbmrl_control.hardware.link.link_data import Sample

@@ -17,7 +17,7 @@ from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit.conversions import to_battery_state, to_diagnostics, to_imu, to_quaternion
 from mbmrl_base.toolkit.health import Level, Part
-from mbmrl_control.hardware.codecs.codec import Telemetry
+from mbmrl_control.hardware.codecs.wire import Telemetry
 from mbmrl_control.hardware.health import Health
 from mbmrl_control.hardware.link.clocks import BOARD_DRIFT, Clock
 from mbmrl_control.hardware.link.command_book import STALE

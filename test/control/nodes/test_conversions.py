@@ -19,7 +19,7 @@ from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit.conversions import to_roll_pitch_yaw, to_seconds, with_prefix
 from mbmrl_control.control.controller import Decision, Outcome
 from mbmrl_control.dynamics.prior import Prior
-from mbmrl_control.hardware.codecs.codec import Telemetry
+from mbmrl_control.hardware.codecs.wire import Telemetry
 from mbmrl_control.hardware.pose import RECKONED
 from mbmrl_control.hardware.state_builder import Reading
 from mbmrl_control.learners import make_learner

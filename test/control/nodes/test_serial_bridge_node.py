@@ -23,7 +23,7 @@ from mbmrl_base.robots.millirobot.body import RobotParameters, urdf
 from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import from_robot_state, to_seconds
-from mbmrl_control.hardware.codecs.codec import EmergencyStop
+from mbmrl_control.hardware.codecs.wire import EmergencyStop
 from mbmrl_control.hardware.emulator.board import FirmwareSettings
 from mbmrl_control.hardware.emulator.emulator import LineSettings
 from mbmrl_control.hardware.robot import MILLIROBOT

@@ -195,16 +195,11 @@ def to_joint_state(names: Iterable[str], positions: Array, velocities: Array, se
 
 def to_battery_state(voltage: float, seconds: float) -> BatteryState:
     """Battery state of a voltage, V; what is not measured is NaN."""
-    nan = math.nan
+    not_measured = ("current", "charge", "capacity", "design_capacity", "percentage", "temperature")
     return BatteryState(
         header=to_header(seconds, BASE_FRAME),
         voltage=float(voltage),
-        current=nan,
-        charge=nan,
-        capacity=nan,
-        design_capacity=nan,
-        percentage=nan,
-        temperature=nan,
+        **dict.fromkeys(not_measured, math.nan),
         power_supply_status=BatteryState.POWER_SUPPLY_STATUS_DISCHARGING,
         power_supply_technology=BatteryState.POWER_SUPPLY_TECHNOLOGY_LIPO,
         present=True,

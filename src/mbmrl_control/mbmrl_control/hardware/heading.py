@@ -55,14 +55,7 @@ class HeadingCheck:
         self._gyro, self._force, self._is_forward = 0.0, np.zeros(3), True
 
     def measure(self, duration: float, speeds: Array, gyro: Array, acceleration: Array) -> None:
-        """Take what the robot measured for some time, s.
-
-        Args:
-            duration: For how long, s.
-            speeds: Leg speeds, left and right, rad/s.
-            gyro: Angular velocity, body frame, rad/s.
-            acceleration: Body frame, m/s^2; without it the way is not judged.
-        """
+        """Take what the robot measured, as of `PoseFilter.note`; without acceleration the way is not judged."""
         self._gyro += duration * float(gyro[2])
         self._force = self._force + duration * acceleration
         self._is_forward &= bool(np.min(speeds) > FORWARD)

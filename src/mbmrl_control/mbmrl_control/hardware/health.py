@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any, Final
 
 from mbmrl_base.toolkit.health import Level, Part
-from mbmrl_control.hardware.codecs.codec import Telemetry
+from mbmrl_control.hardware.codecs.wire import Telemetry
 from mbmrl_control.hardware.link.clocks import Clock
 from mbmrl_control.hardware.link.link import Link
 from mbmrl_control.hardware.pose import CAPTURED, PoseFilter

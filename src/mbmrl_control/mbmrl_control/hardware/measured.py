@@ -16,7 +16,7 @@ import numpy as np
 
 from mbmrl_base.robots.millirobot.body import MotorParameters
 from mbmrl_base.robots.observation import Array
-from mbmrl_control.hardware.codecs.codec import Telemetry
+from mbmrl_control.hardware.codecs.wire import Telemetry
 from mbmrl_control.hardware.link.port import LinkError
 from mbmrl_control.hardware.robot import MAX_SPEED
 

@@ -25,7 +25,6 @@ from mbmrl_control.hardware.pose_checks import (
     PAUSE,
     Place,
     Pose,
-    PoseCounts,
     PoseGate,
     UpCheck,
 )
@@ -92,16 +91,13 @@ class PoseFilter:
         self.tilt = 0.0
         """How far what is up by motion capture is from what the accelerometer measures, rad."""
         self._gate = PoseGate()
+        self.counts = self._gate.counts
+        """Frames that were taken and refused."""
         self._up = UpCheck()
         self._heading = HeadingCheck()
         self._moves = 0
         self._frames: deque[Pose] = deque(maxlen=400)
         self._lock = threading.Lock()
-
-    @property
-    def counts(self) -> PoseCounts:
-        """Frames that were taken and refused."""
-        return self._gate.counts
 
     def add(self, pose: Pose, arrival: float) -> None:
         """Take a frame that arrived at a time, s; its own time is by motion capture's clock."""
@@ -208,14 +204,7 @@ class DeadReckoning:
         self.position, self.angles = located.position.copy(), located.angles.copy()
 
     def step(self, duration: float, speeds: Array, gyro: Array, acceleration: Array) -> None:
-        """Go on for some time, s.
-
-        Args:
-            duration: Time since the last step, s.
-            speeds: Leg speeds, left and right, rad/s; what is not finite counts as zero, here and below.
-            gyro: Angular velocity, body frame, rad/s.
-            acceleration: Body frame, m/s^2; not used if it is not finite.
-        """
+        """Go on for some time, with arguments as of `PoseFilter.note`; what is not finite counts as zero."""
         x, y, z = np.where(np.isfinite(gyro), gyro, 0.0).tolist()
         roll, pitch, yaw = self.angles.tolist()
         # The rates of roll, pitch and yaw about fixed axes that a body's angular velocity makes.

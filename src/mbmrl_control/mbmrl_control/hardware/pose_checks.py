@@ -189,12 +189,7 @@ class UpCheck:
         self._last = math.nan
 
     def measure(self, duration: float, acceleration: Array) -> None:
-        """Take what the accelerometer measured for some time, s; not used if it is not finite.
-
-        Args:
-            duration: For how long, s.
-            acceleration: Body frame, shape (3,), m/s^2.
-        """
+        """Take what the accelerometer measured for some time, s, m/s^2; not used if it is not finite."""
         if np.isfinite(acceleration).all():
             self._force.take(duration, acceleration)
 

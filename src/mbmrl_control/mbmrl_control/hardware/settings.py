@@ -9,8 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings
 from mbmrl_control.hardware.codecs import CODEC_TYPES
-from mbmrl_control.hardware.codecs.codec import Codec, Side
 from mbmrl_control.hardware.codecs.velociroach_codec import VelociroachCodec
+from mbmrl_control.hardware.codecs.wire import Codec, Side
 from mbmrl_control.hardware.robot import MAX_SPEED
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Array, Observation
-from mbmrl_control.hardware.codecs.codec import Telemetry
+from mbmrl_control.hardware.codecs.wire import Telemetry
 from mbmrl_control.hardware.link.clocks import BOARD_DRIFT, Clock
 from mbmrl_control.hardware.link.link_data import Sample
 from mbmrl_control.hardware.measured import Measured

@@ -65,10 +65,9 @@ class AdaptationNode(Node):
 
     def close(self) -> None:
         """Stop the worker."""
-        if hasattr(self, "worker"):
-            self._states.put(None)
-            self.worker.join()
-            self._held.close()
+        self._states.put(None)
+        self.worker.join()
+        self._held.close()
 
     def _take_state(self, message: RobotState) -> None:
         self._states.put((from_robot_state(self._robot, message), time.monotonic()))

@@ -81,10 +81,9 @@ class EmulatorNode(Node):
 
     def close(self) -> None:
         """Stop the robot and take the terminal away."""
-        if hasattr(self, "worker"):
-            self._stop.set()
-            self.worker.join()
-            self._world.close()
+        self._stop.set()
+        self.worker.join()
+        self._world.close()
 
     def _publish_pose(self, taken: float, state: Array) -> None:
         # ROS time of what was taken at a time of the monotonic clock.

@@ -67,9 +67,8 @@ class CameraNode(Node):
 
     def close(self) -> None:
         """Stop the worker."""
-        if hasattr(self, "worker"):
-            self._stop.set()
-            self.worker.join()
+        self._stop.set()
+        self.worker.join()
 
     def _take_state(self, message: RobotState) -> None:
         self._newest = from_robot_state(self._robot, message).state, message.header.stamp

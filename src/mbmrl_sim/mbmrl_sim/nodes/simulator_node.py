@@ -157,13 +157,12 @@ class SimulatorNode(Node):
 
     def close(self) -> None:
         """Stop the worker."""
-        if hasattr(self, "worker"):
-            self._stop.set()
-            self.worker.join()
-            for held in self._held:
-                held.close()
-            with quiet():  # it says how its window ends
-                self._simulator.close()
+        self._stop.set()
+        self.worker.join()
+        for held in self._held:
+            held.close()
+        with quiet():  # it says how its window ends
+            self._simulator.close()
 
     def _set(self, settings: SimulatorSettings) -> None:
         self._settings = settings

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbmrl_control.hardware.codecs.codec import (
+from mbmrl_control.hardware.codecs.mbmrl_codec import COUNTS_PER_TURN, MAX_FRAME, MbmrlCodec
+from mbmrl_control.hardware.codecs.wire import (
     Acknowledge,
     Capabilities,
     CodecError,
@@ -24,7 +25,6 @@ from mbmrl_control.hardware.codecs.codec import (
     Pong,
     Telemetry,
 )
-from mbmrl_control.hardware.codecs.mbmrl_codec import COUNTS_PER_TURN, MAX_FRAME, MbmrlCodec
 from mbmrl_control.hardware.settings import ProtocolSettings
 
 SESSION = 0x12345678

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mbmrl_control.hardware.codecs import mbmrl_codec
-from mbmrl_control.hardware.codecs.codec import (
+from mbmrl_control.hardware.codecs.mbmrl_codec import KINDS, PER_COUNT, REQUESTS, MbmrlCodec
+from mbmrl_control.hardware.codecs.wire import (
     FAULTS,
     Acknowledge,
     Capabilities,
@@ -23,7 +24,6 @@ from mbmrl_control.hardware.codecs.codec import (
     Pong,
     Telemetry,
 )
-from mbmrl_control.hardware.codecs.mbmrl_codec import KINDS, PER_COUNT, REQUESTS, MbmrlCodec
 
 VECTORS = Path(__file__).resolve().parents[3] / "vectors" / "mbmrl.txt"
 LINES = [line.split(" ") for line in VECTORS.read_text().splitlines() if not line.startswith("#")]

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbmrl_control.hardware.codecs.codec import (
+from mbmrl_control.hardware.codecs.velociroach_codec import VelociroachCodec
+from mbmrl_control.hardware.codecs.velociroach_profiles import SPEED_PER_COUNT
+from mbmrl_control.hardware.codecs.wire import (
     Acknowledge,
     Capabilities,
     CodecError,
@@ -26,8 +28,6 @@ from mbmrl_control.hardware.codecs.codec import (
     Pong,
     Telemetry,
 )
-from mbmrl_control.hardware.codecs.velociroach_codec import VelociroachCodec
-from mbmrl_control.hardware.codecs.velociroach_profiles import SPEED_PER_COUNT
 
 GAINS = ((1800, 200, 100, 0, 0), (1800, 200, 100, 0, -1))
 CONFIGURE = Configure(10.0, GAINS, 56.5, 0.1)

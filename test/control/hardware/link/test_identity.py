@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hardware_testing import Host, Robot, until
-from mbmrl_control.hardware.codecs.codec import Capabilities
+from mbmrl_control.hardware.codecs.wire import Capabilities
 from mbmrl_control.hardware.emulator.board import FirmwareSettings
 from mbmrl_control.hardware.link import port as ports
 from mbmrl_control.hardware.link.identity import AnotherRobotError, Identity

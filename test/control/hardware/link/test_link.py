@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from hardware_testing import Host, Robot, until
 from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED
 from mbmrl_base.toolkit import settings as node_settings
-from mbmrl_control.hardware.codecs.codec import Command, EmergencyStop, Ping
+from mbmrl_control.hardware.codecs.wire import Command, EmergencyStop, Ping
 from mbmrl_control.hardware.emulator.board import BOOT_TIME, FirmwareSettings
 from mbmrl_control.hardware.emulator.emulator import LineSettings
 from mbmrl_control.hardware.link.port import LinkError

@@ -11,23 +11,7 @@ from typing import Any, ClassVar, Final
 
 from cobs import cobs
 
-from mbmrl_control.hardware.codecs.codec import (
-    FAULTS,
-    Acknowledge,
-    Capabilities,
-    Codec,
-    CodecError,
-    Command,
-    Configure,
-    EmergencyStop,
-    Enable,
-    Hello,
-    Message,
-    Ping,
-    Pong,
-    Side,
-    Telemetry,
-)
+from mbmrl_control.hardware.codecs import wire
 
 MAX_FRAME: Final = 140
 """Bytes between two delimiters, at most."""
@@ -78,14 +62,14 @@ def _unpack_text(data: bytes) -> tuple[str, bytes]:
     return text[:size].decode("ascii"), text[size:]
 
 
-def _unpack_hello(data: bytes, session: int) -> Hello:
+def _unpack_hello(data: bytes, session: int) -> wire.Hello:
     """Those of other versions may be longer."""
     if data[0] == MbmrlCodec.version and len(data) > 1:
         raise ValueError("wrong length")
-    return Hello(data[0], session)
+    return wire.Hello(data[0], session)
 
 
-def _pack_capabilities(message: Capabilities) -> bytes:
+def _pack_capabilities(message: wire.Capabilities) -> bytes:
     if message.polled:
         raise ValueError("telemetry is not polled")
     numbers = (message.version, message.motors, message.legs, message.rate, message.dead_man, message.max_speed)
@@ -93,33 +77,33 @@ def _pack_capabilities(message: Capabilities) -> bytes:
     return _pack(CAPABILITIES, *numbers) + _pack_text(message.firmware) + device_id
 
 
-def _unpack_capabilities(data: bytes, session: int) -> Capabilities:
+def _unpack_capabilities(data: bytes, session: int) -> wire.Capabilities:
     """Those of other versions may be longer."""
     version, motors, legs, rate, dead_man, max_speed = _unpack(CAPABILITIES, data[: CAPABILITIES.size])
     firmware, rest = _unpack_text(data[CAPABILITIES.size :])
     (device_id,) = DEVICE_ID.unpack(rest) if rest and version == MbmrlCodec.version else (0,)
-    return Capabilities(version, session, firmware, motors, legs, rate, dead_man, max_speed, device_id=device_id)
+    return wire.Capabilities(version, session, firmware, motors, legs, rate, dead_man, max_speed, device_id=device_id)
 
 
-def _pack_configure(message: Configure) -> bytes:
+def _pack_configure(message: wire.Configure) -> bytes:
     if [len(side) for side in message.gains] != [5, 5]:
         raise ValueError("gains are 5 for each of 2 sides")
     return _pack(CONFIGURE, message.rate, message.max_speed, message.dead_man, *message.gains[0], *message.gains[1])
 
 
-def _unpack_configure(data: bytes, session: int) -> Configure:
+def _unpack_configure(data: bytes, session: int) -> wire.Configure:
     rate, max_speed, dead_man, *gains = _unpack(CONFIGURE, data)
-    return Configure(rate, (tuple(gains[:5]), tuple(gains[5:])), max_speed, dead_man)
+    return wire.Configure(rate, (tuple(gains[:5]), tuple(gains[5:])), max_speed, dead_man)
 
 
-def _unpack_acknowledge(data: bytes, session: int) -> Acknowledge:
+def _unpack_acknowledge(data: bytes, session: int) -> wire.Acknowledge:
     reason, rest = _unpack_text(data[2:])
     if rest:
         raise ValueError("wrong length of a text")
-    return Acknowledge(REQUESTS[data[0]], (False, True)[data[1]], reason)
+    return wire.Acknowledge(REQUESTS[data[0]], (False, True)[data[1]], reason)
 
 
-def _pack_telemetry(message: Telemetry) -> bytes:
+def _pack_telemetry(message: wire.Telemetry) -> bytes:
     t = message
     measured = (*t.speeds, *t.gyro, *t.acceleration, *t.back_emf, t.battery, *t.current, *t.temperature)
     _finite((t.time, *t.applied, *t.phases))
@@ -127,17 +111,17 @@ def _pack_telemetry(message: Telemetry) -> bytes:
         raise ValueError("a value is infinite")
     counts = [round(phase / PER_COUNT) for phase in t.phases]
     flags = t.enabled | t.emergency_stop << 1
-    faults = sum(1 << FAULTS.index(fault) for fault in set(t.faults))
+    faults = sum(1 << wire.FAULTS.index(fault) for fault in set(t.faults))
     numbers = (t.sequence, round(t.time * 1e6), t.command_sequence, *t.applied, *counts, *measured)
     return TELEMETRY.pack(*numbers, flags, faults)
 
 
-def _unpack_telemetry(data: bytes, session: int) -> Telemetry:
+def _unpack_telemetry(data: bytes, session: int) -> wire.Telemetry:
     sequence, time, command_sequence, *v, flags, faults = TELEMETRY.unpack(data)
     _finite(v[:2])
     if flags > 3 or any(map(math.isinf, v)):
         raise ValueError("a flag that does not exist, or an infinite value")
-    return Telemetry(
+    return wire.Telemetry(
         sequence=sequence,
         time=time / 1e6,
         command_sequence=command_sequence,
@@ -152,11 +136,11 @@ def _unpack_telemetry(data: bytes, session: int) -> Telemetry:
         temperature=(v[17], v[18]),
         enabled=bool(flags & 1),
         emergency_stop=bool(flags & 2),
-        faults=tuple(name for bit, name in enumerate(FAULTS) if faults >> bit & 1),
+        faults=tuple(name for bit, name in enumerate(wire.FAULTS) if faults >> bit & 1),
     )
 
 
-ENABLES: Final = {bytes([enabled]): Enable(enabled) for enabled in (False, True)}
+ENABLES: Final = {bytes([enabled]): wire.Enable(enabled) for enabled in (False, True)}
 
 
 @dataclass(frozen=True)
@@ -164,42 +148,42 @@ class Kind:
     """How a class of messages travels: number on the line, sender, payload of a message and message of a payload."""
 
     code: int
-    sender: Side
+    sender: wire.Side
     pack: Callable[[Any], bytes]
-    unpack: Callable[[bytes, int], Message]
+    unpack: Callable[[bytes, int], wire.Message]
 
 
-KINDS: Final[dict[type[Message], Kind]] = {
-    Hello: Kind(0x01, "host", lambda m: bytes([m.version]), _unpack_hello),
-    Configure: Kind(0x02, "host", _pack_configure, _unpack_configure),
-    Enable: Kind(0x03, "host", lambda m: bytes([m.enabled]), lambda data, _: ENABLES[data]),
-    EmergencyStop: Kind(0x04, "host", lambda m: b"", lambda data, _: {b"": EmergencyStop()}[data]),
-    Command: Kind(
+KINDS: Final[dict[type[wire.Message], Kind]] = {
+    wire.Hello: Kind(0x01, "host", lambda m: bytes([m.version]), _unpack_hello),
+    wire.Configure: Kind(0x02, "host", _pack_configure, _unpack_configure),
+    wire.Enable: Kind(0x03, "host", lambda m: bytes([m.enabled]), lambda data, _: ENABLES[data]),
+    wire.EmergencyStop: Kind(0x04, "host", lambda m: b"", lambda data, _: {b"": wire.EmergencyStop()}[data]),
+    wire.Command: Kind(
         *(0x05, "host"),
         lambda m: _pack(COMMAND, m.sequence, m.left, m.right),
-        lambda data, _: Command(*_unpack(COMMAND, data)),
+        lambda data, _: wire.Command(*_unpack(COMMAND, data)),
     ),
-    Ping: Kind(0x06, "host", lambda m: CHECK.pack(m.token), lambda data, _: Ping(*CHECK.unpack(data))),
-    Capabilities: Kind(0x81, "robot", _pack_capabilities, _unpack_capabilities),
-    Acknowledge: Kind(
+    wire.Ping: Kind(0x06, "host", lambda m: CHECK.pack(m.token), lambda data, _: wire.Ping(*CHECK.unpack(data))),
+    wire.Capabilities: Kind(0x81, "robot", _pack_capabilities, _unpack_capabilities),
+    wire.Acknowledge: Kind(
         *(0x82, "robot"),
         lambda m: bytes([CODES[m.request], m.accepted]) + _pack_text(m.reason),
         _unpack_acknowledge,
     ),
-    Pong: Kind(0x83, "robot", lambda m: CHECK.pack(m.token), lambda data, _: Pong(*CHECK.unpack(data))),
-    Telemetry: Kind(0x84, "robot", _pack_telemetry, _unpack_telemetry),
+    wire.Pong: Kind(0x83, "robot", lambda m: CHECK.pack(m.token), lambda data, _: wire.Pong(*CHECK.unpack(data))),
+    wire.Telemetry: Kind(0x84, "robot", _pack_telemetry, _unpack_telemetry),
 }
 CODES: Final[dict[str, int]] = {kind.__name__: entry.code for kind, entry in KINDS.items() if entry.sender == "host"}
 REQUESTS: Final = {code: name for name, code in CODES.items()}
 
 
-class MbmrlCodec(Codec):
+class MbmrlCodec(wire.Codec):
     """Codec of the `mbmrl` protocol."""
 
     name: ClassVar[str] = "mbmrl"
     version: ClassVar[int] = 1
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: wire.Side) -> None:
         """Speak for one side."""
         super().__init__(side)
         self._unpack = {kind.code: kind.unpack for kind in KINDS.values() if kind.sender != side}
@@ -218,35 +202,35 @@ class MbmrlCodec(Codec):
         self._next_sent = 0
         self._last_received = 0
 
-    def _open(self, message: Hello | Capabilities) -> None:
+    def _open(self, message: wire.Hello | wire.Capabilities) -> None:
         """Begin, or confirm, the session of a message to be sent."""
         if not 0 < message.session < 1 << 32:
-            raise CodecError(f"a session is a number from 1 to 2^32 - 1, not {message.session}")
-        if isinstance(message, Hello):
+            raise wire.CodecError(f"a session is a number from 1 to 2^32 - 1, not {message.session}")
+        if isinstance(message, wire.Hello):
             self._begin(message.session)
         elif message.session != self._session:
-            raise CodecError(f"session {message.session} is not that of the last Hello, {self._session}")
+            raise wire.CodecError(f"session {message.session} is not that of the last Hello, {self._session}")
         self._next_sent = 0
 
-    def encode(self, message: Message) -> bytes:
+    def encode(self, message: wire.Message) -> bytes:
         """As of `Codec`, with a delimiter before and after."""
         kind = KINDS[type(message)]
         if kind.sender != self.side:
-            raise CodecError(f"{type(message).__name__} is not sent by a {self.side}")
+            raise wire.CodecError(f"{type(message).__name__} is not sent by a {self.side}")
         try:
             payload = kind.pack(message)
         except (ValueError, KeyError, struct.error, OverflowError) as error:
-            raise CodecError(f"{type(message).__name__} does not fit the protocol mbmrl: {error}") from error
-        if isinstance(message, Hello | Capabilities):
+            raise wire.CodecError(f"{type(message).__name__} does not fit the protocol mbmrl: {error}") from error
+        if isinstance(message, wire.Hello | wire.Capabilities):
             self._open(message)
         data = HEADER.pack(kind.code, self._next_sent, self._session) + payload
         self._next_sent = (self._next_sent + 1) & 0xFFFF
-        if isinstance(message, Capabilities) and self._foreign:
+        if isinstance(message, wire.Capabilities) and self._foreign:
             self._begin(0)
         stuffed: bytes = cobs.encode(data + CHECK.pack(zlib.crc32(data)))
         return b"\0" + stuffed + b"\0"
 
-    def feed(self, data: bytes) -> list[Message]:
+    def feed(self, data: bytes) -> list[wire.Message]:
         """Messages that are complete with these bytes, of the other side; never raises."""
         *complete, rest = data.split(b"\0")
         messages = []
@@ -269,7 +253,7 @@ class MbmrlCodec(Codec):
             self.counts.skipped += len(self._buffer)
             self._buffer.clear()
 
-    def _decode(self, frame: bytes) -> Message | None:
+    def _decode(self, frame: bytes) -> wire.Message | None:
         """The message of what stood between two delimiters; none if it is refused."""
         try:
             data = cobs.decode(frame)
@@ -288,20 +272,20 @@ class MbmrlCodec(Codec):
         self.counts.good += 1
         return message
 
-    def _is_current(self, message: Message, number: int, session: int) -> bool:
+    def _is_current(self, message: wire.Message, number: int, session: int) -> bool:
         """Whether a frame belongs to this session and is newer than the last one; a stop always counts."""
-        if isinstance(message, Hello) and session:
+        if isinstance(message, wire.Hello) and session:
             self._begin(session)
             self._foreign = message.version != self.version
             return True
         if session == 0 or session != self._session:
-            return isinstance(message, EmergencyStop)
+            return isinstance(message, wire.EmergencyStop)
         ahead = (number - self._last_received) & 0xFFFF
-        if isinstance(message, Capabilities):
+        if isinstance(message, wire.Capabilities):
             self._last_received = number
         elif 0 < ahead < 0x8000:
             self.counts.lost += ahead - 1
             self._last_received = number
         else:
-            return isinstance(message, EmergencyStop)
+            return isinstance(message, wire.EmergencyStop)
         return True

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from mbmrl_control.hardware.codecs.codec import Acknowledge
+from mbmrl_control.hardware.codecs.wire import Acknowledge
 from mbmrl_control.hardware.robot import SAFE
 
 PATIENCE: Final = 3

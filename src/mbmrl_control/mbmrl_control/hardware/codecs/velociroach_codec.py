@@ -21,22 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from mbmrl_control.hardware.codecs.codec import (
-    Acknowledge,
-    Capabilities,
-    Codec,
-    CodecError,
-    Command,
-    Configure,
-    EmergencyStop,
-    Enable,
-    Hello,
-    Message,
-    Ping,
-    Pong,
-    Side,
-    Telemetry,
-)
+from mbmrl_control.hardware.codecs import wire
 from mbmrl_control.hardware.codecs.velociroach_book import AnswerBook, Asked
 from mbmrl_control.hardware.codecs.velociroach_profiles import PER_COUNT, PROFILES, SENSORS, SPEED_PER_COUNT
 from mbmrl_control.hardware.codecs.xbee import FRAMINGS, MAX_PACKET
@@ -72,7 +57,7 @@ class _Run:
     positions: tuple[int, int]
 
 
-class VelociroachCodec(Codec):
+class VelociroachCodec(wire.Codec):
     """Codec of the robot's own protocol."""
 
     name: ClassVar[str] = "velociroach"
@@ -80,7 +65,7 @@ class VelociroachCodec(Codec):
 
     def __init__(
         self,
-        side: Side,
+        side: wire.Side,
         *,
         profile: str = "millirobot",
         framing: str = "xbee",
@@ -139,36 +124,36 @@ class VelociroachCodec(Codec):
         self._runs: deque[_Run] = deque(maxlen=2)
         self._positions = (0, 0)
 
-    def encode(self, message: Message) -> bytes:
+    def encode(self, message: wire.Message) -> bytes:
         """As of `Codec`; empty if the firmware has none for it."""
         makers: dict[type, Callable[[Any], list[bytes]]] = (
             {
-                Hello: self._hello,
-                Configure: self._configure,
-                Enable: self._enable,
-                EmergencyStop: self._emergency_stop,
-                Command: self._command,
-                Ping: self._ping,
+                wire.Hello: self._hello,
+                wire.Configure: self._configure,
+                wire.Enable: self._enable,
+                wire.EmergencyStop: self._emergency_stop,
+                wire.Command: self._command,
+                wire.Ping: self._ping,
             }
             if self.side == "host"
             else {
-                Capabilities: lambda m: self._some(self.profile.version, m.firmware.encode()[: MAX_PACKET - 2]),
-                Acknowledge: self._acknowledge,
-                Pong: lambda m: self._some(self.profile.positions, struct.pack("<2l", *self._positions)),
-                Telemetry: self._telemetry,
+                wire.Capabilities: lambda m: self._some(self.profile.version, m.firmware.encode()[: MAX_PACKET - 2]),
+                wire.Acknowledge: self._acknowledge,
+                wire.Pong: lambda m: self._some(self.profile.positions, struct.pack("<2l", *self._positions)),
+                wire.Telemetry: self._telemetry,
             }
         )
         if type(message) not in makers:
-            raise CodecError(f"{type(message).__name__} is not sent by a {self.side}")
+            raise wire.CodecError(f"{type(message).__name__} is not sent by a {self.side}")
         try:
             return b"".join(map(self._framing.wrap, makers[type(message)](message)))
         except (ValueError, OverflowError, struct.error) as error:
-            raise CodecError(f"{type(message).__name__} does not fit the protocol velociroach: {error}") from error
+            raise wire.CodecError(f"{type(message).__name__} does not fit the protocol velociroach: {error}") from error
 
-    def feed(self, data: bytes) -> list[Message]:
+    def feed(self, data: bytes) -> list[wire.Message]:
         """Messages that are complete with these bytes, of the other side; never raises."""
         self._buffer += data
-        messages: list[Message] = []
+        messages: list[wire.Message] = []
         for packet in self._framing.split(self._buffer, self._lengths, self.counts):
             take = self._of_robot if self.side == "host" else self._of_host
             taken = take(packet[1], packet[2:])
@@ -183,13 +168,13 @@ class VelociroachCodec(Codec):
 
     # The host's side
 
-    def _hello(self, message: Hello) -> list[bytes]:
+    def _hello(self, message: wire.Hello) -> list[bytes]:
         self.reset()
         self._session = message.session
         self._listening = True
         return self._some(self.profile.stop) + self._drive_packet(0, 0) + self._some(self.profile.version)
 
-    def _configure(self, message: Configure) -> list[bytes]:
+    def _configure(self, message: wire.Configure) -> list[bytes]:
         if [len(side) for side in message.gains] != [5, 5]:
             raise ValueError("gains are 5 for each of 2 sides")
         packets = self._some(self.profile.gains, struct.pack("<10h", *message.gains[0], *message.gains[1]))
@@ -197,27 +182,29 @@ class VelociroachCodec(Codec):
         self._poll_rate = message.rate
         return packets
 
-    def _enable(self, message: Enable) -> list[bytes]:
+    def _enable(self, message: wire.Enable) -> list[bytes]:
         refused = message.enabled and self._stopped
         self._enabled = message.enabled and not refused
         reason = "the emergency stop is latched until a new session" if refused else ""
         before = self._some(self._start if self._enabled else self.profile.stop)
-        return before + self._set(0.0, 0.0, 0, Acknowledge("Enable", not refused, reason))
+        return before + self._set(0.0, 0.0, 0, wire.Acknowledge("Enable", not refused, reason))
 
-    def _emergency_stop(self, message: EmergencyStop) -> list[bytes]:
+    def _emergency_stop(self, message: wire.EmergencyStop) -> list[bytes]:
         self._enabled, self._stopped = False, True
-        return self._some(self.profile.stop) + self._set(0.0, 0.0, 0, Acknowledge("EmergencyStop", True))
+        return self._some(self.profile.stop) + self._set(0.0, 0.0, 0, wire.Acknowledge("EmergencyStop", True))
 
-    def _command(self, message: Command) -> list[bytes]:
+    def _command(self, message: wire.Command) -> list[bytes]:
         left, right = message.left * self._enabled, message.right * self._enabled
         run = self._some(self._timed_run, struct.pack("<H", round(RUN_TIME * 1000))) if self._enabled else []
         return run + self._set(left, right, message.sequence)
 
-    def _ping(self, message: Ping) -> list[bytes]:
+    def _ping(self, message: wire.Ping) -> list[bytes]:
         self._token = message.token
         return self._some(self.profile.positions)
 
-    def _set(self, left: float, right: float, sequence: int, acknowledge: Acknowledge | None = None) -> list[bytes]:
+    def _set(
+        self, left: float, right: float, sequence: int, acknowledge: wire.Acknowledge | None = None
+    ) -> list[bytes]:
         """A drive packet, which telemetry answers; the book has what it really asks for."""
         counts = self._counts(left), self._counts(right)
         self._book.ask(sequence, (counts[0] / self._per_speed, counts[1] / self._per_speed), acknowledge)
@@ -232,7 +219,7 @@ class VelociroachCodec(Codec):
             raise ValueError("a value is not finite")
         return round(min(max(speed * self._per_speed, -self._most), self._most))
 
-    def _of_robot(self, kind: int, data: bytes) -> list[Message] | None:
+    def _of_robot(self, kind: int, data: bytes) -> list[wire.Message] | None:
         """Messages of a packet of the robot; None if it is refused."""
         p = self.profile
         if not self._listening:
@@ -241,16 +228,16 @@ class VelociroachCodec(Codec):
         if kind == p.version:
             text = "".join(chr(byte) if 32 <= byte <= 126 else "?" for byte in data.split(b"\0")[0]).strip()
             dead_man = RUN_TIME if self._expires else 0.0
-            return [Capabilities(1, self._session, text, 2, 6, self._rate, dead_man, MAX_SPEED, polled=True)]
+            return [wire.Capabilities(1, self._session, text, 2, 6, self._rate, dead_man, MAX_SPEED, polled=True)]
         if kind == p.gains:
             sent, got = [*self._gains[0], *self._gains[1]], [*struct.unpack("<10h", data)]
             reason = "" if sent == got else f"the gains read back are {got}"
-            return [Acknowledge("Configure", not reason, reason)]
+            return [wire.Acknowledge("Configure", not reason, reason)]
         if kind == p.positions:
-            return [Pong(self._token)]
+            return [wire.Pong(self._token)]
         return self._measured(dict(zip(p.fields, p.packet.unpack(data), strict=True)))
 
-    def _measured(self, now: dict[str, int]) -> list[Message] | None:
+    def _measured(self, now: dict[str, int]) -> list[wire.Message] | None:
         """Messages of telemetry; None where its values are impossible."""
         if not self._within_range(now):
             self.counts.bad += 1
@@ -271,7 +258,7 @@ class VelociroachCodec(Codec):
         self.counts.stale += 1
         return None
 
-    def _answered(self, now: dict[str, int], steps: tuple[int, int], elapsed: int) -> list[Message]:
+    def _answered(self, now: dict[str, int], steps: tuple[int, int], elapsed: int) -> list[wire.Message]:
         """What an answer acknowledges, or the telemetry that it is if it answers a `Command`."""
         asked = self._book.answer(elapsed / 1e6 * self._poll_rate)
         if asked is None or not asked.sequence:
@@ -288,7 +275,7 @@ class VelociroachCodec(Codec):
             and 0 <= now.get("battery", 0) < ADC
         )
 
-    def _as_telemetry(self, asked: Asked, now: dict[str, int], steps: tuple[int, int], elapsed: int) -> Telemetry:
+    def _as_telemetry(self, asked: Asked, now: dict[str, int], steps: tuple[int, int], elapsed: int) -> wire.Telemetry:
         """Telemetry in SI units."""
 
         sensors: dict[str, Any] = {
@@ -299,7 +286,7 @@ class VelociroachCodec(Codec):
         run = self._runs[-1]
         sequence, applied = asked.before
         speeds = [step * PER_COUNT / (elapsed / 1e6) if elapsed else math.nan for step in steps]
-        return Telemetry(
+        return wire.Telemetry(
             sequence=asked.sequence,
             time=run.time / 1e6,
             command_sequence=sequence,
@@ -315,13 +302,13 @@ class VelociroachCodec(Codec):
 
     # The robot's side
 
-    def _of_host(self, kind: int, data: bytes) -> list[Message] | None:
+    def _of_host(self, kind: int, data: bytes) -> list[wire.Message] | None:
         """Messages of a packet of the host."""
         p = self.profile
         if kind == p.version:
             self._session += 1
             self._command_sequence, self._enabled, self._run_time = 0, False, 0.0
-            return [Hello(self.version, self._session)]
+            return [wire.Hello(self.version, self._session)]
         if kind == p.gains:
             gains = struct.unpack("<10h", data)
             self._gains = (gains[:5], gains[5:])
@@ -331,40 +318,40 @@ class VelociroachCodec(Codec):
             self._polled += 1
             return []
         if kind == p.positions:
-            return [Ping(0)]
+            return [wire.Ping(0)]
         if kind in (p.start, p.stop):
             self._enabled = kind == p.start
-            return [Enable(self._enabled)]
+            return [wire.Enable(self._enabled)]
         if kind == p.timed_run:
             return self._run_for(data)
         return self._driven(data) if kind == self._drive else []
 
-    def _driven(self, data: bytes) -> list[Message]:
+    def _driven(self, data: bytes) -> list[wire.Message]:
         """The command that a packet is; duty needs no start, so the first one that moves is also an `Enable`."""
         self._polled += not self.profile.poll
         left, right = struct.unpack_from("<2h", data)
         before = self._run_for(data[4:]) if data[4:] else []
         if self.mode == "pwm" and not self._enabled and (left or right):
             self._enabled = True
-            before.append(Enable(True))
+            before.append(wire.Enable(True))
         self._command_sequence += 1
-        return [*before, Command(self._command_sequence, left / self._per_speed, right / self._per_speed)]
+        return [*before, wire.Command(self._command_sequence, left / self._per_speed, right / self._per_speed)]
 
-    def _run_for(self, data: bytes) -> list[Message]:
+    def _run_for(self, data: bytes) -> list[wire.Message]:
         """Settings, if the time after which the motors stop is another than before."""
         before, self._run_time = self._run_time, int.from_bytes(data, "little") / 1000
         return [self._settings()] if self._run_time != before else []
 
-    def _settings(self) -> Configure:
-        return Configure(self._rate, self._gains, MAX_SPEED, self._run_time)
+    def _settings(self) -> wire.Configure:
+        return wire.Configure(self._rate, self._gains, MAX_SPEED, self._run_time)
 
-    def _acknowledge(self, message: Acknowledge) -> list[bytes]:
+    def _acknowledge(self, message: wire.Acknowledge) -> list[bytes]:
         if message.request != "Configure" or not self._echoes:
             return []
         self._echoes -= 1
         return self._some(self.profile.gains, struct.pack("<10h", *self._gains[0], *self._gains[1]))
 
-    def _telemetry(self, message: Telemetry) -> list[bytes]:
+    def _telemetry(self, message: wire.Telemetry) -> list[bytes]:
         """A packet for a request; none if none came since the last one."""
         m = message
         counts = [round(phase / PER_COUNT) for phase in m.phases]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from mbmrl_control.hardware.codecs.codec import Side
+from mbmrl_control.hardware.codecs.wire import Side
 from mbmrl_control.hardware.codecs.xbee import MAX_PACKET
 
 PER_COUNT: Final = 2 * math.pi / 65536

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from mbmrl_control.hardware.codecs.codec import FrameCounts, Side
+from mbmrl_control.hardware.codecs.wire import FrameCounts, Side
 
 BROADCAST: Final = 0xFFFF
 """The address of all radios."""

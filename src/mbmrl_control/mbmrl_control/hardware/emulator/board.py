@@ -24,20 +24,7 @@ from mbmrl_base.robots.millirobot.layout import (
     angle,
 )
 from mbmrl_base.robots.observation import Array, Observation
-from mbmrl_control.hardware.codecs.codec import (
-    Acknowledge,
-    Capabilities,
-    Command,
-    Configure,
-    EmergencyStop,
-    Enable,
-    Hello,
-    HostMessage,
-    Message,
-    Ping,
-    Pong,
-    Telemetry,
-)
+from mbmrl_control.hardware.codecs import wire
 from mbmrl_control.hardware.robot import MAX_SPEED
 from mbmrl_sim.millirobot.physics import PHYSICS_STEP
 from mbmrl_sim.millirobot.world import World
@@ -112,23 +99,23 @@ class Firmware:
         self._dead_man = 0.0 if self.settings.polled else self.settings.dead_man
         self._faults: set[str] = set()
 
-    def receive(self, message: Message) -> list[Message]:
+    def receive(self, message: wire.Message) -> list[wire.Message]:
         """Take a message of the host; returns what is answered."""
         if self.world.time < self._silent_until:
             return []
-        if isinstance(message, Hello):
+        if isinstance(message, wire.Hello):
             self._begin(message.session)
             board = self.settings
             return [
-                Capabilities(
+                wire.Capabilities(
                     *(board.version, message.session, "emulated 1.0", board.motors, board.legs, board.rate),
                     *(board.dead_man, MAX_SPEED),
                     device_id=board.device_id,
                 )
             ]
-        if isinstance(message, Ping):
-            return [Pong(message.token)]
-        if isinstance(message, Command):
+        if isinstance(message, wire.Ping):
+            return [wire.Pong(message.token)]
+        if isinstance(message, wire.Command):
             if self.settings.polled and self._newest is not None and self._newest.time >= self.world.time:
                 self.advance(1)  # its clock goes on between two answers
             self._take_command(message)
@@ -136,17 +123,17 @@ class Firmware:
         reason = self._refusal(message)
         if not reason:
             self._obey(message)
-        return [Acknowledge(type(message).__name__, not reason, reason)]
+        return [wire.Acknowledge(type(message).__name__, not reason, reason)]
 
-    def _take_command(self, command: Command) -> None:
+    def _take_command(self, command: wire.Command) -> None:
         if not self.enabled or command.sequence <= self._command_sequence:
             return
         self._command_sequence = command.sequence
         self._last_command = self.world.time
         self.set_point = np.clip([command.left, command.right], 0.0, self._max_speed)
 
-    def _refusal(self, message: HostMessage | Message) -> str:
-        if isinstance(message, Configure):
+    def _refusal(self, message: wire.HostMessage | wire.Message) -> str:
+        if isinstance(message, wire.Configure):
             if not 0 < message.rate <= self.settings.rate:
                 return f"telemetry at {message.rate:g} Hz: allowed is up to {self.settings.rate:g} Hz"
             shortest = 0.0 if self.settings.polled else PHYSICS_STEP
@@ -154,25 +141,25 @@ class Firmware:
                 return f"a dead-man of {message.dead_man:g} s: allowed is up to {self.settings.dead_man:g} s"
             if not 0 < message.max_speed <= MAX_SPEED * (1 + 1e-6):
                 return f"a speed of {message.max_speed:g} rad/s: allowed is up to {MAX_SPEED:g} rad/s"
-        if isinstance(message, Enable) and message.enabled:
+        if isinstance(message, wire.Enable) and message.enabled:
             if not self._rate and not self.settings.polled:
                 return "it is not configured"
             if self._estop and not self._fresh_session:
                 return "the emergency stop is latched until a new session"
         return ""
 
-    def _obey(self, message: HostMessage | Message) -> None:
-        if isinstance(message, Configure):
+    def _obey(self, message: wire.HostMessage | wire.Message) -> None:
+        if isinstance(message, wire.Configure):
             self._rate, self._max_speed, self._dead_man = message.rate, message.max_speed, message.dead_man
             if not self.settings.polled:
                 self._measure_each(round(1.0 / (message.rate * PHYSICS_STEP)))
                 self._next_telemetry = self.world.time + self.world.substeps * PHYSICS_STEP
-        elif isinstance(message, Enable):
+        elif isinstance(message, wire.Enable):
             self.enabled = message.enabled
             self.set_point = np.zeros(2)
             self._last_command = self.world.time
             self._estop = self._estop and not message.enabled
-        elif isinstance(message, EmergencyStop):
+        elif isinstance(message, wire.EmergencyStop):
             self.enabled, self._estop, self._fresh_session = False, True, False
             self.set_point = np.zeros(2)
 
@@ -190,9 +177,9 @@ class Firmware:
     def _streams(self) -> bool:
         return self._rate > 0 and not self.settings.polled and self.world.time >= self._silent_until
 
-    def advance(self, steps: int) -> list[Message]:
+    def advance(self, steps: int) -> list[wire.Message]:
         """Let a number of physics steps pass; returns what it sent meanwhile."""
-        sent: list[Message] = []
+        sent: list[wire.Message] = []
         while steps > 0:
             stops = [steps]
             if self._streams:
@@ -216,23 +203,22 @@ class Firmware:
             self.set_point = np.zeros(2)
             self._faults.add("dead_man")
 
-    def _measure(self) -> Telemetry:
+    def _measure(self) -> wire.Telemetry:
         last, self._newest = self._newest, self.world.finish_interval()
         now = self._newest
         self._sequence += 1
         self._unwrap(now)
-        speeds, emf = now.state[LEG_SPEED], now.state[BACK_EMF]
         faults, self._faults = tuple(sorted(self._faults)), set()
-        return Telemetry(
+        return wire.Telemetry(
             sequence=self._sequence,
             time=self.clock(now.time),
             command_sequence=self._command_sequence,
-            applied=_pair(now.action),
-            phases=_pair(self._phases),
-            speeds=_pair(speeds),
-            gyro=_triple(now.state[ANGULAR_VELOCITY]),
-            acceleration=_triple(_specific_force(last, now, -np.array(self.world.gravity))),
-            back_emf=_pair(emf),
+            applied=tuple(now.action.tolist()),
+            phases=tuple(self._phases.tolist()),
+            speeds=tuple(now.state[LEG_SPEED].tolist()),
+            gyro=tuple(now.state[ANGULAR_VELOCITY].tolist()),
+            acceleration=tuple(_specific_force(last, now, -np.array(self.world.gravity)).tolist()),
+            back_emf=tuple(now.state[BACK_EMF].tolist()),
             battery=float(now.state[BATTERY.start]),
             current=(math.nan, math.nan),
             temperature=(math.nan, math.nan),
@@ -261,11 +247,3 @@ def _specific_force(last: Observation | None, now: Observation, standing: Array)
         change = (now.state[LINEAR_VELOCITY] - last.state[LINEAR_VELOCITY]) / (now.time - last.time)
     attitude = rotations.matrix(angle(now.state, pair) for pair in (ROLL, PITCH, YAW))
     return np.asarray(attitude.T @ (change + standing))
-
-
-def _pair(values: Array) -> tuple[float, float]:
-    return float(values[0]), float(values[1])
-
-
-def _triple(values: Array) -> tuple[float, float, float]:
-    return float(values[0]), float(values[1]), float(values[2])

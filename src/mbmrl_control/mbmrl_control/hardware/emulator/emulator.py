@@ -27,7 +27,7 @@ from mbmrl_base.robots.observation import Array
 from mbmrl_base.system.exclusive import hold
 from mbmrl_base.system.files import WriteError, check_folder
 from mbmrl_base.toolkit.settings import NodeSettings
-from mbmrl_control.hardware.codecs.codec import Codec, CodecError, Message
+from mbmrl_control.hardware.codecs.wire import Codec, CodecError, Message
 from mbmrl_control.hardware.emulator.board import Firmware
 from mbmrl_sim.millirobot.physics import PHYSICS_STEP
 from mbmrl_sim.sensors import Sensors

@@ -12,7 +12,7 @@ import numpy as np
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
-from mbmrl_control.hardware.codecs.codec import Command
+from mbmrl_control.hardware.codecs.wire import Command
 from mbmrl_control.hardware.link.clocks import FUTURE
 from mbmrl_control.hardware.robot import SAFE
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mbmrl_control.hardware.codecs.codec import Capabilities, Codec
+from mbmrl_control.hardware.codecs.wire import Capabilities, Codec
 from mbmrl_control.hardware.link.port import Adapter, LinkError
 from mbmrl_control.hardware.settings import BridgeSettings
 

@@ -8,7 +8,7 @@ import socket
 
 import serial
 
-from mbmrl_control.hardware.codecs.codec import Codec, HostMessage, Message
+from mbmrl_control.hardware.codecs.wire import Codec, HostMessage, Message
 from mbmrl_control.hardware.link.port import WRITE_TIME, LinkLostError, close_port, open_port
 
 

@@ -16,20 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
-from mbmrl_control.hardware.codecs.codec import (
-    Acknowledge,
-    Capabilities,
-    Codec,
-    Configure,
-    EmergencyStop,
-    Enable,
-    Hello,
-    HostMessage,
-    Message,
-    Ping,
-    Pong,
-    Telemetry,
-)
+from mbmrl_control.hardware.codecs import wire
 from mbmrl_control.hardware.link.command_book import CommandBook
 from mbmrl_control.hardware.link.identity import AnotherRobotError, Identity, check_fits
 from mbmrl_control.hardware.link.line import Line
@@ -60,7 +47,7 @@ class Link:
     def __init__(
         self,
         settings: BridgeSettings,
-        codec: Codec,
+        codec: wire.Codec,
         on_sample: Callable[[Sample], None],
         on_stop: Callable[[str, bool], None],
     ) -> None:
@@ -80,7 +67,7 @@ class Link:
         self.rest = Rest()
         self._on_sample, self._on_stop = on_sample, on_stop
         self._line = Line(settings.port, settings.baud, codec)
-        self._opened: Future[Capabilities] = Future()
+        self._opened: Future[wire.Capabilities] = Future()
         self._requests = Requests(self._line.wake)
         self._first: Identity | None = None
         self._closing = threading.Event()
@@ -104,7 +91,7 @@ class Link:
         """Whether the emergency stop is latched, by the host or by the robot."""
         return self._latched
 
-    def wait_open(self, timeout: float = 10.0) -> Capabilities:
+    def wait_open(self, timeout: float = 10.0) -> wire.Capabilities:
         """Wait for the first hand-shake.
 
         Raises:
@@ -196,9 +183,11 @@ class Link:
         self._every = 0
         self.codec.reset()
         good, received = self.codec.counts.good, self._line.received
-        hello = Hello(self.codec.version, secrets.randbelow(2**32 - 1) + 1)
+        hello = wire.Hello(self.codec.version, secrets.randbelow(2**32 - 1) + 1)
         try:
-            answer = self._ask(hello, lambda m: isinstance(m, Capabilities) and m.session == hello.session, HELLO_TRIES)
+            answer = self._ask(
+                hello, lambda m: isinstance(m, wire.Capabilities) and m.session == hello.session, HELLO_TRIES
+            )
         except NoAnswerError:
             if self.codec.counts.good > good:
                 raise
@@ -209,16 +198,15 @@ class Link:
                 f" {silent if self._line.received == received else wrong}, or set to another speed,"
                 " protocol or profile"
             ) from None
-        assert isinstance(answer, Capabilities)
+        assert isinstance(answer, wire.Capabilities)
         now = Identity(self.status.adapter, answer)
         self._first = self._first or now
         self.status.doubt = self._first.doubt(now)
         check_fits(answer, self.codec, self.settings)
         self.status.capabilities = answer
-        frames = self.settings.frames(answer.rate)
-        settings = self.settings
+        settings, frames = self.settings, self.settings.frames(answer.rate)
         rate, gains = frames * settings.rate, (settings.gains, settings.gains)
-        self._request(Configure(rate, gains, settings.max_speed, settings.dead_man))
+        self._request(wire.Configure(rate, gains, settings.max_speed, settings.dead_man))
         self.counts.sessions += 1
         self._every, self._polled = frames, answer.polled
         self._commands.begin_session()
@@ -227,19 +215,21 @@ class Link:
         self._last_arrival = self._next_ping = self._next_poll = time.monotonic()
         self.status.state, self.status.reason, self.status.another = "ready", "", False
 
-    def _request(self, request: HostMessage) -> None:
+    def _request(self, request: wire.HostMessage) -> None:
         """Send a request until it is acknowledged.
 
         Raises:
             LinkError: If it is not, or is refused.
         """
         name = type(request).__name__
-        answer = self._ask(request, lambda m: isinstance(m, Acknowledge) and m.request == name)
-        assert isinstance(answer, Acknowledge)
+        answer = self._ask(request, lambda m: isinstance(m, wire.Acknowledge) and m.request == name)
+        assert isinstance(answer, wire.Acknowledge)
         if not answer.accepted:
             raise LinkError(f"the robot refuses {name}: {answer.reason or 'it does not say why'}")
 
-    def _ask(self, request: HostMessage, is_answer: Callable[[Message], bool], tries: int = TRIES) -> Message:
+    def _ask(
+        self, request: wire.HostMessage, is_answer: Callable[[wire.Message], bool], tries: int = TRIES
+    ) -> wire.Message:
         self._asking = True
         try:
             for attempt in range(tries):
@@ -256,7 +246,7 @@ class Link:
             self._asking = False
         raise NoAnswerError(f"the robot does not answer {type(request).__name__}")
 
-    def _turn(self, longest: float = PING_PERIOD) -> list[Message]:
+    def _turn(self, longest: float = PING_PERIOD) -> list[wire.Message]:
         """Wait for what comes next and deal with it; returns what is neither telemetry nor an answer to a ping."""
         due = [longest]
         now = time.monotonic()
@@ -273,18 +263,18 @@ class Link:
         self._watch(time.monotonic())
         return others
 
-    def _take(self, message: Message, arrival: float) -> bool:
-        if isinstance(message, Pong):
+    def _take(self, message: wire.Message, arrival: float) -> bool:
+        if isinstance(message, wire.Pong):
             if message.token == self._token:
                 self.status.round_trip = arrival - self._ping_time
             return True
-        if isinstance(message, Telemetry):
+        if isinstance(message, wire.Telemetry):
             if self._every:
                 self._take_telemetry(message, arrival)
             return True
         return False
 
-    def _take_telemetry(self, telemetry: Telemetry, arrival: float) -> None:
+    def _take_telemetry(self, telemetry: wire.Telemetry, arrival: float) -> None:
         ahead = telemetry.sequence - self._last_sequence
         if ahead <= 0:
             self.counts.reordered += 1
@@ -312,7 +302,7 @@ class Link:
             self._stopped(f"the robot has switched its motors off: {why}")
         elif self.rest.take(telemetry, arrival):
             self._send_command()
-            self._line.send(EmergencyStop() if self._latched else Enable(False))
+            self._line.send(wire.EmergencyStop() if self._latched else wire.Enable(False))
 
     def _send_command(self) -> None:
         if self._polled and self._commands.next_sequence % self._every == 0:
@@ -343,7 +333,7 @@ class Link:
         if now >= self._next_ping:
             self._next_ping = now + PING_PERIOD
             self._token, self._ping_time = secrets.randbits(32), now
-            self._line.send(Ping(self._token))
+            self._line.send(wire.Ping(self._token))
 
     def _ends_session(self, error: LinkError) -> bool:
         """Whether a failed request ends it; what a robot refuses within a session leaves the link as it is."""
@@ -355,7 +345,7 @@ class Link:
         self._commands.drop()
         self.rest.end()  # frames may say it before the answer is there
         try:
-            self._request(Enable(True))
+            self._request(wire.Enable(True))
         except LinkError:
             self.rest.begin(time.monotonic())
             raise
@@ -368,14 +358,14 @@ class Link:
         self._disarm()
         if was:
             self._send_command()
-        self._request(Enable(False))
+        self._request(wire.Enable(False))
         self.status.state = "ready"
 
     def _emergency_stop(self) -> None:
         self._disarm()
         self.status.state = "ready"
         self._latched = True
-        self._request(EmergencyStop())
+        self._request(wire.EmergencyStop())
 
     def _disarm(self) -> None:
         self._commands.drop()
@@ -404,7 +394,7 @@ class Link:
         try:
             if self._every:
                 self._send_command()
-                self._line.send(Enable(False))
+                self._line.send(wire.Enable(False))
         except LinkLostError:
             self.status.reason = "the line carried no stop"  # the robot's dead-man stops it
         self._every = 0

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from mbmrl_control.hardware.codecs.codec import Capabilities, Telemetry
+from mbmrl_control.hardware.codecs.wire import Capabilities, Telemetry
 from mbmrl_control.hardware.link.port import Adapter
 
 

@@ -9,7 +9,7 @@ import math
 import threading
 from typing import Final
 
-from mbmrl_control.hardware.codecs.codec import Telemetry
+from mbmrl_control.hardware.codecs.wire import Telemetry
 
 REST_TIME: Final = 0.5
 """Time in which frames that were on their way arrive and the legs come to rest, s."""
