@@ -22,7 +22,7 @@ COMPLAINT_TIME = 2.0
 @takes_parameters(app, HARDWARE)
 def hardware(values: Values) -> None:
     """Drive the robot on a serial port until Ctrl-C."""
-    from mbmrl_control.bringup.checks import check_nodes
+    from mbmrl_control.bringup.parameters import check_nodes
     from mbmrl_control.hardware.link.port import LinkError, check_port
     from mbmrl_control.hardware.settings import BridgeSettings
 
@@ -36,7 +36,7 @@ def hardware(values: Values) -> None:
 @takes_parameters(app, EMULATOR)
 def emulate(values: Values) -> None:
     """Put the simulated robot behind a pseudo-terminal, with motion capture beside it, until Ctrl-C."""
-    from mbmrl_control.bringup.checks import check_nodes
+    from mbmrl_control.bringup.parameters import check_nodes
     from mbmrl_control.nodes.emulator_node import EmulatorSettings
 
     with refusing():

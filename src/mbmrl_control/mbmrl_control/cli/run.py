@@ -37,7 +37,7 @@ def run_nodes(nodes: tuple[NodeSpec, ...], values: Values, use_sim_time: bool) -
 @takes_parameters(app, SIM)
 def sim(values: Values) -> None:
     """Run simulator, adaptation and planning until Ctrl-C."""
-    from mbmrl_control.bringup.checks import check_nodes, clock_is_simulated
+    from mbmrl_control.bringup.parameters import check_nodes, clock_is_simulated
 
     with refusing():
         settings = check_nodes(SIM, values)
@@ -65,7 +65,7 @@ def demo(
     """Follow a path, have a fault on the way, such as a lost leg, and record it all."""
     from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
     from mbmrl_base.system.files import check_folder
-    from mbmrl_control.bringup.checks import check_nodes, clock_is_simulated
+    from mbmrl_control.bringup.parameters import check_nodes, clock_is_simulated
     from mbmrl_control.nodes.settings import PlannerSettings
     from mbmrl_sim.catalogue import fault_kinds
     from mbmrl_sim.nodes.simulator_node import SimulatorSettings

@@ -10,19 +10,7 @@ from typing import Final
 import numpy as np
 
 from mbmrl_base.robots import rotations
-from mbmrl_base.robots.millirobot.layout import (
-    ANGULAR_VELOCITY,
-    BACK_EMF,
-    BATTERY,
-    LEFT_PHASE,
-    LEG_SPEED,
-    LINEAR_VELOCITY,
-    PITCH,
-    RIGHT_PHASE,
-    ROLL,
-    YAW,
-    angle,
-)
+from mbmrl_base.robots.millirobot import layout
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_control.hardware.codecs import wire
 from mbmrl_control.hardware.robot import MAX_SPEED
@@ -215,11 +203,11 @@ class Firmware:
             command_sequence=self._command_sequence,
             applied=tuple(now.action.tolist()),
             phases=tuple(self._phases.tolist()),
-            speeds=tuple(now.state[LEG_SPEED].tolist()),
-            gyro=tuple(now.state[ANGULAR_VELOCITY].tolist()),
+            speeds=tuple(now.state[layout.LEG_SPEED].tolist()),
+            gyro=tuple(now.state[layout.ANGULAR_VELOCITY].tolist()),
             acceleration=tuple(_specific_force(last, now, -np.array(self.world.gravity)).tolist()),
-            back_emf=tuple(now.state[BACK_EMF].tolist()),
-            battery=float(now.state[BATTERY.start]),
+            back_emf=tuple(now.state[layout.BACK_EMF].tolist()),
+            battery=float(now.state[layout.BATTERY.start]),
             current=(math.nan, math.nan),
             temperature=(math.nan, math.nan),
             enabled=self.enabled,
@@ -229,8 +217,8 @@ class Firmware:
 
     def _unwrap(self, now: Observation) -> None:
         """Leg cycles that grow without end, of what was measured, which is within a turn."""
-        measured = np.array([angle(now.state, LEFT_PHASE), angle(now.state, RIGHT_PHASE)])
-        expected = self._phases + now.state[LEG_SPEED] * now.interval
+        measured = np.array([layout.angle(now.state, layout.LEFT_PHASE), layout.angle(now.state, layout.RIGHT_PHASE)])
+        expected = self._phases + now.state[layout.LEG_SPEED] * now.interval
         self._phases = expected + (measured - expected + np.pi) % (2 * np.pi) - np.pi
 
 
@@ -244,6 +232,6 @@ def _specific_force(last: Observation | None, now: Observation, standing: Array)
     """
     change = np.zeros(3)
     if last is not None and now.time > last.time and now.episode == last.episode:
-        change = (now.state[LINEAR_VELOCITY] - last.state[LINEAR_VELOCITY]) / (now.time - last.time)
-    attitude = rotations.matrix(angle(now.state, pair) for pair in (ROLL, PITCH, YAW))
+        change = (now.state[layout.LINEAR_VELOCITY] - last.state[layout.LINEAR_VELOCITY]) / (now.time - last.time)
+    attitude = rotations.matrix(layout.angle(now.state, pair) for pair in (layout.ROLL, layout.PITCH, layout.YAW))
     return np.asarray(attitude.T @ (change + standing))
