@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from mbmrl_base.robots.catalogue import ROBOTS
-from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.refusals import reason
+
+if TYPE_CHECKING:
+    from mbmrl_base.robots.robot import Robot
 
 
 class NodeSettings(BaseModel):
