@@ -21,7 +21,7 @@ from mbmrl_base.robots.robot import Robot
 from mbmrl_control.control.run_record import Record, RecordError, Tick, choice
 from mbmrl_control.evaluation.film import render_run
 from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, before_and_after, recovery_time, summarise
-from mbmrl_control.evaluation.run_plot import plot
+from mbmrl_control.evaluation.plots import plot
 from mbmrl_control.evaluation.tables import summary_table
 from mbmrl_control.tasks.goal import GoToGoal
 from robot_testing import FOLLOW, PLANNER, path_task

@@ -1,15 +1,23 @@
-"""One plan: ours against those of other packages, and against the machine's matrix products alone."""
+"""One plan: against other packages and the machine's products alone, over its sizes, and beside a busy process."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mbmrl_base.robots.catalogue import load_robot
+from mbmrl_base.robots.observation import Array
 from mbmrl_control.benchmarks.planners import INFORMED, PEERS, Task, contenders
 from mbmrl_control.benchmarks.timing import OURS, compared, flops, gemm_rate, in_ms, interleaved
 from mbmrl_control.dynamics.model import ReluNetwork
@@ -26,6 +34,19 @@ CASES: Final = ((1000, 20, 512), (1000, 20, 256), (500, 10, 512), (500, 10, 256)
 _INTERVAL: Final = 0.05
 _PAUSE: Final = 0.03
 """Time between two plans, s, as a control tick has it."""
+CANDIDATES: Final = (100, 200, 500, 1000, 2000, 4000)
+HORIZONS: Final = (5, 10, 20, 40)
+WIDTHS: Final = (64, 128, 256, 512, 1024)
+CORES: Final = (4, 8, 16)
+_BASE: Final = (1000, 20, 512)
+_GPU_RATE: Final = 50e12
+"""Rate in bfloat16 that a GPU is taken to reach on such small products, FLOP/s."""
+_GPU_LAUNCH: Final = 5e-6
+"""Time to launch a kernel, s."""
+_GPU_KERNELS: Final = 45
+"""Kernels in a step of a roll-out."""
+_SETTLE = 0.1
+"""Time after which the neighbour is busy, or still, for sure, s."""
 
 
 def task(width: int, horizon: int) -> Task:
@@ -119,3 +140,83 @@ def parts(given: Task, planner: Planner, rounds: int) -> dict[str, float]:
 
 def _free(trajectories: Trajectories) -> Tensor:
     return trajectories.actions.new_zeros(len(trajectories.actions))
+
+
+def _median(case: tuple[int, int, int], roll_outs: RollOuts, rounds: int) -> float:
+    candidates, horizon, width = case
+    plan = our_plan(task(width, horizon), our_planner(candidates, horizon, roll_outs))
+    return in_ms(interleaved({OURS: plan}, rounds, pause=0.01)[OURS])["p50"]
+
+
+def measure_growth(threads: int, rounds: int = 20) -> dict[str, Any]:
+    """Change one size at a time, from 1000 candidates x horizon 20 x 512 units on.
+
+    Returns:
+        Times of a plan, ms, over ``candidates``, ``horizon``, ``width`` and ``threads``, each as pairs; and what was
+        ``calculated`` from the parts of a plan on one thread, for processors with more such cores, where only
+        roll-outs and costs are shared, and for a GPU, limited by its rate and by its launches.
+    """
+    candidates, horizon, width = _BASE
+    shared = RollOuts("auto", threads)
+    figures: dict[str, Any] = {
+        "base": "x".join(map(str, _BASE)),
+        "candidates": [(n, _median((n, horizon, width), shared, rounds)) for n in CANDIDATES],
+        "horizon": [(h, _median((candidates, h, width), shared, rounds)) for h in HORIZONS],
+        "width": [(w, _median((candidates, horizon, w), shared, rounds)) for w in WIDTHS],
+    }
+    cores = len(os.sched_getaffinity(0))
+    figures["threads"] = [(t, _median(_BASE, RollOuts("auto", t), rounds)) for t in range(1, min(cores, 8) + 1)]
+    given = task(width, horizon)
+    taken = parts(given, our_planner(candidates, horizon, RollOuts("auto", 1)), rounds)
+    alone = max(0.0, taken["rest"])
+    work = horizon * flops(candidates, given.sizes)
+    gpu = work / _GPU_RATE + horizon * _GPU_KERNELS * _GPU_LAUNCH
+    figures["calculated"] = {f"{c} cores": alone + (taken["plan"] - alone) / c for c in CORES} | {
+        "GPU": alone + gpu * 1e3
+    }
+    return figures
+
+
+@contextmanager
+def neighbour() -> Iterator[Callable[[bool], None]]:
+    """A process on the last of this process's cores; a function lets it be busy or still."""
+    script = f"import os\nos.sched_setaffinity(0, {{{max(os.sched_getaffinity(0))}}})\nwhile True: pass"
+    process = subprocess.Popen([sys.executable, "-S", "-c", script])
+
+    def be(busy: bool) -> None:
+        process.send_signal(signal.SIGCONT if busy else signal.SIGSTOP)
+        time.sleep(_SETTLE)
+
+    try:
+        yield be
+    finally:
+        process.kill()
+        process.wait()
+
+
+def measure_beside_neighbour(
+    threads: int, case: tuple[int, int, int] = (1000, 20, 512), blocks: int = 10, rounds: int = 10
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Plan alone and beside a busy neighbour, in blocks that take turns.
+
+    Yields:
+        Name of the case, candidates x horizon x units, and for each contender the times ``alone`` and ``busy``, ms,
+        and the ``slowdown``, the ratio of their medians.
+    """
+    candidates, horizon, width = case
+    given = task(width, horizon)
+    planner = our_planner(candidates, horizon, RollOuts("auto", threads))
+    ways = {name: partial(with_threads, threads, way) for name, way in contenders(given, planner).items()}
+    calls: dict[str, Callable[[], object]] = {OURS: our_plan(given, planner), **ways}
+    times: dict[str, dict[bool, list[Array]]] = {name: {False: [], True: []} for name in calls}
+    with neighbour() as be:
+        for block in range(2 * blocks):
+            busy = bool(block % 2)
+            be(busy)
+            for name, taken in interleaved(calls, rounds, warm_up=1, pause=0.03).items():
+                times[name][busy].append(taken)
+    figures = {}
+    for name, taken_by in times.items():
+        alone, busy_ms = (in_ms(np.concatenate(taken_by[busy])) for busy in (False, True))
+        figures[name] = {"alone": alone, "busy": busy_ms, "slowdown": busy_ms["p50"] / alone["p50"]}
+    yield f"{candidates}x{horizon}x{width}", figures

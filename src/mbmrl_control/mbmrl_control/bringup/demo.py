@@ -159,9 +159,9 @@ def run_demo(
         fault_time = _drive(fault, duration, monitor, nodes, console)
         ticks = list(monitor.ticks)
     # They take their time to load, which nobody is to wait for before the robot walks.
-    from mbmrl_control.evaluation import run_plot
     from mbmrl_control.evaluation.film import check_scene
     from mbmrl_control.evaluation.film import film as render
+    from mbmrl_control.evaluation.plots import plot
 
     # The run begins with the last state before the first command came into force.
     begin = max(0, next(index for index, tick in enumerate(ticks) if tick.commanded) - 1)
@@ -187,7 +187,7 @@ def run_demo(
         console.print(f"warning: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     path = task.reference()
     reference = None if path is None else path[:, :2]
-    run_plot.plot(record, tracking, reference, folder / "plot.png")
+    plot(record, tracking, reference, folder / "plot.png")
     if film:
         try:
             check_scene(robot)

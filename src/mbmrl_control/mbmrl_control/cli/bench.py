@@ -83,9 +83,9 @@ def _planning(threads: int) -> dict[str, Any]:
 
 
 def _growth(threads: int) -> dict[str, Any]:
-    from mbmrl_control.benchmarks import growth
+    from mbmrl_control.benchmarks import planning
 
-    found = growth.measure(threads)
+    found = planning.measure_growth(threads)
     for name in ("candidates", "horizon", "width", "threads"):
         console.print(f"plan, ms over {name}: " + ", ".join(f"{size} {time:.1f}" for size, time in found[name]))
     calculated = ", ".join(f"{name} {time:.1f}" for name, time in found["calculated"].items())
@@ -94,10 +94,10 @@ def _growth(threads: int) -> dict[str, Any]:
 
 
 def _neighbour(threads: int) -> dict[str, Any]:
-    from mbmrl_control.benchmarks import neighbour, peers
+    from mbmrl_control.benchmarks import peers, planning
 
     peers.enable()
-    found = dict(neighbour.measure(threads))
+    found = dict(planning.measure_beside_neighbour(threads))
     for case, figures in found.items():
         for name, taken in figures.items():
             console.print(

@@ -160,11 +160,11 @@ def result_files(folder: Path) -> list[Path]:
 
 def write_results(rows: Sequence[Row], fault_time: float, folder: Path) -> list[Path]:
     """Write runs.csv, tables.md and charts into a folder; returns the files."""
-    from mbmrl_control.evaluation import comparison_plots  # matplotlib takes its time
+    from mbmrl_control.evaluation import plots  # matplotlib takes its time
 
     files = result_files(folder)
     write_csv(rows, files[0])
     write_text(files[1], markdown(rows))
-    comparison_plots.cost_after(rows, files[2])
-    comparison_plots.cost_over_time(rows, fault_time, files[3])
+    plots.cost_after(rows, files[2])
+    plots.cost_over_time(rows, fault_time, files[3])
     return files

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbmrl_base.robots.observation import Observation
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit.settings import NodeSettings, runtime_field
 from mbmrl_control.dynamics.rollout import Trajectories
@@ -48,11 +47,6 @@ class MoveForward(PlanarTask[MoveForwardSettings]):
             return weight * (trajectories.actions / self._largest).square().sum(-1) - speed
 
         return of
-
-    def observe(self, observation: Observation) -> dict[str, float] | None:
-        """Measure the speed; the effort is that of the action in force."""
-        self._action = torch.from_numpy(observation.action).float()
-        return super().observe(observation)
 
     def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float) -> dict[str, float]:
         speed = np.nan if before is None else float(pose[0] - before[0]) / elapsed

@@ -80,17 +80,17 @@ class PlanarTask(Task[Settings]):
             if jumped is None or torch.dist(pose[:2], jumped[:2]) > JUMP:
                 return None
             before = self._jumped = None
-        self._moved = moved
+        self._moved, self._action = moved, torch.from_numpy(observation.action).float()
         figures = self._measure(pose, before if elapsed > 0 else None, elapsed)
         self._last = (pose, observation)
         return figures
 
     @abstractmethod
     def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float) -> dict[str, float]:
-        """Figures at a pose, shape (3,), in the frame; ``_moved`` says whether the robot was carried elsewhere.
+        """Figures at a pose in the frame; ``_action`` was in force before it, ``_moved`` if it was carried there.
 
         Args:
-            pose: x, y in m, yaw in rad.
+            pose: x, y in m, yaw in rad, shape (3,).
             before: The pose of the last observation; None if there is none from which the robot can have come.
             elapsed: Time since then, s.
         """

@@ -1,4 +1,4 @@
-"""The plot of a run."""
+"""The plots of a run and of a comparison."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.control.run_record import Record, Tick
-from mbmrl_control.evaluation.run_plot import plot
+from mbmrl_control.evaluation.plots import plot
 from robot_testing import FOLLOW, PLANNER, path_task
 
 
