@@ -101,7 +101,7 @@ def test_bridge_gets_its_port() -> None:
 
 STAND_IN = """
 import pathlib, signal, sys, time
-from mbmrl_base.system.parent import end_with_parent
+from mbmrl_base.system.endings import end_with_parent
 folder = pathlib.Path(sys.argv[0]).parent
 def end(*_):
     with (folder / "ended").open("a") as file:

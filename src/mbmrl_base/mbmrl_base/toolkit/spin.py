@@ -19,8 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from mbmrl_base.system import surroundings
-from mbmrl_base.system.exit_timer import exit_within
-from mbmrl_base.system.parent import end_with_parent
+from mbmrl_base.system.endings import end_with_parent, exit_within
 from mbmrl_base.system.surroundings import SurroundingsError
 
 RCLError = rclpy_implementation.RCLError

@@ -14,7 +14,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription
-from mbmrl_base.system.parent import PARENT
+from mbmrl_base.system.endings import PARENT
 from mbmrl_control.bringup.graph import NodeSpec, arguments
 
 

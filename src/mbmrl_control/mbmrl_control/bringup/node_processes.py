@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mbmrl_base.system.parent import PARENT
+from mbmrl_base.system.endings import PARENT
 from mbmrl_control.bringup.graph import NodeSpec, Values
 from mbmrl_control.bringup.parameters import is_started, overrides, params_file
 

@@ -23,8 +23,8 @@ from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.worker import Worker
 from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.nodes import conversions
-from mbmrl_control.nodes.adaptation_record import AdaptationRecord
 from mbmrl_control.nodes.realtime import collect, take_over_garbage
+from mbmrl_control.nodes.records import AdaptationRecord
 from mbmrl_control.nodes.settings import AdaptationSettings
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, RobotState
 

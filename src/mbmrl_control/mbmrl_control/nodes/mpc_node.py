@@ -42,8 +42,8 @@ from mbmrl_control.dynamics.model import Model
 from mbmrl_control.learners import make_learner
 from mbmrl_control.nodes import conversions
 from mbmrl_control.nodes.realtime import collect, take_over_garbage
+from mbmrl_control.nodes.records import TickRecord
 from mbmrl_control.nodes.settings import PlannerSettings
-from mbmrl_control.nodes.tick_record import TickRecord
 from mbmrl_control.planning import make_planner
 from mbmrl_control.tasks.path.task import FollowPath
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState

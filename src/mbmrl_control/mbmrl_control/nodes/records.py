@@ -1,4 +1,4 @@
-"""How well ticks are kept: counts since the start, and figures of the last second for /diagnostics."""
+"""How well ticks are kept, and how adaptation goes: counts since the start, and the last second for /diagnostics."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from mbmrl_base.toolkit.health import Level, Part
+from mbmrl_control.learners.online import Adaptation
 
 JITTER_LIMIT: Final = 0.1
 """Share of the period from which the 99th percentile of starts after their ticks is a warning."""
@@ -56,4 +57,40 @@ class TickRecord:
                 "planning, most (ms)": f"{times.max() * 1e3:.2f}",
                 "candidates, fewest": int(candidates.min()),
             }
+        return part
+
+
+class AdaptationRecord:
+    """Takes in each adaptation; what is reported is of those since the last report."""
+
+    def __init__(self) -> None:
+        self._newest: Adaptation | None = None
+        self._told = (0, 0, 0)
+        self._failure = ""
+
+    def observe(self, adaptation: Adaptation) -> None:
+        """Take in an adaptation."""
+        self._newest = adaptation
+        self._failure = adaptation.failure or self._failure
+
+    def report(self) -> Part:
+        """Health of the adaptations since the last report."""
+        part = Part("adaptation")
+        newest = self._newest
+        if newest is None:
+            part.check(True, Level.STALE, "no state has come")
+            return part
+        counts = (newest.sequence, newest.skipped, newest.failed)
+        lately, skipped, failed = (now - before for now, before in zip(counts, self._told, strict=True))
+        self._told = counts
+        part.check(lately == 0, Level.STALE, "no state has come")
+        part.check(failed > 0, Level.ERROR, f"the learner failed {failed} times, the prior is used: {self._failure}")
+        part.check(skipped > 0, Level.WARN, f"{skipped} transitions skipped: a number in them is missing")
+        part.values = {
+            "adaptations": newest.sequence,
+            "transitions in the window": newest.window,
+            "updates withheld": newest.rejected,
+            "transitions skipped": newest.skipped,
+            "learner failed": newest.failed,
+        }
         return part

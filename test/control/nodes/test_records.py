@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from mbmrl_base.toolkit.health import Level
-from mbmrl_control.nodes.tick_record import TickRecord
+from mbmrl_control.nodes.records import TickRecord
 
 PERIOD = 0.02
 

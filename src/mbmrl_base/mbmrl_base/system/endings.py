@@ -1,12 +1,17 @@
-"""Ends a process that cannot end by itself, whatever its threads do and hold."""
+"""How processes end: with the one that started them, and at once if they cannot end by themselves."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import time
 from typing import Final
 
+PARENT: Final = "MBMRL_PARENT"
+"""Variable of the environment by which a launch has its nodes end with it: its process number."""
+_SET_PARENT_DEATH_SIGNAL: Final = 1
+"""PR_SET_PDEATHSIG of Linux."""
 _THREAD: Final = 2
 """SIGEV_THREAD of Linux: a thread of the C library's, which needs no lock of Python's, calls a function."""
 
@@ -47,3 +52,13 @@ def exit_within(seconds: float, code: int) -> None:
     ):
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
+
+
+def end_with_parent() -> None:
+    """Have SIGTERM sent to this process when its parent ends, if PARENT asks for it: who is killed stops nothing."""
+    parent = os.environ.get(PARENT)
+    if parent is None:  # started by hand: it may outlive its shell
+        return
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    if not os.path.exists(f"/proc/{parent}/exe"):  # it has ended before, and may still wait to be reaped
+        os.kill(os.getpid(), signal.SIGTERM)
