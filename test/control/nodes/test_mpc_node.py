@@ -530,8 +530,7 @@ def test_path_of_a_message_is_followed_from_the_next_tick_on(
 SHARP = """
 from pathlib import Path
 from pydantic import Field
-from mbmrl_control.planning.mppi import Mppi
-from mbmrl_control.planning.settings import MppiSettings
+from mbmrl_control.planning.mppi import Mppi, MppiSettings
 
 class SharpSettings(MppiSettings):
     rounds: int = Field(2, ge=1, le=9, description="Rounds")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -47,6 +47,23 @@ class NodeSettings(BaseModel):
     def in_use(self) -> Self:
         """The same, with what a value leaves open filled in."""
         return self
+
+
+Kind = TypeVar("Kind", bound=NodeSettings)
+
+
+def part_of(settings: NodeSettings | Mapping[str, Any], kind: type[Kind]) -> Kind:
+    """Settings of a kind by values by name, or by settings that have some of them among others.
+
+    Raises:
+        ValueError: If one is refused.
+    """
+    if isinstance(settings, NodeSettings):
+        settings = {name: getattr(settings, name) for name in kind.model_fields if hasattr(settings, name)}
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        raise ValueError(refusal(error)) from None
 
 
 FRAME_PREFIX: Final = "Prefix of all names of frames, such as robot1/"

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pydantic import Field, ValidationError, create_model
+from pydantic import Field, create_model
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
 from mbmrl_base.robots.robot import Robot
-from mbmrl_base.toolkit.settings import FRAME_PREFIX, ROBOT, SEED, NodeSettings, refusal, runtime_text
+from mbmrl_base.toolkit.settings import FRAME_PREFIX, ROBOT, SEED, NodeSettings, part_of, runtime_text
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import LEARNERS, load_learner, make_learner
 from mbmrl_control.nodes.realtime import prepare
@@ -153,8 +153,4 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
         Raises:
             ValueError: If a planner of a file refuses them.
         """
-        settings = load_planner(self.planner).settings_type
-        try:
-            return settings(**{name: getattr(self, name) for name in settings.model_fields if hasattr(self, name)})
-        except ValidationError as error:
-            raise ValueError(refusal(error)) from None
+        return part_of(self, load_planner(self.planner).settings_type)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.plugins import blamed, class_of
-from mbmrl_base.toolkit.settings import NodeSettings, refusal
+from mbmrl_base.toolkit.settings import NodeSettings, part_of
 from mbmrl_control.tasks.base import Task
 from mbmrl_control.tasks.forward import MoveForward
 from mbmrl_control.tasks.goal import GoToGoal
@@ -52,13 +50,7 @@ def make_task(
         ValueError: If there is no such task, a value is refused, or the robot cannot do it.
     """
     found = load_task(name)
-    kind = found.settings_type
-    if isinstance(settings, NodeSettings):
-        # Those of a file that is named while a node runs are no parameters of it: they keep their defaults.
-        settings = {field: getattr(settings, field) for field in kind.model_fields if hasattr(settings, field)}
-    try:
-        own = kind(**(settings or {}))
-    except ValidationError as error:
-        raise ValueError(refusal(error)) from None
+    # Those of a file that is named while a node runs are no parameters of it: they keep their defaults.
+    own = part_of(settings or {}, found.settings_type)
     with blamed(ValueError):
         return found(robot, own, 1.0 / robot.rate if interval is None else interval)

@@ -155,7 +155,7 @@ PATH_NAMES: Final = tuple(_PATHS)
 
 
 def make_path(name: str) -> ReferencePath:
-    """A path from the origin along x by its name, or through the points in a file.
+    """A path from the origin along x by its name, or along the lines between points; closed if it ends at its start.
 
     Args:
         name: One of PATH_NAMES; or a file, ``*.csv`` with lines of x,y, or ``*.yaml`` with a list of [x, y], m; or
@@ -183,23 +183,12 @@ def make_path(name: str) -> ReferencePath:
     except OSError as error:
         raise ValueError(f"{file}: {(error.strerror or str(error)).lower()}") from None
     except (ValueError, TypeError, yaml.YAMLError):
-        raise ValueError(f"{source} holds no path: wanted are points, x and y in m") from None
-    return path_through(source, points)
-
-
-def path_through(name: str, points: Array) -> ReferencePath:
-    """A path along the lines between points, shape (n, 2), m; closed if it ends at its start.
-
-    Raises:
-        ValueError: If they make no path.
-    """
+        points = np.empty(0)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2 or not np.isfinite(points).all():
-        raise ValueError(f"{name} holds no path: wanted are 2 points or more, each a finite x and y in m")
+        raise ValueError(f"{source} holds no path: wanted are 2 points or more, each a finite x and y in m")
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     if not SPACING < along[-1] <= LONGEST:
-        raise ValueError(
-            f"{name} is a path of {along[-1]:g} m: allowed is more than {SPACING:g} and at most {LONGEST:g}"
-        )
+        raise ValueError(f"{source} is a path of {along[-1]:g} m: allowed is above {SPACING:g} to {LONGEST:g}")
     closed = bool(np.linalg.norm(points[-1] - points[0]) < SPACING)
     distance = np.arange(0.0, along[-1] - (SPACING / 2 if closed else 0.0), SPACING)
     even = np.column_stack([np.interp(distance, along, column) for column in points.T])
