@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from mbmrl_base.toolkit.parameters import ParameterError, declare, on_change
-from mbmrl_base.toolkit.settings import NodeSettings, runtime_field
+from mbmrl_base.toolkit.settings import RUNTIME, NodeSettings, runtime_field
 
 
 class Settings(NodeSettings):
@@ -24,6 +24,7 @@ class Settings(NodeSettings):
     lead: float = runtime_field(0.5, 0.0, 1.0, "Time ahead")
     count: int = Field(3, ge=1, le=9, description="How many")
     path: str = Field("straight", description="Which path")
+    goal: tuple[float, ...] = Field((0.0,), description="Where to go", json_schema_extra=RUNTIME)
 
 
 MakeNode = Callable[..., Node]
@@ -138,6 +139,13 @@ def test_changes_at_run_time_are_handed_over(make_node: MakeNode) -> None:
         Settings(gain=4.0, lead=0.5, count=5, path="straight"),
         Settings(gain=4.0, lead=0.25, count=5, path="straight"),
     ]
+
+
+def test_list_that_is_set_is_logged_as_a_list(make_node: MakeNode, capfd: pytest.CaptureFixture[str]) -> None:
+    node = make_node()
+    on_change(node, declare(node, Settings), lambda _: None)
+    node.set_parameters([Parameter("goal", value=[1.0, 0.5])])
+    assert "goal is [1.0, 0.5]" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "value"), [("gain", 99.0), ("gain", "high"), ("count", 4), ("colour", 1)])

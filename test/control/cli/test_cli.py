@@ -16,6 +16,7 @@ from mbmrl_base.system.exclusive import hold
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.millirobot import calibration
+from pages import example
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -145,6 +146,10 @@ OTHERS = [
     (["collect", "--terrains", "carpet,ice"], "unknown terrain 'ice'"),
     (["collect", "--sensors", "bad"], "unknown sensors 'bad'"),
     (["sim", "--camera-rate", "0.01"], "parameter 'rate' is 0.01: input should be greater than or equal to 0.1"),
+    (
+        ["sim", "--robot", "husky", "--camera-rate", "5"],
+        "camera_node is for another robot than simulator_node: it is millirobot, this one is husky",
+    ),
     (["sim", "--camera-rate", "-1"], "parameter 'rate' is -1.0: input should be greater than or equal to 0.1"),
     (["render", "{files}"], "{files} holds no run: there is no run.json"),
     (["render", "{files}/none"], "{files}/none holds no run: there is no run.json"),
@@ -342,6 +347,23 @@ def test_episodes_are_collected(mbmrl: Run, folder: Path) -> None:
     names = sorted(path.name for path in (folder / "data").iterdir())
     assert names == ["03000000.npz", "03000001.npz"]
     assert len(Episode.load(folder / "data" / names[0]).action) == 20
+
+
+def test_episodes_of_another_robot_are_not_added_to(mbmrl: Run, folder: Path) -> None:
+    few = ("collect", "--episodes", "1", "--workers", "1", "--duration", "1")
+    assert mbmrl(*few, "--out", "episodes")[0] == 0
+    sentence = "episodes/00000000.npz is of another robot: it is millirobot, this one is husky"
+    assert_refused(mbmrl(*few, "--robot", "husky", "--out", "episodes"), sentence)
+
+
+def test_controller_walks_only_what_moves_on_a_plane(mbmrl: Run, folder: Path) -> None:
+    file = str(example("simulator", folder / "pendulum.py"))
+    few = ("collect", "--robot", file, "--episodes", "2", "--workers", "1", "--duration", "2")
+    assert mbmrl(*few, "--out", "episodes")[0] == 0
+    learner = ("--learner", "bayes_last_layer", "--window", "8", "--future", "4", "--steps", "1")
+    assert mbmrl("train", "--data", "episodes", *learner, "--out", "prior.safetensors")[0] == 0
+    assert_refused(mbmrl(*few, "--prior", "prior.safetensors", "--out", "others"), "does not move on a plane")
+    assert not (folder / "others").exists()
 
 
 def test_calibration_is_told_and_checked(mbmrl: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

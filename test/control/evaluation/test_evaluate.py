@@ -19,7 +19,7 @@ import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor
 
-from mbmrl_base.robots.catalogue import load_robot
+from mbmrl_base.robots.catalogue import ROBOTS, load_robot
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.control.closed_loop import OpenLoop, walk
 from mbmrl_control.control.run_record import Tick
@@ -30,7 +30,7 @@ from mbmrl_control.evaluation import comparison, run_cache
 from mbmrl_control.evaluation.comparison import choose_learners
 from mbmrl_control.evaluation.run_cache import Job, hash_of_code, make_run, make_runs, read_run
 from mbmrl_control.learners import LEARNER_FILES, LEARNER_TYPES, LEARNERS
-from mbmrl_control.priors import shipped_prior
+from mbmrl_control.priors import shipped_learners, shipped_prior
 from mbmrl_sim.millirobot.world import World
 from pages import example
 from robot_testing import FOLLOW, INPUT_SIZE, MILLIROBOT, OUTPUT_SIZE, follow, path_task
@@ -234,6 +234,11 @@ def test_default_shares_the_runs_of_its_learner(mbmrl: Run, folder: Path, instea
     assert code == 0
     assert len(instead) == 4
     assert set(json.loads(output)) == {"default", learner, "paired"}
+
+
+def test_all_learners_of_a_robot_are_those_with_a_shipped_prior() -> None:
+    for robot in map(load_robot, ROBOTS):
+        assert sorted(choose_learners("all", robot)) == list(shipped_learners(robot.name))
 
 
 def test_all_learners_take_part(mbmrl: Run, folder: Path, instead: list[Job]) -> None:

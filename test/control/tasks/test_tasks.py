@@ -112,6 +112,7 @@ def test_task_of_a_robot_that_does_not_move_on_a_plane_is_refused(name: str) -> 
             "parameter 'goal' is [1.0]: it has 1 values, allowed are at least 2",
         ),
         ("go_to_goal", {"goal": (1.0, np.nan)}, "parameter 'goal.1' is nan"),
+        ("go_to_goal", {"goal": (1e300, 0.0)}, "parameter 'goal.0' is 1e+300: input should be less than or equal to"),
         ("go_to_goal", {"speed": 0.05}, "parameter 'speed' is 0.05: millirobot cannot go as slowly, allowed is 0, to"),
         ("follow_path", {"speed": 0.5}, "parameter 'speed' is 0.5: millirobot cannot go as fast, allowed is 0, to"),
         ("follow_path", {"path": "spiral"}, "unknown path 'spiral'"),

@@ -119,7 +119,7 @@ def on_change(node: Node, settings: Settings, apply: Callable[[Settings], None])
             return SetParametersResult(successful=False, reason=str(error))
         for name in (name for name, value in changed.items() if value != current[name]):
             node.get_logger().info(f"{name} is {changed[name]!s:.200}")
-        current.update(changed)
+        current.update(checked.model_dump(mode="json"))
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(callback)

@@ -45,7 +45,9 @@ def collect(
     from mbmrl_base.robots.faults import Fault
     from mbmrl_base.system.files import check_folder
     from mbmrl_control.dynamics.prior import load_prior
+    from mbmrl_control.tasks import DEFAULT_TASK, make_task
     from mbmrl_control.training.collect import CollectSettings
+    from mbmrl_control.training.episodes import Episode
     from mbmrl_control.training.pipeline import collect_with_bar
     from mbmrl_sim.catalogue import check_simulator
 
@@ -55,12 +57,15 @@ def collect(
             simulated, known = check_simulator(robot, rate, terrain=terrain, sensors=sensors)
         if prior is not None:
             load_prior(prior, simulated).check_rate(rate)
+            make_task(DEFAULT_TASK, simulated, {"speed": 0.0})
         kinds = None
         if faults is not None:
             kinds = () if faults == "none" else tuple(known.choose(Fault(kind)).kind for kind in faults.split(","))
         hit = kinds[0] if kinds else ""
         may_be_hit = tuple(known.choose(Fault(hit, part)).part for part in parts.split(",") if part)
         check_folder(out)
+        for file in sorted(out.glob("*.npz"))[:1]:  # what is there is kept
+            Episode.load(file, simulated)
     settings = CollectSettings(
         robot,
         kinds,

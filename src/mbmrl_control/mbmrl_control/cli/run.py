@@ -89,7 +89,7 @@ def demo(
     assert isinstance(planner, PlannerSettings)
     folder = out / datetime.now().strftime("%Y%m%d-%H%M%S")
     use_sim_time = clock_is_simulated(settings)
-    with refusing(NodeEndedError), stoppable("the robot stands still, nothing was written but the logs"):
+    with refusing(NodeEndedError), stoppable(f"the robot stands still, what is done is in {folder}"):
         summary = run_demo(
             *(planner, values, plan, duration, folder, console), use_sim_time=use_sim_time, film=film, hardware=hardware
         )

@@ -22,7 +22,7 @@ from mbmrl_control.evaluation.run_cache import Job, make_runs, read_run
 from mbmrl_control.evaluation.statistics import Row
 from mbmrl_control.evaluation.tables import markdown, write_csv
 from mbmrl_control.learners import LEARNER_FILES, LEARNERS, load_learner, make_learner
-from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
+from mbmrl_control.priors import DEFAULT_LEARNER, shipped_learners, shipped_prior
 from mbmrl_control.tasks import DEFAULT_TASK, load_task, make_task
 from mbmrl_control.tasks.path.paths import PATH_NAMES
 from mbmrl_control.training.pipeline import progress_bar
@@ -91,7 +91,8 @@ def choose_learners(given: str, robot: Robot) -> dict[str, Prior]:
         ValueError: If a name is unknown or comes twice, or there is no prior for it.
     """
     chosen: dict[str, Prior] = {}
-    for entry in LEARNERS if given == "all" else given.split(","):
+    shipped = [name for name in LEARNERS if name in shipped_learners(robot.name)] or LEARNERS
+    for entry in shipped if given == "all" else given.split(","):
         name, _, text = entry.partition("=")
         if name.endswith(".py"):
             name = load_learner(name).name

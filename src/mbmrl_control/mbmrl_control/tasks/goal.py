@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ _LEAVES: Final = 2.0
 class GoToGoalSettings(SpeedSettings):
     """Settings of `GoToGoal`."""
 
-    goal: tuple[float, ...] = Field(
+    goal: tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...] = Field(
         (0.0, 0.0),
         min_length=2,
         max_length=3,

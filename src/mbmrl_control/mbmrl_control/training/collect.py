@@ -92,7 +92,8 @@ def _random_walk(simulator: Simulator, rng: np.random.Generator) -> Iterator[Obs
 
 def _controlled_walk(simulator: Simulator, rng: np.random.Generator, prior: Prior, seed: int) -> Iterator[Observation]:
     """The controller on a random path at a random speed."""
-    speed, path = float(rng.uniform(0.15, 0.3)), str(rng.choice(PATH_NAMES))
+    low, high = simulator.robot.description.speed or (0.0, np.inf)
+    speed, path = float(np.clip(rng.uniform(0.15, 0.3), low, high)), str(rng.choice(PATH_NAMES))
     task = make_task("follow_path", prior.robot, {"path": path, "speed": speed}, 1.0 / simulator.rate)
     for tick in walk(simulator, prior, task, seed, COLLECTING):
         yield tick.observation

@@ -17,6 +17,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
 from mbmrl_base.robots.observation import Array
+from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import from_robot_state, with_prefix
 from mbmrl_base.toolkit.parameters import declare
@@ -39,6 +40,10 @@ class CameraSettings(NodeSettings):
     width: int = Field(480, ge=16, le=1920, description="Width of an image, pixels")
     height: int = Field(360, ge=16, le=1080, description="Height of an image, pixels")
     frame_prefix: str = Field("", description=FRAME_PREFIX)
+
+    def check(self) -> Robot:
+        """As of `NodeSettings`; there is a scene of this robot only."""
+        return load_robot(DEFAULT_ROBOT)
 
 
 class CameraNode(Node):

@@ -184,7 +184,7 @@ def make_path(name: str) -> ReferencePath:
         raise ValueError(f"{file}: {(error.strerror or str(error)).lower()}") from None
     except (ValueError, TypeError, yaml.YAMLError):
         points = np.empty(0)
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2 or not np.isfinite(points).all():
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2 or not (np.abs(points) < 1e15).all():
         raise ValueError(f"{source} holds no path: wanted are 2 points or more, each a finite x and y in m")
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     if not SPACING < along[-1] <= LONGEST:
