@@ -36,12 +36,7 @@ def enable() -> None:
 
 def found(package: str) -> ModuleType | None:
     """The module that is used of a package; None if the package is not installed."""
-    try:
-        return importlib.import_module(PACKAGES[package])
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.partition(".")[0] == package:
-            return None
-        raise
+    return importlib.import_module(PACKAGES[package]) if importlib.util.find_spec(package) else None
 
 
 def missing(packages: Sequence[str]) -> str:

@@ -158,14 +158,14 @@ def measure_growth(threads: int, rounds: int = 20) -> dict[str, Any]:
     """
     candidates, horizon, width = _BASE
     shared = RollOuts("auto", threads)
+    cores = len(os.sched_getaffinity(0))
     figures: dict[str, Any] = {
         "base": "x".join(map(str, _BASE)),
         "candidates": [(n, _median((n, horizon, width), shared, rounds)) for n in CANDIDATES],
         "horizon": [(h, _median((candidates, h, width), shared, rounds)) for h in HORIZONS],
         "width": [(w, _median((candidates, horizon, w), shared, rounds)) for w in WIDTHS],
+        "threads": [(t, _median(_BASE, RollOuts("auto", t), rounds)) for t in range(1, min(cores, 8) + 1)],
     }
-    cores = len(os.sched_getaffinity(0))
-    figures["threads"] = [(t, _median(_BASE, RollOuts("auto", t), rounds)) for t in range(1, min(cores, 8) + 1)]
     given = task(width, horizon)
     taken = parts(given, our_planner(candidates, horizon, RollOuts("auto", 1)), rounds)
     alone = max(0.0, taken["rest"])

@@ -149,18 +149,16 @@ def _robot(path: Path, made_for: Robot, own_features: bool, wanted: Robot | None
     """The robot of a prior; PriorError if it is another than the wanted one, or no description is enough for it."""
     if wanted is None and made_for.name in ROBOTS:
         wanted = load_robot(made_for.name)
-    if wanted is not None:
-        if difference := wanted.difference(made_for):
-            raise PriorError(f"{path} is for another robot: {difference}")
-        if own_features != (type(wanted.features) is not Features):
-            raise PriorError(
-                f"{path} was trained {'with' if own_features else 'without'} features of the robot's own, and"
-                f" {wanted.name} has {'none' if own_features else 'them'}"
-            )
-        return wanted
-    if own_features:
-        raise PriorError(f"{path} is for {made_for.name}, which has features of its own: give the robot's file")
-    return made_for
+    if wanted is None:
+        if own_features:
+            raise PriorError(f"{path} is for {made_for.name}, which has features of its own: give the robot's file")
+        return made_for
+    if difference := wanted.difference(made_for):
+        raise PriorError(f"{path} is for another robot: {difference}")
+    if own_features != (type(wanted.features) is not Features):
+        given, has = ("with", "none") if own_features else ("without", "them")
+        raise PriorError(f"{path} was trained {given} features of the robot's own, and {wanted.name} has {has}")
+    return wanted
 
 
 def _layers(path: Path, tensors: dict[str, Tensor], features: Features) -> Layers:

@@ -125,13 +125,10 @@ def model_error(
 
 def table(figures: Mapping[str, Any]) -> str:
     """The figures of `model_error` as lines of text."""
-    rows = {"overall": (figures["before"]["overall"], figures["after"]["overall"])}
-    rows |= {
-        name: (value, figures["after"]["per_state"][name]) for name, value in figures["before"]["per_state"].items()
-    }
-    width = max(map(len, rows))
+    sides = [{"overall": figures[side]["overall"]} | figures[side]["per_state"] for side in ("before", "after")]
+    width = max(map(len, sides[0]))
     lines = [f"{'':{width}}  {'before':>9}  {'after':>9}   over {figures['windows']} windows"]
-    for name, row in rows.items():
-        cells = ["not finite" if value is None else f"{value:9.4f}" for value in row]
+    for name in sides[0]:
+        cells = ["not finite" if side[name] is None else f"{side[name]:9.4f}" for side in sides]
         lines.append(f"{name:{width}}  {'  '.join(cells)}")
     return "\n".join(lines)

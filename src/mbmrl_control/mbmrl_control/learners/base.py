@@ -110,7 +110,6 @@ class Learner(ABC):
     @classmethod
     def tuned(cls, layers: Layers, extras: dict[str, Tensor], walks: Walks) -> dict[str, Tensor]:
         """The tensors beside the layers at the end of the training, with what is not learned by gradients."""
-        del layers, walks
         return extras
 
     def reset(self) -> None:  # noqa: B027  (most learners carry nothing from tick to tick)
@@ -150,7 +149,6 @@ class Learner(ABC):
             window: M.
             generator: For what is random in it.
         """
-        del generator
         predicted = self.predict((inputs[:, :window], targets[:, :window]), inputs[:, window:])
         return (predicted - targets[:, window:]).square().mean()
 

@@ -108,8 +108,7 @@ class Episode:
 
 def missing_samples(state: Array) -> NDArray[np.bool_]:
     """Which rows are missing samples, shape (T + 1, n) -> (T + 1,)."""
-    missing: NDArray[np.bool_] = np.isnan(state).all(axis=1)
-    return missing
+    return np.asarray(np.isnan(state).all(axis=1))
 
 
 def _checked(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> dict[str, NDArray[Any]]:
