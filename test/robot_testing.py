@@ -15,7 +15,7 @@ from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_control.control.run_record import choice
 from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.tasks import make_task
-from mbmrl_control.tasks.path.task import FollowPath
+from mbmrl_control.tasks.path import FollowPath
 
 RandomStates = Callable[..., Tensor]
 MILLIROBOT = load_robot("millirobot")

@@ -22,7 +22,7 @@ from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, NodeSpec, arguments
 from mbmrl_control.learners import LEARNERS
 from mbmrl_control.planning import PLANNERS
-from mbmrl_control.tasks.path.paths import PATH_NAMES
+from mbmrl_control.tasks.path import PATH_NAMES
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARE = Path(get_package_share_directory("mbmrl_control"))

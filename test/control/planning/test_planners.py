@@ -19,8 +19,7 @@ from mbmrl_control.dynamics.rollout import Trajectories, roll_out
 from mbmrl_control.planning import PLANNERS, Plan, Planner, RollOuts, make_planner
 from mbmrl_control.planning.cem import CrossEntropySettings
 from mbmrl_control.planning.rollout import BLOCK, RollOut
-from mbmrl_control.tasks.path.paths import make_path
-from mbmrl_control.tasks.path.task import PathCost
+from mbmrl_control.tasks.path import PathCost, make_path
 
 INTERVAL = 0.05
 ROBOT = load_robot("millirobot")

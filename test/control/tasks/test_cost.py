@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mbmrl_control.tasks.path.paths import SPACING, PathWindow, make_path
-from mbmrl_control.tasks.path.task import PathCost
+from mbmrl_control.tasks.path import SPACING, PathCost, PathWindow, make_path
 
 INTERVAL = 0.05
 

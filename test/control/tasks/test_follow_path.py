@@ -12,7 +12,7 @@ import pytest
 
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
-from mbmrl_control.tasks.path.task import FollowPath, PathCost
+from mbmrl_control.tasks.path import FollowPath, PathCost
 from robot_testing import path_task
 
 POSES = [(0.0, 0.0, 0.0), (3.0, -2.0, 1.0), (-1.0, 0.5, 3.0), (0.2, 5.0, -2.0)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mbmrl_control.tasks.path.paths import PATH_NAMES, SPACING, ZIGZAG_ANGLE, ReferencePath, make_path
+from mbmrl_control.tasks.path import PATH_NAMES, SPACING, ZIGZAG_ANGLE, ReferencePath, make_path
 
 CLOSED = ("left", "right", "figure_eight")
 

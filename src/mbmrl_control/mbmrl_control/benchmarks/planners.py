@@ -27,8 +27,7 @@ from mbmrl_control.planning.cem import CrossEntropySettings
 from mbmrl_control.planning.compiled import advance_, views
 from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.planning.quick import Layout
-from mbmrl_control.tasks.path.paths import PathWindow
-from mbmrl_control.tasks.path.task import PathCost
+from mbmrl_control.tasks.path import PathCost, PathWindow
 
 PEERS: Final = ("pytorch_mppi", "torchrl", "mbrl")
 _TEMPERATURE: Final = MppiSettings().temperature

@@ -26,8 +26,7 @@ from mbmrl_control.dynamics.rollout import Trajectories
 from mbmrl_control.planning import Planner, RollOuts, make_planner
 from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.planning.rollout import Outcome
-from mbmrl_control.tasks.path.paths import make_path
-from mbmrl_control.tasks.path.task import PathCost
+from mbmrl_control.tasks.path import PathCost, make_path
 
 CASES: Final = ((1000, 20, 512), (1000, 20, 256), (500, 10, 512), (500, 10, 256))
 """Candidates, horizon, units of each of the two hidden layers."""

@@ -24,7 +24,7 @@ from mbmrl_control.evaluation.tables import markdown, write_csv
 from mbmrl_control.learners import LEARNER_FILES, LEARNERS, load_learner, make_learner
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_learners, shipped_prior
 from mbmrl_control.tasks import DEFAULT_TASK, load_task, make_task
-from mbmrl_control.tasks.path.paths import PATH_NAMES
+from mbmrl_control.tasks.path import PATH_NAMES
 from mbmrl_control.training.pipeline import progress_bar
 
 DEFAULT: Final = "default"

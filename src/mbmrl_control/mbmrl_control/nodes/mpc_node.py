@@ -45,7 +45,7 @@ from mbmrl_control.nodes.realtime import collect, take_over_garbage
 from mbmrl_control.nodes.records import TickRecord
 from mbmrl_control.nodes.settings import PlannerSettings
 from mbmrl_control.planning import make_planner
-from mbmrl_control.tasks.path.task import FollowPath
+from mbmrl_control.tasks.path import FollowPath
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
 
 LAST_COMMAND_TIME: Final = 0.5

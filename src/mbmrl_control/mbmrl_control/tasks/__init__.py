@@ -11,7 +11,7 @@ from mbmrl_base.toolkit.settings import NodeSettings, part_of
 from mbmrl_control.tasks.base import Task
 from mbmrl_control.tasks.forward import MoveForward
 from mbmrl_control.tasks.goal import GoToGoal
-from mbmrl_control.tasks.path.task import FollowPath
+from mbmrl_control.tasks.path import FollowPath
 from mbmrl_control.tasks.velocity import TrackVelocity
 
 TASKS: Final[dict[str, type[Task[Any]]]] = {

@@ -20,7 +20,7 @@ from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.tasks import make_task
-from mbmrl_control.tasks.path.paths import PATH_NAMES
+from mbmrl_control.tasks.path import PATH_NAMES
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.catalogue import DEFAULT_TERRAIN, fault_kinds, make_simulator
 
