@@ -149,9 +149,9 @@ def test_foreign_safetensors_are_refused(make_prior: MakePrior, file: Path) -> N
     ("change", "words"),
     [
         ({"format": "mbmrl-prior-3"}, "has format 'mbmrl-prior-3': allowed is 'mbmrl-prior-4'"),
-        ({"robot": "millirobot"}, "has no header of an mbmrl prior: states: field required"),
-        ({"robot": 3}, "has no header of an mbmrl prior: input should be a valid dictionary"),
-        ({"robot": {"states": "x"}}, "has no header of an mbmrl prior: states: input should be a valid tuple"),
+        ({"robot": "millirobot"}, "has no header of an mbmrl prior: states: it is missing"),
+        ({"robot": 3}, "has no header of an mbmrl prior: wanted are values by their names: allowed is name, states"),
+        ({"robot": {"states": "x"}}, "has no header of an mbmrl prior: states: wanted is a list"),
         ({"robot": {"states": ["x"], "battery": "y"}}, "has no header of an mbmrl prior: battery names 'y': allowed"),
         ({"robot": {"name": "dog", "states": ["x"]}}, "layer 0 is missing or does not take 1 inputs"),
         (

@@ -73,8 +73,8 @@ def refusal(read: Callable[[], Any]) -> str:
         ({"metadata": {"robot": "dog"}}, "metadata: unknown robot 'dog': allowed is millirobot, "),
         ({"metadata": {"robot": "dog.py"}}, "metadata: unknown robot 'dog.py'"),
         ({"metadata": {"robot": CART | {"states": ["a", "a", "b", "c"]}}}, "metadata: the name 'a' stands for several"),
-        ({"metadata": {"robot": CART | {"states": "x"}}}, "metadata: states: input should be a valid tuple"),
-        ({"metadata": {"robot": ["x"]}}, "metadata: input should be a valid dictionary"),
+        ({"metadata": {"robot": CART | {"states": "x"}}}, "metadata: states: wanted is a list"),
+        ({"metadata": {"robot": ["x"]}}, "metadata: wanted are values by their names: allowed is name, states"),
     ],
     ids=str,
 )
