@@ -27,7 +27,8 @@ def test_live_line_is_one_line_of_its_own(terminal: bool) -> None:
     adaptation = SimpleNamespace(prior_error=1.234, adapted_error=0.056)
     monitor = SimpleNamespace(planner=planner, adaptation=adaptation, faults=(Fault("payload", magnitude=15.0),))
     missed = chain([12], repeat(15))  # 12 of them before the run
-    nodes = SimpleNamespace(check=lambda: setattr(planner, "missed_ticks", next(missed)))
+    following = (SimpleNamespace(**vars(planner) | {"missed_ticks": count}) for count in missed)
+    nodes = SimpleNamespace(check=lambda: setattr(monitor, "planner", next(following)))
     output = io.StringIO()
     console = Console(file=output, width=80, force_terminal=terminal)
     _drive(None, 0.3, cast(Any, monitor), cast(Any, nodes), console)

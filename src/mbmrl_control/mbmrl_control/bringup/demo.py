@@ -38,7 +38,7 @@ START_TIME = 60.0
 """Time that the nodes have to get the robot moving, s."""
 
 
-def _live_line(monitor: MonitorNode, elapsed: float, skipped_before: int) -> Text:
+def _live_line(monitor: MonitorNode, elapsed: float, skipped_before: int | None) -> Text:
     planner, adaptation = monitor.planner, monitor.adaptation
     faults = ", ".join(map(str, monitor.faults))
     parts = [f"{elapsed:5.1f} s"]
@@ -48,7 +48,7 @@ def _live_line(monitor: MonitorNode, elapsed: float, skipped_before: int) -> Tex
     if adaptation is not None:
         parts.append(f"error {adaptation.prior_error:5.2f} -> {adaptation.adapted_error:5.2f}")
     if planner is not None:
-        parts.append(f"skipped {planner.missed_ticks - skipped_before}")
+        parts.append(f"skipped {0 if skipped_before is None else planner.missed_ticks - skipped_before}")
     style = "bold red" if faults else ""
     return Text(" | ".join([*parts, faults or "intact"]), style, no_wrap=True, overflow="ellipsis")
 
@@ -84,6 +84,7 @@ def _drive(
     """Wait out the run; returns when the fault came into force, s of the simulated time."""
     start = time.monotonic()
     answer = fault_time = skipped_before = None
+    first = monitor.planner  # it may be from before a pause in which the robot did not walk
     with Live(console=console, refresh_per_second=8) as live:
         while (elapsed := time.monotonic() - start) < duration:
             nodes.check()
@@ -94,9 +95,9 @@ def _drive(
                 if not response.success:
                     raise NodeEndedError(f"the fault was refused: {response.message}")
                 fault_time = to_seconds(response.fault.since)
-            if skipped_before is None and monitor.planner is not None:
+            if skipped_before is None and monitor.planner not in (None, first):
                 skipped_before = monitor.planner.missed_ticks
-            live.update(_live_line(monitor, elapsed, skipped_before or 0))
+            live.update(_live_line(monitor, elapsed, skipped_before))
             time.sleep(0.02)
     if not console.is_terminal:
         console.line()  # elsewhere the line ends with the live one
