@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from collections.abc import Mapping
+from typing import Any, Final
 
 _REASONS: Final = {
     "missing": "it is missing",
@@ -16,7 +14,7 @@ _REASONS: Final = {
 """Instead of texts of pydantic that speak of Python's types."""
 
 
-def reason(error: ErrorDetails) -> str:
+def reason(error: Mapping[str, Any]) -> str:
     """Why pydantic refuses a value, as part of a sentence."""
     context = error.get("ctx", {})
     # pydantic puts "Value error, " before the text of a ValueError.
