@@ -1,12 +1,13 @@
-"""Ticks on a clock that the test turns."""
+"""Ticks on a clock that the test turns, and the rate of a clock that is known by stamps only."""
 
 from __future__ import annotations
 
+import random
 import threading
 
 import pytest
 
-from mbmrl_base.toolkit.ticker import Ticker
+from mbmrl_base.toolkit.ticker import Pace, Ticker
 
 PERIOD = 0.05
 
@@ -109,3 +110,39 @@ def test_deadline_that_is_shifted_while_it_is_waited_for_counts_from_the_next_ti
     clock.wait = wait  # type: ignore[method-assign]
     assert ticker.wait(clock)
     assert clock.now == pytest.approx(100.0 + 1.4 * PERIOD + PERIOD)
+
+
+# The pace of another clock
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.2, 0.5, 2.0, 5.0, 10.0])
+def test_rate_is_found_from_the_second_message_on_and_when_it_changes(rate: float) -> None:
+    pace = Pace()
+    assert pace.rate == 1.0
+    time = 50.0
+    for count in range(20):
+        pace.observe(count * PERIOD, time)
+        time += PERIOD / rate
+        if count:
+            assert pace.rate == pytest.approx(rate)
+    for count in range(20, 26):
+        pace.observe(count * PERIOD, time)
+        time += PERIOD / 3.0
+    assert pace.rate == pytest.approx(3.0)
+
+
+def test_real_time_is_exact_however_messages_are_held_up() -> None:
+    pace, rng = Pace(), random.Random(3)
+    for count in range(500):
+        late = 0.4 * PERIOD if count % 9 == 5 else 0.0
+        pace.observe(count * PERIOD, count * PERIOD + late + rng.uniform(0.0, 1e-3))
+        assert pace.rate == 1.0
+
+
+def test_stamps_that_stand_still_or_go_back_tell_nothing() -> None:
+    pace = Pace()
+    for stamp, arrival in ((1.0, 1.0), (1.0, 2.0), (0.0, 3.0)):
+        pace.observe(stamp, arrival)
+        assert pace.rate == 1.0
+    pace.observe(0.5, 4.0)
+    assert pace.rate == 0.5

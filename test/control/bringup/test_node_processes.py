@@ -124,7 +124,7 @@ from mbmrl_control.bringup.node_processes import Processes
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 folder = pathlib.Path(sys.argv[1])
-nodes = [NodeSpec("stand_in", name, "", (), uses_sim_time=False) for name in ("first", "second")]
+nodes = [NodeSpec(name, "stand_in.settings:None", (), uses_sim_time=False) for name in ("first", "second")]
 try:
     with Processes(nodes, {}, use_sim_time=False, log_folder=folder):
         while not all((folder / "stand_in" / "nodes" / node.executable).exists() for node in nodes):
@@ -148,7 +148,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write_node(package: Path, name: str, then: str = WAIT, handler: str = "end") -> NodeSpec:
     """An executable that says that it runs, does something then, and keeps how it ended."""
     (package / f"{name}.py").write_text(STAND_IN.format(name=name, then=then, handler=handler))
-    return NodeSpec("stand_in", name, "", (), uses_sim_time=False)
+    return NodeSpec(name, "stand_in.settings:None", (), uses_sim_time=False)
 
 
 def wait_until(path: Path, text: str = "") -> None:
@@ -183,7 +183,9 @@ def test_node_that_ended_is_told_with_its_last_words(package: Path) -> None:
 def test_node_that_is_still_loading_ends_without_a_trace_back(package: Path) -> None:
     """It has no handlers yet: Python's own one for SIGINT would print where it was."""
     (package / "first.py").write_text("import pathlib\npathlib.Path(__file__).with_name('first').touch()\n" + LOADING)
-    with Processes([NodeSpec("stand_in", "first", "", (), False)], {}, use_sim_time=False, log_folder=package):
+    with Processes(
+        [NodeSpec("first", "stand_in.settings:None", (), False)], {}, use_sim_time=False, log_folder=package
+    ):
         wait_until(package / "first")
     assert (package / "first.log").read_text() == ""
 

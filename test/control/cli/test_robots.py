@@ -41,25 +41,29 @@ def test_robots_are_listed_with_their_priors(mbmrl: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ROBOTS)
-def test_robot_is_shown_in_full(mbmrl: Run, name: str) -> None:
-    code, output, errors = mbmrl("robots", "show", name, "--json")
+def test_robot_is_shown_in_full(mbmrl: Run, name: str, tmp_path: Path) -> None:
+    code, output, _ = mbmrl("robots", "show", name, "--json")
     assert code == 0
     told, robot = json.loads(output), load_robot(name)
     assert told["description"] == robot.description.as_json()
     assert told["safe_action"] == robot.safe_action().tolist()
     assert len(told["sees"]) == robot.features.input_size
     assert len(told["predicts"]) == robot.features.output_size
-    assert all(text in errors for text in (*robot.state_names, *robot.action_names))
+    # What is printed is a file to begin one's own with.
+    code, output, _ = mbmrl("robots", "show", name)
+    assert code == 0
+    (tmp_path / "own.yaml").write_text(output.replace(f"name: {name}", "name: own"))
+    assert load_robot(str(tmp_path / "own.yaml")).description.as_json() == robot.description.as_json() | {"name": "own"}
 
 
 def test_robot_of_a_file_is_shown(mbmrl: Run, tmp_path: Path) -> None:
     (tmp_path / "cart.yaml").write_text(yaml.safe_dump(CART))
-    code, output, errors = mbmrl("robots", "show", str(tmp_path / "cart.yaml"), "--json")
+    code, output, _ = mbmrl("robots", "show", str(tmp_path / "cart.yaml"))
     assert code == 0
-    told = json.loads(output)
-    assert told["sees"] == ["speed", "cos tilt", "sin tilt", "force"]
-    assert told["predicts"] == ["x", "speed", "tilt"]
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in errors.splitlines()]
-    assert ["force", "N", "-4 to 4", "-4 to 2", "1.5", "-1"] in rows
-    assert ["x", "m", "not seen"] in rows
-    assert ["tilt", "rad", "angle"] in rows
+    assert yaml.safe_load(output)["actions"] == CART["actions"]
+    comments = [line for line in output.splitlines() if line.startswith("#")]
+    assert comments == [
+        "# safe_action: -1.0",
+        "# sees: speed, cos tilt, sin tilt, force",
+        "# predicts: x, speed, tilt",
+    ]

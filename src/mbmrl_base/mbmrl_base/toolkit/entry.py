@@ -19,4 +19,4 @@ def start(module: str) -> None:
         sys.exit(2)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
-    importlib.import_module(module).main()
+    sys.exit(importlib.import_module(module).main())

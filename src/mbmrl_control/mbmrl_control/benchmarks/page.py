@@ -85,14 +85,19 @@ def markdown(figures: Figures) -> str:
         'Made by `make bench ARGS="--out docs"`; times in ms, medians if nothing else is said.',
     ]
     for part, entry in figures.items():
-        title, section = _SECTIONS[part]
         where = entry["machine"]
-        lines += ["", f"## {title}", "", *section(entry["figures"]), ""]
+        lines += ["", section(part, entry["figures"]), ""]
         lines.append(
             f"<sub>{where['processor']}, {where['cores']} cores, threads: {where['threads']}, load {where['load']} at"
             f" the start, Python {where['python']}, torch {where['torch']}, {where['date']}</sub>"
         )
     return "\n".join(lines) + "\n"
+
+
+def section(part: str, figures: Figures) -> str:
+    """What the page says of the figures of a part."""
+    title, lines = _SECTIONS[part]
+    return "\n".join([f"## {title}", "", *lines(figures)])
 
 
 def _table(columns: dict[str, str], rows: Figures, title: str = "") -> str:
@@ -185,6 +190,9 @@ def _handover(measured: Figures) -> Iterator[str]:
 
 def _growth(measured: Figures) -> Iterator[str]:
     yield f"From {measured['base']} on, one size changed at a time."
+    yield ""
+    for name, label in _AXES.items():
+        yield f"- {label}: " + ", ".join(f"{time:.1f} at {size}" for size, time in measured[name])
     yield ""
     yield "![Time of a plan over candidates, horizon, units and threads](images/planning_time.png)"
     yield ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -19,6 +19,9 @@ PACKAGES: Final = {
     "torchopt": "torchopt",
 }
 """Name of each package, and the module that is used of it."""
+
+PLANNERS: Final = ("pytorch_mppi", "torchrl", "mbrl")
+_COMPARED: Final = {"planning": PLANNERS, "outer_step": ("learn2learn", "higher", "torchopt")}
 
 _FOLDER: Final = Path(sys.prefix).with_name(".venv-bench")
 
@@ -39,9 +42,9 @@ def found(package: str) -> ModuleType | None:
     return importlib.import_module(PACKAGES[package]) if importlib.util.find_spec(package) else None
 
 
-def missing(packages: Sequence[str]) -> str:
-    """A sentence on packages that are not installed; empty if all are."""
-    absent = [package for package in packages if found(package) is None]
+def missing(parts: Iterable[str]) -> str:
+    """A sentence on packages that parts of `mbmrl bench` are compared with and that are not installed, if any."""
+    absent = [package for part in parts for package in _COMPARED.get(part, ()) if found(package) is None]
     if not absent:
         return ""
     return f"not compared with {', '.join(absent)}: not installed; `make bench` installs what is compared with"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.benchmarks.gradients import module_of
-from mbmrl_control.benchmarks.peers import found
+from mbmrl_control.benchmarks.peers import PLANNERS, found
 from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.rollout import Trajectories
@@ -29,7 +29,6 @@ from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.planning.quick import Layout
 from mbmrl_control.tasks.path import PathCost, PathWindow
 
-PEERS: Final = ("pytorch_mppi", "torchrl", "mbrl")
 _TEMPERATURE: Final = MppiSettings().temperature
 _ELITES: Final = CrossEntropySettings().elites
 INFORMED: Final = "pytorch_mppi_bfloat16"
@@ -90,7 +89,7 @@ class Task:
 def contenders(task: Task, planner: Planner) -> dict[str, Callable[[], object]]:
     """One plan of each package that is installed, by name; of pytorch_mppi also under autocast, as INFORMED."""
     makers = {"pytorch_mppi": _pytorch_mppi, "torchrl": _torchrl, "mbrl": _mbrl}
-    packages = {name: found(name) for name in PEERS}
+    packages = {name: found(name) for name in PLANNERS}
     ways = {name: makers[name](package, task, planner) for name, package in packages.items() if package is not None}
     if "pytorch_mppi" in ways:
         ways[INFORMED] = torch.autocast("cpu", torch.bfloat16)(ways["pytorch_mppi"])

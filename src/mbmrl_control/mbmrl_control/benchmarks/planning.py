@@ -18,7 +18,8 @@ from torch import Tensor
 
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.observation import Array
-from mbmrl_control.benchmarks.planners import INFORMED, PEERS, Task, contenders
+from mbmrl_control.benchmarks.peers import PLANNERS
+from mbmrl_control.benchmarks.planners import INFORMED, Task, contenders
 from mbmrl_control.benchmarks.timing import OURS, compared, flops, gemm_rate, in_ms, interleaved
 from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer, initial_layers
@@ -100,7 +101,7 @@ def measure(
         measured["precision"] = str(kind).removeprefix("torch.")
         measured["gemm_fraction"] = horizon * flops(candidates, sizes) / (measured["ms"]["p50"] * 1e-3) / rate
         informed = measured["ratio"].pop(INFORMED, None)
-        measured["ratio"] = {name: measured["ratio"].get(name) for name in PEERS}
+        measured["ratio"] = {name: measured["ratio"].get(name) for name in PLANNERS}
         measured["informed_ratio"] = informed
         measured["parts_ms"] = parts(given, our_planner(candidates, horizon, roll_outs[1]), rounds)
         yield f"{candidates}x{horizon}x{width}", measured

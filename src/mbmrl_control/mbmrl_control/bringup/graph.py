@@ -15,12 +15,11 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """A node: its package, its executable there, and the arguments of a launch that it takes.
+    """A node: its executable, and the arguments of a launch that it takes.
 
     Attributes:
-        package: Name of the package.
         executable: Name of the executable, and of the Python module and the node.
-        settings_place: Module and class of its settings, which is loaded when it is asked for.
+        settings_place: Module, in the node's package, and class of its settings, which is loaded when it is asked for.
         parameters: Its parameters that launch arguments of the same name set.
         uses_sim_time: Whether the node follows /clock, if there is one.
         optional_rate: Argument that sets the node's rate, Hz; if it is 0, its default, the node is not
@@ -28,13 +27,17 @@ class NodeSpec:
         topics: Arguments that rename topics, those topics, and descriptions.
     """
 
-    package: str
     executable: str
     settings_place: str
     parameters: tuple[str, ...]
     uses_sim_time: bool = True
     optional_rate: str = ""
     topics: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def package(self) -> str:
+        """Name of its package."""
+        return self.settings_place.partition(".")[0]
 
     @property
     def arguments(self) -> dict[str, str]:
@@ -56,7 +59,6 @@ class NodeSpec:
 
 
 _SIMULATOR: Final = NodeSpec(
-    "mbmrl_sim",
     "simulator_node",
     "mbmrl_sim.nodes.simulator_node:SimulatorSettings",
     (
@@ -66,7 +68,6 @@ _SIMULATOR: Final = NodeSpec(
     uses_sim_time=False,
 )
 _BRIDGE: Final = NodeSpec(
-    "mbmrl_control",
     "serial_bridge_node",
     "mbmrl_control.hardware.settings:BridgeSettings",
     ("robot", "port", "protocol", "baud", "profile", "framing", "rate", "autostart", "reactivate", "frame_prefix"),
@@ -77,7 +78,6 @@ _BRIDGE: Final = NodeSpec(
     ),
 )
 _EMULATOR: Final = NodeSpec(
-    "mbmrl_control",
     "emulator_node",
     "mbmrl_control.nodes.emulator_node:EmulatorSettings",
     (
@@ -87,19 +87,14 @@ _EMULATOR: Final = NodeSpec(
     uses_sim_time=False,
 )
 _ADAPTATION: Final = NodeSpec(
-    "mbmrl_control",
-    "adaptation_node",
-    "mbmrl_control.nodes.settings:AdaptationSettings",
-    ("robot", "learner", "checkpoint"),
+    "adaptation_node", "mbmrl_control.nodes.settings:AdaptationSettings", ("robot", "learner", "checkpoint")
 )
 _PLANNER: Final = NodeSpec(
-    "mbmrl_control",
     "mpc_node",
     "mbmrl_control.nodes.settings:PlannerSettings",
     ("robot", "learner", "checkpoint", "task", "path", "planner", "rate", "seed", "frame_prefix"),
 )
 _CAMERA: Final = NodeSpec(
-    "mbmrl_sim",
     "camera_node",
     "mbmrl_sim.nodes.camera_node:CameraSettings",
     ("frame_prefix",),

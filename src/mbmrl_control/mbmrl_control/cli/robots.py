@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import yaml
 
 from mbmrl_base.robots.catalogue import ROBOTS, load_robot
 from mbmrl_control.cli.options import console, refusing
@@ -53,15 +55,22 @@ def show(
     robot: Annotated[str, typer.Argument(help="Name of a robot, or its file, *.yaml or *.py.")],
     as_json: AsJson = False,
 ) -> None:
-    """Describe a robot: states and actions with units and bounds, and what its model sees and predicts."""
+    """Print the description of a robot as YAML, and what its model sees and predicts as comments."""
     with refusing():
         loaded = load_robot(robot)
         safe = loaded.safe_action().tolist()
-    sees, predicts = _sees(loaded, loaded.features), _predicts(loaded, loaded.features)
-    _show(loaded, safe, sees, predicts)
+    description = loaded.description.as_json()
+    found = {
+        "safe_action": safe,
+        "sees": _sees(loaded, loaded.features),
+        "predicts": _predicts(loaded, loaded.features),
+    }
     if as_json:
-        described = {"description": loaded.description.as_json(), "safe_action": safe}
-        print(json.dumps(described | {"sees": sees, "predicts": predicts}))
+        print(json.dumps({"description": description, **found}))
+        return
+    for what, values in found.items():
+        print(textwrap.fill(f"{what}: {', '.join(map(str, values))}", initial_indent="# ", subsequent_indent="#   "))
+    print(yaml.safe_dump(description, sort_keys=False, default_flow_style=None, width=120), end="")
 
 
 def _sees(robot: Robot, features: Features) -> list[str]:
@@ -83,35 +92,3 @@ def _predicts(robot: Robot, features: Features) -> list[str]:
 def _name(robot: Robot, features: Features, place: int) -> str:
     """Name of a state as the model has it."""
     return f"{robot.state_names[place]} in its heading" if place in features.velocity else robot.state_names[place]
-
-
-def _show(robot: Robot, safe: list[float], sees: list[str], predicts: list[str]) -> None:
-    from rich.table import Table
-
-    description = robot.description
-    console.print(
-        f"{robot.name}: {len(robot.state_names)} states, {len(robot.action_names)} actions, {robot.rate:g} Hz"
-    )
-    states = Table("state", "unit", "", title="States", title_justify="left")
-    for state in description.states:
-        about = [word for word, holds in (("angle", state.angle), ("not seen", not state.seen)) if holds]
-        states.add_row(state.name, state.unit, ", ".join(about))
-    actions = Table(*("action", "unit", "bounds", "planned", "noise", "safe"), title="Actions", title_justify="left")
-    for action, value in zip(description.actions, safe, strict=True):
-        row = ["any", "", ""]
-        if action.low is not None and action.high is not None:
-            low, high = action.planned
-            row = [f"{action.low:.4g} to {action.high:.4g}", f"{low:.4g} to {high:.4g}"]
-            row.append(f"{action.noise_std or (high - low) / 4:.4g}")
-        actions.add_row(action.name, action.unit, *row, action.safe if isinstance(action.safe, str) else f"{value:.4g}")
-    console.print(states, actions)
-    others: dict[str, Any] = {
-        "the model sees": sees,
-        "it predicts the change of": predicts,
-        "mirror image negates": description.mirror.negated if description.mirror else (),
-        "mirror image swaps": [" and ".join(pair) for pair in description.mirror.swapped] if description.mirror else (),
-        "battery": [description.battery] if description.battery else (),
-    }
-    for what, names in others.items():
-        if names:
-            console.print(f"{what}: {', '.join(names)}")

@@ -6,6 +6,7 @@ import queue
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -116,10 +117,7 @@ class AdaptationNode(Node):
         return response
 
 
-def main() -> None:
-    """Entry point."""
-    sys.exit(run(AdaptationNode))
-
+main = partial(run, AdaptationNode)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -96,10 +97,7 @@ class EmulatorNode(Node):
         return float(self.get_clock().now().nanoseconds * 1e-9)
 
 
-def main() -> None:
-    """Entry point."""
-    sys.exit(run(EmulatorNode))
-
+main = partial(run, EmulatorNode)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

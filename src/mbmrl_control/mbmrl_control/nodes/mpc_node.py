@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -31,11 +32,10 @@ from mbmrl_base.toolkit.conversions import (
     with_prefix,
 )
 from mbmrl_base.toolkit.health import Level
-from mbmrl_base.toolkit.pace import Pace
 from mbmrl_base.toolkit.parameters import declare, on_change
 from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_base.toolkit.spin import run
-from mbmrl_base.toolkit.ticker import Ticker
+from mbmrl_base.toolkit.ticker import Pace, Ticker
 from mbmrl_base.toolkit.worker import Worker
 from mbmrl_control.control.controller import Controller, Decision, Outcome, Situation
 from mbmrl_control.dynamics.model import Model
@@ -262,10 +262,7 @@ class MpcNode(Node):
             self._planned.publish(with_prefix(path, self._settings.frame_prefix))
 
 
-def main() -> None:
-    """Entry point."""
-    sys.exit(run(MpcNode))
-
+main = partial(run, MpcNode)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -312,13 +312,13 @@ class SerialBridgeNode(LifecycleNode):
             self._diagnostics.publish(to_diagnostics(parts, full_name(self), self._settings.port, now))
 
 
-def main() -> None:
+def main() -> int:
     """Entry point."""
     # Before other processes, if the system allows it: a robot waits for what this one does.
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    sys.exit(run(SerialBridgeNode))
+    return run(SerialBridgeNode)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from mbmrl_base.robots.features import rotate, wrap
 from mbmrl_base.robots.observation import Array
-from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit.settings import RUNTIME, runtime_field
 from mbmrl_control.tasks.base import Costs
-from mbmrl_control.tasks.planar import PlanarTask, SpeedSettings, check_speed, poses_of
+from mbmrl_control.tasks.planar import PlanarTask, SpeedSettings, poses_of
 
 _PROGRESS: Final = 20.0
 """Cost of a way towards the goal that is not covered, 1/m."""
@@ -47,12 +46,6 @@ class GoToGoal(PlanarTask[GoToGoalSettings]):
     settings_type = GoToGoalSettings
     figures = ("distance_m", "heading_error_rad", "cost")
 
-    def __init__(self, robot: Robot, settings: GoToGoalSettings, interval: float) -> None:
-        """Take the robot, the settings, and the control interval, s."""
-        super().__init__(robot, settings, interval)
-        check_speed(robot, "speed", settings.speed)
-        self._slowest = min((robot.description.speed or (0.0, 0.0))[0], settings.speed)
-
     def change(self, settings: GoToGoalSettings) -> bool:
         """Take another goal, speed or tolerance."""
         self._arrived = self._arrived and settings.goal == self.settings.goal
@@ -84,7 +77,8 @@ class GoToGoal(PlanarTask[GoToGoalSettings]):
     def _of_steps(self, poses: Tensor, place: Tensor, yaw: Tensor | None, speed: float, interval: float) -> Tensor:
         to_goal = place - poses[..., :2]
         distance = to_goal.norm(dim=-1)
-        wanted = (distance[..., :-1] / _SLOWING).clamp(self._slowest, speed) * interval
+        slowest = min((self.robot.description.speed or (0.0, 0.0))[0], speed)
+        wanted = (distance[..., :-1] / _SLOWING).clamp(slowest, speed) * interval
         lost = (wanted + distance.diff(dim=-1)).abs()
         if yaw is not None:
             # Half the way before the goal, so that the way there ends along the yaw.

@@ -19,7 +19,7 @@ from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit.settings import runtime_field, runtime_text
 from mbmrl_control.tasks.base import Costs
-from mbmrl_control.tasks.planar import PlanarTask, SpeedSettings, check_speed, poses_of
+from mbmrl_control.tasks.planar import PlanarTask, SpeedSettings, poses_of
 
 SPACING: Final = 0.01
 """Distance between the points of a path, m."""
@@ -277,7 +277,6 @@ class FollowPath(PlanarTask[FollowPathSettings]):
         # Points that are given as such are in the frame of the states.
         self._start = np.zeros(3) if settings.path.startswith("[") else None
         super().__init__(robot, settings, interval)
-        check_speed(robot, "speed", settings.speed)
 
     def change(self, settings: FollowPathSettings) -> bool:
         """Take other weights or another speed."""

@@ -25,18 +25,26 @@ class SpeedSettings(NodeSettings):
     speed: float = runtime_field(0.2, 0.0, 100.0, "Wanted speed, m/s; 0 stands")
 
 
-def check_speed(robot: Robot, name: str, speed: float) -> None:
-    """Refuse a speed, m/s, that the robot cannot go, if its description says which it can.
+def _check_speeds(robot: Robot, settings: NodeSettings) -> None:
+    """Refuse speeds, m/s, and turn rates, rad/s, that the robot cannot go, if its description says which it can.
 
     Raises:
         ValueError: If it cannot.
     """
     low, high = robot.description.speed or (-np.inf, np.inf)
-    if speed != 0 and not low <= speed <= high:
-        slow = "backwards" if speed < 0 else "as slowly" if speed < low else "as fast"
+    for name in ("speed", "forward_speed"):
+        speed = getattr(settings, name, 0.0)
+        if speed != 0 and not low <= speed <= high:
+            slow = "backwards" if speed < 0 else "as slowly" if speed < low else "as fast"
+            raise ValueError(
+                f"parameter {name!r} is {speed:g}: {robot.name} cannot go {slow}, allowed is 0, to stand, or {low:g} to"
+                f" {high:g} m/s"
+            )
+    turn, greatest = getattr(settings, "turn_rate", 0.0), robot.description.turn_rate or np.inf
+    if abs(turn) > greatest:
         raise ValueError(
-            f"parameter {name!r} is {speed:g}: {robot.name} cannot go {slow}, allowed is 0, to stand, or {low:g} to"
-            f" {high:g} m/s"
+            f"parameter 'turn_rate' is {turn:g}: {robot.name} cannot turn as fast, allowed is {-greatest:g} to"
+            f" {greatest:g} rad/s"
         )
 
 
@@ -53,6 +61,7 @@ class PlanarTask(Task[Settings]):
         """Take the robot, the settings, and the control interval, s."""
         if robot.description.planar is None:
             raise ValueError(f"{robot.name} does not move on a plane, as the task {self.name} needs it")
+        _check_speeds(robot, settings)
         super().__init__(robot, settings, interval)
 
     def reset(self) -> None:

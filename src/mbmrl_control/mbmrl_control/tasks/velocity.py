@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from mbmrl_base.robots.features import wrap
-from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit.settings import NodeSettings, runtime_field
 from mbmrl_control.tasks.base import Costs
-from mbmrl_control.tasks.planar import PlanarTask, ahead, check_speed, poses_of
+from mbmrl_control.tasks.planar import PlanarTask, ahead, poses_of
 
 _SPEED: Final = 20.0
 """Cost of an error in speed, s/m."""
@@ -33,17 +32,6 @@ class TrackVelocity(PlanarTask[TrackVelocitySettings]):
     name = "track_velocity"
     settings_type = TrackVelocitySettings
     figures = ("speed_error_m_s", "turn_rate_error_rad_s", "cost")
-
-    def __init__(self, robot: Robot, settings: TrackVelocitySettings, interval: float) -> None:
-        """Take the robot, the settings, and the control interval, s."""
-        super().__init__(robot, settings, interval)
-        check_speed(robot, "forward_speed", settings.forward_speed)
-        turn, greatest = settings.turn_rate, robot.description.turn_rate or np.inf
-        if abs(turn) > greatest:
-            raise ValueError(
-                f"parameter 'turn_rate' is {turn:g}: {robot.name} cannot turn as fast, allowed is {-greatest:g} to"
-                f" {greatest:g} rad/s"
-            )
 
     @property
     def stands(self) -> bool:

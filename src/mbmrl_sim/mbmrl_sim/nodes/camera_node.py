@@ -6,6 +6,7 @@ import math
 import sys
 import threading
 from contextlib import closing
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -105,10 +106,7 @@ class CameraNode(Node):
                 drawn = newest
 
 
-def main() -> None:
-    """Entry point."""
-    sys.exit(run(CameraNode))
-
+main = partial(run, CameraNode)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

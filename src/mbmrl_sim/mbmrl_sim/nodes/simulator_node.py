@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -281,10 +282,7 @@ class SimulatorNode(Node):
         return response
 
 
-def main() -> None:
-    """Entry point."""
-    sys.exit(run(SimulatorNode))
-
+main = partial(run, SimulatorNode)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

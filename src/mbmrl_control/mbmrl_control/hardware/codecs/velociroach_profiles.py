@@ -41,7 +41,6 @@ class Profile:
     """The packets that a firmware knows; a type of 0 is one that it has not.
 
     Attributes:
-        name: Name of the profile.
         version: Question for the version, answered by text.
         gains: 10 x i16, left then right: Kp, Ki, Kd, Kaw, Kff; echoed.
         telemetry: Type of the telemetry packets.
@@ -57,7 +56,6 @@ class Profile:
         run_time: Time after which a PWM command, whose data then end with it (i16 ms), expires, ms; 0: it does not.
     """
 
-    name: str
     version: int
     gains: int
     telemetry: int
@@ -90,33 +88,28 @@ class Profile:
 
 
 PROFILES: Final = {
-    profile.name: profile
-    for profile in (
-        Profile(
-            name="millirobot",
-            version=0x8E,
-            gains=0x82,
-            telemetry=0x20,
-            format="<LL4l11h",
-            fields=MILLIROBOT_FIELDS,
-            start=0x81,
-            stop=0x92,
-            velocity=0x96,
-            pwm=0x95,
-            timed_run=0x91,
-            positions=0x84,
-        ),
-        # Thrust only, with its own duration; its last two values of telemetry have no name that is sure.
-        Profile(
-            name="turner",
-            version=0x8D,
-            gains=0x82,
-            telemetry=0x89,
-            format="<LL2l13h",
-            fields=TURNER_FIELDS,
-            pwm=0x80,
-            poll=0x83,
-            run_time=200,
-        ),
-    )
+    "millirobot": Profile(
+        version=0x8E,
+        gains=0x82,
+        telemetry=0x20,
+        format="<LL4l11h",
+        fields=MILLIROBOT_FIELDS,
+        start=0x81,
+        stop=0x92,
+        velocity=0x96,
+        pwm=0x95,
+        timed_run=0x91,
+        positions=0x84,
+    ),
+    # Thrust only, with its own duration; its last two values of telemetry have no name that is sure.
+    "turner": Profile(
+        version=0x8D,
+        gains=0x82,
+        telemetry=0x89,
+        format="<LL2l13h",
+        fields=TURNER_FIELDS,
+        pwm=0x80,
+        poll=0x83,
+        run_time=200,
+    ),
 }
