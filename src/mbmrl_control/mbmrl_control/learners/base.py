@@ -182,26 +182,26 @@ def to_update(layers: Layers, first: int = 0) -> Update:
     }
 
 
-def replaced_layers(prior: Layers, update: Update) -> Layers:
+def replaced_layers(prior: Layers, update: Update, first: int = 0) -> Layers:
     """Layers of an update as `to_update` makes it, or that has ``rows`` and ``columns`` of a layer as `Grbal.adapt`.
 
     Raises:
-        ValueError: If it does not fit the prior.
+        ValueError: If it does not fit the prior, whose first layer has a number.
     """
     if not update:
         return prior
     layers = []
-    for index, (weight, bias) in enumerate(prior):
-        new_weight, new_bias, rows, columns = (
-            update.get(f"layers.{index}.{name}") for name in ("weight", "bias", "rows", "columns")
-        )
-        count = len(rows) if rows is not None and rows.ndim else 0
+    for index, (weight, bias) in enumerate(prior, first):
+        place = f"layers.{index}."
+        new_weight, new_bias = update.get(place + "weight"), update.get(place + "bias")
         if _alike(new_weight, weight) and _alike(new_bias, bias):
             layers.append((new_weight, new_bias))
-        elif _alike(rows, weight[:1].expand(count, -1)) and _alike(columns, bias.expand(count, -1)):
-            layers.append(dense_layer((weight, bias), [(rows, columns)]))
-        else:
+            continue
+        rows, columns = update.get(place + "rows"), update.get(place + "columns")
+        count = len(rows) if rows is not None and rows.ndim else 0
+        if not (_alike(rows, weight[:1].expand(count, -1)) and _alike(columns, bias.expand(count, -1))):
             raise ValueError(f"an update of layer {index} does not fit a prior of shape {tuple(weight.shape)}")
+        layers.append(dense_layer((weight, bias), [(rows, columns)]))
     return layers
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mbmrl_control.dynamics.network import Layers, predict
-from mbmrl_control.learners.base import NetworkLearner, TrainingDefaults, Update, to_update
+from mbmrl_control.learners.base import NetworkLearner, TrainingDefaults, Update, replaced_layers, to_update
 
 _INITIAL_SCALE: Final = 0.15
 _INITIAL_DECAY: Final = 0.02
@@ -120,4 +120,5 @@ class BayesLastLayer(NetworkLearner):
 
     def adapted_layers(self, update: Update) -> Layers:
         """The layers of an update; the prior's where it has but the last one."""
-        return super().adapted_layers(to_update(self.layers[:-1]) | update if update else update)
+        first = 0 if "layers.0.weight" in update else len(self.layers) - 1
+        return [*self.layers[:first], *replaced_layers(self.layers[first:], update, first)]
