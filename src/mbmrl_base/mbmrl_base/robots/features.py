@@ -80,6 +80,7 @@ class Features:
         self._output_of = torch.tensor([columns.index(partner.get(place, place)) for place in range(len(names))])
         self._seen, self._turning, self._angles = _place(self.plain), _place(self.turning), _place(self.angles)
         self._position, self._velocity = _place(self.position), _place(self.velocity)
+        self._turned = torch.tensor([*self.position, *(self.heading if len(self.heading) == 2 else ()), *self.velocity])
         self._cosines, self._sines = _place(self.cosines), _place(self.sines)
         self._angle_outputs, self._pair_outputs, self._ahead, self._speed = (
             _place([columns.index(place) for place in places])
@@ -112,14 +113,11 @@ class Features:
 
     def seen_from(self, states: Tensor, pose: Tensor) -> Tensor:
         """States of a planar robot in the frame of a planar pose, shapes (..., n) and (3,) -> (..., n)."""
-        cosine, sine = torch.cos(pose[2]), torch.sin(pose[2])
-        seen = states.clone()
-        seen[..., self.position] = rotate(states[..., self.position] - pose[:2], cosine, -sine)
+        seen, pairs = states.clone(), states[..., self._turned].unflatten(-1, (-1, 2))
+        pairs[..., 0, :] -= pose[:2]
+        seen[..., self._turned] = rotate(pairs, torch.cos(pose[2]), -torch.sin(pose[2])).flatten(-2)
         if len(self.heading) == 1:
-            seen[..., self.heading] = states[..., self.heading] - pose[2]
-        for pair in (self.heading if len(self.heading) == 2 else [], self.velocity):
-            if pair:
-                seen[..., pair] = rotate(states[..., pair], cosine, -sine)
+            seen[..., self.heading[0]] -= pose[2]
         return seen
 
     def inputs(self, states: Tensor, actions: Tensor) -> Tensor:

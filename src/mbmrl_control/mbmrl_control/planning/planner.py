@@ -184,9 +184,9 @@ class Planner(ABC):
         Returns:
             The plan, or None if no candidate has a finite cost; then the last plan is forgotten.
         """
-        begin, tried = time.monotonic(), 0
         before = self._nominal[:0] if pending is None else pending
         roll_out = self.roll_outs.ready(self.robot.features, normalizer, model, state, before, sees_states)
+        begin, tried = time.monotonic(), 0  # of what takes as long as there are candidates
 
         def mean_cost(trajectories: Trajectories) -> Tensor:
             means = costs(trajectories).mean(1)
