@@ -16,7 +16,8 @@ from mbmrl_base.robots.millirobot.layout import ANGULAR_VELOCITY
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners import LEARNERS, Update
-from mbmrl_control.learners.online import JUDGED, Adaptation, OnlineAdapter
+from mbmrl_control.learners.member import JUDGED
+from mbmrl_control.learners.online import Adaptation, OnlineAdapter
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.transitions import Transitions
 from robot_testing import MILLIROBOT

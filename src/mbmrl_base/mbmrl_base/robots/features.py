@@ -74,6 +74,8 @@ class Features:
         self.is_angle = torch.tensor([place in self.angles for place in range(len(names))])
         """Whether a state is an angle, shape (n,)."""
         columns = [*self.predicted, *self.position]
+        self.pose_outputs = [columns.index(place) for place in [*self.position, *self.heading[:1]]]
+        """Outputs that are what a planar robot covers ahead and to the left, and how far it turns; else empty."""
         partner = dict(zip(self.sines, self.cosines, strict=True))
         # Tensors where a copy is wanted, in which numbers are then replaced.
         self._change = torch.tensor(self.predicted)

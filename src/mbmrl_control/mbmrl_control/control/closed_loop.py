@@ -3,54 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 
-from mbmrl_base.robots.features import Features
-from mbmrl_base.robots.observation import Observation
 from mbmrl_base.robots.simulator import Simulator
 from mbmrl_control.control.controller import Controller, Situation
 from mbmrl_control.control.run_record import Tick
-from mbmrl_control.dynamics.model import Model
-from mbmrl_control.dynamics.network import Normalizer
+from mbmrl_control.dynamics.open_loop import OpenLoop
 from mbmrl_control.dynamics.prior import Prior
-from mbmrl_control.dynamics.rollout import roll_out
 from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.planning import RollOuts, SamplingSettings, make_planner
 from mbmrl_control.tasks import DEFAULT_TASK, Task, make_task
-
-
-class OpenLoop:
-    """Compares where the robot is with where the model, as it was adapted K steps ago, expected it to be."""
-
-    def __init__(self, features: Features, normalizer: Normalizer, steps: int) -> None:
-        """Predict a number of steps ahead, K."""
-        self._features, self._normalizer = features, normalizer
-        self._past: deque[tuple[Observation, Model]] = deque(maxlen=steps)
-
-    @torch.inference_mode()
-    def observe(self, observation: Observation, model: Model) -> float:
-        """Take in an observation and the model adapted to it.
-
-        Returns:
-            Distance of the place from that predicted with the actions since applied, m; NaN in the first K ticks, and
-            for a robot that does not move on a plane.
-        """
-        error, features = float("nan"), self._features
-        if self._past and len(self._past) == self._past.maxlen and features.position:
-            start, past = self._past[0]
-            applied = np.array([seen.action for seen, _ in [*self._past, (observation, model)]][1:])
-            state, actions = torch.from_numpy(start.state), torch.from_numpy(applied).unsqueeze(0)
-            poses = roll_out(features, self._normalizer, past, state, actions).poses
-            assert poses is not None
-            there = features.pose(torch.from_numpy(observation.state))
-            error = float(torch.dist(poses[0, -1, :2], there[:2]))
-        self._past.append((observation, model))
-        return error
 
 
 def walk(
@@ -86,7 +51,8 @@ def walk(
         task = make_task(task, prior.robot, interval=interval)
     search = make_planner(planner, prior.robot, sampling, interval, seed, RollOuts(precision))
     controller = Controller(task, search, prior.normalizer)
-    adapter, prediction = OnlineAdapter(prior), OpenLoop(prior.features, prior.normalizer, open_loop)
+    adapter, features = OnlineAdapter(prior), prior.features
+    prediction = OpenLoop(features, prior.normalizer, open_loop, interval) if open_loop and features.position else None
     observation, adapted = world.observe(), False
     in_force, pending = 0, prior.robot.safe_action(observation.state)
     while True:
@@ -101,8 +67,10 @@ def walk(
             adapted_error=adaptation.adapted_error,
             model_error=adaptation.adapted_error if adapted else adaptation.prior_error,
             adaptation_time=time.perf_counter() - start,
-            open_loop_error=prediction.observe(observation, model),
         )
+        if prediction and (expected := prediction.observe(observation, [model])) is not None:
+            places = features.pose(torch.stack([expected[0], torch.from_numpy(observation.state)]))[:, :2]
+            tick.open_loop_error = float(torch.dist(*places))
         yield tick
         adapted = bool(adaptation.update)
         start = time.perf_counter()

@@ -63,12 +63,17 @@ class Prior:
         """What the model sees and predicts."""
         return self.robot.features
 
-    def to_bytes(self) -> bytes:
-        """The file's content; equal priors give equal bytes."""
-        tensors = {f"normalizer.{name}": getattr(self.normalizer, name) for name in _NORMALIZER}
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Tensors of layers and learner by the names that they have in the file."""
+        tensors = {f"learner.{name}": tensor for name, tensor in self.extras.items()}
         for index, (weight, bias) in enumerate(self.layers):
             tensors |= {f"layers.{index}.weight": weight, f"layers.{index}.bias": bias}
-        tensors |= {f"learner.{name}": tensor for name, tensor in self.extras.items()}
+        return tensors
+
+    def to_bytes(self) -> bytes:
+        """The file's content; equal priors give equal bytes."""
+        tensors = {f"normalizer.{name}": getattr(self.normalizer, name) for name in _NORMALIZER} | self.tensors
         header = {
             "format": FORMAT,
             "robot": self.robot.description.as_json(),

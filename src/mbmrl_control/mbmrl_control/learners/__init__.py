@@ -10,6 +10,7 @@ from mbmrl_base.system.plugins import PluginError, class_of
 from mbmrl_control.dynamics.prior import Prior, PriorError
 from mbmrl_control.learners.base import Learner, NetworkLearner, Update
 from mbmrl_control.learners.bayes import BayesLastLayer
+from mbmrl_control.learners.committee import Committee
 from mbmrl_control.learners.context import Attention, Rebal
 from mbmrl_control.learners.grbal import Grbal
 from mbmrl_control.learners.hybrid import Hybrid
@@ -18,7 +19,9 @@ from mbmrl_control.learners.replay import BayesReplay
 
 LEARNER_TYPES: Final[dict[str, type[Learner]]] = {
     learner.name: learner
-    for learner in (Grbal, Rebal, Attention, Hybrid, BayesLastLayer, BayesReplay, DynamicEvaluation, ModelBased)
+    for learner in (
+        *(Committee, Grbal, Rebal, Attention, Hybrid, BayesLastLayer, BayesReplay, DynamicEvaluation, ModelBased),
+    )
 }
 LEARNERS: Final = tuple(LEARNER_TYPES)
 LEARNER_FILES: Final[dict[str, str]] = {}

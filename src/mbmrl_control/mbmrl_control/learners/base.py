@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeGuard
 
@@ -76,6 +76,8 @@ class Learner(ABC):
         """
         self.layers = layers
         self.extras = dict(extras)
+        self.members: Sequence[Learner] = (self,)
+        """Those that adapt; itself, unless it is a committee."""
 
     @classmethod
     @abstractmethod
@@ -127,6 +129,11 @@ class Learner(ABC):
     @abstractmethod
     def adapt(self, inputs: Tensor, targets: Tensor) -> Update:
         """Adapt to the last m transitions, shapes (m, inputs) and (m, outputs), the newest one last."""
+
+    def update_of(self, member: int, update: Update) -> Update:
+        """The update, if it is that of one of the members."""
+        del member
+        return update
 
     @abstractmethod
     def adapted_model(self, update: Update) -> Model:

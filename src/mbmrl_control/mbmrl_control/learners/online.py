@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
 
 import torch
-from torch import Tensor
 
 from mbmrl_base.robots.features import TOLERANCE
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.dynamics.rollout import transition
 from mbmrl_control.learners import Update, make_learner
-from mbmrl_control.learners.change import RECENT, ChangeDetector
-
-JUDGED: Final = 8
-"""Predictions over which an adapted model must be no worse than the prior to be used."""
+from mbmrl_control.learners.committee import Choice
+from mbmrl_control.learners.member import Member
 
 
 @dataclass(frozen=True)
@@ -53,13 +46,9 @@ class Adaptation:
 
 
 class OnlineAdapter:
-    """Keeps the last M transitions, adapts the prior to them, and checks what comes out.
+    """Makes transitions of observations, has the members adapt to them, and chooses among these.
 
-    A learner that carries what it has learned from tick to tick returns to the prior where its own one-step
-    error shows a change, and starts anew with the last few transitions.
-    An update that is not finite, or whose predecessors predicted worse than the prior over the last
-    JUDGED transitions, is withheld: the prior takes its place. So it does where the learner raises an error, which
-    then starts anew without transitions. A transition with a number that is not finite is skipped.
+    A transition with a number that is not finite is skipped.
     """
 
     def __init__(self, prior: Prior) -> None:
@@ -69,28 +58,21 @@ class OnlineAdapter:
             PriorError: If the prior is not for a known learner.
         """
         self.learner = make_learner(prior)
-        self._prior_model = self.learner.adapted_model({})
-        self.capacity = max(prior.settings.window, self.learner.memory)
+        self.members = [Member(learner, prior.settings.window) for learner in self.learner.members]
+        self.capacity = max(member.capacity for member in self.members)
         self.frozen = False
         """Whether the last update is kept as it is."""
         self._features, self._normalizer, self._rate = prior.features, prior.normalizer, prior.settings.rate
-        self._sequence = self._rejected = self._skipped = self._failed = 0
-        self._failure = ""
-        self.reset()
+        self._choice = Choice(prior.features, prior.normalizer, 1.0 / self._rate, len(self.members))
+        self._sequence = self._skipped = 0
+        self._last: Observation | None = None
 
     def reset(self) -> None:
         """Forget all transitions."""
-        self._start_anew()
-        self._last: Observation | None = None
-
-    def _start_anew(self) -> None:
-        self.learner.reset()
-        self._change = ChangeDetector()
-        self._inputs = torch.empty(0, self._features.input_size)
-        self._targets = torch.empty(0, self._features.output_size)
-        self._errors: deque[tuple[float, float]] = deque(maxlen=JUDGED)
-        self._candidate: Update = {}
-        self._update: Update = {}
+        for member in self.members:
+            member.reset()
+        self._choice.reset()
+        self._last = None
 
     @torch.inference_mode()
     def observe(self, observation: Observation) -> Adaptation:
@@ -102,67 +84,46 @@ class OnlineAdapter:
         if self._last is not None and observation.episode != self._last.episode:
             self.reset()
         last, self._last = self._last, observation
-        errors = (math.nan, math.nan)
-        self._failure = ""
-        length = observation.interval * self._rate
+        length, chosen = observation.interval * self._rate, self._choice.chosen
+        errors = [(math.nan, math.nan)] * len(self.members)
         if last is not None and observation.sequence == last.sequence + 1 and abs(length - 1) <= TOLERANCE:
             errors = self._learn(last, observation, length)
+        if len(self.members) > 1 and not self.frozen:
+            models = [member.learner.adapted_model(member.update) for member in self.members]
+            self._choice.observe(observation, models)
         self._sequence += 1
-        counts = (len(self._inputs), self._rejected, self._skipped, self._failed)
-        return Adaptation(self._sequence, observation.sequence, self._update, *errors, *counts, self._failure)
+        now = self.members[self._choice.chosen]
+        return Adaptation(
+            self._sequence,
+            observation.sequence,
+            self.learner.update_of(self._choice.chosen, now.update),
+            errors[0][0],
+            errors[chosen][1],
+            max(map(len, self.members)),
+            sum(member.rejected for member in self.members),
+            self._skipped,
+            sum(member.failed for member in self.members),
+            "; ".join(member.failure for member in self.members if member.failure),
+        )
 
     @torch.inference_mode()
     def warm_up(self) -> None:
         """Adapt to the window as it is, and drop what comes out."""
-        if len(self._inputs):
-            with suppress(Exception):  # the adaptation itself reports it
-                copy.deepcopy(self.learner).adapt(self._inputs, self._targets)
+        for member in self.members:
+            member.warm_up()
 
-    def _learn(self, last: Observation, observation: Observation, length: float) -> tuple[float, float]:
-        state = torch.from_numpy(last.state)
-        following = torch.from_numpy(observation.state)
+    def _learn(self, last: Observation, observation: Observation, length: float) -> list[tuple[float, float]]:
+        """Errors of the prior and of the adapted model of each member on the newest transition."""
+        state, following = torch.from_numpy(last.state), torch.from_numpy(observation.state)
         action, interval = torch.from_numpy(observation.action), torch.tensor(length, dtype=torch.float64)
         seen, change = transition(self._features, state, action, following, interval)
         inputs, targets = self._normalizer.inputs(seen), self._normalizer.targets(change)
-        prior_error = float(self._prior_model.error(inputs, targets))
+        before = [float(member.prior.error(inputs, targets)) for member in self.members]
         # A prior is finite, so that its error is where all numbers are, and their squares.
-        if not math.isfinite(prior_error):
+        if not all(map(math.isfinite, before)):
             self._skipped += 1
-            return math.nan, math.nan
-        try:
-            adapted_error = float(self.learner.adapted_model(self._candidate).error(inputs, targets))
-            self._errors.append((prior_error, adapted_error))
-            self._inputs = self._appended(self._inputs, inputs)
-            self._targets = self._appended(self._targets, targets)
-            if not self.frozen:
-                self._candidate = self._adapt(adapted_error)
-                self._update = self._checked(self._candidate)
-        except Exception as error:  # a learner is code of others too: whatever it raises, the robot goes on
-            self._failed += 1
-            self._failure = str(error) or type(error).__name__
-            self._start_anew()
-            return prior_error, prior_error
-        return prior_error, adapted_error
-
-    def _adapt(self, error: float) -> Update:
-        if self.learner.carries and self._change.update(error):
-            self.learner.reset()
-            for end in range(max(1, len(self._inputs) - RECENT + 1), len(self._inputs)):
-                self.learner.adapt(self._inputs[:end][-RECENT:], self._targets[:end][-RECENT:])
-        return self.learner.adapt(self._inputs, self._targets)
-
-    def _appended(self, window: Tensor, newest: Tensor) -> Tensor:
-        return torch.cat([window, newest.unsqueeze(0)])[-self.capacity :]
-
-    def _checked(self, update: Update) -> Update:
-        # Of the model, since finite factors may have a product that is not. A sum is finite only if each number
-        # is, and takes a tenth of the time.
-        finite = all(math.isfinite(tensor.sum()) for tensor in self.learner.adapted_model(update).tensors())
-        prior, adapted = (sum(column) for column in zip(*self._errors, strict=True))
-        if finite and adapted <= prior:
-            return update
-        self._rejected += bool(update)
-        if not finite:
-            self.learner.reset()
-            self._candidate = {}
-        return {}
+            return [(math.nan, math.nan)] * len(before)
+        errors = []
+        for member, error in zip(self.members, before, strict=True):
+            errors.append((error, member.learn(inputs, targets, error, self.frozen)))
+        return errors

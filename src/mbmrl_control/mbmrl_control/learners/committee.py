@@ -1,0 +1,163 @@
+"""A committee of learners, of which the one is planned with whose model lately predicted best what is planned with.
+
+All members adapt in each tick. How they are judged is what a planner suffers from: how far the robot is from where a
+member expected it some steps ago, given the actions since applied. Who errs less by a margin takes over (a switching
+controller with hysteresis, Morse, Mayne and Goodwin, IEEE Transactions on Automatic Control 37(9), 1992).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbmrl_base.robots.features import Features
+from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_control.dynamics.model import Model
+from mbmrl_control.dynamics.network import Layers, Normalizer
+from mbmrl_control.dynamics.open_loop import OpenLoop
+from mbmrl_control.dynamics.prior import Prior, PriorError
+from mbmrl_control.learners.base import Learner, Update
+
+STEPS: Final = 8
+"""Steps, K, ahead that members are judged by."""
+JUDGED: Final = 20
+"""Ticks over which their errors are averaged."""
+_FEWEST: Final = 4
+"""Ticks from which on there is a choice."""
+_MARGIN: Final = 0.9
+"""Share of the present member's error below which another one takes over."""
+
+
+class Committee(Learner):
+    """Several priors in one; an update is that of one of them.
+
+    Attributes:
+        names: Names of the members.
+        members: The members; the first one's prior is that of the committee.
+    """
+
+    name = "committee"
+
+    def __init__(self, layers: Layers, extras: Mapping[str, Tensor]) -> None:
+        """Make the members from what `join` has put together."""
+        from mbmrl_control.learners import LEARNER_TYPES
+
+        super().__init__(layers, extras)
+        parts: dict[tuple[int, str], dict[str, Tensor]] = {}
+        for name, tensor in extras.items():
+            number, _, rest = name.partition(".")
+            learner, _, rest = rest.partition(".")
+            if not number.isdecimal() or learner not in LEARNER_TYPES or not rest:
+                raise ValueError(f"a prior of committee has no member for its tensor {name}")
+            parts.setdefault((int(number), learner), {})[rest] = tensor
+        if not parts or [number for number, _ in sorted(parts)] != list(range(len(parts))):
+            raise ValueError("a prior of committee needs members with numbers from 0 on")
+        self.names = tuple(learner for _, learner in sorted(parts))
+        self.members = [_member(LEARNER_TYPES[key[1]], parts[key]) for key in sorted(parts)]
+
+    @classmethod
+    def initial(cls, layers: Layers, settings: Any, generator: torch.Generator) -> dict[str, Tensor]:
+        """Refuse: its members are trained one by one."""
+        raise ValueError("a committee is not trained, but its members")
+
+    def adapt(self, inputs: Tensor, targets: Tensor) -> Update:
+        """Refuse: its members adapt one by one, see `OnlineAdapter`."""
+        raise ValueError("a committee does not adapt, but its members")
+
+    def fitted_model(self, inputs: Tensor, targets: Tensor) -> Model:
+        """Refuse, as `adapt` does."""
+        raise ValueError("a committee does not adapt, but its members")
+
+    def update_of(self, member: int, update: Update) -> Update:
+        """The update that chooses a member, and is its own."""
+        return {"member": torch.tensor([member]), **update}
+
+    def adapted_model(self, update: Update) -> Model:
+        """The model of the member that the update is of; the first one's prior if it is empty."""
+        own = dict(update)
+        chosen = own.pop("member", torch.tensor([0]))
+        if chosen.shape != (1,) or not 0 <= (number := int(chosen)) < len(self.members):
+            raise ValueError(f"an update of committee needs the number of one of its {len(self.members)} members")
+        return self.members[number].adapted_model(own)
+
+
+def join(priors: Sequence[Prior]) -> Prior:
+    """A prior of a committee.
+
+    Args:
+        priors: Those of its members, which were trained on the same data; the first one is planned with as long as
+            nothing else is known.
+
+    Raises:
+        PriorError: If they cannot work together.
+    """
+    first, tensors = priors[0], dict[str, Tensor]()
+    for number, prior in enumerate(priors):
+        name = prior.settings.learner
+        if prior.settings.window != first.settings.window or prior.settings.rate != first.settings.rate:
+            raise PriorError(f"members of a committee have the same window and rate: {name} has others")
+        normalizers = (vars(each.normalizer).values() for each in (prior, first))
+        same = not first.robot.difference(prior.robot) and all(map(torch.equal, *normalizers))
+        if name == Committee.name or not same:
+            raise PriorError(f"members of a committee are learners that were trained on the same data: {name} was not")
+        tensors |= {f"{number}.{name}.{key}": tensor for key, tensor in prior.tensors.items()}
+    training = {"members": [prior.settings.training for prior in priors]}
+    training |= {key: first.settings.training[key] for key in ("future", "spread") if key in first.settings.training}
+    settings = replace(first.settings, learner=Committee.name, training=training)
+    return Prior([], first.normalizer, settings, tensors, robot=first.robot)
+
+
+def _member(kind: type[Learner], tensors: dict[str, Tensor]) -> Learner:
+    count = sum(name.startswith("layers.") and name.endswith(".weight") for name in tensors)
+    layers = [(tensors[f"layers.{index}.weight"], tensors[f"layers.{index}.bias"]) for index in range(count)]
+    own = {name.removeprefix("learner."): tensor for name, tensor in tensors.items() if name.startswith("learner.")}
+    return kind(layers, own)
+
+
+class Choice:
+    """Chooses among models, tick by tick, by how they predicted lately."""
+
+    def __init__(self, features: Features, normalizer: Normalizer, interval: float, count: int) -> None:
+        """Choose among a number of models that predict in intervals, s; the first one at the beginning."""
+        self._features, self._normalizer = features, normalizer
+        self._open_loop = OpenLoop(features, normalizer, STEPS, interval)
+        self._errors: deque[Array] = deque(maxlen=JUDGED)
+        self.errors = np.full(count, math.nan)
+        """Mean error of each lately, in what is covered and turned in a usual step; NaN if not known."""
+        self.chosen = 0
+
+    def reset(self) -> None:
+        """Forget how they predicted; the choice stays."""
+        self._open_loop.reset()
+        self._errors.clear()
+
+    def observe(self, observation: Observation, models: Sequence[Model]) -> int:
+        """Take in an observation and the models adapted to it; returns the number of the one to be used."""
+        expected = self._open_loop.observe(observation, models)
+        if expected is not None:
+            self._errors.append(self._distance(expected, torch.from_numpy(observation.state)).numpy())
+        if len(self._errors) >= _FEWEST:
+            self.errors = np.nan_to_num(np.mean(self._errors, axis=0), nan=math.inf)
+            best = int(self.errors.argmin())
+            if self.errors[best] < _MARGIN * self.errors[self.chosen]:
+                self.chosen = best
+        return self.chosen
+
+    def _distance(self, expected: Tensor, state: Tensor) -> Tensor:
+        """How far states, shape (models, n), are from the one that came."""
+        features, deviation = self._features, self._normalizer.output_deviation
+        change = features.targets(expected, state)
+        if not features.pose_outputs:
+            distance: Tensor = (change / deviation).square().mean(-1).sqrt()
+            return distance
+        ahead, left, turn = features.pose_outputs
+        # What a robot covers to its side is little, and is no measure.
+        distance = change[:, [ahead, left]].norm(dim=-1) / deviation[ahead] + change[:, turn].abs() / deviation[turn]
+        return distance
