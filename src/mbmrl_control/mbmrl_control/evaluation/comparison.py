@@ -16,13 +16,13 @@ from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import write_text
 from mbmrl_control.control.run_record import choice
-from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
+from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, START_UP
 from mbmrl_control.evaluation.run_cache import Job, make_runs, read_run
 from mbmrl_control.evaluation.statistics import Row
 from mbmrl_control.evaluation.tables import markdown, write_csv
 from mbmrl_control.learners import LEARNER_FILES, LEARNERS, load_learner, make_learner
-from mbmrl_control.priors import DEFAULT_LEARNER, shipped_learners, shipped_prior
+from mbmrl_control.priors import DEFAULT_LEARNER, load_shipped, shipped_learners
 from mbmrl_control.tasks import DEFAULT_TASK, load_task, make_task
 from mbmrl_control.tasks.path import PATH_NAMES
 from mbmrl_control.training.pipeline import progress_bar
@@ -100,15 +100,10 @@ def choose_learners(given: str, robot: Robot) -> dict[str, Prior]:
             raise ValueError(f"{name!r} is no name of a learner: it has letters, digits and _ only")
         if name in chosen:
             raise ValueError(f"the learner {name} is given twice")
-        file = Path(text).expanduser()
-        if not text:
-            learner = DEFAULT_LEARNER if name == DEFAULT else name
-            file = shipped_prior(learner, robot.name)
-            if not file.is_file():
-                raise PriorError(
-                    f"no prior of {learner} for {robot.name} is shipped: train one, and give it as {learner}=FILE"
-                )
-        chosen[name] = load_prior(file, robot)
+        if text:
+            chosen[name] = load_prior(Path(text).expanduser(), robot)
+        else:
+            chosen[name] = load_shipped(DEFAULT_LEARNER if name == DEFAULT else name, robot)
         make_learner(chosen[name])
     return chosen
 

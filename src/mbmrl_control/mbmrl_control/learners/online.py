@@ -31,6 +31,8 @@ class Adaptation:
         skipped: Transitions so far that were not learned from, since a number in them was missing.
         failed: Adaptations so far in which the learner raised an error.
         failure: What the learner raised in this tick; empty where it did not.
+        member: Number of the member of a committee whose update it is.
+        member_errors: How far the members predicted wrong lately, see `Choice.errors`.
     """
 
     sequence: int
@@ -43,6 +45,8 @@ class Adaptation:
     skipped: int = 0
     failed: int = 0
     failure: str = ""
+    member: int = 0
+    member_errors: tuple[float, ...] = ()
 
 
 class OnlineAdapter:
@@ -104,6 +108,8 @@ class OnlineAdapter:
             self._skipped,
             sum(member.failed for member in self.members),
             "; ".join(member.failure for member in self.members if member.failure),
+            self._choice.chosen,
+            tuple(self._choice.errors.tolist()),
         )
 
     @torch.inference_mode()

@@ -94,9 +94,7 @@ class AdaptationNode(Node):
             duration = time.monotonic() - arrival
             about = self._robot.name, adaptation, observation.time
             self._model.publish(conversions.to_adapted_model(*about, self._hash, self._learner))
-            self._status.publish(
-                conversions.to_adaptation_status(*about, self._adapter.capacity, duration, self._adapter.frozen)
-            )
+            self._status.publish(conversions.to_adaptation_status(*about, self._adapter, duration))
             self._record.observe(adaptation)
             if adaptation.failure:
                 self.get_logger().error(

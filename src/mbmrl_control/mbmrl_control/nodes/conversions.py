@@ -21,7 +21,7 @@ from mbmrl_base.toolkit.conversions import (
 )
 from mbmrl_control.control.controller import Decision
 from mbmrl_control.learners import Update
-from mbmrl_control.learners.online import Adaptation
+from mbmrl_control.learners.online import Adaptation, OnlineAdapter
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, PlannerStatus
 
 
@@ -55,7 +55,7 @@ def from_adapted_model(message: AdaptedModel) -> Update:
 
 
 def to_adaptation_status(
-    robot: str, adaptation: Adaptation, seconds: float, capacity: int, duration: float, frozen: bool
+    robot: str, adaptation: Adaptation, seconds: float, adapter: OnlineAdapter, duration: float
 ) -> AdaptationStatus:
     """Message of how an adaptation went; its duration in s."""
     return AdaptationStatus(
@@ -64,14 +64,17 @@ def to_adaptation_status(
         sequence=int(adaptation.sequence),
         state_sequence=int(adaptation.state_sequence),
         window_length=int(adaptation.window),
-        window_capacity=int(capacity),
+        window_capacity=int(adapter.capacity),
         prior_error=float(adaptation.prior_error),
         adapted_error=float(adaptation.adapted_error),
         adaptation_time=float(duration),
         rejected=int(adaptation.rejected),
         skipped=int(adaptation.skipped),
         failed=int(adaptation.failed),
-        frozen=frozen,
+        members=[member.name for member in adapter.learner.members],
+        member=int(adaptation.member),
+        member_errors=list(adaptation.member_errors),
+        frozen=adapter.frozen,
     )
 
 

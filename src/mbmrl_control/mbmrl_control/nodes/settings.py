@@ -17,7 +17,7 @@ from mbmrl_control.nodes.realtime import prepare
 from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSettings, load_planner, make_planner
 from mbmrl_control.planning.cem import CrossEntropySettings
 from mbmrl_control.planning.mppi import MppiSettings
-from mbmrl_control.priors import DEFAULT_LEARNER, shipped_prior
+from mbmrl_control.priors import DEFAULT_LEARNER, MEMBERS, load_shipped
 from mbmrl_control.tasks import DEFAULT_TASK, TASKS, Task, load_task, make_task
 
 
@@ -32,6 +32,9 @@ class ModelSettings(NodeSettings):
     )
     checkpoint: str = Field(
         "", description="File of the prior, *.safetensors; empty: the one that is shipped for the learner"
+    )
+    members: str = Field(
+        MEMBERS, description="Learners that a committee is made of, unless it has a checkpoint, with commas between"
     )
     threads: int = Field(1, ge=1, le=64, description="Threads of torch")
     cpus: str = Field("", description="Processors that the node runs on, numbers with commas between; empty: any")
@@ -64,16 +67,11 @@ class ModelSettings(NodeSettings):
         """
         learner = load_learner(self.learner or DEFAULT_LEARNER).name
         robot = load_robot(self.robot)
-        shipped = shipped_prior(learner, robot.name)
-        if not self.checkpoint and not shipped.is_file():
-            raise PriorError(
-                f"no prior of {learner} is shipped for the robot {robot.name}: train one with `mbmrl train`, and give"
-                " its file as the checkpoint"
-            )
-        path = Path(self.checkpoint).expanduser() if self.checkpoint else shipped
-        prior = load_prior(path, robot)
+        prior = load_prior(Path(self.checkpoint).expanduser(), robot) if self.checkpoint else None
+        if prior is None:
+            prior = load_shipped(learner, robot, self.members)
         if self.learner and prior.settings.learner != learner:
-            raise PriorError(f"{path} is a prior of {prior.settings.learner}, wanted is one of {learner}")
+            raise PriorError(f"{self.checkpoint} is a prior of {prior.settings.learner}, wanted is one of {learner}")
         make_learner(prior)
         return prior
 

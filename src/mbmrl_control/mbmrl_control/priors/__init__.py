@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 
+if TYPE_CHECKING:
+    from mbmrl_base.robots.robot import Robot
+    from mbmrl_control.dynamics.prior import Prior
+
 DEFAULT_LEARNER: Final = "bayes_replay"
 """The one that follows paths best after a fault: see docs/results."""
+MEMBERS: Final = "mb,attention,bayes_replay"
+"""Members of a committee, if no others are given."""
 
 
 def shipped_prior(learner: str, robot: str = DEFAULT_ROBOT) -> Path:
@@ -22,6 +28,31 @@ def shipped_prior(learner: str, robot: str = DEFAULT_ROBOT) -> Path:
 
     name = load_learner(learner).name
     return Path(str(resources.files("mbmrl_control.priors") / robot / f"{name}.safetensors"))
+
+
+def load_shipped(learner: str, robot: Robot, members: str = "") -> Prior:
+    """The prior that comes with the package; that of a committee is put together from its members'.
+
+    Args:
+        learner: Name or file of the learner.
+        robot: The robot.
+        members: Names of a committee's members, with commas between; empty: MEMBERS.
+
+    Raises:
+        ValueError: If the learner is unknown, or no prior of it comes with the package.
+    """
+    from mbmrl_control.dynamics.prior import PriorError, load_prior
+    from mbmrl_control.learners.committee import Committee, join
+
+    file = shipped_prior(learner, robot.name)
+    if not file.is_file() and learner == Committee.name:
+        return join([load_shipped(member, robot) for member in (members or MEMBERS).split(",")])
+    if not file.is_file():
+        raise PriorError(
+            f"no prior of {file.stem} is shipped for the robot {robot.name}: train one with `mbmrl train`, and give its"
+            f" file, as the checkpoint or as {file.stem}=FILE in a comparison"
+        )
+    return load_prior(file, robot)
 
 
 def shipped_learners(robot: str) -> tuple[str, ...]:
