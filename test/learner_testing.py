@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from mbmrl_control.learners import LEARNER_TYPES
+from mbmrl_control.learners import LEARNER_TYPES, LEARNERS
 from mbmrl_control.learners.mb import ModelBased
+
+TRAINED = tuple(name for name in LEARNERS if name != "committee")
+"""Learners with tensors of their own."""
 
 
 def options_of(learner: str, **wanted: Any) -> Any:

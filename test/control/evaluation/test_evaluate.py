@@ -16,24 +16,21 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
-import torch
 from joblib.externals.loky import get_reusable_executor
 
 from mbmrl_base.robots.catalogue import ROBOTS, load_robot
-from mbmrl_base.robots.observation import Observation
-from mbmrl_control.control.closed_loop import OpenLoop, walk
+from mbmrl_control import priors
+from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.control.run_record import Tick
-from mbmrl_control.dynamics.model import ReluNetwork
-from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.prior import Prior, load_prior
-from mbmrl_control.evaluation import comparison, run_cache
+from mbmrl_control.evaluation import run_cache
 from mbmrl_control.evaluation.comparison import choose_learners
 from mbmrl_control.evaluation.run_cache import Job, hash_of_code, make_run, make_runs, read_run
 from mbmrl_control.learners import LEARNER_FILES, LEARNER_TYPES, LEARNERS
 from mbmrl_control.priors import shipped_learners, shipped_prior
 from mbmrl_sim.millirobot.world import World
 from pages import example
-from robot_testing import FOLLOW, INPUT_SIZE, MILLIROBOT, OUTPUT_SIZE, follow, path_task
+from robot_testing import FOLLOW, follow, path_task
 
 MakePrior = Callable[..., Prior]
 Run = Callable[..., tuple[int, str, str]]
@@ -93,29 +90,6 @@ def test_leg_that_comes_back_is_there_again(job: Job) -> None:
 
 
 # The model's errors
-
-
-def test_open_loop_error_of_a_model_of_a_robot_that_stands_is_the_way_walked() -> None:
-    inputs, outputs = (torch.zeros(INPUT_SIZE), torch.ones(INPUT_SIZE)), (torch.zeros(OUTPUT_SIZE), torch.ones(1))
-    normalizer = Normalizer(*inputs, outputs[0], outputs[1].expand(OUTPUT_SIZE))
-    still = [(torch.zeros(OUTPUT_SIZE, INPUT_SIZE), torch.zeros(OUTPUT_SIZE))]
-    ahead = [(torch.zeros(OUTPUT_SIZE, INPUT_SIZE), torch.zeros(OUTPUT_SIZE))]
-    ahead[0][0][OUTPUT_SIZE - 2, INPUT_SIZE - 2] = 0.001  # by 1 mm for each rad/s on the left
-    states = np.zeros((6, 24))
-    states[:, [6, 8, 10, 15, 17]] = 1.0
-    states[:, 0] = np.arange(6) * 0.03
-    errors = {}
-    for name, layers in (("still", still), ("ahead", ahead)):
-        prediction = OpenLoop(MILLIROBOT.features, normalizer, 4)
-        errors[name] = [
-            prediction.observe(
-                Observation(state, np.array([20.0, 0.0]), 0.05 * step, step, 1, 0.05), ReluNetwork(layers)
-            )
-            for step, state in enumerate(states)
-        ]
-    assert np.isnan(errors["still"][:4]).all()
-    assert errors["still"][4:] == pytest.approx([0.12, 0.12])
-    assert errors["ahead"][4:] == pytest.approx([0.04, 0.04])
 
 
 def test_model_that_is_withheld_is_not_the_one_in_use(make_prior: MakePrior) -> None:
@@ -286,11 +260,11 @@ def test_learner_without_a_shipped_prior_is_refused(mbmrl: Run, folder: Path, mo
 
     monkeypatch.setattr(run_cache, "make_run", refuse)
     monkeypatch.setattr(
-        comparison, "shipped_prior", lambda name, robot: folder / "none" if name == "mb" else shipped_prior(name, robot)
+        priors, "shipped_prior", lambda name, robot: folder / "mb" if name == "mb" else shipped_prior(name, robot)
     )
     code, output, errors = mbmrl("evaluate", "--learners", "default,mb", *SMALL)
     assert (code, output) == (2, "")
-    assert errors == "error: no prior of mb for millirobot is shipped: train one, and give it as mb=FILE\n"
+    assert errors.startswith("error: no prior of mb is shipped for the robot millirobot: train one ")
     assert list(folder.iterdir()) == []
 
 

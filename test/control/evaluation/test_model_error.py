@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from cart_testing import CART, INTERVAL, STATES, drive_cart, save_carts
+from learner_testing import TRAINED
 from mbmrl_base.robots.description import describe
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.model import ReluNetwork
@@ -22,7 +23,6 @@ from mbmrl_control.dynamics.prior import Prior, PriorError, PriorSettings, load_
 from mbmrl_control.dynamics.rollout import roll_out
 from mbmrl_control.evaluation import model_error as evaluation
 from mbmrl_control.evaluation.model_error import model_error, windows_of
-from mbmrl_control.learners import LEARNERS
 from mbmrl_control.learners.grbal import StepSettings
 from mbmrl_control.nodes.settings import ModelSettings
 from mbmrl_control.training.episodes import Episode, EpisodeError
@@ -258,7 +258,7 @@ def test_constant_columns_are_named_and_do_no_harm(mbmrl: Run, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("states", "actions"), [(1, 0), (1, 2), (3, 0), (9, 5)])
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("learner", TRAINED)
 def test_any_dimensions_will_do(mbmrl: Run, tmp_path: Path, states: int, actions: int, learner: str) -> None:
     """Among them a single state, an angle, and no actions."""
     names = [f"s{index}" for index in range(states)]

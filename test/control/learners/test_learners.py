@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from learner_testing import TRAINED
 from mbmrl_control.dynamics.network import Layers, initial_layers, predict
 from mbmrl_control.dynamics.prior import Prior, PriorError
-from mbmrl_control.learners import LEARNER_TYPES, LEARNERS, make_learner
+from mbmrl_control.learners import LEARNER_TYPES, make_learner
 from mbmrl_control.learners.base import Learner
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.context import Attention, ContextSettings, Rebal, RecurrentSettings
@@ -21,7 +22,7 @@ from mbmrl_control.learners.hybrid import HybridSettings
 from robot_testing import INPUT_SIZE, OUTPUT_SIZE
 
 MakePrior = Callable[..., Prior]
-ADAPTING = [name for name in LEARNERS if LEARNER_TYPES[name].adapts]
+ADAPTING = [name for name in TRAINED if LEARNER_TYPES[name].adapts]
 TASKS, M, K = 4, 10, 6
 
 
@@ -49,7 +50,7 @@ def walk(learner: Learner, inputs: Tensor, targets: Tensor) -> Layers:
 # All
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_adapts_in_control_as_it_does_in_training(make_prior: MakePrior, name: str) -> None:
     if name == "bayes_replay":
         pytest.skip("it goes on training in control, see test_replay.py")
@@ -73,14 +74,14 @@ def test_what_one_window_shows_is_not_carried_to_another_task(make_prior: MakePr
     )
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_no_update_means_the_prior(make_prior: MakePrior, name: str) -> None:
     learner = make(make_prior, name)
     inputs, _ = draw(3, K)
     assert torch.equal(predict(learner.adapted_layers({}), inputs), predict(learner.layers, inputs))
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_the_gradient_of_the_loss_reaches_all_tensors(make_prior: MakePrior, name: str) -> None:
     if name == "mb_de":
         pytest.skip("it is trained as mb, and its rate is tuned")
@@ -118,7 +119,7 @@ def test_an_update_of_another_size_is_refused(make_prior: MakePrior, name: str) 
 # Settings
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_settings_are_those_that_the_learner_declares(name: str) -> None:
     kind = LEARNER_TYPES[name]
     assert kind.settings_of([]) == kind.settings_type()

@@ -12,10 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from learner_testing import TRAINED
 from mbmrl_base.robots.millirobot.layout import ANGULAR_VELOCITY
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.dynamics.prior import Prior
-from mbmrl_control.learners import LEARNERS, Update
+from mbmrl_control.learners import Update
 from mbmrl_control.learners.member import JUDGED
 from mbmrl_control.learners.online import Adaptation, OnlineAdapter
 from mbmrl_control.training.episodes import Episode
@@ -195,7 +196,7 @@ def test_update_that_predicts_worse_than_the_prior_is_withheld_and_counted(
         assert (adaptation.update, adaptation.rejected) == ({}, count)
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("learner", TRAINED)
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e300], ids=str)
 def test_transition_with_a_missing_number_is_skipped_and_counted(
     make_prior: MakePrior, observations: list[Observation], learner: str, value: float

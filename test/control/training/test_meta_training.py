@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from learner_testing import options_of
+from learner_testing import TRAINED, options_of
 from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.dynamics.rollout import roll_out
-from mbmrl_control.learners import LEARNERS, make_learner
+from mbmrl_control.learners import make_learner
 from mbmrl_control.learners.grbal import StepSettings
 from mbmrl_control.training import meta_training
 from mbmrl_control.training.episodes import Episode
@@ -63,7 +63,7 @@ def psi_of(prior: Prior) -> torch.Tensor:
     return prior.extras["psi"]
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("learner", TRAINED)
 def test_errors_on_held_out_faults_fall(episodes: list[Episode], learner: str) -> None:
     run = trainer(episodes, small(learner, steps=100))
     _, before = run.check()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -146,7 +147,10 @@ def load_prior(path: Path, robot: Robot | None = None) -> Prior:
     extras = {name.removeprefix("learner."): tensor for name, tensor in tensors.items() if name.startswith("learner.")}
     if not all(torch.isfinite(tensor).all() for tensor in extras.values()):
         raise PriorError(f"{path}: the learner's tensors are not finite")
-    layers, normalizer = _layers(path, tensors, robot.features), _normalizer(path, tensors, robot.features)
+    features = robot.features
+    layers, normalizer = layers_of(path, tensors, features.input_size), _normalizer(path, tensors, features)
+    if layers and len(layers[-1][1]) != features.output_size:
+        raise PriorError(f"{path}: the network has {len(layers[-1][1])} outputs, wanted are {features.output_size}")
     return Prior(layers, normalizer, settings, extras, robot=robot)
 
 
@@ -166,21 +170,28 @@ def _robot(path: Path, made_for: Robot, own_features: bool, wanted: Robot | None
     return wanted
 
 
-def _layers(path: Path, tensors: dict[str, Tensor], features: Features) -> Layers:
-    count = sum(name.startswith("layers.") and name.endswith(".weight") for name in tensors)
+def layers_of(name: object, tensors: Mapping[str, Tensor], size: int) -> Layers:
+    """Layers of a network among tensors with the names of a prior's file; empty if there is none.
+
+    Args:
+        name: What the sentence of an error calls it.
+        tensors: The tensors.
+        size: Inputs that the first layer takes.
+
+    Raises:
+        PriorError: If layers are missing, do not fit together, or are not finite.
+    """
+    count = sum(key.startswith("layers.") and key.endswith(".weight") for key in tensors)
     layers: Layers = []
-    size = features.input_size
     for index in range(count):
         weight = tensors.get(f"layers.{index}.weight")
         bias = tensors.get(f"layers.{index}.bias")
         if weight is None or bias is None or bias.ndim != 1 or weight.shape != (len(bias), size):
-            raise PriorError(f"{path}: layer {index} is missing or does not take {size} inputs")
+            raise PriorError(f"{name}: layer {index} is missing or does not take {size} inputs")
         layers.append((weight, bias))
         size = len(bias)
-    if layers and size != features.output_size:
-        raise PriorError(f"{path}: the network has {size} outputs, wanted are {features.output_size}")
     if not all(torch.isfinite(tensor).all() for layer in layers for tensor in layer):
-        raise PriorError(f"{path}: the weights are not finite")
+        raise PriorError(f"{name}: the weights are not finite")
     return layers
 
 

@@ -20,7 +20,7 @@ from mbmrl_control.learners.replay import BayesReplay
 LEARNER_TYPES: Final[dict[str, type[Learner]]] = {
     learner.name: learner
     for learner in (
-        *(Committee, Grbal, Rebal, Attention, Hybrid, BayesLastLayer, BayesReplay, DynamicEvaluation, ModelBased),
+        *(Grbal, Rebal, Attention, Hybrid, BayesLastLayer, BayesReplay, Committee, DynamicEvaluation, ModelBased),
     )
 }
 LEARNERS: Final = tuple(LEARNER_TYPES)
@@ -63,11 +63,10 @@ def make_learner(prior: Prior) -> Learner:
         raise PriorError(f"a prior of {learner.name} needs {'no layers' if prior.layers else 'layers of a network'}")
     try:
         made = learner(prior.layers, prior.extras)
-        if not prior.layers:
-            wanted = (1, prior.features.output_size)
-            outputs = made.adapted_model({}).predict(torch.zeros(1, prior.features.input_size)).mean
-            if outputs.shape != wanted:
-                raise ValueError(f"the model of a prior of {learner.name} gives {outputs.shape[-1]} outputs")
+        for member in () if prior.layers else made.members:
+            outputs = member.adapted_model({}).predict(torch.zeros(1, prior.features.input_size)).mean
+            if outputs.shape != (1, prior.features.output_size):
+                raise ValueError(f"the model of a prior of {member.name} gives {outputs.shape[-1]} outputs")
     except (ValueError, RuntimeError) as error:
         raise PriorError(str(error)) from None
     return made

@@ -22,8 +22,8 @@ from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_control.dynamics.model import Model
 from mbmrl_control.dynamics.network import Layers, Normalizer
 from mbmrl_control.dynamics.open_loop import OpenLoop
-from mbmrl_control.dynamics.prior import Prior, PriorError
-from mbmrl_control.learners.base import Learner, Update
+from mbmrl_control.dynamics.prior import Prior, PriorError, layers_of
+from mbmrl_control.learners.base import Learner, NetworkLearner, Update
 
 STEPS: Final = 8
 """Steps, K, ahead that members are judged by."""
@@ -83,7 +83,7 @@ class Committee(Learner):
         """The model of the member that the update is of; the first one's prior if it is empty."""
         own = dict(update)
         chosen = own.pop("member", torch.tensor([0]))
-        if chosen.shape != (1,) or not 0 <= (number := int(chosen)) < len(self.members):
+        if chosen.shape != (1,) or chosen.dtype != torch.int64 or not 0 <= (number := int(chosen)) < len(self.members):
             raise ValueError(f"an update of committee needs the number of one of its {len(self.members)} members")
         return self.members[number].adapted_model(own)
 
@@ -115,8 +115,10 @@ def join(priors: Sequence[Prior]) -> Prior:
 
 
 def _member(kind: type[Learner], tensors: dict[str, Tensor]) -> Learner:
-    count = sum(name.startswith("layers.") and name.endswith(".weight") for name in tensors)
-    layers = [(tensors[f"layers.{index}.weight"], tensors[f"layers.{index}.bias"]) for index in range(count)]
+    first = tensors.get("layers.0.weight")
+    layers = layers_of(f"the member {kind.name}", tensors, 0 if first is None else first.shape[-1])
+    if issubclass(kind, NetworkLearner) != bool(layers):
+        raise PriorError(f"the member {kind.name} needs {'no layers' if layers else 'layers of a network'}")
     own = {name.removeprefix("learner."): tensor for name, tensor in tensors.items() if name.startswith("learner.")}
     return kind(layers, own)
 

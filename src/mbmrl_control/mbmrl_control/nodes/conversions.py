@@ -73,7 +73,7 @@ def to_adaptation_status(
         failed=int(adaptation.failed),
         members=[member.name for member in adapter.learner.members],
         member=int(adaptation.member),
-        member_errors=list(adaptation.member_errors),
+        member_errors=list(map(float, adaptation.member_errors)),
         frozen=adapter.frozen,
     )
 

@@ -56,7 +56,8 @@ def load_shipped(learner: str, robot: Robot, members: str = "") -> Prior:
 
 
 def shipped_learners(robot: str) -> tuple[str, ...]:
-    """Learners for which a prior of a robot comes with the package."""
+    """Learners for which a prior of a robot comes with the package, or those of all its members."""
     folder = resources.files("mbmrl_control.priors") / robot
     names = (file.name for file in folder.iterdir()) if folder.is_dir() else ()
-    return tuple(sorted(name.removesuffix(".safetensors") for name in names if name.endswith(".safetensors")))
+    found = {name.removesuffix(".safetensors") for name in names if name.endswith(".safetensors")}
+    return tuple(sorted({*found, *(["committee"] if found.issuperset(MEMBERS.split(",")) else [])}))
