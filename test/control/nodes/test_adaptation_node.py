@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
@@ -19,9 +20,10 @@ from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import from_robot_state, to_robot_state
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.hardware.robot import MILLIROBOT
-from mbmrl_control.learners import LEARNERS
+from mbmrl_control.learners import LEARNERS, make_learner
 from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.nodes import conversions
+from mbmrl_control.priors import load_shipped
 from mbmrl_control.training.episodes import Episode
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, RobotState
 from ros_testing import STRANGE, NodeProcess, Peer, changed
@@ -108,6 +110,24 @@ def test_model_for_each_state(node: NodeProcess, peer: Peer, prior: Prior, state
         assert status.adaptation_time > 0
     assert robot.models[-1].update
 
+    assert_ends_in_order(node, signal.SIGTERM)
+
+
+def test_committee_of_shipped_priors_says_whom_it_trusts(
+    start_node: StartNode, peer: Peer, states: list[RobotState]
+) -> None:
+    members = "grbal,bayes_replay"
+    node, robot = start_node("adaptation_node", learner="committee", members=members), Robot(peer)
+    robot.wait_for(node)
+    learner = make_learner(load_shipped("committee", MILLIROBOT, members))
+    for message in states:
+        robot.send(message, node)
+    for model, status in zip(robot.models, robot.statuses, strict=True):
+        assert status.members == ["grbal", "bayes_replay"]
+        update = conversions.from_adapted_model(model)
+        assert int(update["member"]) == status.member
+        learner.adapted_model(update)
+    assert np.isfinite(status.member_errors).all()
     assert_ends_in_order(node, signal.SIGTERM)
 
 

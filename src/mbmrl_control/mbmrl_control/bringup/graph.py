@@ -87,12 +87,12 @@ _EMULATOR: Final = NodeSpec(
     uses_sim_time=False,
 )
 _ADAPTATION: Final = NodeSpec(
-    "adaptation_node", "mbmrl_control.nodes.settings:AdaptationSettings", ("robot", "learner", "checkpoint")
+    "adaptation_node", "mbmrl_control.nodes.settings:AdaptationSettings", ("robot", "learner", "members", "checkpoint")
 )
 _PLANNER: Final = NodeSpec(
     "mpc_node",
     "mbmrl_control.nodes.settings:PlannerSettings",
-    ("robot", "learner", "checkpoint", "task", "path", "planner", "rate", "seed", "frame_prefix"),
+    ("robot", "learner", "members", "checkpoint", "task", "path", "planner", "rate", "seed", "frame_prefix"),
 )
 _CAMERA: Final = NodeSpec(
     "camera_node",
