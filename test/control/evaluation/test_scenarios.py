@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mbmrl_base.robots.faults import Fault
+from mbmrl_control.evaluation.comparison import choose_scenarios
 from mbmrl_control.evaluation.scenarios import Event, scenarios, schedule
 from mbmrl_sim.millirobot.faults import FAULT_KINDS, LEG_LOSS, MOTOR_WEAK, TERRAIN
 
@@ -75,6 +76,21 @@ def test_leg_comes_and_goes() -> None:
     lost = events[0].fault
     assert lost is not None
     assert events == [Event(10.0, lost), Event(15.0, None), Event(20.0, lost), Event(25.0, None)]
+
+
+def test_scenario_of_ones_own_names_its_faults() -> None:
+    events = schedule("leg_loss:3+payload:25", FAULT_KINDS, 0, 10.0, 30.0)
+    expected = [Fault(LEG_LOSS, part="3"), Fault("payload", magnitude=25.0)]
+    assert events == [Event(10.0, fault) for fault in expected]
+    assert choose_scenarios("none,leg_loss:0+leg_loss:1", FAULT_KINDS) == ("none", "leg_loss:0+leg_loss:1")
+    for wrong, text in (
+        ("leg_loss:9", "hits no part '9'"),
+        ("leg_loss+rust", "unknown fault kind 'rust'"),
+        ("leg_loss:", "a fault is written"),
+        ("leg_loss:1,leg_loss:1", "is given twice"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            choose_scenarios(wrong, FAULT_KINDS)
 
 
 def test_nothing_happens_where_nothing_should() -> None:

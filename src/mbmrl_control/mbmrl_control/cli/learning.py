@@ -200,8 +200,8 @@ def evaluate(
     scenarios: Annotated[
         str | None,
         typer.Option(
-            help="none, kinds of faults, two_at_once, comes_and_goes, with commas between; or all; if not given,"
-            " the simulator's first kind."
+            help="none, kinds of faults, two_at_once, comes_and_goes, or KIND:VALUE+KIND:VALUE, with commas between; or"
+            " all; if not given, the simulator's first kind."
         ),
     ] = None,
     task: Annotated[str, typer.Option(help="What the robot does, or the task's file, *.py.")] = "follow_path",
@@ -231,12 +231,12 @@ def evaluate(
         Comparison,
         choose,
         choose_learners,
+        choose_scenarios,
         choose_tasks,
         result_files,
         run_with_bar,
         write_results,
     )
-    from mbmrl_control.evaluation.scenarios import scenarios as scenarios_of
     from mbmrl_control.evaluation.statistics import summarise
     from mbmrl_control.evaluation.tables import markdown
     from mbmrl_control.planning import PLANNERS, PRECISIONS, load_planner
@@ -251,7 +251,7 @@ def evaluate(
             choose("planner", planner, [*PLANNERS, *own]),
             choose("precision", precision, [name for name in PRECISIONS if name != "auto"]),
             choose_tasks(task, options or (), paths, simulated),
-            choose("scenario", scenarios, scenarios_of(kinds)),
+            choose_scenarios(scenarios, kinds),
             range(seed, seed + seeds),
             duration,
             fault_time,

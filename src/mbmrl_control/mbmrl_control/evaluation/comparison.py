@@ -13,12 +13,14 @@ from typing import Any, Final
 from rich.console import Console
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
+from mbmrl_base.robots.faults import FaultKinds
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import write_text
 from mbmrl_control.control.run_record import choice
 from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, START_UP
 from mbmrl_control.evaluation.run_cache import Job, make_runs, read_run
+from mbmrl_control.evaluation.scenarios import faults_of, scenarios
 from mbmrl_control.evaluation.statistics import Row
 from mbmrl_control.evaluation.tables import markdown, write_csv
 from mbmrl_control.learners import LEARNER_FILES, LEARNERS, load_learner, make_learner
@@ -106,6 +108,17 @@ def choose_learners(given: str, robot: Robot) -> dict[str, Prior]:
             chosen[name] = load_shipped(DEFAULT_LEARNER if name == DEFAULT else name, robot)
         make_learner(chosen[name])
     return chosen
+
+
+def choose_scenarios(given: str, kinds: FaultKinds) -> tuple[str, ...]:
+    """Scenarios with commas between, see `scenarios` and `faults_of`, or ``all`` that have a name.
+
+    Raises:
+        ValueError: If there is none such, or one comes twice.
+    """
+    named = scenarios(kinds)
+    own = [name for name in given.split(",") if {*":+"} & {*name} and faults_of(name, kinds)]
+    return choose("scenario", given, [*named, *own])
 
 
 def _value(text: str) -> Any:

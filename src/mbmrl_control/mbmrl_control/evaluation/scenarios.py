@@ -28,13 +28,22 @@ def scenarios(kinds: FaultKinds) -> tuple[str, ...]:
     return (NONE, *kinds, *((TWO_AT_ONCE, COMES_AND_GOES) if len(kinds) > 1 else ()))
 
 
+def faults_of(scenario: str, kinds: FaultKinds) -> list[Fault]:
+    """Faults that a scenario names with their parts and values, such as ``leg_loss:3+leg_loss:5``.
+
+    Raises:
+        FaultError: If the simulator has none such.
+    """
+    return [kinds.plan(f"{text}@0").fault for text in scenario.split("+")]
+
+
 def schedule(scenario: str, kinds: FaultKinds, seed: int, start: float, end: float) -> list[Event]:
     """What happens in a run, in order; it depends on scenario and seed only, not on who walks.
 
     Args:
-        scenario: One of `scenarios`. ``two_at_once``: the first kind of fault, such as a lost leg, and a fault of
-            another kind with it; ``comes_and_goes``: the first kind, and all works again, twice, each for a quarter of
-            the time left.
+        scenario: One of `scenarios`, or as of `faults_of`. ``two_at_once``: the first kind of fault, such as a lost
+            leg, and a fault of another kind with it; ``comes_and_goes``: the first kind, and all works again, twice,
+            each for a quarter of the time left.
         kinds: Faults of the simulator.
         seed: Seed of what is drawn.
         start: Time of the first fault, s.
@@ -43,6 +52,8 @@ def schedule(scenario: str, kinds: FaultKinds, seed: int, start: float, end: flo
     rng = np.random.default_rng((seed, zlib.crc32(scenario.encode())))
     if scenario == NONE:
         return []
+    if scenario not in scenarios(kinds):
+        return [Event(start, fault) for fault in faults_of(scenario, kinds)]
     first, *others = kinds
     if scenario == TWO_AT_ONCE:
         other = str(rng.choice(others))
