@@ -51,7 +51,7 @@ def instead(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     def note(job: Job) -> dict[str, Any]:
         noted.append(job)
         told = {name: 1.0 for name in ("cost_before", "cost_after", "cross_track_before_m", "cross_track_after_m")}
-        told |= {"speed_kept": 1.0, "model_error_before": 0.1, "model_error_after": 0.1, "recovery_s": 0.5}
+        told |= {"lost": 0.0, "speed_kept": 1.0, "model_error_before": 0.1, "model_error_after": 0.1, "recovery_s": 0.5}
         told |= {"open_loop_error_after_m": 0.1, "on_back_after": 0.0, "adaptation_ms": 1.0, "planning_ms": 1.0}
         return {"figures": told, "faults": [], "cost_trace": [1.0, 1.0]}
 

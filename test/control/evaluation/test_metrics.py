@@ -193,6 +193,7 @@ def test_both_sides_of_the_fault_are_told() -> None:
     assert (told["speed_before_m_s"], told["speed_kept"]) == pytest.approx((0.2, 1.0), rel=1e-3)
     assert (told["adaptation_ms"], told["planning_ms"]) == pytest.approx((2.0, 10.0))
     assert told["recovery_s"] is None
+    assert told["lost"] == 0.0
     assert told["cost_before"] is not None
     assert told["cost_after"] == pytest.approx(
         told["cost_before"] + 50 * 0.05 * np.tanh(0.025 / 0.05) + 4 * np.arctan(0.25), rel=0.02
@@ -206,6 +207,19 @@ def test_robot_on_its_back_is_told_of() -> None:
         tick.observation.state[[6, 8]] = (-0.98, 1.0) if tick.observation.sequence % 2 else (1.0, -0.98)
     told = before_and_after(run, run.track(path_task("straight")), FAULT_TIME)
     assert (told["on_back_before"], told["on_back_after"]) == (0.0, pytest.approx(20 / (TIME >= FAULT_TIME).sum()))
+    assert told["lost"] == 1.0
+
+
+@pytest.mark.parametrize(("name", "lost"), [("strays before", 0.0), ("strays", 1.0), ("stops", 1.0)])
+def test_run_is_lost_if_the_robot_leaves_the_path_or_stops_after_the_fault(name: str, lost: float) -> None:
+    run = record()
+    tracking = run.track(path_task("straight"))
+    after = FAULT_TIME <= TIME
+    if name == "stops":
+        tracking["progress_m"][after] = tracking["progress_m"][after][0]
+    else:
+        tracking["cross_track_m"][np.flatnonzero(after)[0] + (10 if name == "strays" else -10)] = -0.051
+    assert before_and_after(run, tracking, FAULT_TIME)["lost"] == lost
 
 
 def test_recovery_is_from_the_cost() -> None:

@@ -17,6 +17,10 @@ RECOVERY_LEVEL: Final = 1.5
 """Share of the distance before the fault that counts as recovered."""
 COST_RECOVERY_LEVEL: Final = 1.1
 """The same of the tracking cost."""
+STRAYED: Final = 0.05
+"""Distance from the path from which on a robot has left it, m."""
+STANDS: Final = 0.1
+"""Share of the speed before the fault below which the robot has stopped."""
 OPEN_LOOP_STEPS: Final = 16
 """Steps, K, that the model predicts ahead where its open-loop error is measured."""
 
@@ -125,7 +129,8 @@ def before_and_after(record: Record, tracking: dict[str, Array], split: float) -
 
     Costs are per step, one-step errors of the model in use, dimensionless; open-loop errors over
     OPEN_LOOP_STEPS that lie on one side; ``on_back`` is the share of the time that the robot lies so; recovery is that
-    of the tracking cost; computing times are medians. What else a task reports has its own name.
+    of the tracking cost; computing times are medians. ``lost`` is 1 if the robot left the path
+    after the fault, stopped, or lies on its back at the end, else 0. What else a task reports has its own name.
 
     Args:
         record: The run.
@@ -151,6 +156,8 @@ def before_and_after(record: Record, tracking: dict[str, Array], split: float) -
         figures[f"open_loop_error_{side}_m"] = _mean(record.array("open_loop_error")[foreseen])
     speed_before, speed_after = figures["speed_before_m_s"], figures["speed_after_m_s"]
     figures["speed_kept"] = speed_after / speed_before if speed_before and speed_after is not None else None
+    stopped = figures["speed_kept"] is not None and figures["speed_kept"] < STANDS
+    figures["lost"] = float(stopped or upright[-1] < 0 or bool((distance[time >= split] > STRAYED).any()))
     figures["recovery_s"] = recovery_time(time, tracking["cost"], split, COST_RECOVERY_LEVEL)
     figures["adaptation_ms"] = _percentiles(record.array("adaptation_time"))["p50"]
     figures["planning_ms"] = _percentiles(record.array("planning_time"))["p50"]

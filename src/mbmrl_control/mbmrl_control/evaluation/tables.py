@@ -18,6 +18,7 @@ _COLUMNS: Final = {
     "cost after": ("cost_after", 1.0, 2),
     "from path before, mm": ("cross_track_before_m", 1e3, 1),
     "from path after, mm": ("cross_track_after_m", 1e3, 1),
+    "lost runs, %": ("lost", 100.0, 0),
     "speed kept": ("speed_kept", 1.0, 2),
     "on its back after, %": ("on_back_after", 100.0, 0),
     "one-step error before": ("model_error_before", 1.0, 3),
