@@ -65,7 +65,7 @@ RUNS = [
     (["--path", "spiral"], "unknown path 'spiral': allowed is straight, left, right, zigzag, figure_eight"),
     (
         ["--learner", "maml"],
-        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, mb_de, mb",
+        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, committee, mb_de, mb",
     ),
     (["--rate", "0"], "parameter 'rate' is 0.0: input should be greater than or equal to 5"),
     (["--rate", "-5"], "parameter 'rate' is -5.0: input should be greater than or equal to 5"),
@@ -161,6 +161,8 @@ OTHERS = [
     (["hardware", "--port", "x", "--pose-topic", "a b"], "'a b' is no topic: allowed are letters, digits and _"),
     (["hardware", "--port", "x", "--odometry-topic", ""], "'' is no topic"),
     (["sim", "--gui"], "there is no screen for a window: DISPLAY names none that can be opened"),
+    (["train", "--learner", "committee"], "a committee is not trained: train each of its members on the same data"),
+    (["join", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
     (["train", "--learner", "maml"], "unknown learner 'maml': allowed is grbal, rebal"),
     (["evaluate", "--learners", "default,maml"], "unknown learner 'maml': allowed is grbal, rebal"),
     (["evaluate", "--learners", "mb,mb"], "the learner mb is given twice"),

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mbmrl_base.robots.catalogue import ROBOTS, load_robot
-from mbmrl_control.priors import shipped_learners, shipped_prior
+from mbmrl_control.priors import load_shipped, shipped_learners
 
 Run = Callable[..., tuple[int, str, str]]
 CART = {
@@ -34,7 +34,7 @@ def test_robots_are_listed_with_their_priors(mbmrl: Run) -> None:
         robot = load_robot(name)
         numbers = len(robot.state_names), len(robot.action_names), robot.rate
         assert (entry["states"], entry["actions"], entry["rate"]) == numbers
-        assert all(shipped_prior(learner, name).is_file() for learner in entry["priors"])
+        assert all(load_shipped(learner, robot) for learner in entry["priors"])
         assert name in errors
     assert "bayes_replay" in told["millirobot"]["priors"]
     assert shipped_learners("unknown") == ()

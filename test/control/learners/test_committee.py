@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,17 @@ def test_file_holds_the_priors_of_all_members_in_order(priors: list[Prior], tmp_
     for member, prior in zip(committee.members, priors, strict=True):
         assert torch.equal(member.adapted_model({}).predict(inputs).mean, predict(prior.layers, inputs))
     assert torch.equal(committee.adapted_model({}).predict(inputs).mean, predict(priors[0].layers, inputs))
+
+
+def test_priors_are_joined_by_a_command(priors: list[Prior], mbmrl: Callable[..., Any], tmp_path: Any) -> None:
+    files = [str(tmp_path / f"{prior.settings.learner}.safetensors") for prior in priors]
+    for prior, file in zip(priors, files, strict=True):
+        prior.save(Path(file))
+    assert mbmrl("join", *files, "--out", str(tmp_path / "all.safetensors"))[0] == 0
+    assert load_prior(tmp_path / "all.safetensors").hash == join(priors).hash
+    code, _, errors = mbmrl("join", files[0], str(tmp_path / "all.safetensors"))
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "committee was not" in errors
 
 
 def test_shipped_committee_is_put_together_from_the_shipped_priors_of_its_members() -> None:

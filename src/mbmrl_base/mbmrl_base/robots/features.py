@@ -115,7 +115,7 @@ class Features:
 
     def seen_from(self, states: Tensor, pose: Tensor) -> Tensor:
         """States of a planar robot in the frame of a planar pose, shapes (..., n) and (3,) -> (..., n)."""
-        seen, pairs = states.clone(), states[..., self._turned].unflatten(-1, (-1, 2))
+        seen, pairs = states.clone(), states[..., self._turned].reshape(*states.shape[:-1], -1, 2)
         pairs[..., 0, :] -= pose[:2]
         seen[..., self._turned] = rotate(pairs, torch.cos(pose[2]), -torch.sin(pose[2])).flatten(-2)
         if len(self.heading) == 1:

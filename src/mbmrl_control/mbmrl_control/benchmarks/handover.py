@@ -17,14 +17,16 @@ from mbmrl_base.toolkit import qos
 from mbmrl_control.benchmarks.adaptation import INPUT_SIZE, OUTPUT_SIZE
 from mbmrl_control.benchmarks.loop import LoopCase, random_prior
 from mbmrl_control.benchmarks.timing import in_ms, interleaved
-from mbmrl_control.learners import LEARNER_TYPES, Update, make_learner
+from mbmrl_control.learners import LEARNER_TYPES, NetworkLearner, Update, make_learner
 from mbmrl_control.learners.base import Learner, to_update
 from mbmrl_control.learners.mb import DynamicEvaluation
 from mbmrl_control.learners.online import Adaptation
 from mbmrl_control.nodes import conversions
 from mbmrl_msgs.msg import AdaptedModel
 
-LEARNERS: Final = tuple(name for name, kind in LEARNER_TYPES.items() if kind.adapts)
+LEARNERS: Final = tuple(
+    name for name, kind in LEARNER_TYPES.items() if kind.adapts and issubclass(kind, NetworkLearner)
+)
 WHOLE: Final = "whole network"
 _RATE: Final = 50.0
 """Messages per second."""

@@ -166,6 +166,22 @@ def train(
     console.print(f"written: {file}, {file.stat().st_size / 1e6:.2f} MB, hash {prior.hash[:12]}", soft_wrap=True)
 
 
+@app.command()
+def join(
+    priors: Annotated[list[Path], typer.Argument(help="Files of priors that were trained on the same data.")],
+    out: Annotated[Path, typer.Option(help="File of the prior.")] = Path("committee.safetensors"),
+) -> None:
+    """Make the prior of a committee of those of its members; the first one is planned with until more is known."""
+    from mbmrl_base.system.files import check_file
+    from mbmrl_control.dynamics.prior import load_prior
+    from mbmrl_control.learners import committee
+
+    with refusing():
+        check_file(out)
+        committee.join([load_prior(prior) for prior in priors]).save(out)
+    console.print(f"written: {out}", soft_wrap=True)
+
+
 @app.command("model-error")
 def model_error(
     checkpoint: Annotated[Path, typer.Option(help="File of the prior, *.safetensors.")],

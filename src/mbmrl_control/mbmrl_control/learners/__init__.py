@@ -27,7 +27,16 @@ LEARNERS: Final = tuple(LEARNER_TYPES)
 LEARNER_FILES: Final[dict[str, str]] = {}
 """Files of learners that do not come with the package, by their names."""
 
-__all__ = ["LEARNERS", "LEARNER_FILES", "LEARNER_TYPES", "Learner", "Update", "load_learner", "make_learner"]
+__all__ = [
+    "LEARNERS",
+    "LEARNER_FILES",
+    "LEARNER_TYPES",
+    "Learner",
+    "NetworkLearner",
+    "Update",
+    "load_learner",
+    "make_learner",
+]
 
 
 def load_learner(given: str) -> type[Learner]:

@@ -24,6 +24,7 @@ from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners import LEARNER_TYPES
 from mbmrl_control.learners.base import NetworkLearner
 from mbmrl_control.learners.bayes import BayesLastLayer
+from mbmrl_control.learners.committee import Committee
 from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.collect import CollectSettings, collect
 from mbmrl_control.training.episodes import Episode
@@ -110,6 +111,8 @@ def preset(
     """
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}: allowed is {', '.join(PRESETS)}")
+    if training.learner == Committee.name:
+        raise ValueError("a committee is not trained: train each of its members on the same data, and join them")
     given, suits = PRESETS[name], LEARNER_TYPES[training.learner].training
     training = replace(training, window=window or suits.window)
     if alone:
