@@ -58,14 +58,14 @@ def files(make_prior: Callable[..., Prior], tmp_path: Path) -> Path:
 MODEL = [
     (
         "learner:=maml",
-        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, mb_de, mb",
+        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, committee",
     ),
     ("learner:=7", "parameter 'learner' is 7: input should be a valid string"),
     ("checkpoint:={files}/none.safetensors", "there is no checkpoint {files}/none.safetensors"),
     ("checkpoint:={files}/cut.safetensors", "{files}/cut.safetensors is cut or no safetensors file"),
     ("checkpoint:={files}/text.safetensors", "{files}/text.safetensors is cut or no safetensors file"),
     ("checkpoint:={files}/unknown.safetensors", "the prior is for the learner 'maml': allowed is grbal, rebal"),
-    ("colour:=red", "unknown parameter 'colour': allowed is robot, learner, checkpoint, threads"),
+    ("colour:=red", "unknown parameter 'colour': allowed is robot, learner, checkpoint, members, threads"),
     ("threads:=0", "parameter 'threads' is 0: input should be greater than or equal to 1"),
     ("cpus:=0,one", "cpus is '0,one': wanted are numbers with commas between, such as 0,1"),
     ("cpus:='7000'", "there is no processor 7000 for this process: cpus is '7000'"),
@@ -140,5 +140,5 @@ def test_bridge_without_its_port_is_refused(refusal: Refusal) -> None:
 @pytest.mark.parametrize("name", ["adaptation_node", "mpc_node"])
 def test_process_ends_with_one_sentence(start_node: Callable[..., NodeProcess], name: str) -> None:
     start_node(name, learner="maml").assert_refused(
-        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, mb_de, mb"
+        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, committee"
     )
