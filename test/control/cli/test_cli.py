@@ -65,7 +65,7 @@ RUNS = [
     (["--path", "spiral"], "unknown path 'spiral': allowed is straight, left, right, zigzag, figure_eight"),
     (
         ["--learner", "maml"],
-        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, committee, mb_de, mb",
+        "unknown learner 'maml': allowed is grbal, rebal, attention, hybrid, bayes_last_layer, bayes_replay, committee",
     ),
     (["--rate", "0"], "parameter 'rate' is 0.0: input should be greater than or equal to 5"),
     (["--rate", "-5"], "parameter 'rate' is -5.0: input should be greater than or equal to 5"),
