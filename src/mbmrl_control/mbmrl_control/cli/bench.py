@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.markdown import Markdown
 
 from mbmrl_base.system import surroundings
 from mbmrl_control.cli.options import console, refuse
@@ -59,7 +58,7 @@ def bench(
                 found[part] = _measure(part, threads, duration, realtime_priority)
         except NodeEndedError as error:
             refuse(error)
-        console.print(Markdown(page.section(part, found[part])))
+        console.print(page.section(part, found[part]), soft_wrap=True)
     if out is not None:
         console.print(f"written: {', '.join(map(str, page.write(found, out, conditions)))}", soft_wrap=True)
     if as_json:
