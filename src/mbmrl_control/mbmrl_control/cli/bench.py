@@ -48,11 +48,11 @@ def bench(
     if out is not None:
         page.check(out)
     conditions, found = page.machine(threads), {}
-    torch.set_num_threads(threads)
     peers.enable()
     if absent := peers.missing(parts):
         console.print(absent, soft_wrap=True)
     for part in parts:
+        torch.set_num_threads(threads)  # the part before may have left another number
         try:
             with console.status(f"measuring: {part}"):
                 found[part] = _measure(part, threads, duration, realtime_priority)
