@@ -39,7 +39,6 @@ class Committee(Learner):
     """Several priors in one; an update is that of one of them.
 
     Attributes:
-        names: Names of the members.
         members: The members; the first one's prior is that of the committee.
     """
 
@@ -59,7 +58,6 @@ class Committee(Learner):
             parts.setdefault((int(number), learner), {})[rest] = tensor
         if not parts or [number for number, _ in sorted(parts)] != list(range(len(parts))):
             raise ValueError("a prior of committee needs members with numbers from 0 on")
-        self.names = tuple(learner for _, learner in sorted(parts))
         self.members = [_member(LEARNER_TYPES[key[1]], parts[key]) for key in sorted(parts)]
 
     @classmethod
