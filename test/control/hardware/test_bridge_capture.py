@@ -70,6 +70,10 @@ class Laboratory(Driver):
         self.walk()
         self.until(lambda: self.robot.moves and self.level("pose") == 0)
 
+    def source(self) -> str:
+        """Where the pose is known from by the newest diagnostics."""
+        return next(str(value.value) for value in self.part("pose").values if value.key == "source")
+
     def states_with(self, spoil: Spoil, count: int = 40) -> list[Any]:
         """States told while motion capture is spoilt."""
         self.spoil = spoil
@@ -121,9 +125,9 @@ def test_bad_frames_are_left_out_and_an_occluded_body_is_reckoned(driver: Labora
     driver.walk_in_order()
     begin = len(driver.states) - 1
     driver.states_with(one_in_20)
-    driver.until(lambda: driver.level("pose") == WARN)
+    # After a frame that is left out the newest one is too old for a tick, which may be the one that is reported.
+    driver.until(lambda: driver.level("pose") == WARN and driver.source() == "motion capture")
     assert "frames refused: no unit quaternion" in driver.part("pose").message
-    assert {"source": "motion capture"}.items() <= {v.key: v.value for v in driver.part("pose").values}.items()
     driver.states_with(occluded)
     driver.until(lambda: driver.level("pose") == ERROR)
     told = driver.part("pose").message
