@@ -128,11 +128,16 @@ def test_without_what_is_private_to_torch_it_is_the_same(
     """In Python's interpreter, with plain products."""
     robot = load_robot("millirobot")
     (model, normalizer), actions = of(robot, 32), actions_of(robot, 20)
-    given = (robot.features, normalizer, model, state_of(robot), actions[0, :2], True, precision)
-    fast = quick.ready(*given, torch.device("cpu"), BLOCK)(actions)
+    given = (state_of(robot), actions[0, :2], True)
+
+    def predicted() -> Trajectories:
+        packed = quick.pack(normalizer, model, precision, torch.device("cpu"), BLOCK)
+        return quick.ready(robot.features, packed, *given)(actions)
+
+    fast = predicted()
     monkeypatch.setattr(compiled, "roll_out", compiled.plain_roll_out)
     monkeypatch.setattr(compiled, "FUSES", False)
-    plain = quick.ready(*given, torch.device("cpu"), BLOCK)(actions)
+    plain = predicted()
     # Sums in half precision are rounded in another order.
     tolerance = 1e-5 if precision == torch.float32 else 3e-2
     torch.testing.assert_close(plain.states, fast.states, rtol=tolerance, atol=tolerance)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -73,7 +74,8 @@ def our_plan(given: Task, planner: Planner) -> Callable[[], object]:
 
     def plan() -> object:
         torch.set_num_threads(1)
-        return planner.plan(given.model, given.normalizer, given.state, given.costs, sees_states=False)
+        # As in the node, each plan has a model that is new.
+        return planner.plan(replace(given.model), given.normalizer, given.state, given.costs, sees_states=False)
 
     return plan
 
@@ -123,7 +125,12 @@ def parts(given: Task, planner: Planner, rounds: int) -> dict[str, float]:
         def rolled() -> Outcome:
             """Roll-outs without costs."""
             ready = planner.roll_outs.ready(
-                given.robot.features, given.normalizer, given.model, given.state, actions[0, :0], sees_states=False
+                given.robot.features,
+                given.normalizer,
+                replace(given.model),
+                given.state,
+                actions[0, :0],
+                sees_states=False,
             )
             return planner.roll_outs.evaluate(ready, actions, _free)
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mbmrl_base.robots.observation import Array, Observation
-from mbmrl_control.dynamics.model import Model
+from mbmrl_control.dynamics.model import Model, ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.planning import Plan, Planner
 from mbmrl_control.planning.response import CommandResponse
@@ -123,6 +123,11 @@ class Controller:
         self.planner.reset()
         self.response.reset()
         self.task.reset()
+
+    def prepare(self, model: Model) -> None:
+        """Do what a plan with a model does before it sees a state, so that the next one has more time for the rest."""
+        if isinstance(model, ReluNetwork):
+            self.planner.roll_outs.prepare(self._normalizer, model)
 
     def decide(self, now: Situation) -> Decision:
         """What to send in this tick."""

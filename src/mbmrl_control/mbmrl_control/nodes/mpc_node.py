@@ -194,6 +194,10 @@ class MpcNode(Node):
             status.late_ticks = self._record.late
             self._status.publish(status)
             collect(self._ticker.ticks)
+            try:
+                self._controller.prepare(self._adapted_model()[1])
+            except Exception as error:  # of a learner's code; the next tick meets it too
+                self._failure = blame(error)
 
     def _decide(self, newest: Arrival | None) -> Decision:
         task = self._next_task

@@ -55,8 +55,12 @@ if not FUSES:
     _in_rows = _in_columns
 
 
-def pack(layers: Layers, precision: torch.dtype, block: int) -> tuple[Layers, bool]:
-    """Layers in the types that they are computed in, and whether bias and ReLU are part of the products.
+Packed = tuple[list[Tensor], list[Tensor], bool]
+"""Weights and biases in the types that they are computed in, and whether bias and ReLU are part of the products."""
+
+
+def pack(layers: Layers, precision: torch.dtype, block: int) -> Packed:
+    """Make layers ready for `roll_out`.
 
     Args:
         layers: From raw inputs to raw outputs (`Normalizer.fold`).
@@ -68,8 +72,8 @@ def pack(layers: Layers, precision: torch.dtype, block: int) -> tuple[Layers, bo
     cast = [(weight.to(kind), bias.to(kind)) for (weight, bias), kind in zip(layers, kinds, strict=False)]
     if precision == torch.bfloat16 and len(layers) > 2 and layers[0][0].device.type == "cpu" and FUSES:
         reorder = torch.ops.mkldnn._reorder_linear_weight
-        return [(reorder(weight, block), bias) for weight, bias in cast], True
-    return [(weight, bias.unsqueeze(1)) for weight, bias in cast], False
+        return [reorder(weight, block) for weight, _ in cast], [bias for _, bias in cast], True
+    return [weight for weight, _ in cast], [bias.unsqueeze(1) for _, bias in cast], False
 
 
 def _rotate_(x: Tensor, y: Tensor, cosine: Tensor, sine: Tensor) -> None:
@@ -147,9 +151,7 @@ def roll_out(
     """Predict where action sequences lead.
 
     Args:
-        weights: Weights and biases of a packed network, and whether its products are fused.
-        biases: See there.
-        fused: See there.
+        weights, biases, fused: A packed network, see `Packed`.
         start: Rows at the start, shape (rows,): the inputs with the actions last, and what the model does not see.
         pose: Planar pose at the start, shape (3,).
         actions: Shape (n, H, m).

@@ -7,6 +7,7 @@ heading, beside its pose.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -111,45 +112,48 @@ class Layout:
 _layout = lru_cache(maxsize=8)(Layout)
 
 
+@dataclass(frozen=True)
+class Packed:
+    """A model as it is computed with: in single precision, for pending actions, and in that of candidates."""
+
+    normalizer: Normalizer
+    model: ReluNetwork
+    single: compiled.Packed
+    candidates: compiled.Packed
+
+
+@torch.inference_mode()
+def pack(
+    normalizer: Normalizer, model: ReluNetwork, precision: torch.dtype, device: torch.device, block: int
+) -> Packed:
+    """Pack a model with its normaliser on a device, for blocks of candidates; see `compiled.pack`."""
+    folded = [(weight.to(device), bias.to(device)) for weight, bias in normalizer.fold(model.layers)]
+    single, candidates = (compiled.pack(folded, kind, block) for kind in (torch.float32, precision))
+    return Packed(normalizer, model, single, candidates)
+
+
 def ready(
-    features: Features,
-    normalizer: Normalizer,
-    model: ReluNetwork,
-    state: Tensor,
-    pending: Tensor,
-    sees_states: bool,
-    precision: torch.dtype,
-    device: torch.device,
-    block: int,
+    features: Features, packed: Packed, state: Tensor, pending: Tensor, sees_states: bool
 ) -> Callable[[Tensor], Trajectories]:
     """A function from action sequences, shape (n, H, m), to where they lead from where pending ones, shape (p, m), do.
 
-    Poses are in single precision, and states, which are empty unless wanted.
-
-    Args:
-        features, normalizer, model, state, pending, sees_states: As of `RollOuts.ready`.
-        precision: Of the hidden layers.
-        device: Where to compute.
-        block: Candidates that are multiplied at once.
+    Poses are in single precision, and states, which are empty unless wanted; arguments are as of `RollOuts.ready`.
     """
-    layout = _layout(features)
-    folded = [(weight.to(device), bias.to(device)) for weight, bias in normalizer.fold(model.layers)]
+    layout, device = _layout(features), packed.single[0][0].device
 
-    def rolling(kind: torch.dtype, kept: bool) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
-        layers, fused = compiled.pack(folded, kind, block)
-        weights, biases = ([layer[index] for layer in layers] for index in (0, 1))
-        return lambda rows, pose, actions: compiled.roll_out(
-            weights, biases, fused, rows, pose, actions.to(device), features.input_size, layout.runs, kept
-        )
+    def rolled(
+        network: compiled.Packed, rows: Tensor, pose: Tensor, actions: Tensor, kept: bool
+    ) -> tuple[Tensor, Tensor]:
+        return compiled.roll_out(*network, rows, pose, actions.to(device), features.input_size, layout.runs, kept)
 
     rows, pose = (values.to(device) for values in layout.start(state))
     if len(pending):
-        poses, last = rolling(torch.float32, False)(rows, pose, pending[None].float())
+        poses, last = rolled(packed.single, rows, pose, pending[None].float(), False)
         rows, pose = last[-1, :, 0], poses[0, -1]
-    rolled = rolling(precision, sees_states)
 
     def roll_out(actions: Tensor) -> Trajectories:
-        poses, history = (values.to(actions.device) for values in rolled(rows, pose, actions))
+        found = rolled(packed.candidates, rows, pose, actions, sees_states)
+        poses, history = (values.to(actions.device) for values in found)
         states = layout.states_of(history, poses) if sees_states else poses.new_empty(len(actions), 0, len(state))
         return Trajectories(states, actions, poses if features.position else None)
 

@@ -73,8 +73,16 @@ class RollOuts:
         helpers = threads - 1 if self.device.type == "cpu" else 0
         self._pool = ThreadPoolExecutor(helpers, "roll-out", torch.set_num_threads, (1,)) if helpers else None
         self._cpus = os.sched_getaffinity(0)
+        self._packed: quick.Packed | None = None
         self._pace = 0.0
         """Time that a candidate took in the last blocks, s."""
+
+    def prepare(self, normalizer: Normalizer, model: ReluNetwork) -> quick.Packed:
+        """Pack a network, which a plan does unless it was the last one that was: so the plan begins earlier."""
+        last = self._packed
+        if last is None or last.model is not model or last.normalizer is not normalizer:
+            last = self._packed = quick.pack(normalizer, model, self.precision, self.device, BLOCK)
+        return last
 
     def ready(
         self,
@@ -96,9 +104,7 @@ class RollOuts:
             sees_states: Whether states of trajectories are wanted.
         """
         if type(features) is Features and isinstance(model, ReluNetwork):
-            return quick.ready(
-                features, normalizer, model, state, pending, sees_states, self.precision, self.device, BLOCK
-            )
+            return quick.ready(features, self.prepare(normalizer, model), state, pending, sees_states)
         count = len(pending)
 
         def reference(actions: Tensor) -> Trajectories:
