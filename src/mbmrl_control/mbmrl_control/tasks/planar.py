@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import ClassVar, Final
 
@@ -76,10 +77,11 @@ class PlanarTask(Task[Settings]):
             return None
         if self._last is not None and self._last[1].episode != observation.episode:
             self.reset()
-        features, state = self.robot.features, torch.from_numpy(observation.state)
+        standing = self.robot.features.pose(torch.from_numpy(observation.state)).numpy()
         if self.frame is None:
-            self.frame = features.pose(state).numpy().copy()
-        pose = features.pose(features.seen_from(state, torch.from_numpy(self.frame))).float()
+            self.frame = standing.copy()
+        (x, y, yaw), cosine, sine = (standing - self.frame).tolist(), math.cos(self.frame[2]), math.sin(self.frame[2])
+        pose = torch.tensor([cosine * x + sine * y, cosine * y - sine * x, yaw], dtype=torch.float32)
         before, elapsed, moved = None, np.nan, False
         if self._last is not None:
             before, elapsed = self._last[0], observation.time - self._last[1].time
