@@ -21,7 +21,7 @@ from mbmrl_control.dynamics.model import Model, ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.dynamics.rollout import roll_out
-from mbmrl_control.planning import Plan, make_planner
+from mbmrl_control.planning import Plan, make_planner, quick
 from mbmrl_control.planning.mppi import Mppi, MppiSettings
 from mbmrl_control.tasks import make_task
 from mbmrl_msgs.msg import PlannerStatus
@@ -243,6 +243,24 @@ def test_plan_starts_from_where_the_pending_action_leads(make_prior: MakePrior) 
     assert plan.poses is not None
     torch.testing.assert_close(plan.poses[0], led_to[0, -1].float(), rtol=0, atol=1e-4)
     assert led_to[0, -1].abs().max() > 1e-3
+
+
+def test_model_that_is_prepared_is_not_packed_again(make_prior: MakePrior, monkeypatch: pytest.MonkeyPatch) -> None:
+    prior = make_prior()
+    controller, model, pack, packed = real(prior), ReluNetwork(prior.layers), quick.pack, []
+
+    def counted(normalizer: Normalizer, model: ReluNetwork, *given: Any) -> quick.Packed:
+        packed.append(model)
+        return pack(normalizer, model, *given)
+
+    monkeypatch.setattr(quick, "pack", counted)
+    controller.prepare(model)
+    first = plan_of(controller.decide(Situation(standing(0.0, 0.0, 0.0), model)))
+    assert [id(each) for each in packed] == [id(model)]
+    other = ReluNetwork([(weight, bias + 0.1) for weight, bias in prior.layers])
+    second = plan_of(controller.decide(Situation(standing(0.0, 0.0, 0.0, 1), other)))
+    assert [id(each) for each in packed] == [id(model), id(other)]
+    assert second.cost != first.cost
 
 
 def test_warm_up_leaves_no_trace_but_in_the_samples(make_prior: MakePrior) -> None:
