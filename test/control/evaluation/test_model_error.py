@@ -34,6 +34,8 @@ from robot_testing import MILLIROBOT
 Run = Callable[..., tuple[int, str, str]]
 QUICK = TrainingSettings(
     steps=600,
+    plain_steps=300,
+    open_loop=2.0,
     hidden=(64, 64),
     window=16,
     future=8,

@@ -201,6 +201,45 @@ def test_too_short_episodes_are_trained_on_only(tmp_path: Path) -> None:
     assert {8, 9} - set(held_out) <= set(training)
 
 
+def on_grounds(folder: Path, *grounds: Any, **fields: Any) -> Path:
+    """Episodes whose metadata have a ground each."""
+    for number, ground in enumerate(grounds):
+        write(folder / f"{number}.npz", drive_cart(number, 20), metadata={"ground": ground, **fields})
+    return folder
+
+
+def test_whole_conditions_are_held_out(tmp_path: Path) -> None:
+    folder = read_folder(on_grounds(tmp_path, "ice", "sand", 3, "ice", ["sand", "mud"]))
+    assert split(folder, SMALL, {"ground": ["ice"]}) == ([1, 2, 4], [0, 3])
+    assert split(folder, SMALL, {"ground": ["sand", "3"]}) == ([0, 3], [1, 2, 4])
+    assert split(folder, SMALL, {"ground": ["mud"], "place": ["hall"]}) == ([0, 1, 2, 3], [4])
+
+
+def test_faults_are_held_out_by_their_kinds(tmp_path: Path) -> None:
+    write(tmp_path / "0.npz", metadata={"faults": [{"kind": "ice", "step": 3}, {"kind": "slope", "step": 9}]})
+    write(tmp_path / "1.npz", metadata={"faults": []})
+    assert split(read_folder(tmp_path), SMALL, {"faults": ["slope"]}) == ([1], [0])
+
+
+@pytest.mark.parametrize(
+    ("conditions", "sentence"),
+    [
+        (
+            {"ground": ["mud"]},
+            "ground=mud holds out 0 of 3 episodes with M + K = 10 transitions: some must be held out",
+        ),
+        ({"ground": ["ice", "sand"]}, "ground=ice, ground=sand holds out 3 of 3 episodes"),
+        ({"place": ["hall"]}, "and some left to train on; in the metadata place is missing"),
+        ({"ground": ["mud"]}, "in the metadata ground is ice, sand"),
+    ],
+)
+def test_conditions_that_hold_out_none_or_all_are_refused(
+    tmp_path: Path, conditions: dict[str, list[str]], sentence: str
+) -> None:
+    folder = read_folder(on_grounds(tmp_path, "ice", "sand", "ice"))
+    assert sentence in refusal(lambda: split(folder, SMALL, conditions))
+
+
 @pytest.mark.parametrize(
     ("lengths", "sentence"),
     [

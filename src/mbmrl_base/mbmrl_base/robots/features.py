@@ -76,6 +76,9 @@ class Features:
         columns = [*self.predicted, *self.position]
         self.pose_outputs = [columns.index(place) for place in [*self.position, *self.heading[:1]]]
         """Outputs that are what a planar robot covers ahead and to the left, and how far it turns; else empty."""
+        turns = {*self.angles, *self.cosines}
+        self.turns = torch.tensor([place in turns for place in self.predicted] + [False] * len(self.position))
+        """Whether an output is the turn of an angle, shape (output_size,)."""
         partner = dict(zip(self.sines, self.cosines, strict=True))
         # Tensors where a copy is wanted, in which numbers are then replaced.
         self._change = torch.tensor(self.predicted)

@@ -114,8 +114,15 @@ def train(
         float | None,
         typer.Option(
             help="Weight of the error in open loop over those K, beside that of single steps; if not given, what"
-            " suits the learner, and with --data 0.",
+            " suits the learner; with --data 2, and 0 for those that do not adapt.",
             min=0,
+        ),
+    ] = None,
+    hold_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --data: FIELD=VALUE, such as terrain=gravel: validate on episodes with that in their metadata,"
+            " and do not train on them; may be given several times."
         ),
     ] = None,
     options: Annotated[
@@ -146,12 +153,20 @@ def train(
             open_loop,
             alone=data is not None,
         )
+        conditions: dict[str, list[str]] = {}
+        for condition in hold_out or ():
+            name, equals, value = condition.partition("=")
+            if data is None or not (name and equals and value):
+                wrong = "no --data are given" if data is None else "allowed is FIELD=VALUE, such as terrain=gravel"
+                raise ValueError(f"--hold-out {condition}: {wrong}")
+            conditions.setdefault(name, []).append(value)
         if data is None:
             settings = replace(settings, simulator=robot or DEFAULT_ROBOT)
             check_simulator(settings.simulator, settings.rate)
     with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
         if data is not None:
-            prior = train_on_data(settings.training, data, work, console, load_robot(robot) if robot else None)
+            own = load_robot(robot) if robot else None
+            prior = train_on_data(settings.training, data, work, console, own, conditions)
         else:
             work.mkdir(parents=True, exist_ok=True)
             prior = make_prior(settings, work, workers, console)
@@ -159,7 +174,11 @@ def train(
     given |= {"steps": steps, "window": window, "open-loop": open_loop, "robot": robot}
     prior.settings.training["command"] = f"mbmrl train --future {future}" + "".join(
         f" --{name} {value}"
-        for name, value in [*given.items(), *(("set", option) for option in options or ())]
+        for name, value in [
+            *given.items(),
+            *(("hold-out", condition) for condition in hold_out or ()),
+            *(("set", option) for option in options or ()),
+        ]
         if value is not None
     )
     prior.save(file)

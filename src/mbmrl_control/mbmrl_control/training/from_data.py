@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -16,23 +16,34 @@ from rich.console import Console
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.data_checks import warnings_of
-from mbmrl_control.training.episodes import EpisodeError, Folder, read_folder
+from mbmrl_control.training.episodes import Episode, EpisodeError, Folder, read_folder
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
-from mbmrl_control.training.pipeline import train_with_bar
+from mbmrl_control.training.pipeline import stages, train_with_bar
 from mbmrl_control.training.transitions import pieces_of
 
 HELD_OUT: Final = 5
 """One of how many episodes is held out; at least one is."""
+MOST_VALUES: Final = 12
+"""Values of a field that an error lists."""
 
 
-def split(folder: Folder, settings: TrainingSettings) -> tuple[list[int], list[int]]:
+def split(
+    folder: Folder, settings: TrainingSettings, conditions: Mapping[str, Sequence[str]] | None = None
+) -> tuple[list[int], list[int]]:
     """Numbers of the episodes to train on and of those held out.
 
     One in HELD_OUT of the episodes with a segment of M + K transitions is held out, at least one, drawn with
-    a fixed seed: the same data are always split alike.
+    a fixed seed: the same data are always split alike. Episodes of the same ground and faults are in both parts then,
+    so that the errors do not say how the model does on others: for that, whole conditions can be held out.
+
+    Args:
+        folder: The episodes.
+        settings: M and K.
+        conditions: Values of fields of the metadata whose episodes are held out instead.
 
     Raises:
-        EpisodeError: If fewer than two episodes have M + K transitions without a gap.
+        EpisodeError: If fewer than two episodes have M + K transitions without a gap, or none is left to train on or
+            to hold out.
     """
     needed, rate = settings.window + settings.future, folder.rate
     lengths = [
@@ -47,7 +58,33 @@ def split(folder: Folder, settings: TrainingSettings) -> tuple[list[int], list[i
             f" {settings.future} = {needed}: two must, one to train on and one held out"
         )
     held_out = random.Random(0).sample(usable, max(1, len(usable) // HELD_OUT))
+    if conditions:
+        held_out = [index for index, episode in enumerate(folder.episodes) if _meets(episode, conditions)]
+        inside = len(set(held_out) & set(usable))
+        if not 0 < inside < len(usable):
+            wanted = ", ".join(f"{name}={value}" for name, values in conditions.items() for value in values)
+            there = "; ".join(f"{name} is {', '.join(_values(folder, name)) or 'missing'}" for name in conditions)
+            raise EpisodeError(
+                f"{folder.path}: {wanted} holds out {inside} of {len(usable)} episodes with M + K = {needed}"
+                f" transitions: some must be held out, and some left to train on; in the metadata {there}"
+            )
     return [index for index in range(len(lengths)) if index not in held_out], sorted(held_out)
+
+
+def _found(episode: Episode, name: str) -> set[str]:
+    """What the metadata have in a field, as text: kinds of the faults that came, or items of a list."""
+    value = episode.metadata.get(name)
+    items = value if isinstance(value, list) else [] if value is None else [value]
+    return {str(item["kind"] if isinstance(item, dict) and "kind" in item else item) for item in items}
+
+
+def _meets(episode: Episode, conditions: Mapping[str, Sequence[str]]) -> bool:
+    return any(not _found(episode, name).isdisjoint(values) for name, values in conditions.items())
+
+
+def _values(folder: Folder, name: str) -> list[str]:
+    """What there is in a field."""
+    return sorted(set().union(*(_found(episode, name) for episode in folder.episodes)))[:MOST_VALUES]
 
 
 def summary(trainer: MetaTrainer, folder: Folder) -> Iterator[str]:
@@ -67,7 +104,12 @@ def summary(trainer: MetaTrainer, folder: Folder) -> Iterator[str]:
 
 
 def train_on_data(
-    settings: TrainingSettings, path: Path, work: Path, console: Console, robot: Robot | None = None
+    settings: TrainingSettings,
+    path: Path,
+    work: Path,
+    console: Console,
+    robot: Robot | None = None,
+    conditions: Mapping[str, Sequence[str]] | None = None,
 ) -> Prior:
     """Train a prior on the episodes of a folder.
 
@@ -77,22 +119,24 @@ def train_on_data(
         work: Folder for the state of the training: a stopped one of the same settings and data goes on.
         console: Where to show what was found in the data, what looks wrong in them, and progress.
         robot: The robot; None: the one that the data say.
+        conditions: What is held out, see `split`.
 
     Raises:
         EpisodeError: If the data cannot be used.
     """
     folder = read_folder(path, robot)
-    training, held_out = ([folder.episodes[index] for index in part] for part in split(folder, settings))
+    training, held_out = ([folder.episodes[index] for index in part] for part in split(folder, settings, conditions))
     # One thread: as quick for layers of this size, and the same result on every machine.
     torch.set_num_threads(1)
-    trainer = MetaTrainer(settings, folder.rate, training, held_out)
-    for line in summary(trainer, folder):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for line in warnings_of(folder):
-        console.print(f"warning: {line}", markup=False, highlight=False, soft_wrap=True)
-    identity = json.dumps([asdict(settings), folder.hash], sort_keys=True)
-    name = f"{settings.learner}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}-state.safetensors"
     work.mkdir(parents=True, exist_ok=True)
-    prior = train_with_bar(trainer, work / name, f"training {settings.learner}", console)
+    start, lines = None, [f"warning: {line}" for line in warnings_of(folder)]
+    for stage in stages(settings):
+        trainer = MetaTrainer(stage, folder.rate, training, held_out, start)
+        for line in (*summary(trainer, folder), *lines) if start is None else ():
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        identity = json.dumps([asdict(stage), folder.hash, conditions], sort_keys=True)
+        name = f"{stage.learner}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}-state.safetensors"
+        prior = train_with_bar(trainer, work / name, f"training {stage.learner}", console)
+        start = prior.layers
     prior.settings.training.update(constant=list(folder.constant), data=folder.hash)
     return prior

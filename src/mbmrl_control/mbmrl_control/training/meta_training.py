@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from mbmrl_base.robots.features import wrap
 from mbmrl_base.system.files import whole
 from mbmrl_control.dynamics.model import Model, Prediction
 from mbmrl_control.dynamics.network import Layers, Normalizer, initial_layers
@@ -30,6 +31,10 @@ CHECKED_TASKS: Final = 1000
 
 LARGEST: Final = 100.0
 """Most that a prediction counts for in open loop, in deviations."""
+LARGEST_ERROR: Final = 10.0
+"""Most that an error in open loop counts for: of what has run away there is nothing to be learned."""
+SCALED_BY: Final = 2000
+"""Segments of the data that say how much so many steps change."""
 WALKS: Final = 32
 """Walks by which a learner is tuned in the end."""
 LONGEST: Final = 300
@@ -48,7 +53,7 @@ class TrainingSettings:
         hidden: Sizes of the hidden layers.
         window: M, transitions to adapt on.
         future: K, transitions after them that are to be predicted.
-        patience: Checks without a lower error after adaptation, after which the training ends early.
+        patience: Checks without a lower error in open loop after adaptation, after which the training ends early.
         options: Settings of the learner, of its `settings_type`; its defaults if None.
         tasks: Segments in each step.
         learning_rate: Rate of Adam at the start; it falls to 0 along a cosine.
@@ -76,12 +81,22 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the training is; errors are on held-out faults, dimensionless, before and after adaptation."""
+    """Where the training is; errors are on held-out faults, dimensionless.
+
+    Attributes:
+        step: Steps so far.
+        loss: What the last one minimised.
+        pre_error: Error of one step before adaptation.
+        post_error: And after it.
+        open_loop_error: Error in open loop after adaptation, see `MetaTrainer.open_loop_error`: by which the best
+            prior is kept.
+    """
 
     step: int
     loss: float
     pre_error: float
     post_error: float
+    open_loop_error: float
 
 
 @dataclass(frozen=True)
@@ -122,6 +137,7 @@ class MetaTrainer:
         # Over the whole data set: statistics of the newest batch only would change under the weights.
         self._normalizer = Normalizer.fit(raw.inputs, raw.targets)
         self._data = raw.normalised(self._normalizer)
+        self._scales = self._changes()
         self.data_held_out = Transitions.of(held_out, rate).normalised(self._normalizer)
         sizes = (self._features.input_size, *settings.hidden, self._features.output_size)
         layers = start or initial_layers(sizes, torch.Generator().manual_seed(settings.seed))
@@ -176,10 +192,11 @@ class MetaTrainer:
             loss = self._train_step()
             if self._step % CHECK_EVERY == 0 or self._step == settings.steps:
                 before, after = self.check()
-                self._keep_best(after + self._open_loop_penalty())
+                ahead = self._open_loop_check(self.learner())
+                self._keep_best(ahead)
                 if state_file is not None:
                     self._save(state_file)
-                yield Progress(self._step, loss, before, after)
+                yield Progress(self._step, loss, before, after, ahead)
 
     def _keep_best(self, error: float) -> None:
         self._worse += 1
@@ -224,7 +241,8 @@ class MetaTrainer:
         """Error of the states that the adapted model predicts in open loop, after each of the K transitions.
 
         A planner picks what a model is wrong about in its favour, and errors of one step add up there. What counts is
-        the change since the first state, seen as the model's outputs are, in units of what so many steps may change.
+        the change since the first state, seen as the model's outputs are, in units of what so many steps change in the
+        data: an error of 1 is as good as no model.
         """
         past, ahead = segments[:, : self.settings.window], segments[:, self.settings.window :]
         model = learner.adapted_model({})
@@ -234,22 +252,28 @@ class MetaTrainer:
         actions, intervals = data.actions[ahead].unsqueeze(1), data.intervals[ahead].unsqueeze(1)
         errors, real = [], data.next_states[ahead].unsqueeze(2).unbind(1)
         predicted = steps(features, self._normalizer, _Bounded(model), start, actions, intervals)
-        for step, ((states, _), wanted) in enumerate(zip(predicted, real, strict=True), 1):
+        for (states, _), wanted, scale in zip(predicted, real, self._scales, strict=True):
             error = features.targets(start, states) - features.targets(start, wanted)
-            errors.append(error / (math.sqrt(step) * self._normalizer.output_deviation))
+            error = torch.where(features.turns, wrap(error), error)
+            errors.append((error / scale).clamp(-LARGEST_ERROR, LARGEST_ERROR))
         return torch.cat(errors, dim=1).square().mean()
+
+    def _changes(self) -> Tensor:
+        """Deviation of what changes in 1 to K steps in the data, at least that of one step, shape (K, outputs)."""
+        data, future = self._data, self.settings.future
+        segments = data.segments(SCALED_BY, future, torch.Generator().manual_seed(3))
+        start = data.states[segments[:, :1]].expand(-1, future, -1)
+        changes = data.features.targets(start, data.next_states[segments])
+        return torch.maximum(changes.std(0), self._normalizer.output_deviation)
 
     def _checked_segments(self) -> Tensor:
         length = self.settings.window + self.settings.future
         return self.data_held_out.segments(CHECKED_TASKS, length, torch.Generator().manual_seed(1))
 
     @torch.no_grad()
-    def _open_loop_penalty(self) -> float:
-        """What the error in open loop on held-out faults adds to that of one step."""
-        if not self.settings.open_loop:
-            return 0.0
-        segments = self._checked_segments()
-        return self.settings.open_loop * float(self.open_loop_error(self.learner(), self.data_held_out, segments))
+    def _open_loop_check(self, learner: Learner) -> float:
+        """Error in open loop after adaptation on held-out faults: plans suffer from that, not from that of one step."""
+        return float(self.open_loop_error(learner, self.data_held_out, self._checked_segments()))
 
     @torch.no_grad()
     def check(self, learner: Learner | None = None) -> tuple[float, float]:
@@ -275,13 +299,15 @@ class MetaTrainer:
         layers = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in self._layers]
         extras = {name: tensor.detach().clone() for name, tensor in learner.extras.items()}
         extras = kind.tuned(layers, extras, self._walks)
-        pre, post = self.check(kind(layers, extras))
+        trained = kind(layers, extras)
+        pre, post = self.check(trained)
         training = asdict(self.settings) | {
             "episodes": self._data.counts["episodes"],
             "counts": self.counts,
             "spread": self._data.spread.tolist(),
             "held_out_pre_error": round(pre, 4),
             "held_out_post_error": round(post, 4),
+            "held_out_open_loop_error": round(self._open_loop_check(trained), 4),
         }
         settings = PriorSettings(self.settings.learner, self.settings.window, self._rate, training)
         return Prior(layers, self._normalizer, settings, extras, robot=self._robot)

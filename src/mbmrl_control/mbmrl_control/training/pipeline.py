@@ -33,6 +33,8 @@ from mbmrl_sim.catalogue import check_simulator
 
 COLLECTOR: Final = BayesLastLayer.name
 """Learner whose controller collects: the one that is trained quickest."""
+OPEN_LOOP_ON_DATA: Final = 2.0
+"""Weight of the error in open loop for learners that adapt, if they are trained on given data."""
 SEEDS_PER_STAGE: Final = 1_000_000
 """Distance between the first seeds of the stages, so that no two episodes share one."""
 
@@ -71,7 +73,7 @@ class Preset:
     Attributes:
         plain_steps: Steps of the plain model that a learner that adapts starts from.
         steps: Steps of the learner after them.
-        steps_alone: Steps of a learner that starts from random weights.
+        steps_alone: Steps of a training on given data, of the plain model and of the learner each.
         amounts: What differs from the defaults of `PipelineSettings`.
     """
 
@@ -103,8 +105,8 @@ def preset(
         training: Settings of the final training, but for the following.
         steps: Steps of the final training; None: those of the preset.
         window: M; None: what suits the learner.
-        open_loop: Weight of the error in open loop; None: what suits the learner, and alone 0.
-        alone: Whether that is all, from random weights: there is no plain model to start from.
+        open_loop: Weight of the error in open loop; None: what suits the learner, or the data.
+        alone: Whether that is all, on given data.
 
     Raises:
         ValueError: If there is no such preset.
@@ -114,12 +116,13 @@ def preset(
     if training.learner == Committee.name:
         raise ValueError("a committee is not trained: train each of its members on the same data, and join them")
     given, suits = PRESETS[name], LEARNER_TYPES[training.learner].training
-    training = replace(training, window=window or suits.window)
+    if open_loop is None:
+        open_loop = OPEN_LOOP_ON_DATA * LEARNER_TYPES[training.learner].adapts if alone else suits.open_loop
+    augmented = 0.0 if alone else suits.augmented
+    training = replace(training, window=window or suits.window, open_loop=open_loop, augmented=augmented)
     if alone:
-        training = replace(training, open_loop=open_loop or 0.0, plain_steps=0, steps=steps or given.steps_alone)
+        training = replace(training, plain_steps=steps or given.steps_alone, steps=steps or given.steps_alone)
     else:
-        open_loop = suits.open_loop if open_loop is None else open_loop
-        training = replace(training, open_loop=open_loop, augmented=suits.augmented)
         plain = given.plain_steps if is_final(training) else 0
         training = replace(training, plain_steps=steps or given.plain_steps, steps=steps or plain + given.steps)
     return PipelineSettings(training, **given.amounts)
@@ -130,6 +133,18 @@ def is_final(training: TrainingSettings) -> bool:
     kind = LEARNER_TYPES[training.learner]
     plain = (kind.trained_as or kind) is ModelBased and not training.open_loop
     return plain or not issubclass(kind, NetworkLearner)
+
+
+def stages(training: TrainingSettings) -> list[TrainingSettings]:
+    """The trainings that make a prior: that of a plain model to start from, if there is one, and the final one.
+
+    The gradient of what comes out of an adaptation is a poor guide as long as the model knows nothing. The second one
+    has half the rate: what the model knows is not to be shaken off.
+    """
+    if is_final(training):
+        return [training]
+    plain = replace(training, learner=ModelBased.name, options=None, steps=training.plain_steps, open_loop=0.0)
+    return [plain, replace(training, learning_rate=training.learning_rate / 2)]
 
 
 def progress_bar(console: Console) -> Progress:
@@ -160,11 +175,13 @@ def train_with_bar(trainer: MetaTrainer, state_file: Path, title: str, console: 
     with progress_bar(console) as bar, closing(SummaryWriter(str(logs))) as writer:
         task = bar.add_task(title, total=trainer.settings.steps, note="")
         for progress in trainer.run(state_file):
-            note = f"held-out error {progress.pre_error:.3f} -> {progress.post_error:.3f}"
+            errors = f"{progress.pre_error:.3f} -> {progress.post_error:.3f}"
+            note = f"held-out error {errors}, K steps ahead {progress.open_loop_error:.3f}"
             bar.update(task, completed=progress.step, note=note)
             writer.add_scalar("loss", progress.loss, progress.step)
             writer.add_scalar("held_out/before", progress.pre_error, progress.step)
             writer.add_scalar("held_out/after", progress.post_error, progress.step)
+            writer.add_scalar("held_out/open_loop", progress.open_loop_error, progress.step)
         bar.update(task, completed=trainer.settings.steps)  # which it may not have needed
     return trainer.prior()
 
@@ -182,10 +199,10 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
     # One thread: as quick for layers of this size, and the same result on every machine.
     torch.set_num_threads(1)
     first_seed = settings.training.seed * 100 * SEEDS_PER_STAGE
-    stages = count()
+    gathered = count()
 
     def gather(number: int, title: str, what: CollectSettings) -> tuple[Path, ...]:
-        first = first_seed + next(stages) * SEEDS_PER_STAGE
+        first = first_seed + next(gathered) * SEEDS_PER_STAGE
         seeds = range(first, first + number)
         return tuple(collect_with_bar(what, seeds, work / "episodes", workers, title, console))
 
@@ -208,13 +225,8 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         files += gather(settings.controlled_episodes, f"controller {iteration}", replace(common, prior=prior))
         if iteration == 1:
             held_out += gather(settings.held_out_episodes, "held-out faults", replace(unseen, prior=prior))
-    training, start = settings.training, None
-    if not is_final(training):
-        # The gradient of what comes out of an adaptation is a poor guide as long as the model knows nothing.
-        first = replace(training, learner=ModelBased.name, options=None, steps=training.plain_steps, open_loop=0.0)
-        start = trained(first, f"plain-{training.window}", "plain model").layers
-        # Half the rate: what it knows is not to be shaken off.
-        training = replace(training, learning_rate=training.learning_rate / 2)
+    *plain, training = stages(settings.training)
+    start = trained(plain[0], f"plain-{training.window}", "plain model").layers if plain else None
     kind = LEARNER_TYPES[training.learner]
     name = (kind.trained_as or kind).name if start is None else training.learner
     # What is trained with other settings does not go on from what these have left.
