@@ -195,7 +195,7 @@ def test_command_tells_and_writes_what_came_out(mbmrl: Run, folder: Path, make_p
     pooled = np.mean([float(row["cost_after"]) for row in rows[:4]])
     assert told["small"]["cost_after"]["mean"] == pytest.approx(pooled, rel=1e-4)
     names = {path.name for path in (folder / "results").iterdir()}
-    assert names == {"runs.csv", "tables.md", "cost_after.png", "cost_over_time.png"}
+    assert names == {"runs.csv", "tables.md", "cost_after.png", "cost_over_time.png", "envelope.png"}
     table = (folder / "results" / "tables.md").read_text()
     assert "## leg_loss on figure_eight, 2 seeds" in table
     assert "| small - mb |" in table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mbmrl_base.robots.faults import Fault
+from mbmrl_base.robots.faults import Fault, FaultKind, FaultKinds
 from mbmrl_control.evaluation.comparison import choose_scenarios
 from mbmrl_control.evaluation.scenarios import Event, scenarios, schedule
 from mbmrl_sim.millirobot.faults import FAULT_KINDS, LEG_LOSS, MOTOR_WEAK, TERRAIN
@@ -95,3 +95,19 @@ def test_scenario_of_ones_own_names_its_faults() -> None:
 
 def test_nothing_happens_where_nothing_should() -> None:
     assert schedule("none", FAULT_KINDS, 0, 10.0, 30.0) == []
+
+
+def test_severe_faults_are_possible_together_and_all_meant_by_a_word() -> None:
+    assert choose_scenarios("severe", FAULT_KINDS) == tuple(FAULT_KINDS.severe)
+    assert choose_scenarios("a_tripod,none", FAULT_KINDS) == ("a_tripod", "none")
+    assert [fault.part for fault in faults("a_tripod", 3)] == ["0", "2", "4"]
+    for scenario in FAULT_KINDS.severe:
+        in_force: list[Fault] = []
+        for fault in faults(scenario, 0):
+            in_force.append(FAULT_KINDS.choose(fault, in_force))
+        assert in_force
+
+
+def test_simulator_without_severe_faults_has_none_to_choose() -> None:
+    with pytest.raises(ValueError, match="^unknown scenario 'severe': allowed is none, knock, or all$"):
+        choose_scenarios("severe", FaultKinds(knock=FaultKind("it is hit")))

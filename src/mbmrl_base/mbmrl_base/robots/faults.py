@@ -120,7 +120,14 @@ class FaultPlan:
 
 
 class FaultKinds(dict[str, FaultKind]):
-    """The kinds of faults that a simulator has, by name; the first one is meant if none is named."""
+    """The kinds of faults that a simulator has, by name; the first one is meant if none is named.
+
+    Attributes:
+        severe: Faults together, as ``KIND:VALUE+KIND:VALUE``, by a name in words, from mild to severe: by these an
+            evaluation shows how much a robot stands.
+    """
+
+    severe: Mapping[str, str] = {}
 
     def choose(
         self,

@@ -235,8 +235,8 @@ def evaluate(
     scenarios: Annotated[
         str | None,
         typer.Option(
-            help="none, kinds of faults, two_at_once, comes_and_goes, or KIND:VALUE+KIND:VALUE, with commas between; or"
-            " all; if not given, the simulator's first kind."
+            help="none, kinds of faults, two_at_once, comes_and_goes, or KIND:VALUE+KIND:VALUE, with commas between;"
+            " all; severe: faults together, up to what no robot stands; if not given, the simulator's first kind."
         ),
     ] = None,
     task: Annotated[str, typer.Option(help="What the robot does, or the task's file, *.py.")] = "follow_path",

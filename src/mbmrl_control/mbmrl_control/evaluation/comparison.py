@@ -29,6 +29,8 @@ from mbmrl_control.tasks import DEFAULT_TASK, load_task, make_task
 from mbmrl_control.tasks.path import PATH_NAMES
 from mbmrl_control.training.pipeline import progress_bar
 
+SEVERE: Final = "severe"
+"""Stands for all of `FaultKinds.severe`."""
 DEFAULT: Final = "default"
 """Stands for the learner that the nodes have if none is given."""
 
@@ -111,13 +113,15 @@ def choose_learners(given: str, robot: Robot) -> dict[str, Prior]:
 
 
 def choose_scenarios(given: str, kinds: FaultKinds) -> tuple[str, ...]:
-    """Scenarios with commas between, see `scenarios` and `faults_of`, or ``all`` that have a name.
+    """Scenarios with commas between, see `scenarios` and `faults_of`; ``all`` kinds, or all of `FaultKinds.severe`.
 
     Raises:
         ValueError: If there is none such, or one comes twice.
     """
+    if given == SEVERE and kinds.severe:
+        return tuple(kinds.severe)
     named = scenarios(kinds)
-    own = [name for name in given.split(",") if {*":+"} & {*name} and faults_of(name, kinds)]
+    own = [name for name in given.split(",") if (name in kinds.severe or {*":+"} & {*name}) and faults_of(name, kinds)]
     return choose("scenario", given, [*named, *own])
 
 
@@ -164,7 +168,8 @@ def run_with_bar(comparison: Comparison, work: Path, workers: int, console: Cons
 
 def result_files(folder: Path) -> list[Path]:
     """Files that `write_results` writes."""
-    return [folder / name for name in ("runs.csv", "tables.md", "cost_after.png", "cost_over_time.png")]
+    names = ("runs.csv", "tables.md", "cost_after.png", "cost_over_time.png", "envelope.png")
+    return [folder / name for name in names]
 
 
 def write_results(rows: Sequence[Row], fault_time: float, folder: Path) -> list[Path]:
@@ -176,4 +181,5 @@ def write_results(rows: Sequence[Row], fault_time: float, folder: Path) -> list[
     write_text(files[1], markdown(rows))
     plots.cost_after(rows, files[2])
     plots.cost_over_time(rows, fault_time, files[3])
+    plots.envelope(rows, files[4])
     return files

@@ -116,6 +116,28 @@ def cost_after(rows: Sequence[Row], file: Path) -> None:
         figure.savefig(part, dpi=120, format="png")
 
 
+def envelope(rows: Sequence[Row], file: Path) -> None:
+    """Draw in how many runs of each scenario each contender was lost, see `before_and_after`."""
+    scenarios, contenders = _names(rows, "scenario"), _names(rows, "contender")
+    counts = np.full((len(scenarios), len(contenders), 2), 0)
+    for row in rows:
+        place = scenarios.index(row["scenario"]), contenders.index(row["contender"])
+        counts[place] += (int(row["lost"]), 1)
+    shares = counts[..., 0] / counts[..., 1]
+    figure = Figure((3.2 + 1.1 * len(contenders), 1.2 + 0.42 * len(scenarios)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="RdYlGn_r", vmin=0, vmax=1, aspect="auto")
+    for line, column in np.ndindex(*shares.shape):
+        lost, runs = counts[line, column]
+        axes.text(column, line, f"{lost} of {runs}", ha="center", va="center")
+    axes.set_xticks(range(len(contenders)), contenders)
+    axes.set_yticks(range(len(scenarios)), [fill(name.replace("_", " "), 32) for name in scenarios])
+    axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.set(title="runs that left the path, stopped or fell")
+    with whole(file) as part:
+        figure.savefig(part, dpi=120, format="png")
+
+
 def cost_over_time(rows: Sequence[Row], fault_time: float, file: Path) -> None:
     """Draw the mean cost over time of each contender, of few with 95 % intervals, a panel for each scenario."""
     scenarios, contenders = _names(rows, "scenario"), _names(rows, "contender")

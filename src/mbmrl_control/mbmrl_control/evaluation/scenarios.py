@@ -29,12 +29,12 @@ def scenarios(kinds: FaultKinds) -> tuple[str, ...]:
 
 
 def faults_of(scenario: str, kinds: FaultKinds) -> list[Fault]:
-    """Faults that a scenario names with their parts and values, such as ``leg_loss:3+leg_loss:5``.
+    """Faults of a name of `FaultKinds.severe`, or with their parts and values, such as ``leg_loss:3+leg_loss:5``.
 
     Raises:
         FaultError: If the simulator has none such.
     """
-    return [kinds.plan(f"{text}@0").fault for text in scenario.split("+")]
+    return [kinds.plan(f"{text}@0").fault for text in kinds.severe.get(scenario, scenario).split("+")]
 
 
 def schedule(scenario: str, kinds: FaultKinds, seed: int, start: float, end: float) -> list[Event]:

@@ -61,3 +61,14 @@ FAULT_KINDS: Final = FaultKinds(
     }
 )
 """What is worse than in training is what `mbmrl evaluate` shows."""
+FAULT_KINDS.severe = {
+    "a_middle_leg": "leg_loss:4",
+    "a_middle_leg_and_25_g": "leg_loss:4+payload:25",
+    "both_middle_legs": "leg_loss:1+leg_loss:4",
+    "two_legs_across": "leg_loss:0+leg_loss:5",
+    "two_legs_of_a_side": "leg_loss:0+leg_loss:1",
+    "outer_legs_of_a_side": "leg_loss:3+leg_loss:5",
+    "a_tripod": "leg_loss:0+leg_loss:2+leg_loss:4",
+    "two_legs_and_8_degrees": "leg_loss:1+leg_loss:4+slope:8,direction=90",
+    "a_motor_at_3_percent": "motor_weak:left,0.03",
+}
