@@ -149,8 +149,10 @@ def test_learner_is_trained_as_suits_it_unless_asked_for_otherwise(
     training = preset("quick", asked, window=9, open_loop=0.25).training
     assert (training.window, training.open_loop) == (9, 0.25)
     alone = preset("quick", asked, alone=True).training
-    assert (alone.window, alone.steps, alone.plain_steps, alone.augmented) == (window, 1500, 1500, 0.0)
-    assert alone.open_loop == 2.0
-    assert preset("quick", TrainingSettings(learner="mb"), alone=True).training.open_loop == 0.0
+    assert (alone.window, alone.steps, alone.plain_steps, alone.augmented) == (window, 3000, 1500, 0.0)
+    assert alone.open_loop == 20.0
+    assert preset("quick", TrainingSettings(learner="mb"), alone=True).training == TrainingSettings(
+        learner="mb", plain_steps=1500, steps=1500, augmented=0.0
+    )
     with pytest.raises(ValueError, match=r"^unknown preset 'slow': allowed is full, quick$"):
         preset("slow", asked)

@@ -114,7 +114,7 @@ def train(
         float | None,
         typer.Option(
             help="Weight of the error in open loop over those K, beside that of single steps; if not given, what"
-            " suits the learner; with --data 2, and 0 for those that do not adapt.",
+            " suits the learner; with --data 20, and 0 for those that do not adapt.",
             min=0,
         ),
     ] = None,

@@ -33,7 +33,7 @@ from mbmrl_sim.catalogue import check_simulator
 
 COLLECTOR: Final = BayesLastLayer.name
 """Learner whose controller collects: the one that is trained quickest."""
-OPEN_LOOP_ON_DATA: Final = 2.0
+OPEN_LOOP_ON_DATA: Final = 20.0
 """Weight of the error in open loop for learners that adapt, if they are trained on given data."""
 SEEDS_PER_STAGE: Final = 1_000_000
 """Distance between the first seeds of the stages, so that no two episodes share one."""
@@ -73,7 +73,7 @@ class Preset:
     Attributes:
         plain_steps: Steps of the plain model that a learner that adapts starts from.
         steps: Steps of the learner after them.
-        steps_alone: Steps of a training on given data, of the plain model and of the learner each.
+        steps_alone: Steps of a plain model on given data; a learner that starts from it takes twice as many.
         amounts: What differs from the defaults of `PipelineSettings`.
     """
 
@@ -121,7 +121,8 @@ def preset(
     augmented = 0.0 if alone else suits.augmented
     training = replace(training, window=window or suits.window, open_loop=open_loop, augmented=augmented)
     if alone:
-        training = replace(training, plain_steps=steps or given.steps_alone, steps=steps or given.steps_alone)
+        usual = given.steps_alone * (1 if is_final(training) else 2)
+        training = replace(training, plain_steps=steps or given.steps_alone, steps=steps or usual)
     else:
         plain = given.plain_steps if is_final(training) else 0
         training = replace(training, plain_steps=steps or given.plain_steps, steps=steps or plain + given.steps)
