@@ -109,5 +109,5 @@ def test_severe_faults_are_possible_together_and_all_meant_by_a_word() -> None:
 
 
 def test_simulator_without_severe_faults_has_none_to_choose() -> None:
-    with pytest.raises(ValueError, match="^unknown scenario 'severe': allowed is none, knock, or all$"):
+    with pytest.raises(ValueError, match=r"^unknown scenario 'severe': allowed is none, knock, or all$"):
         choose_scenarios("severe", FaultKinds(knock=FaultKind("it is hit")))
