@@ -126,7 +126,7 @@ def envelope(rows: Sequence[Row], file: Path) -> None:
     shares = counts[..., 0] / counts[..., 1]
     figure = Figure((3.2 + 1.1 * len(contenders), 1.2 + 0.42 * len(scenarios)), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(shares, cmap="RdYlGn_r", vmin=0, vmax=1, aspect="auto")
+    axes.imshow(shares, cmap="YlOrRd", vmin=0, vmax=1.5, aspect="auto")
     for line, column in np.ndindex(*shares.shape):
         lost, runs = counts[line, column]
         axes.text(column, line, f"{lost} of {runs}", ha="center", va="center")
