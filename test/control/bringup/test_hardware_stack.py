@@ -33,6 +33,14 @@ def robot(tmp_path: Path) -> Iterator[Robot]:
     world.close()
 
 
+@pytest.fixture
+def patient(tmp_path: Path) -> tuple[str, str]:
+    """An option by which links are lost late: a loaded machine may be slow, and motors then stay off."""
+    file = tmp_path / "patient.yaml"
+    file.write_text("/**/serial_bridge_node:\n  ros__parameters:\n    lost_time: 5.0\n")
+    return "--params-file", str(file)
+
+
 @pytest.mark.parametrize("protocol", ["mbmrl", "velociroach"])
 def test_demo_over_the_line_is_the_demo(protocol: str, start_command: StartCommand, mark: str, tmp_path: Path) -> None:
     demo = start_command(
@@ -57,10 +65,10 @@ def test_demo_over_the_line_is_the_demo(protocol: str, start_command: StartComma
 
 @pytest.mark.parametrize("node", ["mpc_node", "adaptation_node", "serial_bridge_node"])
 def test_killed_node_stops_the_legs(
-    node: str, start_command: StartCommand, mark: str, robot: Robot, peer: Peer
+    node: str, start_command: StartCommand, mark: str, robot: Robot, peer: Peer, patient: tuple[str, str]
 ) -> None:
     states = peer.record(RobotState, "robot_state", qos.STATE)
-    hardware = start_command("hardware", "--port", str(robot.port))
+    hardware = start_command("hardware", "--port", str(robot.port), *patient)
     peer.spin_until(lambda: hardware.poll() is not None or (robot.moves and states))
     assert hardware.poll() is None, hardware.communicate()
     (process,) = processes(mark, f"mbmrl_control.nodes.{node}")
@@ -77,9 +85,9 @@ def test_killed_node_stops_the_legs(
 
 
 def test_stop_is_latched_and_ctrl_c_switches_the_motors_off(
-    start_command: StartCommand, mark: str, robot: Robot, peer: Peer
+    start_command: StartCommand, mark: str, robot: Robot, peer: Peer, patient: tuple[str, str]
 ) -> None:
-    hardware = start_command("hardware", "--port", str(robot.port))
+    hardware = start_command("hardware", "--port", str(robot.port), *patient)
     peer.spin_until(lambda: hardware.poll() is not None or robot.moves)
     stop = peer.node.create_client(SetBool, "stop")
 
@@ -103,8 +111,10 @@ def test_stop_is_latched_and_ctrl_c_switches_the_motors_off(
     assert processes(mark) == {}
 
 
-def test_pulled_cable_needs_mbmrl_activate(start_command: StartCommand, robot: Robot, peer: Peer) -> None:
-    hardware = start_command("hardware", "--port", str(robot.port), "--namespace", "robot1")
+def test_pulled_cable_needs_mbmrl_activate(
+    start_command: StartCommand, robot: Robot, peer: Peer, patient: tuple[str, str]
+) -> None:
+    hardware = start_command("hardware", "--port", str(robot.port), "--namespace", "robot1", *patient)
     peer.spin_until(lambda: hardware.poll() is not None or robot.moves)
     robot.emulator.unplug()
     peer.spin_until(lambda: not robot.moves)
