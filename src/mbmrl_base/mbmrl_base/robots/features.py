@@ -78,7 +78,7 @@ class Features:
         """Outputs that are what a planar robot covers ahead and to the left, and how far it turns; else empty."""
         turns = {*self.angles, *self.cosines}
         self.turns = torch.tensor([place in turns for place in self.predicted] + [False] * len(self.position))
-        """Whether an output is the turn of an angle, shape (output_size,); a subclass with other outputs has its own."""
+        """Whether an output is the turn of an angle, shape (output_size,); one with other outputs sets its own."""
         partner = dict(zip(self.sines, self.cosines, strict=True))
         # Tensors where a copy is wanted, in which numbers are then replaced.
         self._change = torch.tensor(self.predicted)
