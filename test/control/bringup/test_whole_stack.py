@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from imageio_ffmpeg import count_frames_and_secs
 from nav_msgs.msg import Path as PathMessage
 from rclpy.qos import QoSProfile
 
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import to_seconds
+from mbmrl_control.control.run_record import Record
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_msgs.msg import FaultArray, MotorCommand, PlannerStatus, RobotState
 from ros_testing import TIME_LIMIT, Peer, number_of, processes
@@ -86,6 +88,24 @@ def test_demo_walks_loses_a_leg_and_writes_what_happened(run: Run, mark: str, tm
     assert 20_000 < len(plot) < 2_000_000
     assert film[4:8] == b"ftyp"
     assert 10_000 < len(film) < 20_000_000
+    assert processes(mark) == {}
+
+
+def test_demo_compares_learners_that_suffer_the_same(run: Run, mark: str, tmp_path: Path) -> None:
+    fault = "leg_loss:3+leg_loss:5@1"
+    code, output, errors = run("demo", "--against", "mb", "--duration", "3", "--fault", fault, "--json", "--out", "out")
+    assert code == 0, errors
+    summary = json.loads(output.splitlines()[-1])
+    (folder,) = (tmp_path / "out").iterdir()
+    assert summary.pop("against") == json.loads((folder / "mb" / "summary.json").read_text())
+    assert summary == json.loads((folder / "summary.json").read_text())
+    for run_folder, learner in ((folder, "bayes_replay"), (folder / "mb", "mb")):
+        record = Record.read(run_folder)
+        assert (record.learner, record.fault) == (learner, fault)
+        lost = [tick.faults for tick in record.ticks]
+        assert set(lost[-10:]) == {("leg_loss:right_front", "leg_loss:right_rear")}
+        assert not lost[0]
+    assert count_frames_and_secs(str(folder / "robot.mp4"))[0] > 0
     assert processes(mark) == {}
 
 

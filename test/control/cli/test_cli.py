@@ -176,6 +176,8 @@ OTHERS = [
     (["evaluate", "--fault-time", "29"], "the fault at 29 s leaves too little of a run of 30 s: allowed is 4 s to"),
     (["evaluate", "--duration", "5"], "the fault at 10 s leaves too little of a run of 5 s"),
     (["evaluate", "--fault-time", "nan"], "the fault at nan s leaves too little of a run of 30 s"),
+    (["demo", "--against", "nobody"], "unknown learner 'nobody'"),
+    (["demo", "--robot", "husky", "--against", "grbal"], "no prior of grbal is shipped for the robot husky"),
     (["demo", "--out", "{files}/text.safetensors"], "{files}/text.safetensors cannot be written: "),
     (["demo", "--out", "{files}/text.safetensors/runs"], "{files}/text.safetensors is no folder"),
     (["demo", "--out", "/proc/runs"], "/proc/runs cannot be written: "),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,15 +47,27 @@ def red(picture: Image.Image) -> int:
 
 
 def test_fault_is_marked_from_its_time_on(run: Record) -> None:
-    shown = list(frames(run, REFERENCE))
+    shown = list(frames((run, REFERENCE)))
     assert len(shown) == 11
     assert [red(picture) > 5 for picture in shown] == [False] * 5 + [True] * 6
 
 
+def test_runs_are_shown_side_by_side(run: Record) -> None:
+    shorter = replace(run, learner="mb", ticks=run.ticks[:9], fault_time=None)
+    both = list(frames((run, REFERENCE), (shorter, None)))
+    alone, other = list(frames((run, REFERENCE))), list(frames((shorter, None)))
+    assert (len(both), len(other), both[0].size) == (11, 5, (320, 112))
+    below = 60  # the learner's name is in the caption of several
+    for index in (0, 10):
+        left, right = (both[index].crop((160 * place, below, 160 * (place + 1), 112)) for place in (0, 1))
+        assert np.array_equal(left, alone[index].crop((0, below, 160, 112)))
+        assert np.array_equal(right, other[min(index, 4)].crop((0, below, 160, 112)))
+
+
 def test_suffix_tells_the_kind_of_film(run: Record, tmp_path: Path) -> None:
     console = Console(quiet=True)
-    film(run, REFERENCE, tmp_path / "robot.mp4", console)
-    film(run, REFERENCE, tmp_path / "robot.gif", console)
+    film([(run, REFERENCE)], tmp_path / "robot.mp4", console)
+    film([(run, REFERENCE)], tmp_path / "robot.gif", console)
     assert (tmp_path / "robot.mp4").read_bytes()[4:8] == b"ftyp"
     with Image.open(tmp_path / "robot.gif") as image:
         assert (image.format, image.size, image.n_frames) == ("GIF", (160, 112), 11)

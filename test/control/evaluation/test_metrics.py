@@ -19,7 +19,7 @@ from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.control.run_record import Record, RecordError, Tick, choice
-from mbmrl_control.evaluation.film import render_run
+from mbmrl_control.evaluation.film import render_runs
 from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, before_and_after, recovery_time, summarise
 from mbmrl_control.evaluation.plots import plot
 from mbmrl_control.evaluation.tables import summary_table
@@ -298,7 +298,7 @@ def test_record_of_another_robot_has_its_columns(tmp_path: Path) -> None:
     assert read.ticks[3].observation.action == 1.5
     plot(read, {"height_m": np.arange(9.0)}, None, tmp_path / "plot.png")
     with pytest.raises(ValueError, match="there is no scene to draw pendulum in"):
-        render_run(tmp_path, None, Console(quiet=True))
+        render_runs([tmp_path], None, Console(quiet=True))
 
 
 @pytest.mark.parametrize(

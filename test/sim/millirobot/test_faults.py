@@ -138,15 +138,19 @@ def test_any_request_is_met_or_refused(request_: Fault, gone: set[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "plan"),
     [
-        ("leg_loss@10", FaultPlan(Fault("leg_loss"), 10.0)),
-        ("leg_loss:right_middle@2.5", FaultPlan(Fault("leg_loss", "right_middle"), 2.5)),
-        ("leg_loss:0@0", FaultPlan(Fault("leg_loss", "0"), 0.0)),
-        ("payload:magnitude=15,x=0.03@5", FaultPlan(Fault("payload", magnitude=15.0, x=0.03), 5.0)),
-        ("motor_weak:left,magnitude=0.4@5", FaultPlan(Fault("motor_weak", part="left", magnitude=0.4), 5.0)),
-        ("terrain:gravel@5", FaultPlan(Fault("terrain", terrain="gravel"), 5.0)),
+        ("leg_loss@10", FaultPlan((Fault("leg_loss"),), 10.0)),
+        ("leg_loss:right_middle@2.5", FaultPlan((Fault("leg_loss", "right_middle"),), 2.5)),
+        ("leg_loss:0@0", FaultPlan((Fault("leg_loss", "0"),), 0.0)),
+        ("payload:magnitude=15,x=0.03@5", FaultPlan((Fault("payload", magnitude=15.0, x=0.03),), 5.0)),
+        ("motor_weak:left,magnitude=0.4@5", FaultPlan((Fault("motor_weak", part="left", magnitude=0.4),), 5.0)),
+        ("terrain:gravel@5", FaultPlan((Fault("terrain", terrain="gravel"),), 5.0)),
         (
             "slope:magnitude=-8,direction=90,ramp=2@1",
-            FaultPlan(Fault("slope", magnitude=-8.0, direction=90.0, ramp=2.0), 1),
+            FaultPlan((Fault("slope", magnitude=-8.0, direction=90.0, ramp=2.0),), 1),
+        ),
+        (
+            "leg_loss:3+leg_loss:5+payload:magnitude=8@7",
+            FaultPlan((Fault("leg_loss", "3"), Fault("leg_loss", "5"), Fault("payload", magnitude=8.0)), 7.0),
         ),
     ],
 )
@@ -156,8 +160,8 @@ def test_plan_is_read_and_written(text: str, plan: FaultPlan) -> None:
 
 
 def test_bare_number_is_the_part_or_the_magnitude() -> None:
-    assert FAULT_KINDS.plan("leg_loss:4@1").fault.part == "4"
-    assert FAULT_KINDS.plan("slope:8@1").fault.magnitude == 8.0
+    assert FAULT_KINDS.plan("leg_loss:4@1").faults[0].part == "4"
+    assert FAULT_KINDS.plan("slope:8@1").faults[0].magnitude == 8.0
 
 
 @pytest.mark.parametrize(
@@ -175,6 +179,9 @@ def test_bare_number_is_the_part_or_the_magnitude() -> None:
         ("leg_loss:9@3", "leg_loss hits no part '9'"),
         ("rust@3", "unknown fault kind 'rust'"),
         ("payload:99@3", "allowed is 0.1 to 60 g"),
+        ("leg_loss:3+leg_loss:3@3", "leg_loss of right_front is in force already"),
+        ("leg_loss+@3", "several with \\+ between"),
+        ("leg_loss@3+payload@4", "several with \\+ between"),
     ],
 )
 def test_impossible_plan_is_refused_with_a_sentence(text: str, sentence: str) -> None:
@@ -182,7 +189,7 @@ def test_impossible_plan_is_refused_with_a_sentence(text: str, sentence: str) ->
         FAULT_KINDS.plan(text)
 
 
-_SHAPED = r"(leg_loss|payload|terrain|\w{0,9}):?[a-z]{0,9}=?-?\d{0,3},?\w{0,4}@\d{0,3}(\.\d{0,3})?"
+_SHAPED = r"(leg_loss|payload|terrain|\w{0,9}):?[a-z]{0,9}=?-?\d{0,3},?\w{0,4}(\+payload)?@\d{0,3}(\.\d{0,3})?"
 
 
 @given(st.one_of(st.text(), st.from_regex(_SHAPED, fullmatch=True)))
@@ -192,7 +199,7 @@ def test_any_text_is_a_plan_or_refused(text: str) -> None:
     except FaultError as error:
         assert len(str(error).split()) > 3
     else:
-        assert FAULT_KINDS.plan(str(plan)).fault.kind == plan.fault.kind
+        assert FAULT_KINDS.plan(str(plan)) == plan
         assert plan.time >= 0
 
 

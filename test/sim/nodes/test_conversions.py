@@ -276,7 +276,7 @@ def test_faults_in_force() -> None:
 def test_default_values_of_each_kind_fit_the_message(kind: str) -> None:
     fault = FAULT_KINDS.choose(Fault(kind), rng=np.random.default_rng(0))
     assert conversions.from_fault(conversions.to_fault(fault)) == fault
-    assert conversions.from_fault(conversions.to_fault_request(FAULT_KINDS.plan(f"{kind}@3").fault)) == Fault(kind)
+    assert conversions.from_fault(conversions.to_fault_request(FAULT_KINDS.plan(f"{kind}@3").faults[0])) == Fault(kind)
 
 
 @pytest.mark.parametrize("number", [int, np.int64, np.float32], ids=lambda number: number.__name__)

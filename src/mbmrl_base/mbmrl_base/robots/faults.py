@@ -110,13 +110,13 @@ class Fault:
 
 @dataclass(frozen=True)
 class FaultPlan:
-    """A fault that is to come, and when, s."""
+    """Faults that are to come together, and when, s."""
 
-    fault: Fault
+    faults: tuple[Fault, ...]
     time: float
 
     def __str__(self) -> str:
-        return f"{self.fault}@{self.time:g}"
+        return f"{'+'.join(map(str, self.faults))}@{self.time:g}"
 
 
 class FaultKinds(dict[str, FaultKind]):
@@ -213,33 +213,47 @@ class FaultKinds(dict[str, FaultKind]):
         return Fault(name, **values)
 
     def plan(self, text: str) -> FaultPlan:
-        """Read ``KIND[:VALUE,...]@T``; a value is ``name=value``, or a value alone.
+        """Read ``KIND[:VALUE,...][+KIND...]@T``; a value is ``name=value``, or a value alone.
 
         A number alone is the magnitude of a kind that has one; any other value is the terrain, or the part.
 
         Raises:
-            FaultError: If the text has another form, or the fault is impossible on an intact robot.
+            FaultError: If the text has another form, or the faults are impossible on an intact robot.
         """
-        form = FaultError(f"a fault is written KIND[:VALUE,...]@T, such as {next(iter(self), 'KIND')}@10, not {text!r}")
-        match = re.fullmatch(r"(?P<kind>\w+)(:(?P<values>[\w.,=-]+))?@(?P<time>\d+(\.\d+)?)", text, re.ASCII)
-        if match is None:
+        form = FaultError(
+            f"a fault is written KIND[:VALUE,...]@T, such as {next(iter(self), 'KIND')}@10,"
+            f" several with + between, as in KIND+KIND@T, not {text!r}"
+        )
+        together, at, time = text.rpartition("@")
+        if not at or not re.fullmatch(r"\d+(\.\d+)?", time, re.ASCII):
             raise form
-        kind = self.get(match["kind"], FaultKind(""))
-        given: dict[str, Any] = {}
-        for entry in match["values"].split(",") if match["values"] else ():
-            name, _, value = entry.rpartition("=")
-            if not name:
-                word = "terrain" if kind.terrains else "part"
-                name = "magnitude" if kind.grows and re.match(r"[-+.]?\d", value) else word
+        faults: list[Fault] = []
+        in_force: list[Fault] = []
+        for part in together.split("+"):
+            match = re.fullmatch(r"(\w+)(?::([\w.,=-]+))?", part, re.ASCII)
+            if match is None:
+                raise form
             try:
-                given[name] = float(value) if name in NUMBERS else value
-            except ValueError:
-                raise form from None
+                faults.append(self._read(*match.groups(default="")))
+            except ValueError as error:
+                raise error if isinstance(error, FaultError) else form from None
+            chosen = self.choose(faults[-1], in_force)
+            in_force += [chosen] if faults[-1].part else []  # a random part is not yet known
+        return FaultPlan(tuple(faults), float(time))
+
+    def _read(self, name: str, values: str) -> Fault:
+        """A fault of its kind and its values, with commas between; ValueError if there can be none such."""
+        kind = self.get(name, FaultKind(""))
+        given: dict[str, Any] = {}
+        for entry in values.split(",") if values else ():
+            key, _, value = entry.rpartition("=")
+            if not key:
+                word = "terrain" if kind.terrains else "part"
+                key = "magnitude" if kind.grows and re.match(r"[-+.]?\d", value) else word
+            given[key] = float(value) if key in NUMBERS else value
         if not given.keys() <= {"part", "terrain", *NUMBERS}:
-            raise form
-        request = Fault(match["kind"], **given)
-        self.choose(request)
-        return FaultPlan(request, float(match["time"]))
+            raise ValueError
+        return Fault(name, **given)
 
 
 def _part(name: str, kind: FaultKind, given: str) -> str:

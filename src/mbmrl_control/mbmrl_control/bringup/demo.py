@@ -7,11 +7,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rclpy.task import Future
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -31,6 +33,9 @@ from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_control.nodes.monitor_node import MonitorNode
 from mbmrl_control.nodes.settings import PlannerSettings
 from mbmrl_control.tasks import Task
+
+if TYPE_CHECKING:
+    from mbmrl_control.evaluation.film import Run  # takes its time
 
 LOGGED_ERROR = re.compile(r"\[(?:ERROR|FATAL)\] \[[\d.]+\] \[(.+?)\]: (.*)")
 """A line of rclpy's logging: its node and its text."""
@@ -83,18 +88,19 @@ def _drive(
 ) -> float | None:
     """Wait out the run; returns when the fault came into force, s of the simulated time."""
     start = time.monotonic()
-    answer = fault_time = skipped_before = None
+    answers: list[Future] = []
+    fault_time = skipped_before = None
     first = monitor.planner  # it may be from before a pause in which the robot did not walk
     with Live(console=console, refresh_per_second=8) as live:
         while (elapsed := time.monotonic() - start) < duration:
             nodes.check()
-            if plan is not None and answer is None and elapsed >= plan.time:
-                answer = monitor.inject(plan.fault)
-            if answer is not None and answer.done() and fault_time is None:
-                response = answer.result()
-                if not response.success:
-                    raise NodeEndedError(f"the fault was refused: {response.message}")
-                fault_time = to_seconds(response.fault.since)
+            if plan is not None and not answers and elapsed >= plan.time:
+                answers = [monitor.inject(fault) for fault in plan.faults]
+            if answers and fault_time is None and all(answer.done() for answer in answers):
+                for response in (answer.result() for answer in answers):
+                    if not response.success:
+                        raise NodeEndedError(f"the fault was refused: {response.message}")
+                    fault_time = fault_time or to_seconds(response.fault.since)
             if skipped_before is None and monitor.planner not in (None, first):
                 skipped_before = monitor.planner.missed_ticks
             live.update(_live_line(monitor, elapsed, skipped_before))
@@ -120,82 +126,112 @@ def frame_of(task: Task[Any], start: Array | None) -> Array | None:
     return np.asarray(start - task.to_states(reference[:1])[0] + task.frame)
 
 
-def run_demo(
-    planner: PlannerSettings,
-    values: Values,
-    fault: FaultPlan | None,
-    duration: float,
-    folder: Path,
-    console: Console,
-    *,
-    use_sim_time: bool,
-    film: bool,
-    hardware: bool,
-) -> dict[str, Any]:
-    """Run the stack and write its record.
+@dataclass(frozen=True)
+class Demo:
+    """A run that is to be made.
 
-    Args:
+    Attributes:
         planner: Settings that the planner will have of its arguments and of the file of parameters.
         values: Arguments of the nodes that are given.
-        fault: The fault on the way.
+        fault: The faults on the way.
         duration: Length of the run, s.
+        use_sim_time: Whether time is simulated, on /clock.
+        hardware: Whether the robot is an emulated one at the other end of a serial line, not the simulated one.
+    """
+
+    planner: PlannerSettings
+    values: Values
+    fault: FaultPlan | None
+    duration: float
+    use_sim_time: bool
+    hardware: bool
+
+    def run(self, folder: Path, console: Console) -> tuple[dict[str, Any], Run]:
+        """Run the stack and write its record.
+
+        Args:
+            folder: Where to write; it must not exist.
+            console: Where to show progress.
+
+        Returns:
+            The object of summary.json, and what a film shows.
+
+        Raises:
+            NodeEndedError: If a node ended by itself, or the robot did not get going.
+        """
+        (folder / "logs").mkdir(parents=True)
+        planner = self.planner
+        robot = load_robot(planner.robot)
+        listening = partial(MonitorNode, self.values.get("namespace") or "", robot)
+        with (
+            _stack(self.values, self.use_sim_time, self.hardware, folder) as nodes,
+            beside(listening) as monitor,
+        ):
+            with console.status("starting the nodes"):
+                _await(monitor.moved.is_set, nodes, "no command was in force")
+            fault_time = _drive(self.fault, self.duration, monitor, nodes, console)
+            ticks = list(monitor.ticks)
+        from mbmrl_control.evaluation.plots import plot  # takes its time, which nobody is to wait for before
+
+        # The run begins with the last state before the first command came into force.
+        begin = max(0, next(index for index, tick in enumerate(ticks) if tick.commanded) - 1)
+        task = planner.make_task(robot)
+        record = Record(
+            robot,
+            planner.learner,
+            choice(planner.task, task.settings),
+            choice(planner.planner, planner.sampling),
+            planner.seed,
+            planner.rate,
+            None if self.fault is None else str(self.fault),
+            None if fault_time is None else fault_time - ticks[begin].observation.time,
+            ticks[begin:],
+            frame_of(task, monitor.path_start),
+        )
+        tracking = record.track(task)
+        summary = summarise(record, tracking, self.duration) | {"errors": errors_in(folder / "logs")}
+        write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        record.write(folder, tracking)
+        console.print(summary_table(summary))
+        for error in summary["errors"]:
+            console.print(f"warning: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        path = task.reference()
+        reference = None if path is None else path[:, :2]
+        plot(record, tracking, reference, folder / "plot.png")
+        return summary, (record, reference)
+
+
+def run_demo(demo: Demo, folder: Path, console: Console, *, film: bool, against: Demo | None = None) -> dict[str, Any]:
+    """Make a run, and then another one to compare it with, in a folder within its own.
+
+    Args:
+        demo: The run.
         folder: Where to write; it must not exist.
         console: Where to show progress.
-        use_sim_time: Whether time is simulated, on /clock.
-        film: Whether to render a film.
-        hardware: Whether the robot is an emulated one at the other end of a serial line, not the simulated one.
+        film: Whether to render a film, of both side by side.
+        against: The other run.
 
     Returns:
-        The object of summary.json.
+        The object of summary.json; with the other one's as ``against``.
 
     Raises:
         NodeEndedError: If a node ended by itself, or the robot did not get going.
     """
-    (folder / "logs").mkdir(parents=True)
-    robot = load_robot(planner.robot)
-    listening = partial(MonitorNode, values.get("namespace") or "", robot)
-    with _stack(values, use_sim_time, hardware, folder) as nodes, beside(listening) as monitor:
-        with console.status("starting the nodes"):
-            _await(monitor.moved.is_set, nodes, "no command was in force")
-        fault_time = _drive(fault, duration, monitor, nodes, console)
-        ticks = list(monitor.ticks)
-    # They take their time to load, which nobody is to wait for before the robot walks.
-    from mbmrl_control.evaluation.film import check_scene
-    from mbmrl_control.evaluation.film import film as render
-    from mbmrl_control.evaluation.plots import plot
-
-    # The run begins with the last state before the first command came into force.
-    begin = max(0, next(index for index, tick in enumerate(ticks) if tick.commanded) - 1)
-    task = planner.make_task(robot)
-    record = Record(
-        robot,
-        planner.learner,
-        choice(planner.task, task.settings),
-        choice(planner.planner, planner.sampling),
-        planner.seed,
-        planner.rate,
-        None if fault is None else str(fault),
-        None if fault_time is None else fault_time - ticks[begin].observation.time,
-        ticks[begin:],
-        frame_of(task, monitor.path_start),
-    )
-    tracking = record.track(task)
-    summary = summarise(record, tracking, duration) | {"errors": errors_in(folder / "logs")}
-    write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
-    record.write(folder, tracking)
-    console.print(summary_table(summary))
-    for error in summary["errors"]:
-        console.print(f"warning: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    path = task.reference()
-    reference = None if path is None else path[:, :2]
-    plot(record, tracking, reference, folder / "plot.png")
+    summary, run = demo.run(folder, console)
+    runs = [run]
+    if against is not None:
+        other, run = against.run(folder / against.planner.learner, console)
+        summary, runs = {**summary, "against": other}, [*runs, run]
     if film:
+        from mbmrl_control.evaluation.film import check_scene
+        from mbmrl_control.evaluation.film import film as render
+
         try:
-            check_scene(robot)
+            check_scene(runs[0][0].robot)
         except ValueError as error:
             console.print(f"no film: {error}", markup=False, highlight=False, soft_wrap=True)
         else:
-            render(record, reference, folder / "robot.mp4", console)
+            render(runs, folder / "robot.mp4", console)
     written = ", ".join(sorted(f"{file.name}/" if file.is_dir() else file.name for file in folder.iterdir()))
     console.print(f"written: {folder}/ ({written})", soft_wrap=True)
     return summary

@@ -51,9 +51,14 @@ def demo(
     fault: Annotated[
         str | None,
         typer.Option(
-            help="KIND[:VALUE,...]@T, T in s after the first command, such as payload:15,x=0.03@10; 'none' for none;"
-            " if not given, the robot's first one, which training does not show, at 10 s."
+            help="KIND[:VALUE,...]@T, T in s after the first command, such as payload:15,x=0.03@10, several with"
+            " + between, as in leg_loss:3+leg_loss:5@10; 'none' for none; if not given, the robot's first one, which"
+            " training does not show, at 10 s."
         ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Another learner, such as mb, that then makes the same run; the film shows both."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder in which the run's own folder is made.")] = Path("runs"),
     film: Annotated[bool, typer.Option(help="Render the robot as it walked.")] = True,
@@ -71,7 +76,10 @@ def demo(
     from mbmrl_sim.nodes.simulator_node import SimulatorSettings
 
     with refusing():
-        settings = check_nodes((*EMULATOR, *HARDWARE) if hardware else SIM, values)
+        nodes = (*EMULATOR, *HARDWARE) if hardware else SIM
+        settings = check_nodes(nodes, values)
+        other = {**values, "learner": against, "checkpoint": None}
+        planners = [settings["mpc_node"], *([check_nodes(nodes, other)["mpc_node"]] if against else [])]
         robot = settings.get("simulator_node")
         simulated = robot.simulated if isinstance(robot, SimulatorSettings) else DEFAULT_ROBOT
         kinds = fault_kinds(simulated)
@@ -82,29 +90,29 @@ def demo(
         check_folder(out)
     if plan is not None and plan.time >= duration:
         refuse(f"the fault at {plan.time:g} s comes after the run of {duration:g} s: give --fault KIND@T or none")
-    from mbmrl_control.bringup.demo import run_demo
+    from mbmrl_control.bringup.demo import Demo, run_demo
     from mbmrl_control.bringup.node_processes import NodeEndedError
 
-    planner = settings["mpc_node"]
-    assert isinstance(planner, PlannerSettings)
+    demos = [
+        Demo(planner, given, plan, duration, clock_is_simulated(settings), hardware)
+        for planner, given in zip(planners, (values, other), strict=False)
+        if isinstance(planner, PlannerSettings)
+    ]
     folder = out / datetime.now().strftime("%Y%m%d-%H%M%S")
-    use_sim_time = clock_is_simulated(settings)
     with refusing(NodeEndedError), stoppable(f"the robot stands still, what is done is in {folder}"):
-        summary = run_demo(
-            *(planner, values, plan, duration, folder, console), use_sim_time=use_sim_time, film=film, hardware=hardware
-        )
+        summary = run_demo(demos[0], folder, console, film=film, against=demos[1] if against else None)
     if as_json:
         print(json.dumps(summary))
 
 
 @app.command()
 def render(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, as demo writes it.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, as demo writes them.")],
     out: Annotated[Path | None, typer.Option(help="File, .mp4 or .gif; RUN/robot.mp4 if not given.")] = None,
 ) -> None:
-    """Render the robot as it walked in a recorded run."""
-    from mbmrl_control.evaluation.film import render_run
+    """Render the robot as it walked in recorded runs, several side by side."""
+    from mbmrl_control.evaluation.film import render_runs
 
     with refusing(), stoppable("nothing was written"):
-        file = render_run(run, out, console)
+        file = render_runs(runs, out, console)
     console.print(f"written: {file}", soft_wrap=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
+from itertools import chain
 from pathlib import Path
 from textwrap import fill
 from typing import Final
@@ -35,6 +36,8 @@ _TEXT_COLOUR: Final = (40, 40, 40)
 _TEXT_SIZE: Final = 17
 _TEXT_WIDTH: Final = 50
 """Characters in a line."""
+Run = tuple[Record, Array | None]
+"""A run, and points of its path, shape (n, 2), m, odom; None if there is none."""
 _CROSS: Final = 0.02 * np.array([[[-1, -1], [1, 1]], [[-1, 1], [1, -1]]])
 """Strokes of the cross where the fault was, m."""
 
@@ -49,44 +52,56 @@ def check_scene(robot: Robot) -> None:
         raise ValueError(f"there is no scene to draw {robot.name} in: films are of {DEFAULT_ROBOT}")
 
 
-def frames(record: Record, reference: Array | None) -> Iterator[Image.Image]:
-    """Pictures of a run, FRAME_RATE of them per second of it.
-
-    Args:
-        record: The run.
-        reference: Points of the path, shape (n, 2), m, odom; None if there is none.
-    """
-    every = max(1, round(record.rate / FRAME_RATE))
-    time, places = record.time, record.states[:, :2]
-    with closing(Scene(WIDTH, HEIGHT)) as scene:
-        for index in range(0, len(time), every):
-            tick = record.ticks[index]
-            lines = [] if reference is None else [Line(reference, _REFERENCE_COLOUR)]
-            lines += [Line(places[: index + 1], _TRACE_COLOUR, 0.003)]
-            caption = f"{time[index]:4.1f} s"
-            failed = record.fault_time is not None and time[index] >= record.fault_time
-            if failed:
-                place = int(np.searchsorted(time, record.fault_time or 0.0))
-                lines += [Line(places[place] + stroke, _FAULT_COLOUR, 0.006) for stroke in _CROSS]
-                caption += f"  {record.fault_in_words(tick.faults)} since {record.fault_time:.1f} s"
-                caption = fill(caption, _TEXT_WIDTH)
-            image = Image.fromarray(scene.draw(tick.observation.state, tick.faults, lines))
-            colour = _FAULT_COLOUR if failed else _TEXT_COLOUR
-            ImageDraw.Draw(image).text((10, 8), caption, fill=colour, font_size=_TEXT_SIZE)
+def frames(*runs: Run) -> Iterator[Image.Image]:
+    """Pictures of runs side by side, FRAME_RATE of them per second of the longest; one that has ended stands still."""
+    every = _every(runs)
+    count = max(len(record.ticks) for record, _ in runs)
+    with ExitStack() as scenes:
+        views = [(scenes.enter_context(closing(Scene(WIDTH, HEIGHT))), *run) for run in runs]
+        for index in range(0, count, every):
+            shown = [
+                _picture(scene, record, reference, min(index, len(record.ticks) - 1), record.learner * (len(runs) > 1))
+                for scene, record, reference in views
+            ]
+            image = Image.new("RGB", (WIDTH * len(runs), HEIGHT))
+            for place, each in enumerate(shown):
+                image.paste(each, (WIDTH * place, 0))
             yield image
 
 
-def film(record: Record, reference: Array | None, file: Path, console: Console) -> None:
+def _every(runs: Sequence[Run]) -> int:
+    """Ticks from picture to picture."""
+    return max(1, round(runs[0][0].rate / FRAME_RATE))
+
+
+def _picture(scene: Scene, record: Record, reference: Array | None, index: int, who: str) -> Image.Image:
+    time, places, tick = record.time, record.states[:, :2], record.ticks[index]
+    lines = [] if reference is None else [Line(reference, _REFERENCE_COLOUR)]
+    lines += [Line(places[: index + 1], _TRACE_COLOUR, 0.003)]
+    caption = f"{time[index]:4.1f} s"
+    failed = record.fault_time is not None and time[index] >= record.fault_time
+    if failed:
+        place = int(np.searchsorted(time, record.fault_time or 0.0))
+        lines += [Line(places[place] + stroke, _FAULT_COLOUR, 0.006) for stroke in _CROSS]
+        caption += f"  {record.fault_in_words(tick.faults)} since {record.fault_time:.1f} s"
+    caption = "\n".join(filter(None, [who, fill(caption, _TEXT_WIDTH)]))
+    image = Image.fromarray(scene.draw(tick.observation.state, tick.faults, lines))
+    colour = _FAULT_COLOUR if failed else _TEXT_COLOUR
+    ImageDraw.Draw(image).text((10, 8), caption, fill=colour, font_size=_TEXT_SIZE)
+    return image
+
+
+def film(runs: Sequence[Run], file: Path, console: Console) -> None:
     """Write a film of `frames`, MP4 or GIF by the file's suffix, whole or not at all; progress goes to the console.
 
     Raises:
         WriteError: If it cannot be written.
     """
-    every = max(1, round(record.rate / FRAME_RATE))
-    count = len(range(0, len(record.ticks), every))
-    shown = track(frames(record, reference), "rendering", total=count, console=console)
+    every = _every(runs)
+    count = len(range(0, max(len(record.ticks) for record, _ in runs), every))
+    shown = track(frames(*runs), "rendering", total=count, console=console)
     with whole(file) as part:
-        (_write_gif if file.suffix == ".gif" else _write_mp4)(shown, part, record.rate / every)
+        (_write_gif if file.suffix == ".gif" else _write_mp4)(shown, part, runs[0][0].rate / every)
 
 
 def _write_gif(shown: Iterable[Image.Image], file: Path, rate: float) -> None:
@@ -96,11 +111,13 @@ def _write_gif(shown: Iterable[Image.Image], file: Path, rate: float) -> None:
 
 def _write_mp4(shown: Iterable[Image.Image], file: Path, rate: float) -> None:
     options = {"codec": "libx264", "quality": 7, "ffmpeg_log_level": "quiet", "output_params": ["-f", "mp4"]}
-    writer = imageio_ffmpeg.write_frames(str(file), (WIDTH, HEIGHT), fps=rate, **options)
+    images = iter(shown)
+    first = next(images)
+    writer = imageio_ffmpeg.write_frames(str(file), first.size, fps=rate, **options)
     sent, kept = 0, 0
     with closing(writer):
         writer.send(None)
-        for image in shown:
+        for image in chain([first], images):
             sent += 1
             try:
                 writer.send(np.ascontiguousarray(image))
@@ -113,20 +130,25 @@ def _write_mp4(shown: Iterable[Image.Image], file: Path, rate: float) -> None:
         raise OSError("the film's encoder has not kept it, is there space left?")
 
 
-def render_run(run: Path, out: Path | None, console: Console) -> Path:
-    """Write a film of the run in a folder, robot.mp4 there if no other file is given; returns the file.
+def render_runs(folders: Sequence[Path], out: Path | None, console: Console) -> Path:
+    """Write a film of the runs in folders, robot.mp4 in the first if no other file is given; returns the file.
 
     Raises:
-        ValueError: If the folder holds no run, or there can be no such film.
+        ValueError: If a folder holds no run, or there can be no such film.
     """
-    file = out or run / "robot.mp4"
+    file = out or folders[0] / "robot.mp4"
     if file.suffix not in SUFFIXES:
         raise ValueError(f"a film ends in {' or '.join(SUFFIXES)}, not {file.name!r}")
-    record = Record.read(run)
+    runs = [_read(folder) for folder in folders]
+    check_file(file)
+    film(runs, file, console)
+    return file
+
+
+def _read(folder: Path) -> Run:
+    record = Record.read(folder)
     check_scene(record.robot)
     task = make_task(record.task["name"], record.robot, record.task["settings"], 1.0 / record.rate)
     record.track(task)
-    check_file(file)
     reference = task.reference()
-    film(record, None if reference is None else reference[:, :2], file, console)
-    return file
+    return record, None if reference is None else reference[:, :2]

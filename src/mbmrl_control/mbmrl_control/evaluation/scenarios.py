@@ -28,13 +28,13 @@ def scenarios(kinds: FaultKinds) -> tuple[str, ...]:
     return (NONE, *kinds, *((TWO_AT_ONCE, COMES_AND_GOES) if len(kinds) > 1 else ()))
 
 
-def faults_of(scenario: str, kinds: FaultKinds) -> list[Fault]:
+def faults_of(scenario: str, kinds: FaultKinds) -> tuple[Fault, ...]:
     """Faults of a name of `FaultKinds.severe`, or with their parts and values, such as ``leg_loss:3+leg_loss:5``.
 
     Raises:
         FaultError: If the simulator has none such.
     """
-    return [kinds.plan(f"{text}@0").fault for text in kinds.severe.get(scenario, scenario).split("+")]
+    return kinds.plan(f"{kinds.severe.get(scenario, scenario)}@0").faults
 
 
 def schedule(scenario: str, kinds: FaultKinds, seed: int, start: float, end: float) -> list[Event]:
