@@ -57,6 +57,14 @@ class FaultKind:
         """Whether it has a magnitude, which it may reach over time."""
         return self.high > self.low
 
+    def shown(self, parts: Sequence[str] = (), ground: str = "") -> tuple[str, ...]:
+        """Parts, or terrains, that are drawn for training: of these parts, if it has any, and not the ground there is.
+
+        Of a kind that has neither it is an empty text.
+        """
+        free = tuple(each for each in (*self.parts, *self.terrains) if each not in (*self.spared, ground))
+        return tuple(part for part in self.parts if part in parts) or free or ("",)
+
     @property
     def fields(self) -> tuple[str, ...]:
         """Fields of a fault that it takes."""
@@ -174,7 +182,8 @@ class FaultKinds(dict[str, FaultKind]):
     ) -> Fault:
         """A fault for training, of one of some kinds: half to one and a half times the default magnitude.
 
-        It hits none of what the kind spares. Half of those that can grow do so, within up to 5 s.
+        Each part of a kind, and each ground, is as likely as a kind without any. It hits none of what the kind spares.
+        Half of those that can grow do so, within up to 5 s.
 
         Args:
             rng: Source of what is drawn.
@@ -182,7 +191,8 @@ class FaultKinds(dict[str, FaultKind]):
             parts: Parts that may be hit, of kinds that have one of these; all that are not spared if empty.
             ground: Terrain of the simulator, to which none is changed.
         """
-        name = str(rng.choice(kinds))
+        choices = [(name, hit) for name in kinds for hit in self[name].shown(parts, ground)]
+        name, hit = choices[int(rng.integers(len(choices)))]
         kind = self[name]
         values: dict[str, Any] = {
             value: float(rng.uniform(*kind.drawn.get(value, bounds))) for value, bounds in kind.takes.items()
@@ -190,12 +200,8 @@ class FaultKinds(dict[str, FaultKind]):
         if kind.grows:
             values["magnitude"] = float(np.clip(kind.default * rng.uniform(0.5, 1.5), max(kind.low, 0.0), kind.high))
             values["ramp"] = float(rng.uniform(0.0, 5.0)) * int(rng.integers(2))
-        if kind.parts:
-            allowed = [part for part in kind.parts if part in parts]
-            values["part"] = str(rng.choice(allowed or [part for part in kind.parts if part not in kind.spared]))
-        if kind.terrains:
-            allowed = [terrain for terrain in kind.terrains if terrain not in (*kind.spared, ground)]
-            values["terrain"] = str(rng.choice(allowed))
+        if hit:
+            values["part" if kind.parts else "terrain"] = hit
         return Fault(name, **values)
 
     def draw_held_out(self, rng: np.random.Generator, name: str) -> Fault:
