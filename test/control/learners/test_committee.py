@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.model import ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer, predict
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
-from mbmrl_control.learners import make_learner
+from mbmrl_control.learners import make_learner, online
 from mbmrl_control.learners.committee import JUDGED, STEPS, Choice, Committee, join
 from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.priors import load_shipped
@@ -194,7 +195,7 @@ def test_who_receives_the_update_plans_with_the_model_of_the_member(
             receiver.adapted_model({**adaptation.update, "member": wrong})
 
 
-def test_member_that_fails_is_held_and_reported_and_the_others_go_on(
+def test_member_that_fails_is_out_for_a_while_and_the_others_go_on(
     priors: list[Prior], observations: list[Observation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter = OnlineAdapter(join(priors))
@@ -203,12 +204,44 @@ def test_member_that_fails_is_held_and_reported_and_the_others_go_on(
         raise RuntimeError("no memory left")
 
     monkeypatch.setattr(adapter.learner.members[2], "adapt", fail)
-    for seen in observations:
+    monkeypatch.setattr(online, "REST", 20)
+    told = [adapter.observe(seen) for seen in observations]
+    assert [index for index, each in enumerate(told) if each.failure] == [1, 22, 43]
+    assert {each.failure for each in told} == {"", "no memory left"}
+    assert told[-1].failed == 3
+    assert told[-1].member == 1
+    assert told[-1].update.keys() > {"member"}
+
+
+def test_member_that_is_slow_is_out_for_a_while_and_starts_anew(
+    priors: list[Prior], observations: list[Observation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, times = 0.0, {0: 0.0, 1: 0.0, 2: 0.0}
+    adapter = OnlineAdapter(join(priors), clock=lambda: now)
+
+    def slowly(number: int, learn: Callable[..., float], *arguments: Any) -> float:
+        nonlocal now
+        now += times[number]
+        return learn(*arguments)
+
+    for number, member in enumerate(adapter.members):
+        monkeypatch.setattr(member, "learn", partial(slowly, number, member.learn))
+    for seen in observations[:40]:
         adaptation = adapter.observe(seen)
-    assert adaptation.failure == "no memory left"
-    assert adaptation.failed == len(observations) - 1
-    assert adaptation.member == 1
-    assert adaptation.update.keys() > {"member"}
+    assert (adaptation.failed, len(adapter.members[2])) == (0, 39)
+    times[adaptation.member] = 0.02
+    slow = adapter.observe(observations[40])
+    assert slow.failure == f"{NAMES[adaptation.member]} took 20.0 ms of at most 12.5"
+    assert not adapter.members[adaptation.member].update
+    times[adaptation.member] = 0.0
+    after = adapter.observe(observations[41])
+    assert (after.failed, after.failure) == (1, "")
+    assert after.member != adaptation.member
+    assert after.member_errors[adaptation.member] == math.inf
+    monkeypatch.setattr(adapter.members[adaptation.member], "out", 2)
+    for seen in observations[42:48]:
+        adapter.observe(seen)
+    assert len(adapter.members[adaptation.member]) == 4
 
 
 def test_frozen_committee_keeps_its_choice(priors: list[Prior], observations: list[Observation]) -> None:

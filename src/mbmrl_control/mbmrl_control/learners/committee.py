@@ -138,13 +138,14 @@ class Choice:
         self._open_loop.reset()
         self._errors.clear()
 
-    def observe(self, observation: Observation, models: Sequence[Model]) -> int:
-        """Take in an observation and the models adapted to it; returns the number of the one to be used."""
+    def observe(self, observation: Observation, models: Sequence[Model], out: Sequence[bool] | None = None) -> int:
+        """Take in an observation, the models adapted to it, and which are not to be chosen; returns the chosen one."""
         expected = self._open_loop.observe(observation, models)
         if expected is not None:
-            self._errors.append(self._distance(expected, torch.from_numpy(observation.state)).numpy())
+            errors = self._distance(expected, torch.from_numpy(observation.state)).numpy()
+            self._errors.append(np.where(out or [False] * len(models), math.inf, errors))
         if len(self._errors) >= _FEWEST:
-            self.errors = np.nan_to_num(np.mean(self._errors, axis=0), nan=math.inf)
+            self.errors = np.nan_to_num(np.mean(self._errors, axis=0), nan=math.inf, posinf=math.inf)
             best = int(self.errors.argmin())
             if self.errors[best] < _MARGIN * self.errors[self.chosen]:
                 self.chosen = best

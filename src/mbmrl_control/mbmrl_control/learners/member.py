@@ -32,6 +32,7 @@ class Member:
         rejected: Updates withheld so far.
         failed: Adaptations so far in which the learner raised an error.
         failure: What it raised in the last one; empty where it did not.
+        out: Ticks for which it does not adapt yet, and is held at its prior.
     """
 
     def __init__(self, learner: Learner, window: int) -> None:
@@ -39,7 +40,7 @@ class Member:
         self.learner = learner
         self.prior = learner.adapted_model({})
         self.capacity = max(window, learner.memory)
-        self.rejected = self.failed = 0
+        self.rejected = self.failed = self.out = 0
         self.failure = ""
         self.reset()
 
@@ -75,6 +76,9 @@ class Member:
             One-step error on the transition of the model that was adapted before.
         """
         self.failure = ""
+        if self.out:
+            self.out -= 1
+            return prior_error
         try:
             error = float(self.learner.adapted_model(self._candidate).error(inputs, targets))
             self._errors.append((prior_error, error))
@@ -83,11 +87,15 @@ class Member:
                 self._candidate = self._adapt(error)
                 self.update = self._checked(self._candidate)
         except Exception as raised:  # a learner is code of others too: whatever it raises, the robot goes on
-            self.failed += 1
-            self.failure = str(raised) or type(raised).__name__
-            self.reset()
+            self.leave(str(raised) or type(raised).__name__)
             return prior_error
         return error
+
+    def leave(self, failure: str, out: int = 0) -> None:
+        """Forget all transitions, and do not adapt for some ticks."""
+        self.failed += 1
+        self.failure, self.out = failure, out
+        self.reset()
 
     def _adapt(self, error: float) -> Update:
         if self.learner.carries and self._change.update(error):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 
@@ -14,6 +17,11 @@ from mbmrl_control.dynamics.rollout import transition
 from mbmrl_control.learners import Update, make_learner
 from mbmrl_control.learners.committee import Choice
 from mbmrl_control.learners.member import Member
+
+SLOWEST: Final = 0.25
+"""Share of a control interval that a member of a committee may compute."""
+REST: Final = 100
+"""Ticks for which one is out that takes longer, or fails."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +60,16 @@ class Adaptation:
 class OnlineAdapter:
     """Makes transitions of observations, has the members adapt to them, and chooses among these.
 
-    A transition with a number that is not finite is skipped.
+    A transition with a number that is not finite is skipped. A member of a committee that fails, or computes for longer
+    than SLOWEST, is out for REST ticks, and then starts anew.
     """
 
-    def __init__(self, prior: Prior) -> None:
+    def __init__(self, prior: Prior, clock: Callable[[], float] = time.thread_time) -> None:
         """Adapt a prior by the learner that it was made for.
+
+        Args:
+            prior: The prior.
+            clock: Tells how long a member computes, s; by default without the time in which others have the processor.
 
         Raises:
             PriorError: If the prior is not for a known learner.
@@ -68,6 +81,7 @@ class OnlineAdapter:
         """Whether the last update is kept as it is."""
         self._features, self._normalizer, self._rate = prior.features, prior.normalizer, prior.settings.rate
         self._choice = Choice(prior.features, prior.normalizer, 1.0 / self._rate, len(self.members))
+        self._clock = clock
         self._sequence = self._skipped = 0
         self._last: Observation | None = None
 
@@ -94,7 +108,7 @@ class OnlineAdapter:
             errors = self._learn(last, observation, length)
         if len(self.members) > 1 and not self.frozen:
             models = [member.learner.adapted_model(member.update) for member in self.members]
-            self._choice.observe(observation, models)
+            self._choice.observe(observation, models, [bool(member.out) for member in self.members])
         self._sequence += 1
         now = self.members[self._choice.chosen]
         return Adaptation(
@@ -131,5 +145,15 @@ class OnlineAdapter:
             return [(math.nan, math.nan)] * len(before)
         errors = []
         for member, error in zip(self.members, before, strict=True):
+            start = self._clock()
             errors.append((error, member.learn(inputs, targets, error, self.frozen)))
+            if len(self.members) > 1:
+                self._judge(member, self._clock() - start)
         return errors
+
+    def _judge(self, member: Member, took: float) -> None:
+        most = SLOWEST / self._rate
+        if member.failure:
+            member.out = REST
+        elif took > most and not member.out:
+            member.leave(f"{member.learner.name} took {1e3 * took:.1f} ms of at most {1e3 * most:.1f}", REST)

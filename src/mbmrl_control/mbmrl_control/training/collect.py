@@ -24,8 +24,10 @@ from mbmrl_control.tasks.path import PATH_NAMES
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.catalogue import DEFAULT_TERRAIN, fault_kinds, make_simulator
 
-LONGEST_HOLD: Final = 10
+LONGEST_HOLD: Final = 16
 """Control intervals for which a random action is held at most."""
+AT_A_BOUND: Final = 0.4
+"""Share of the random numbers that are the lowest or highest allowed: a planner goes to the bounds, and stays there."""
 STANDING: Final = 0.1
 """Share of the random actions that are the safe one: the robot stands before it walks, and after a stop."""
 COLLECTING: Final = MppiSettings(candidates=120, horizon=16)
@@ -78,11 +80,13 @@ def _plan_faults(settings: CollectSettings, rng: np.random.Generator) -> list[tu
 
 
 def _random_walk(simulator: Simulator, rng: np.random.Generator) -> Iterator[Observation]:
-    """Random actions of those that are planned, or the safe one, each held for a random time."""
+    """Random actions of those that are planned, many at their bounds, or the safe one, each held for a random time."""
     observation, (low, high) = simulator.observe(), simulator.robot.planned
     yield observation
     while True:
         action: Array = rng.uniform(low, high, size=len(low))
+        bounds = np.where(rng.random(len(low)) < 0.5, low, high)
+        action = np.where(rng.random(len(low)) < AT_A_BOUND, bounds, action)
         if rng.random() < STANDING:
             action = simulator.robot.safe_action(observation.state)
         for _ in range(rng.integers(1, LONGEST_HOLD + 1)):

@@ -56,9 +56,9 @@ class PipelineSettings:
     """
 
     training: TrainingSettings
-    random_episodes: int = 200
+    random_episodes: int = 300
     iterations: int = 2
-    controlled_episodes: int = 200
+    controlled_episodes: int = 300
     held_out_episodes: int = 30
     first_steps: int = 1500
     rate: float = 20.0
