@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mbmrl_base.robots.faults import Fault, FaultKind, FaultKinds
+from mbmrl_base.robots.faults import Fault, FaultError, FaultKind, FaultKinds
 from mbmrl_control.evaluation.comparison import choose_scenarios
 from mbmrl_control.evaluation.scenarios import Event, scenarios, schedule
 from mbmrl_sim.millirobot.faults import FAULT_KINDS, LEG_LOSS, MOTOR_WEAK, TERRAIN
@@ -90,6 +90,21 @@ def test_scenario_of_ones_own_names_its_faults() -> None:
         ("leg_loss:1,leg_loss:1", "is given twice"),
     ):
         with pytest.raises(ValueError, match=text):
+            choose_scenarios(wrong, FAULT_KINDS)
+
+
+def test_faults_come_one_after_the_other_in_equal_parts_of_the_time() -> None:
+    scenario = "leg_loss:3+payload:9..leg_loss:5..slope:4"
+    assert choose_scenarios(scenario, FAULT_KINDS) == (scenario,)
+    events = schedule(scenario, FAULT_KINDS, seed=3, start=8.0, end=17.0)
+    assert [(event.time, str(event.fault)) for event in events] == [
+        (8.0, "leg_loss:3"),
+        (8.0, "payload:magnitude=9"),
+        (11.0, "leg_loss:5"),
+        (14.0, "slope:magnitude=4"),
+    ]
+    for wrong in ("leg_loss:3..leg_loss:3", "leg_loss..", "leg_loss:3....leg_loss:4"):
+        with pytest.raises(FaultError):
             choose_scenarios(wrong, FAULT_KINDS)
 
 

@@ -131,8 +131,8 @@ class FaultKinds(dict[str, FaultKind]):
     """The kinds of faults that a simulator has, by name; the first one is meant if none is named.
 
     Attributes:
-        severe: Faults together, as ``KIND:VALUE+KIND:VALUE``, by a name in words, from mild to severe: by these an
-            evaluation shows how much a robot stands.
+        severe: Faults together, as ``KIND:VALUE+KIND:VALUE``, or one after the other, with ``..`` between, by a name
+            in words, from mild to severe: by these an evaluation shows how much a robot stands.
     """
 
     severe: Mapping[str, str] = {}

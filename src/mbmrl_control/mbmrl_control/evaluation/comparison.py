@@ -121,7 +121,7 @@ def choose_scenarios(given: str, kinds: FaultKinds) -> tuple[str, ...]:
     if given == SEVERE and kinds.severe:
         return tuple(kinds.severe)
     named = scenarios(kinds)
-    own = [name for name in given.split(",") if (name in kinds.severe or {*":+"} & {*name}) and faults_of(name, kinds)]
+    own = [name for name in given.split(",") if (name in kinds.severe or {*":+."} & {*name}) and faults_of(name, kinds)]
     return choose("scenario", given, [*named, *own])
 
 

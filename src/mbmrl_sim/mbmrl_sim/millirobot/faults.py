@@ -70,5 +70,7 @@ FAULT_KINDS.severe = {
     "outer_legs_of_a_side": "leg_loss:3+leg_loss:5",
     "a_tripod": "leg_loss:0+leg_loss:2+leg_loss:4",
     "two_legs_and_8_degrees": "leg_loss:1+leg_loss:4+slope:8,direction=90",
+    "one_leg_after_the_other": "leg_loss:0..leg_loss:4",
+    "a_slope_that_turns": "slope:10,direction=0..slope:10,direction=120..slope:10,direction=240",
     "a_motor_at_3_percent": "motor_weak:left,0.03",
 }
