@@ -138,7 +138,7 @@ def test_steps_are_those_of_the_preset_or_what_is_asked_for(learner: str, steps:
 
 @pytest.mark.parametrize(
     ("learner", "window", "augmented", "open_loop"),
-    [("bayes_replay", 48, 0.5, 0.5), ("grbal", 48, 0.0, 0.0), ("rebal", 112, 0.5, 0.0), ("mb_de", 48, 0.5, 0.0)],
+    [("bayes_replay", 48, 0.5, 20.0), ("grbal", 48, 0.0, 0.0), ("rebal", 112, 0.5, 0.0), ("mb_de", 48, 0.5, 0.0)],
 )
 def test_learner_is_trained_as_suits_it_unless_asked_for_otherwise(
     learner: str, window: int, augmented: float, open_loop: float

@@ -24,7 +24,7 @@ class BayesLastLayer(NetworkLearner):
     """Closed-form update of the last layer from all transitions since the last change."""
 
     name = "bayes_last_layer"
-    training = TrainingDefaults(open_loop=0.5)
+    training = TrainingDefaults(open_loop=20.0)
     carries = True
     positive = ("noise", "decay")
 

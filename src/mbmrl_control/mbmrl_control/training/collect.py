@@ -24,7 +24,7 @@ from mbmrl_control.tasks.path import PATH_NAMES
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.catalogue import DEFAULT_TERRAIN, fault_kinds, make_simulator
 
-LONGEST_HOLD: Final = 16
+LONGEST_HOLD: Final = 10
 """Control intervals for which a random action is held at most."""
 AT_A_BOUND: Final = 0.4
 """Share of the random numbers that are the lowest or highest allowed: a planner goes to the bounds, and stays there."""
