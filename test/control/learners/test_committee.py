@@ -22,7 +22,7 @@ from mbmrl_control.dynamics.network import Normalizer, predict
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import make_learner, online
 from mbmrl_control.learners.committee import JUDGED, STEPS, Choice, Committee, join
-from mbmrl_control.learners.online import OnlineAdapter
+from mbmrl_control.learners.online import SLOW_TICKS, OnlineAdapter
 from mbmrl_control.priors import load_shipped
 from mbmrl_control.training.episodes import Episode
 from robot_testing import MILLIROBOT
@@ -230,16 +230,18 @@ def test_member_that_is_slow_is_out_for_a_while_and_starts_anew(
         adaptation = adapter.observe(seen)
     assert (adaptation.failed, len(adapter.members[2])) == (0, 39)
     times[adaptation.member] = 0.02
-    slow = adapter.observe(observations[40])
+    told = [adapter.observe(seen) for seen in observations[40 : 40 + SLOW_TICKS]]
+    assert [each.failed for each in told] == [0] * (SLOW_TICKS - 1) + [1]
+    slow = told[-1]
     assert slow.failure == f"{NAMES[adaptation.member]} took 20.0 ms of at most 12.5"
     assert not adapter.members[adaptation.member].update
     times[adaptation.member] = 0.0
-    after = adapter.observe(observations[41])
+    after = adapter.observe(observations[43])
     assert (after.failed, after.failure) == (1, "")
     assert after.member != adaptation.member
     assert after.member_errors[adaptation.member] == math.inf
     monkeypatch.setattr(adapter.members[adaptation.member], "out", 2)
-    for seen in observations[42:48]:
+    for seen in observations[44:50]:
         adapter.observe(seen)
     assert len(adapter.members[adaptation.member]) == 4
 

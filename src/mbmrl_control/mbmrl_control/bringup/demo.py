@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rclpy.task import Future
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -35,6 +34,8 @@ from mbmrl_control.nodes.settings import PlannerSettings
 from mbmrl_control.tasks import Task
 
 if TYPE_CHECKING:
+    from rclpy.task import Future
+
     from mbmrl_control.evaluation.film import Run  # takes its time
 
 LOGGED_ERROR = re.compile(r"\[(?:ERROR|FATAL)\] \[[\d.]+\] \[(.+?)\]: (.*)")

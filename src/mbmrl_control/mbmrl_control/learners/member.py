@@ -32,6 +32,7 @@ class Member:
         rejected: Updates withheld so far.
         failed: Adaptations so far in which the learner raised an error.
         failure: What it raised in the last one; empty where it did not.
+        slow: Ticks in a row in which it took too long.
         out: Ticks for which it does not adapt yet, and is held at its prior.
     """
 
@@ -40,7 +41,7 @@ class Member:
         self.learner = learner
         self.prior = learner.adapted_model({})
         self.capacity = max(window, learner.memory)
-        self.rejected = self.failed = self.out = 0
+        self.rejected = self.failed = self.slow = self.out = 0
         self.failure = ""
         self.reset()
 

@@ -20,8 +20,10 @@ from mbmrl_control.learners.member import Member
 
 SLOWEST: Final = 0.25
 """Share of a control interval that a member of a committee may compute."""
+SLOW_TICKS: Final = 3
+"""Ticks in a row in which one that takes longer is slow: the first ones of a process always are."""
 REST: Final = 100
-"""Ticks for which one is out that takes longer, or fails."""
+"""Ticks for which one is out that is slow, or fails."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class OnlineAdapter:
     """Makes transitions of observations, has the members adapt to them, and chooses among these.
 
     A transition with a number that is not finite is skipped. A member of a committee that fails, or computes for longer
-    than SLOWEST, is out for REST ticks, and then starts anew.
+    than SLOWEST in SLOW_TICKS, is out for REST ticks, and then starts anew.
     """
 
     def __init__(self, prior: Prior, clock: Callable[[], float] = time.thread_time) -> None:
@@ -153,7 +155,8 @@ class OnlineAdapter:
 
     def _judge(self, member: Member, took: float) -> None:
         most = SLOWEST / self._rate
+        member.slow = member.slow + 1 if took > most else 0
         if member.failure:
             member.out = REST
-        elif took > most and not member.out:
+        elif member.slow >= SLOW_TICKS:
             member.leave(f"{member.learner.name} took {1e3 * took:.1f} ms of at most {1e3 * most:.1f}", REST)
