@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,10 +34,11 @@ def test_live_line_is_one_line_of_its_own(terminal: bool) -> None:
     console = Console(file=output, width=80, force_terminal=terminal)
     _drive(None, 0.3, cast(Any, monitor), cast(Any, nodes), console)
     console.print("the title")
-    *_, line, title, end = output.getvalue().split("\n")
+    *_, event, line, title, end = output.getvalue().split("\n")
     assert "\x1b[1A" not in output.getvalue()  # up, to a line above
-    for words in ("payload", "cross_track_m -0.032", "1.23 ->  0.06", "skipped 3"):
-        assert words in line
+    assert " 0.0 s: payload:magnitude=15" in event
+    last = re.sub(r"\x1b\[[?\d;]*\w|\r", "", line.split("\r")[-1])
+    assert last.rstrip() == "  0.3 of 0.3 s | cross track  -31.6 mm | error  1.23 ->  0.06 | skipped 3"
     assert title.endswith("the title")
     assert not end
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -41,6 +42,7 @@ def files(make_prior: Callable[..., Prior], tmp_path: Path) -> Path:
         ("plain", "{learner: mb}"),
     ):
         (tmp_path / f"{name}.yaml").write_text(f"/**/mpc_node: {{ros__parameters: {values}}}")
+    (tmp_path / "faster.yaml").write_text("/**/simulator_node: {ros__parameters: {rate: 50}}")
     (tmp_path / "rover.yaml").write_text("{name: rover, states: [x], actions: [{name: u, low: -1.0, high: 1.0}]}")
     (tmp_path / "twice.yaml").write_text("{name: rover, states: [x, x]}")
     return tmp_path
@@ -122,6 +124,10 @@ OTHERS = [
         ["sim", "--params-file", "{files}/other.yaml"],
         "mpc_node is for another robot than simulator_node: it is husky, this one is millirobot",
     ),
+    (
+        ["sim", "--params-file", "{files}/faster.yaml"],
+        "simulator_node runs at 50 Hz and mpc_node at 20 Hz: give both the same rate",
+    ),
     (["sim", "--params-file", "{files}/plain.yaml"], "adaptation_node and mpc_node have different priors: give both"),
     (["sim", "--robot", "rover"], "no simulator of 'rover': there are those of millirobot, husky, or a file, *.py"),
     (["sim", "--robot", "{files}/rover.yaml"], "no simulator of '{files}/rover.yaml': there are those of"),
@@ -176,6 +182,9 @@ OTHERS = [
     (["evaluate", "--fault-time", "29"], "the fault at 29 s leaves too little of a run of 30 s: allowed is 4 s to"),
     (["evaluate", "--duration", "5"], "the fault at 10 s leaves too little of a run of 5 s"),
     (["evaluate", "--fault-time", "nan"], "the fault at nan s leaves too little of a run of 30 s"),
+    (["demo", "--hardware", "--simulator", "x.py"], "--simulator changes nothing with --hardware: leave it out"),
+    (["demo", "--hardware", "--no-clock"], "--no-clock changes nothing with --hardware: leave it out"),
+    (["demo", "--protocol", "ascii"], "--protocol changes nothing without --hardware: leave it out"),
     (["demo", "--against", "nobody"], "unknown learner 'nobody'"),
     (["demo", "--robot", "husky", "--against", "grbal"], "no prior of grbal is shipped for the robot husky"),
     (["demo", "--out", "{files}/text.safetensors"], "{files}/text.safetensors cannot be written: "),
@@ -322,6 +331,16 @@ def test_command_works_without_its_standard_streams(folder: Path, closed: str) -
     result = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (2, "")
     assert ("unknown path 'spiral'" in result.stderr) == ("2>" not in closed)
+
+
+def test_command_that_is_stopped_while_it_loads_ends_without_a_trace() -> None:
+    command = [sys.executable, "-X", "importtime", "-P", "-m", "mbmrl_control.cli.main", "sim"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("typer.models" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode in (-signal.SIGINT, 130)  # as of a shell, if it was just ready to start
 
 
 def test_folder_that_is_gone_is_told(folder: Path) -> None:

@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from mbmrl_base.robots.catalogue import load_robot
-from mbmrl_base.robots.faults import FaultPlan
+from mbmrl_base.robots.faults import Fault, FaultPlan
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.system.files import write_text
 from mbmrl_base.toolkit.conversions import to_seconds
@@ -27,7 +27,7 @@ from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, Values
 from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
 from mbmrl_control.control.run_record import Record, choice
 from mbmrl_control.evaluation.metrics import summarise
-from mbmrl_control.evaluation.tables import summary_table
+from mbmrl_control.evaluation.tables import in_units, summary_table
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_control.nodes.monitor_node import MonitorNode
 from mbmrl_control.nodes.settings import PlannerSettings
@@ -44,19 +44,20 @@ START_TIME = 60.0
 """Time that the nodes have to get the robot moving, s."""
 
 
-def _live_line(monitor: MonitorNode, elapsed: float, skipped_before: int | None) -> Text:
+def _live_line(monitor: MonitorNode, elapsed: float, duration: float, skipped_before: int | None) -> Text:
+    """What happens, within 80 columns."""
     planner, adaptation = monitor.planner, monitor.adaptation
-    faults = ", ".join(map(str, monitor.faults))
-    parts = [f"{elapsed:5.1f} s"]
+    parts = [f"{elapsed:5.1f} of {duration:g} s"]
     if planner is not None:
         name, value = next(iter(from_figures(planner).items()))
-        parts.append(f"{name} {value:6.3f}")
+        unit = in_units(name)
+        parts.append(f"{unit.title} {unit.text(value, 6)}")
     if adaptation is not None:
         parts.append(f"error {adaptation.prior_error:5.2f} -> {adaptation.adapted_error:5.2f}")
     if planner is not None:
         parts.append(f"skipped {0 if skipped_before is None else planner.missed_ticks - skipped_before}")
-    style = "bold red" if faults else ""
-    return Text(" | ".join([*parts, faults or "intact"]), style, no_wrap=True, overflow="ellipsis")
+    style = "bold red" if monitor.faults else ""
+    return Text(" | ".join(parts), style, no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager
@@ -89,6 +90,7 @@ def _drive(
 ) -> float | None:
     """Wait out the run; returns when the fault came into force, s of the simulated time."""
     start = time.monotonic()
+    known: tuple[Fault, ...] = ()
     answers: list[Future] = []
     fault_time = skipped_before = None
     first = monitor.planner  # it may be from before a pause in which the robot did not walk
@@ -104,7 +106,11 @@ def _drive(
                     fault_time = fault_time or to_seconds(response.fault.since)
             if skipped_before is None and monitor.planner not in (None, first):
                 skipped_before = monitor.planner.missed_ticks
-            live.update(_live_line(monitor, elapsed, skipped_before))
+            if monitor.faults != known:
+                known = monitor.faults
+                words = ", ".join(map(str, known)) or "intact"
+                live.console.print(Text(f"{elapsed:5.1f} s: {words}", "bold red" if known else ""), soft_wrap=True)
+            live.update(_live_line(monitor, elapsed, duration, skipped_before))
             time.sleep(0.02)
     if not console.is_terminal:
         console.line()  # elsewhere the line ends with the live one
@@ -234,5 +240,6 @@ def run_demo(demo: Demo, folder: Path, console: Console, *, film: bool, against:
         else:
             render(runs, folder / "robot.mp4", console)
     written = ", ".join(sorted(f"{file.name}/" if file.is_dir() else file.name for file in folder.iterdir()))
-    console.print(f"written: {folder}/ ({written})", soft_wrap=True)
+    console.print(f"written: {folder}/", soft_wrap=True)
+    console.print(f"  {written}", highlight=False)
     return summary

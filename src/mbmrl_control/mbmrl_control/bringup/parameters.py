@@ -94,6 +94,11 @@ def check_nodes(nodes: tuple[NodeSpec, ...], values: Values) -> dict[str, NodeSe
         first, other = next(iter(robots.items()))
         if difference := other.difference(robot):
             raise ValueError(f"{name} is for another robot than {first}: {difference}")
+    rates = {spec.executable: dict(found[spec.executable])["rate"] for spec in nodes if "rate" in spec.parameters}
+    for name, rate in rates.items():
+        first, other = next(iter(rates.items()))
+        if rate != other:
+            raise ValueError(f"{first} runs at {other:g} Hz and {name} at {rate:g} Hz: give both the same rate")
     models = [settings for settings in found.values() if isinstance(settings, ModelSettings)]
     if len({settings.load_prior().hash for settings in models}) > 1:
         raise ValueError(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import signal
+
+if __name__ == "__main__":  # who stops it while it still loads sees no trace-back
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path

@@ -16,8 +16,13 @@ ParamsFile = Annotated[
     Path | None,
     typer.Option(help="File of parameters, for what no option gives; config/mbmrl.yaml as installed if not given."),
 ]
-_FLAGS: Final = {"publish_clock": "--clock/--no-clock"}
+_SHORTER: Final = {"publish_clock": "clock"}
 """Flags that have a shorter name than the parameter."""
+
+
+def flag(name: str, value: Any = None) -> str:
+    """The option by which an argument is given; with its value, of which False has one of its own."""
+    return f"--{'no-' if value is False else ''}{_SHORTER.get(name, name).replace('_', '-')}"
 
 
 def takes_parameters(
@@ -49,10 +54,8 @@ def _complete(function: Callable[..., None], nodes: tuple[NodeSpec, ...], only: 
     options: dict[str, Any] = {"namespace": (Namespace, ""), "params_file": (ParamsFile, None)}
     for name, argument in arguments(nodes).items():
         if not only or name in only:
-            flag = f"--{name.replace('_', '-')}"
-            if argument.kind is bool:
-                flag = _FLAGS.get(name, f"{flag}/--no-{flag[2:]}")
-            option = typer.Option(flag, help=argument.text, callback=topic if argument.is_topic else None)
+            flags = f"{flag(name)}/{flag(name, False)}" if argument.kind is bool else flag(name)
+            option = typer.Option(flags, help=argument.text, callback=topic if argument.is_topic else None)
             options[name] = (Annotated[argument.kind | None, option], None)
 
     def command(**given: Any) -> None:

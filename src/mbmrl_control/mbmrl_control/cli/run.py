@@ -11,9 +11,9 @@ from typing import Annotated, Final
 
 import typer
 
-from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, NodeSpec, Values
+from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, NodeSpec, Values, arguments
 from mbmrl_control.cli.options import console, refuse, refusing, stoppable
-from mbmrl_control.cli.parameters import takes_parameters
+from mbmrl_control.cli.parameters import flag, takes_parameters
 
 app = typer.Typer()
 LOOK_PERIOD: Final = 0.01
@@ -75,8 +75,12 @@ def demo(
     from mbmrl_sim.catalogue import fault_kinds
     from mbmrl_sim.nodes.simulator_node import SimulatorSettings
 
+    nodes = (*EMULATOR, *HARDWARE) if hardware else SIM
+    taken = {"namespace", "params_file", *arguments(nodes)}
+    if odd := next((name for name, value in values.items() if value is not None and name not in taken), None):
+        way = "with" if hardware else "without"
+        refuse(f"{flag(odd, values[odd])} changes nothing {way} --hardware: leave it out")
     with refusing():
-        nodes = (*EMULATOR, *HARDWARE) if hardware else SIM
         settings = check_nodes(nodes, values)
         other = {**values, "learner": against, "checkpoint": None}
         planners = [settings["mpc_node"], *([check_nodes(nodes, other)["mpc_node"]] if against else [])]

@@ -30,13 +30,14 @@ def _mean(values: Array) -> float | None:
     return float(finite.mean()) if len(finite) else None
 
 
+def is_error(name: str) -> bool:
+    """Whether a figure of a task is one that lies to both sides of 0, where it is best."""
+    return "error" in name or name == "cross_track_m"
+
+
 def _sizes(tracking: dict[str, Array]) -> dict[str, Array]:
-    """Figures of a task but the cost; of errors, which lie to both sides of 0, the sizes."""
-    return {
-        name: np.abs(values) if "error" in name or name == "cross_track_m" else values
-        for name, values in tracking.items()
-        if name != "cost"
-    }
+    """Figures of a task but the cost; of errors the sizes."""
+    return {name: np.abs(values) if is_error(name) else values for name, values in tracking.items() if name != "cost"}
 
 
 def _percentiles(seconds: Array) -> dict[str, float | None]:

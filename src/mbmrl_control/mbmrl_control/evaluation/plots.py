@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.system.files import whole
 from mbmrl_control.control.run_record import Record, in_a_word
+from mbmrl_control.evaluation.metrics import is_error
 from mbmrl_control.evaluation.run_cache import TRACE_STEP
 from mbmrl_control.evaluation.statistics import Row, bootstrap, mean
+from mbmrl_control.evaluation.tables import in_units
 
 _SMOOTHING: Final = 0.5
 _CLOSED: Final = 0.1
@@ -76,8 +78,11 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array | None, fi
     ground.set(title=f"{record.robot.name}, {record.learner} on {in_a_word(record.task)}")
     left.legend(loc="outside lower center", ncols=2, frameon=False)
     name, values = next(iter(tracking.items()))
-    distance.plot(time, np.abs(values), color="tab:blue", lw=1)
-    distance.set(ylabel=f"|{name}|", ylim=(0, None))
+    unit = in_units(name)
+    distance.plot(time, (np.abs(values) if is_error(name) else values) * unit.factor, color="tab:blue", lw=1)
+    distance.set(ylabel=f"{unit.title} [{unit.symbol}]" if unit.symbol else unit.title)
+    if is_error(name):
+        distance.set(ylim=(0, None))
     for name, colour in (("prior", "tab:red"), ("adapted", "tab:green")):
         error.plot(time, _smooth(time, record.array(f"{name}_error")), color=colour, lw=1.2, label=name)
     error.set(xlabel="time [s]", ylabel="one-step error", ylim=(0, None))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +13,7 @@ from rich.table import Table
 
 from mbmrl_base.system.files import whole
 from mbmrl_control.control.run_record import in_a_word
+from mbmrl_control.evaluation.metrics import is_error
 from mbmrl_control.evaluation.statistics import Row, differences, mean, pairs, recovery
 
 _COLUMNS: Final = {
@@ -29,6 +32,43 @@ _COLUMNS: Final = {
 }
 """Title of a column, its figure, factor and digits."""
 _FAR_OFF: Final = 1e4
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a figure of a task is shown to people.
+
+    Attributes:
+        title: Its name in words.
+        symbol: The unit in which it reads well; empty if its name ends in none.
+        factor: From the figure's own unit to that.
+        digits: After the point.
+    """
+
+    title: str
+    symbol: str = ""
+    factor: float = 1.0
+    digits: int = 3
+
+    def text(self, value: float | None, width: int = 0) -> str:
+        """The figure with its unit, the number at least so wide; a dash if there is none."""
+        return _number(None if value is None else value * self.factor, self.digits, self.symbol, width)
+
+
+_UNITS: Final = {
+    "_m_s": ("m/s", 1.0, 3),
+    "_rad_s": ("rad/s", 1.0, 3),
+    "_rad": ("°", math.degrees(1.0), 1),
+    "_m": ("m", 1.0, 3),
+}
+
+
+def in_units(name: str) -> Unit:
+    """How a figure is shown, by the unit that its name ends in; errors of a place are in mm."""
+    for end, unit in _UNITS.items():
+        if title := name.removesuffix(end) if name.endswith(end) else "":
+            return Unit(title.replace("_", " "), *(("mm", 1e3, 1) if end == "_m" and is_error(name) else unit))
+    return Unit(name.replace("_", " "))
 
 
 def write_csv(rows: Sequence[Row], file: Path) -> None:
@@ -91,8 +131,8 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _number(value: float | None, digits: int, unit: str = "") -> str:
-    return "-" if value is None else f"{value:.{digits}f} {unit}".rstrip()
+def _number(value: float | None, digits: int, unit: str = "", width: int = 0) -> str:
+    return "-" if value is None else f"{value:{width}.{digits}f} {unit}".rstrip()
 
 
 def summary_table(summary: dict[str, Any]) -> Table:
@@ -105,10 +145,11 @@ def summary_table(summary: dict[str, Any]) -> Table:
     cost, error = summary["tracking_cost"], summary["model_error"]
     result.add_row("tracking cost per step", _number(cost["before"], 2), _number(cost["after"], 2))
     for name, values in summary["figures"].items():
-        result.add_row(name, *(_number(values[when], 4) for when in ("before", "after", "end")))
+        unit = in_units(name)
+        result.add_row(unit.title, *(unit.text(values[when]) for when in ("before", "after", "end")))
     result.add_row("time to recover", "", _number(summary["recovery_s"], 2, "s"))
-    result.add_row("one-step error of the prior", "", _number(error["prior_after"], 3))
-    result.add_row("one-step error of the adapted model", "", _number(error["adapted_after"], 3))
+    result.add_row("one-step error, prior", "", _number(error["prior_after"], 3))
+    result.add_row("one-step error, adapted", "", _number(error["adapted_after"], 3))
     result.add_section()
     result.add_row("", "median", "p99")
     for name in ("planning", "adaptation"):
