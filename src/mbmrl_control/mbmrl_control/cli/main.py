@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mbmrl_base.system import surroundings
-from mbmrl_control.cli import bench, hardware, learning, robots, run
+from mbmrl_control.cli import bench, doctor, hardware, learning, robots, run
 from mbmrl_control.cli.options import Commands, Namespace, Seed, Workers, console, refuse, within
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ app.add_typer(hardware.app)
 app.add_typer(robots.app)
 app.add_typer(learning.app)
 app.add_typer(bench.app)
+app.add_typer(doctor.app)
 
 
 def _call(ask: Callable[[MonitorNode], Future], namespace: str, timeout: float = 5.0) -> None:

@@ -137,8 +137,17 @@ def _ports() -> list[Any]:
         raise LinkError("a device was pulled while this machine's serial ports were looked for") from None
 
 
+def port_names() -> list[str]:
+    """The serial ports that there are.
+
+    Raises:
+        LinkError: If a device is pulled meanwhile.
+    """
+    return sorted(entry.device for entry in _ports())
+
+
 def _choice() -> str:
-    there = sorted(entry.device for entry in _ports())
+    there = port_names()
     return f"there are {', '.join(there)}" if there else "no serial port is there"
 
 
