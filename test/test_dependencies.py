@@ -27,7 +27,10 @@ KEYS = {
     "yaml": "python3-yaml",
 }
 """rosdep's key for a module of Python; modules that are not here are ROS packages, or one of PIP_ONLY."""
-PIP_ONLY = {"cobs", "imageio_ffmpeg", "pybullet", "pybullet_utils", "safetensors", "tensorboard", "torch", "typer"}
+PIP_ONLY = {
+    *("cobs", "imageio_ffmpeg", "mcap", "pybullet", "pybullet_utils", "rosbags", "safetensors", "tensorboard"),
+    *("torch", "typer"),
+}
 """No rosdep key of these could be resolved by apt."""
 IMPLIED = {"torch.utils.tensorboard": "tensorboard"}
 

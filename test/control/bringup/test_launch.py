@@ -39,9 +39,11 @@ needs_launch = pytest.mark.skipif(not GENUINE, reason="needs launch_ros: it runs
 
 
 def test_graphs_differ_in_the_robot_and_its_pictures_alone() -> None:
-    assert SIM[1:3] == HARDWARE[1:]
-    assert [spec.executable for spec in SIM] == ["simulator_node", "adaptation_node", "mpc_node", "camera_node"]
-    assert [spec.executable for spec in HARDWARE] == ["serial_bridge_node", "adaptation_node", "mpc_node"]
+    assert SIM[2:4] == HARDWARE[2:]
+    # The recorder is started first and stopped last.
+    both = ["adaptation_node", "mpc_node"]
+    assert [spec.executable for spec in SIM] == ["recorder_node", "simulator_node", *both, "camera_node"]
+    assert [spec.executable for spec in HARDWARE] == ["recorder_node", "serial_bridge_node", *both]
 
 
 @pytest.mark.parametrize("spec", NODES, ids=lambda spec: spec.executable)
@@ -55,7 +57,8 @@ def test_node_has_a_main_and_an_executable(spec: NodeSpec) -> None:
 def test_arguments_are_what_the_settings_of_the_nodes_declare(graph: tuple[NodeSpec, ...]) -> None:
     told = arguments(graph)
     topics = {name: topic for node in graph for name, topic, _ in node.topics}
-    assert set(told) == {name for node in graph for name in node.arguments} | set(topics)
+    switches = {name for node in graph for name, _, _ in node.switches}
+    assert set(told) == {name for node in graph for name in node.arguments} | set(topics) | switches
     for node in graph:
         for name, parameter in node.arguments.items():
             field = node.settings.model_fields[parameter]
@@ -64,9 +67,7 @@ def test_arguments_are_what_the_settings_of_the_nodes_declare(graph: tuple[NodeS
         fields = [node.settings.model_fields[node.arguments[name]] for node in graph if name in node.arguments]
         assert not fields or argument.text.startswith(fields[0].description or "?")
     assert "(0.01 to 10.0)" in arguments(SIM)["real_time_factor"].text
-    assert {name for name, argument in told.items() if argument.default is not None} == set(topics) | (
-        {"camera_rate"} & set(told)
-    )
+    assert {name for name, argument in told.items() if argument.default is not None} == set(topics) | switches
 
 
 # Parameters, where a user reads of them
@@ -97,6 +98,7 @@ def tabulated(section: str, node: str = "") -> Iterator[tuple[str, str, str]]:
     [
         ("simulator_node", "simulator", "README.md"),
         ("camera_node", "camera", "README.md"),
+        ("recorder_node", "recorder", "docs/recording.md"),
         ("adaptation_node", "adaptation", "README.md"),
         ("mpc_node", "MPC", "README.md"),
         ("serial_bridge_node", "bridge", "docs/hardware.md"),
@@ -146,7 +148,8 @@ def load(name: str) -> Any:
 def test_arguments_are_described(name: str, graph: tuple[NodeSpec, ...]) -> None:
     arguments = {argument.name: argument for argument in load(name).get_launch_arguments()}
     topics = {argument for spec in graph for argument, _, _ in spec.topics}
-    assert set(arguments) == COMMON | topics | {argument for spec in graph for argument in spec.arguments}
+    switches = {name for spec in graph for name, _, _ in spec.switches}
+    assert set(arguments) == COMMON | topics | switches | {argument for spec in graph for argument in spec.arguments}
     assert all(len(argument.description) > 5 for argument in arguments.values())
     without_default = {name for name, argument in arguments.items() if argument.default_value is None}
     assert without_default == ({"port"} if graph is HARDWARE else set())
@@ -204,11 +207,19 @@ def test_camera_is_started_where_its_rate_is_given() -> None:
 
 
 @needs_launch
+def test_recorder_is_started_where_a_recording_is_wanted() -> None:
+    assert launched(record="true")["recorder_node"] == {}
+    assert launched(bag="folder")["recorder_node"] == {"bag": "folder"}
+    assert "recorder_node" not in launched(record="false")
+
+
+@needs_launch
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("seed", "many"),
         ("camera_rate", "often"),
+        ("record", "perhaps"),
         ("rate", "fast"),
         ("use_sim_time", "perhaps"),
         ("params_file", "none.yaml"),

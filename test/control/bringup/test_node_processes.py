@@ -32,22 +32,37 @@ def parameters(command: list[str]) -> dict[str, object]:
 
 
 def test_each_node_gets_its_own_values_alone() -> None:
-    simulator, adaptation, planner = (parameters(command_line(spec, ALL, use_sim_time=True)) for spec in SIM[:3])
+    simulator, adaptation, planner = (parameters(command_line(spec, ALL, use_sim_time=True)) for spec in SIM[1:4])
     assert simulator == {"seed": 3, "rate": 20.0, "real_time_factor": 1.0}
     assert adaptation == {"learner": "mb", "checkpoint": "8", "use_sim_time": True}
     assert planner == adaptation | {"path": "zigzag", "rate": 20.0, "seed": 3}
 
 
 def test_rate_of_the_camera_is_an_argument_of_its_own() -> None:
-    assert parameters(command_line(SIM[3], ALL | {"camera_rate": 5.0}, use_sim_time=True)) == {"rate": 5.0}
+    assert parameters(command_line(SIM[4], ALL | {"camera_rate": 5.0}, use_sim_time=True)) == {"rate": 5.0}
 
 
-@pytest.mark.parametrize("values", [{}, {"camera_rate": 0.0}, {"camera_rate": 5.0}], ids=str)
-def test_optional_node_is_started_where_its_rate_is_given(package: Path, values: dict[str, float]) -> None:
+def test_folder_of_a_recording_is_given_to_the_recorder() -> None:
+    given = {"record": True, "bag": "folder"}
+    assert parameters(command_line(SIM[0], ALL | given, use_sim_time=True)) == {"bag": "folder"}
+
+
+@pytest.mark.parametrize(
+    ("values", "started"),
+    [
+        ({}, False),
+        ({"camera_rate": 0.0, "bag": "", "record": False}, False),
+        *(({"record": False} | given, True) for given in ({"camera_rate": 5.0}, {"bag": "folder"}, {"record": True})),
+    ],
+)
+def test_optional_node_is_started_where_a_switch_is_given(
+    package: Path, values: dict[str, object], started: bool
+) -> None:
     always, optional = write_node(package, "first"), write_node(package, "second")
-    with Processes([replace(optional, optional_rate="camera_rate"), always], values, False, log_folder=package):
+    switches = (("camera_rate", "rate", ""), ("record", "", "Whether"), ("bag", "bag", ""))
+    with Processes([replace(optional, switches=switches), always], values, False, log_folder=package):
         wait_until(package / "first")
-    assert (package / "second.log").exists() == bool(values.get("camera_rate"))
+    assert (package / "second.log").exists() == started
 
 
 def test_what_is_not_given_is_left_to_the_file() -> None:
@@ -64,7 +79,7 @@ def test_what_is_not_given_is_left_to_the_file() -> None:
     ],
 )
 def test_strings_stay_strings(domain: int, text: str) -> None:
-    command = command_line(SIM[1], {"checkpoint": text}, use_sim_time=False)
+    command = command_line(SIM[2], {"checkpoint": text}, use_sim_time=False)
     assert parameters(command)["checkpoint"] == text
     context = Context()  # and as ROS itself reads them
     rclpy.init(args=command[command.index("--ros-args") :], context=context, domain_id=domain)
@@ -76,15 +91,15 @@ def test_strings_stay_strings(domain: int, text: str) -> None:
 
 
 def test_parameter_file_is_the_installed_one() -> None:
-    command = command_line(SIM[0], {}, use_sim_time=False)
+    command = command_line(SIM[1], {}, use_sim_time=False)
     file = Path(command[command.index("--params-file") + 1])
     assert set(yaml.safe_load(file.read_text())) == {f"/**/{spec.executable}" for spec in SIM + HARDWARE + EMULATOR}
 
 
 def test_topics_are_renamed_where_that_is_wanted() -> None:
-    command = command_line(HARDWARE[0], {"pose_topic": "/vrpn/robot/pose"}, False)
+    command = command_line(HARDWARE[1], {"pose_topic": "/vrpn/robot/pose"}, False)
     assert command[-2:] == ["-r", "motion_capture/pose:=/vrpn/robot/pose"]
-    assert "-r" not in command_line(HARDWARE[0], {}, False)
+    assert "-r" not in command_line(HARDWARE[1], {}, False)
 
 
 def test_namespace_is_that_of_each_node() -> None:
@@ -94,7 +109,7 @@ def test_namespace_is_that_of_each_node() -> None:
 
 
 def test_bridge_gets_its_port() -> None:
-    assert parameters(command_line(HARDWARE[0], {"port": "/dev/ttyUSB0"}, False)) == {"port": "/dev/ttyUSB0"}
+    assert parameters(command_line(HARDWARE[1], {"port": "/dev/ttyUSB0"}, False)) == {"port": "/dev/ttyUSB0"}
 
 
 # Processes that are no nodes, but do what a node may do

@@ -157,6 +157,11 @@ OTHERS = [
         "camera_node is for another robot than simulator_node: it is millirobot, this one is husky",
     ),
     (["sim", "--camera-rate", "-1"], "parameter 'rate' is -1.0: input should be greater than or equal to 0.1"),
+    (["sim", "--bag", "{files}"], "{files} cannot be written: it exists, and a recording makes a folder of its own"),
+    (["demo", "--record", "{files}"], "{files} cannot be written: it exists"),
+    (["record", "--out", "{files}"], "{files} cannot be written: it exists"),
+    (["record", "--out", "{files}/text.safetensors/bag"], "{files}/text.safetensors is no folder"),
+    (["record", "--out", "/proc/bag"], "/proc/bag cannot be written: "),
     (["render", "{files}"], "{files} holds no run: there is no run.json"),
     (["render", "{files}/none"], "{files}/none holds no run: there is no run.json"),
     (["render", "{files}", "--out", "walk.avi"], "a film ends in .mp4 or .gif, not 'walk.avi'"),
@@ -314,7 +319,9 @@ def test_process_ends_with_one_sentence(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["demo", "sim", "hardware --port /dev/null", "emulate", "clear", "activate"])
+@pytest.mark.parametrize(
+    "command", ["demo", "sim", "record", "hardware --port /dev/null", "emulate", "clear", "activate"]
+)
 @pytest.mark.parametrize("name", ["ROS_DOMAIN_ID", "RMW_IMPLEMENTATION"])
 def test_surroundings_that_ros_cannot_use_are_named(
     mbmrl: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str
@@ -351,7 +358,7 @@ def test_folder_that_is_gone_is_told(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "sim", "render", "fault", "clear", "collect", "train", "evaluate", "model-error"]
+    "command", ["demo", "sim", "record", "render", "fault", "clear", "collect", "train", "evaluate", "model-error"]
 )
 def test_command_describes_itself(mbmrl: Run, command: str) -> None:
     code, output, errors = mbmrl(command, "--help")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mbmrl_base.toolkit.settings import NodeSettings, bounds
@@ -22,8 +22,8 @@ class NodeSpec:
         settings_place: Module, in the node's package, and class of its settings, which is loaded when it is asked for.
         parameters: Its parameters that launch arguments of the same name set.
         uses_sim_time: Whether the node follows /clock, if there is one.
-        optional_rate: Argument that sets the node's rate, Hz; if it is 0, its default, the node is not
-            started. Empty: the node is always started.
+        switches: Arguments of which one must be given, other than 0, false or empty, for the node to be started;
+            without any it always is. With each, the parameter that it sets, or empty, and then its description.
         topics: Arguments that rename topics, those topics, and descriptions.
     """
 
@@ -31,7 +31,7 @@ class NodeSpec:
     settings_place: str
     parameters: tuple[str, ...]
     uses_sim_time: bool = True
-    optional_rate: str = ""
+    switches: tuple[tuple[str, str, str], ...] = ()
     topics: tuple[tuple[str, str, str], ...] = ()
 
     @property
@@ -42,8 +42,7 @@ class NodeSpec:
     @property
     def arguments(self) -> dict[str, str]:
         """Arguments of a launch that set parameters of the node, and the parameter that each sets."""
-        names = {name: name for name in self.parameters}
-        return names | {self.optional_rate: "rate"} if self.optional_rate else names
+        return {name: name for name in self.parameters} | {name: sets for name, sets, _ in self.switches if sets}
 
     @property
     def module(self) -> str:
@@ -58,6 +57,16 @@ class NodeSpec:
         return settings
 
 
+_RECORDER: Final = NodeSpec(
+    "recorder_node",
+    "mbmrl_control.nodes.recorder_node:RecorderSettings",
+    (),
+    uses_sim_time=False,
+    switches=(
+        ("record", "", "Whether all topics are recorded; they are too if a folder, bag, is given"),
+        ("bag", "bag", ""),
+    ),
+)
 _SIMULATOR: Final = NodeSpec(
     "simulator_node",
     "mbmrl_sim.nodes.simulator_node:SimulatorSettings",
@@ -99,13 +108,16 @@ _CAMERA: Final = NodeSpec(
     "mbmrl_sim.nodes.camera_node:CameraSettings",
     ("frame_prefix",),
     uses_sim_time=False,
-    optional_rate="camera_rate",
+    switches=(("camera_rate", "rate", ""),),
 )
 
-SIM: Final = (_SIMULATOR, _ADAPTATION, _PLANNER, _CAMERA)
-"""Simulated robot, adaptation, planning, and pictures of the robot if they are wanted."""
-HARDWARE: Final = (_BRIDGE, _ADAPTATION, _PLANNER)
-"""Robot on a serial port, adaptation, planning."""
+# Nodes are started in order and stopped in reverse order: a recording has all that the others send.
+SIM: Final = (_RECORDER, _SIMULATOR, _ADAPTATION, _PLANNER, _CAMERA)
+"""Simulated robot, adaptation, planning, and a recording and pictures of the robot if they are wanted."""
+HARDWARE: Final = (_RECORDER, _BRIDGE, _ADAPTATION, _PLANNER)
+"""Robot on a serial port, adaptation, planning, and a recording if it is wanted."""
+RECORDER: Final = (replace(_RECORDER, parameters=("bag", "exclude"), switches=()),)
+"""A recording alone, of nodes that others have started."""
 EMULATOR: Final = (_EMULATOR,)
 """A robot to be at the other end of the line."""
 
@@ -137,9 +149,10 @@ def arguments(nodes: tuple[NodeSpec, ...]) -> dict[str, Argument]:
             assert field.description is not None
             low, high = bounds(field)
             text = field.description if low is None or high is None else f"{field.description} ({low} to {high})"
-            argument = Argument(kind, text)
-            if name == node.optional_rate:
-                argument = Argument(kind, f"{text}; 0: none", 0.0)
-            found.setdefault(name, argument)  # of several nodes the first one says what it is
+            switched = name in (switch for switch, _, _ in node.switches)
+            hint = "; 0: none" if switched and kind is float else ""
+            # Of several nodes the first one says what it is.
+            found.setdefault(name, Argument(kind, text + hint, kind() if switched else None))
+        found |= {name: Argument(bool, text, False) for name, parameter, text in node.switches if not parameter}
     topics = {name: Argument(str, text, topic, True) for node in nodes for name, topic, text in node.topics}
     return found | topics

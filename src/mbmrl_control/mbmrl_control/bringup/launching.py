@@ -16,6 +16,7 @@ from launch_ros.substitutions import FindPackageShare
 from launch import LaunchContext, LaunchDescription
 from mbmrl_base.system.endings import PARENT
 from mbmrl_control.bringup.graph import NodeSpec, arguments
+from mbmrl_control.bringup.parameters import is_started
 
 
 def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[str, ...] = ()) -> LaunchDescription:
@@ -78,11 +79,8 @@ def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Node]:
         for name, argument in arguments(nodes).items()
         if LaunchConfiguration(name).perform(context)
     }
-    return [_action(node, given, use_sim_time) for node in nodes if _is_wanted(context, node)]
-
-
-def _is_wanted(context: LaunchContext, node: NodeSpec) -> bool:
-    return not node.optional_rate or float(LaunchConfiguration(node.optional_rate).perform(context) or 0) != 0
+    values = {name: value.evaluate(context) for name, value in given.items()}
+    return [_action(node, given, use_sim_time) for node in nodes if is_started(node, values)]
 
 
 def _end(event: ProcessExited, context: LaunchContext) -> Shutdown | None:

@@ -33,7 +33,7 @@ def overrides(spec: NodeSpec, values: Values) -> dict[str, Any]:
 
 def is_started(spec: NodeSpec, values: Values) -> bool:
     """Whether a node is wanted."""
-    return not spec.optional_rate or bool(values.get(spec.optional_rate))
+    return not spec.switches or any(values.get(name) for name, _, _ in spec.switches)
 
 
 def read_settings(spec: NodeSpec, values: Values) -> NodeSettings:

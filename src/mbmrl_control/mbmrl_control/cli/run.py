@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, NodeSpec, Values, arguments
+from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, RECORDER, SIM, NodeSpec, Values, arguments
 from mbmrl_control.cli.options import console, refuse, refusing, stoppable
 from mbmrl_control.cli.parameters import flag, takes_parameters
 
@@ -44,6 +44,23 @@ def sim(values: Values) -> None:
     run_nodes(SIM, values, clock_is_simulated(settings))
 
 
+@takes_parameters(app, RECORDER, ("exclude",))
+def record(
+    values: Values,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to record in, which is made; rosbag2_ and date and time if not given."),
+    ] = None,
+) -> None:
+    """Record all topics of a running robot until Ctrl-C, as a rosbag2 folder (MCAP)."""
+    from mbmrl_control.bringup.parameters import check_nodes
+
+    given = {**values, "bag": None if out is None else str(out)}
+    with refusing():
+        check_nodes(RECORDER, given)
+    run_nodes(RECORDER, given, use_sim_time=False)
+
+
 @takes_parameters(app, (*SIM, *HARDWARE, *EMULATOR), _DEMO_OPTIONS)
 def demo(
     values: Values,
@@ -61,6 +78,10 @@ def demo(
         typer.Option(help="Another learner, such as mb, that then makes the same run; the film shows both."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder in which the run's own folder is made.")] = Path("runs"),
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Folder, to be made, for a recording of all topics (rosbag2); of the other run: -against."),
+    ] = None,
     film: Annotated[bool, typer.Option(help="Render the robot as it walked.")] = True,
     hardware: Annotated[
         bool, typer.Option("--hardware", help="Through a serial line: bridge and emulated robot.")
@@ -81,8 +102,10 @@ def demo(
         way = "with" if hardware else "without"
         refuse(f"{flag(odd, values[odd])} changes nothing {way} --hardware: leave it out")
     with refusing():
-        settings = check_nodes(nodes, values)
         other = {**values, "learner": against, "checkpoint": None}
+        if record is not None:
+            values, other = {**values, "bag": str(record)}, {**other, "bag": f"{record}-against"}
+        settings = check_nodes(nodes, values)
         planners = [settings["mpc_node"], *([check_nodes(nodes, other)["mpc_node"]] if against else [])]
         robot = settings.get("simulator_node")
         simulated = robot.simulated if isinstance(robot, SimulatorSettings) else DEFAULT_ROBOT
