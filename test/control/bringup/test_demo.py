@@ -15,7 +15,8 @@ import pytest
 from rich.console import Console
 
 from mbmrl_base.robots.faults import Fault
-from mbmrl_control.bringup.demo import _drive, errors_in, frame_of
+from mbmrl_control.bringup.demo import _drive, errors_in
+from mbmrl_control.nodes.run_messages import frame_of
 from mbmrl_control.tasks import Task, make_task
 from robot_testing import MILLIROBOT, path_task
 
@@ -26,13 +27,13 @@ def test_live_line_is_one_line_of_its_own(terminal: bool) -> None:
         figure_names=["cross_track_m", "progress_m"], figures=[-0.0316, 1.0], cost=0.1, missed_ticks=0
     )
     adaptation = SimpleNamespace(prior_error=1.234, adapted_error=0.056)
-    monitor = SimpleNamespace(planner=planner, adaptation=adaptation, faults=(Fault("payload", magnitude=15.0),))
+    run = SimpleNamespace(planner=planner, adaptation=adaptation, faults=(Fault("payload", magnitude=15.0),))
     missed = chain([12], repeat(15))  # 12 of them before the run
     following = (SimpleNamespace(**vars(planner) | {"missed_ticks": count}) for count in missed)
-    nodes = SimpleNamespace(check=lambda: setattr(monitor, "planner", next(following)))
+    nodes = SimpleNamespace(check=lambda: setattr(run, "planner", next(following)))
     output = io.StringIO()
     console = Console(file=output, width=80, force_terminal=terminal)
-    _drive(None, 0.3, cast(Any, monitor), cast(Any, nodes), console)
+    _drive(None, 0.3, cast(Any, SimpleNamespace(run=run)), cast(Any, nodes), console)
     console.print("the title")
     *_, event, line, title, end = output.getvalue().split("\n")
     assert "\x1b[1A" not in output.getvalue()  # up, to a line above

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from imageio_ffmpeg import count_frames_and_secs
 from nav_msgs.msg import Path as PathMessage
@@ -17,6 +18,7 @@ from rclpy.qos import QoSProfile
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import to_seconds
 from mbmrl_control.control.run_record import Record
+from mbmrl_control.nodes.bag_reader import read_bag
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_msgs.msg import FaultArray, MotorCommand, PlannerStatus, RobotState
 from ros_testing import TIME_LIMIT, Peer, number_of, processes
@@ -55,7 +57,8 @@ def run(start_command: StartCommand) -> Run:
 
 
 def test_demo_walks_loses_a_leg_and_writes_what_happened(run: Run, mark: str, tmp_path: Path) -> None:
-    code, output, errors = run("demo", "--duration", "5", "--fault", "leg_loss:4@2", "--json", "--out", "out")
+    fault = ("--fault", "leg_loss:4@2")
+    code, output, errors = run("demo", "--duration", "5", *fault, "--json", "--out", "out", "--record", "bag")
     assert code == 0, errors
     assert "Traceback" not in errors
     summary = json.loads(output.splitlines()[-1])
@@ -89,6 +92,27 @@ def test_demo_walks_loses_a_leg_and_writes_what_happened(run: Run, mark: str, tm
     assert film[4:8] == b"ftyp"
     assert 10_000 < len(film) < 20_000_000
     assert processes(mark) == {}
+    assert_recorded(tmp_path / "bag", Record.read(folder))
+
+
+def assert_recorded(bag: Path, run: Record) -> None:
+    """The recording is of the same run, with each of its ticks, and with all between them."""
+    assert run.fault_time is not None
+    recorded = read_bag(bag)
+    record = recorded.record
+    assert (recorded.warnings, (bag / "metadata.yaml").is_file()) == ([], True)
+    assert (record.task, record.planner, record.learner) == (run.task, run.planner, run.learner)
+    assert record.fault_time == pytest.approx(run.fault_time)
+    assert record.origin == pytest.approx(run.origin)
+    assert np.diff(record.time) == pytest.approx(0.05)
+    places = np.rint(20 * run.time).astype(int)
+    assert record.states[places] == pytest.approx(run.states, abs=1e-6)
+    # On a loaded machine the message of a fault overtakes states, or they it.
+    faults = zip(places, run.time, run.ticks, strict=True)
+    sure = [(record.ticks[place].faults, tick.faults) for place, time, tick in faults if abs(time - run.fault_time) > 1]
+    assert all(left == right for left, right in sure)
+    errors = record.array("adapted_error")[places]
+    assert errors == pytest.approx(run.array("adapted_error"), rel=1e-6, nan_ok=True)
 
 
 def test_demo_compares_learners_that_suffer_the_same(run: Run, mark: str, tmp_path: Path) -> None:

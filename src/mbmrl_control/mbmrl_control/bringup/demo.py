@@ -12,26 +12,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.faults import Fault, FaultPlan
-from mbmrl_base.robots.observation import Array
 from mbmrl_base.system.files import write_text
 from mbmrl_base.toolkit.conversions import to_seconds
 from mbmrl_base.toolkit.spin import beside
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, Values
 from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
-from mbmrl_control.control.run_record import Record, choice
 from mbmrl_control.evaluation.metrics import summarise
 from mbmrl_control.evaluation.tables import in_units, summary_table
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_control.nodes.monitor_node import MonitorNode
+from mbmrl_control.nodes.run_messages import RunMessages
 from mbmrl_control.nodes.settings import PlannerSettings
-from mbmrl_control.tasks import Task
 
 if TYPE_CHECKING:
     from rclpy.task import Future
@@ -44,9 +41,9 @@ START_TIME = 60.0
 """Time that the nodes have to get the robot moving, s."""
 
 
-def _live_line(monitor: MonitorNode, elapsed: float, duration: float, skipped_before: int | None) -> Text:
+def _live_line(run: RunMessages, elapsed: float, duration: float, skipped_before: int | None) -> Text:
     """What happens, within 80 columns."""
-    planner, adaptation = monitor.planner, monitor.adaptation
+    planner, adaptation = run.planner, run.adaptation
     parts = [f"{elapsed:5.1f} of {duration:g} s"]
     if planner is not None:
         name, value = next(iter(from_figures(planner).items()))
@@ -56,7 +53,7 @@ def _live_line(monitor: MonitorNode, elapsed: float, duration: float, skipped_be
         parts.append(f"error {adaptation.prior_error:5.2f} -> {adaptation.adapted_error:5.2f}")
     if planner is not None:
         parts.append(f"skipped {0 if skipped_before is None else planner.missed_ticks - skipped_before}")
-    style = "bold red" if monitor.faults else ""
+    style = "bold red" if run.faults else ""
     return Text(" | ".join(parts), style, no_wrap=True, overflow="ellipsis")
 
 
@@ -89,11 +86,11 @@ def _drive(
     plan: FaultPlan | None, duration: float, monitor: MonitorNode, nodes: Processes, console: Console
 ) -> float | None:
     """Wait out the run; returns when the fault came into force, s of the simulated time."""
-    start = time.monotonic()
+    start, run = time.monotonic(), monitor.run
     known: tuple[Fault, ...] = ()
     answers: list[Future] = []
     fault_time = skipped_before = None
-    first = monitor.planner  # it may be from before a pause in which the robot did not walk
+    first = run.planner  # it may be from before a pause in which the robot did not walk
     with Live(console=console, refresh_per_second=8) as live:
         while (elapsed := time.monotonic() - start) < duration:
             nodes.check()
@@ -104,13 +101,13 @@ def _drive(
                     if not response.success:
                         raise NodeEndedError(f"the fault was refused: {response.message}")
                     fault_time = fault_time or to_seconds(response.fault.since)
-            if skipped_before is None and monitor.planner not in (None, first):
-                skipped_before = monitor.planner.missed_ticks
-            if monitor.faults != known:
-                known = monitor.faults
+            if skipped_before is None and run.planner not in (None, first):
+                skipped_before = run.planner.missed_ticks
+            if run.faults != known:
+                known = run.faults
                 words = ", ".join(map(str, known)) or "intact"
                 live.console.print(Text(f"{elapsed:5.1f} s: {words}", "bold red" if known else ""), soft_wrap=True)
-            live.update(_live_line(monitor, elapsed, duration, skipped_before))
+            live.update(_live_line(run, elapsed, duration, skipped_before))
             time.sleep(0.02)
     if not console.is_terminal:
         console.line()  # elsewhere the line ends with the live one
@@ -122,15 +119,6 @@ def errors_in(logs: Path) -> list[str]:
     lines = (line for file in sorted(logs.iterdir()) for line in file.read_text(errors="replace").splitlines())
     found = (LOGGED_ERROR.match(line) for line in lines)
     return list(dict.fromkeys(f"{error[1]}: {error[2]}" for error in found if error))
-
-
-def frame_of(task: Task[Any], start: Array | None) -> Array | None:
-    """The frame of a task, as of `Task.frame`, whose reference starts at a planar pose; None if that is not known."""
-    reference = task.reference()
-    if start is None or reference is None:
-        return None
-    task.frame = np.array([0.0, 0.0, start[2] - reference[0, 2]])
-    return np.asarray(start - task.to_states(reference[:1])[0] + task.frame)
 
 
 @dataclass(frozen=True)
@@ -175,26 +163,12 @@ class Demo:
             beside(listening) as monitor,
         ):
             with console.status("starting the nodes"):
-                _await(monitor.moved.is_set, nodes, "no command was in force")
+                _await(monitor.run.moved.is_set, nodes, "no command was in force")
             fault_time = _drive(self.fault, self.duration, monitor, nodes, console)
-            ticks = list(monitor.ticks)
+            record = monitor.run.record(planner, None if self.fault is None else str(self.fault), fault_time)
         from mbmrl_control.evaluation.plots import plot  # takes its time, which nobody is to wait for before
 
-        # The run begins with the last state before the first command came into force.
-        begin = max(0, next(index for index, tick in enumerate(ticks) if tick.commanded) - 1)
         task = planner.make_task(robot)
-        record = Record(
-            robot,
-            planner.learner,
-            choice(planner.task, task.settings),
-            choice(planner.planner, planner.sampling),
-            planner.seed,
-            planner.rate,
-            None if self.fault is None else str(self.fault),
-            None if fault_time is None else fault_time - ticks[begin].observation.time,
-            ticks[begin:],
-            frame_of(task, monitor.path_start),
-        )
         tracking = record.track(task)
         summary = summarise(record, tracking, self.duration) | {"errors": errors_in(folder / "logs")}
         write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")

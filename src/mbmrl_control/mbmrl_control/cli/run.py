@@ -6,13 +6,14 @@ import json
 import time
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, RECORDER, SIM, NodeSpec, Values, arguments
-from mbmrl_control.cli.options import console, refuse, refusing, stoppable
+from mbmrl_control.cli.options import console, refuse, refusing, stoppable, warn
 from mbmrl_control.cli.parameters import flag, takes_parameters
 
 app = typer.Typer()
@@ -134,12 +135,15 @@ def demo(
 
 @app.command()
 def render(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, as demo writes them.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, as demo writes them, or recordings.")
+    ],
     out: Annotated[Path | None, typer.Option(help="File, .mp4 or .gif; RUN/robot.mp4 if not given.")] = None,
 ) -> None:
     """Render the robot as it walked in recorded runs, several side by side."""
     from mbmrl_control.evaluation.film import render_runs
+    from mbmrl_control.nodes.bag_reader import read_run
 
     with refusing(), stoppable("nothing was written"):
-        file = render_runs(runs, out, console)
+        file = render_runs(runs, out, console, partial(read_run, warn=warn))
     console.print(f"written: {file}", soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from itertools import chain
 from pathlib import Path
@@ -130,8 +130,16 @@ def _write_mp4(shown: Iterable[Image.Image], file: Path, rate: float) -> None:
         raise OSError("the film's encoder has not kept it, is there space left?")
 
 
-def render_runs(folders: Sequence[Path], out: Path | None, console: Console) -> Path:
+def render_runs(
+    folders: Sequence[Path], out: Path | None, console: Console, read: Callable[[Path], Record] = Record.read
+) -> Path:
     """Write a film of the runs in folders, robot.mp4 in the first if no other file is given; returns the file.
+
+    Args:
+        folders: Where the runs are.
+        out: File to write.
+        console: Where to show progress.
+        read: Reads a run; it raises ValueError if there is none.
 
     Raises:
         ValueError: If a folder holds no run, or there can be no such film.
@@ -139,14 +147,13 @@ def render_runs(folders: Sequence[Path], out: Path | None, console: Console) -> 
     file = out or folders[0] / "robot.mp4"
     if file.suffix not in SUFFIXES:
         raise ValueError(f"a film ends in {' or '.join(SUFFIXES)}, not {file.name!r}")
-    runs = [_read(folder) for folder in folders]
+    runs = [_with_path(read(folder)) for folder in folders]
     check_file(file)
     film(runs, file, console)
     return file
 
 
-def _read(folder: Path) -> Run:
-    record = Record.read(folder)
+def _with_path(record: Record) -> Run:
     check_scene(record.robot)
     task = make_task(record.task["name"], record.robot, record.task["settings"], 1.0 / record.rate)
     record.track(task)

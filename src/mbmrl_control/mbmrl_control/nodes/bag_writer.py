@@ -42,7 +42,7 @@ def check_new(folder: Path) -> None:
 
 
 class BagWriter:
-    """A recording that is being made: a context manager; only one thread at a time may use it."""
+    """A recording that is being made; one thread writes it."""
 
     def __init__(self, folder: Path) -> None:
         """Make the folder and the file in it.

@@ -1,0 +1,170 @@
+"""Reads recordings, MCAP files in a rosbag2 folder, as runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from mcap.exceptions import InvalidMagic
+from mcap.reader import NonSeekingReader
+from rcl_interfaces.msg import Log, ParameterEvent
+from rclpy.parameter import parameter_value_to_python
+from rclpy.serialization import deserialize_message
+
+from mbmrl_base.robots.catalogue import load_robot
+from mbmrl_base.robots.faults import FaultPlan
+from mbmrl_base.system import surroundings
+from mbmrl_base.toolkit.parameters import read
+from mbmrl_control.control.run_record import Record, RecordError
+from mbmrl_control.nodes.run_messages import TOPICS, RunMessages
+from mbmrl_control.nodes.settings import PlannerSettings
+from mbmrl_msgs.msg import RobotState
+
+_STATES: Final = "robot_state"
+_PARAMETERS: Final = "/parameter_events"
+_LOG: Final = "/rosout"
+_READ: Final = {*TOPICS, _PARAMETERS[1:], _LOG[1:]}
+"""Names of topics, without their namespaces."""
+
+
+@dataclass
+class BagRun:
+    """What a recording says of a run.
+
+    Attributes:
+        record: The run.
+        errors: What nodes have logged as errors, each once, after the node's name.
+        warnings: Sentences on what may be wrong.
+    """
+
+    record: Record
+    errors: list[str]
+    warnings: list[str]
+
+
+class _Message(NamedTuple):
+    time: int
+    topic: str
+    type: str
+    data: bytes
+
+    def is_a(self, kind: Any) -> bool:
+        """Whether it is of the type of a class."""
+        return self.type == f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
+
+    def read(self, kind: Any) -> Any:
+        """What was published; ValueError if it is damaged."""
+        try:
+            return deserialize_message(self.data, kind)
+        except Exception as error:  # the middleware has errors of its own
+            raise ValueError(f"a message on {self.topic} is damaged: {error}") from None
+
+
+def files_of(path: Path) -> list[Path]:
+    """MCAP files of a recording, its folder or a file alone, in order; none if it is no recording."""
+    if path.suffix == ".mcap" and path.is_file():
+        return [path]
+    # Those of a split one have the numbers 0, 1, ... 10 at the end of their names.
+    return sorted(path.glob("*.mcap"), key=lambda file: (len(file.name), file.name)) if path.is_dir() else []
+
+
+def read_run(path: Path, warn: Callable[[str], None]) -> Record:
+    """The run of a recording, or that in a folder of `Record.write`.
+
+    Args:
+        path: Folder, or MCAP file.
+        warn: Is called with each sentence on what may be wrong.
+
+    Raises:
+        RecordError: If there is none.
+    """
+    if not files_of(path):
+        return Record.read(path)
+    run = read_bag(path)
+    for sentence in run.warnings:
+        warn(sentence)
+    return run.record
+
+
+def read_bag(path: Path) -> BagRun:
+    """Read a recording; of one that is cut, what is there.
+
+    Raises:
+        RecordError: If it holds no run; its text names the recording and says why.
+    """
+    surroundings.check()  # the middleware reads the messages
+    messages: list[_Message] = []
+    warnings = [sentence for file in files_of(path) if (sentence := _collect(file, messages))]
+    messages.sort(key=lambda message: message.time)
+    try:
+        namespace = _namespace(messages)
+        parameters = _parameters(messages, f"{namespace}/mpc_node")
+        run = _play(messages, namespace, parameters.get("robot"))
+        settings = read(PlannerSettings, {"robot": run.robot.name, "learner": "unknown"} | parameters)
+        faults = run.first_faults
+        record = run.record(settings, None, faults[0].since if faults else None)
+        logs = (message.read(Log) for message in messages if message.topic == _LOG)
+        errors = dict.fromkeys(f"{log.name}: {log.msg}" for log in logs if log.level >= Log.ERROR)
+    except ValueError as error:
+        raise RecordError("; ".join([f"{path} holds no run: {error}", *warnings])) from None
+    if record.fault_time is not None:
+        record.fault_time = max(0.0, record.fault_time)  # it may have been there before
+        record.fault = str(FaultPlan(faults, round(record.fault_time, 1)))
+    if not parameters:
+        warnings.append(f"{path} holds no parameters of mpc_node: their defaults are assumed")
+    return BagRun(record, list(errors), warnings)
+
+
+def _collect(file: Path, messages: list[_Message]) -> str:
+    """Add what is read to messages; returns a sentence if the file is cut."""
+    try:
+        with file.open("rb") as stream:
+            for schema, channel, message in NonSeekingReader(stream).iter_messages(log_time_order=False):
+                if schema is not None and channel.topic.rpartition("/")[2] in _READ:
+                    messages.append(_Message(message.log_time, channel.topic, schema.name, message.data))
+    except InvalidMagic:
+        raise RecordError(f"{file} is no MCAP file") from None
+    except OSError as error:
+        raise RecordError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except Exception:  # whatever the bytes at which it is cut stand for
+        return f"{file} is cut: what was written before is read"
+    return ""
+
+
+def _namespace(messages: Iterable[_Message]) -> str:
+    """Namespace of the robot, with its leading slash; ValueError if there is not one."""
+    end = f"/{_STATES}"
+    topics = dict.fromkeys(each.topic for each in messages if each.topic.endswith(end) and each.is_a(RobotState))
+    if not topics:
+        raise ValueError(f"no topic {_STATES} of mbmrl_msgs/msg/RobotState is in it")
+    if len(topics) > 1:
+        raise ValueError(f"it has several robots, {', '.join(topics)}: record one of them, by its --namespace")
+    return next(iter(topics)).removesuffix(end)
+
+
+def _parameters(messages: Iterable[_Message], node: str) -> dict[str, Any]:
+    """Parameters that a node has declared."""
+    found: dict[str, Any] = {}
+    for event in (each.read(ParameterEvent) for each in messages if each.topic == _PARAMETERS):
+        if event.node == node:
+            found |= {each.name: parameter_value_to_python(each.value) for each in event.new_parameters}
+    return found
+
+
+def _play(messages: Iterable[_Message], namespace: str, robot: str | None) -> RunMessages:
+    """The run of the robot of a namespace; ValueError if nothing of it can be taken."""
+    topics = {f"{namespace}/{name}": (name, kind) for name, (kind, _) in TOPICS.items()}
+    own = [(each, *topics[each.topic]) for each in messages if each.topic in topics]
+    if robot is None:
+        robot = next(each.read(kind).robot for each, name, kind in own if name == _STATES)
+    run, refusal = RunMessages(load_robot(robot)), ""
+    for message, name, kind in own:
+        try:
+            run.take(name, message.read(kind))
+        except ValueError as error:
+            refusal = f"a message on {message.topic} is refused: {error}"
+    if not run.ticks:
+        raise ValueError(refusal)
+    return run

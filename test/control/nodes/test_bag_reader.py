@@ -1,0 +1,246 @@
+"""Recordings, read back as runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rcl_interfaces.msg import Log, Parameter, ParameterEvent
+from rclpy.parameter import Parameter as RosParameter
+from std_msgs.msg import Header, String
+
+from mbmrl_base.robots.faults import Fault
+from mbmrl_base.robots.millirobot.layout import pack_state
+from mbmrl_base.robots.observation import Observation
+from mbmrl_base.toolkit.conversions import to_robot_state
+from mbmrl_control.control.run_record import Record, RecordError
+from mbmrl_control.evaluation import film
+from mbmrl_control.nodes.bag_reader import read_bag, read_run
+from mbmrl_control.nodes.bag_writer import BagWriter
+from mbmrl_control.nodes.conversions import to_path
+from mbmrl_msgs.msg import AdaptationStatus, PlannerStatus, RobotState
+from mbmrl_sim.nodes.conversions import to_fault_array
+from robot_testing import MILLIROBOT
+
+Run = Callable[..., tuple[int, str, str]]
+Timed = tuple[float, str, Any]
+COUNT = 40
+LOST = (Fault("leg_loss", "right_front", since=101.0), Fault("leg_loss", "right_rear", since=101.2))
+LATER = Fault("payload", magnitude=15.0, since=102.05)
+
+
+def state(index: int, **changed: Any) -> RobotState:
+    """State number `index` of a robot that walks ahead; from number 5 on, a new command is in force."""
+    x = 0.01 * index
+    values = pack_state((x, 0, 0.025), (0.2, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0), (20, 20), (1, 1), 3.9)
+    observation = Observation(values, np.full(2, 20.0), 100 + index / 20, index, 1, 0.05)
+    message = to_robot_state(MILLIROBOT, observation, max(0, index - 4))
+    for name, value in changed.items():
+        setattr(message, name, value)
+    return message
+
+
+def parameters(node: str, **values: Any) -> ParameterEvent:
+    """What a node declares."""
+    given = [
+        Parameter(name=name, value=RosParameter(name, value=value).get_parameter_value())
+        for name, value in values.items()
+    ]
+    return ParameterEvent(node=node, new_parameters=given)
+
+
+def walk(namespace: str = "") -> list[Timed]:
+    """Messages of a walk that loses two legs."""
+    poses = np.stack([np.linspace(0.0, 1.0, 50), np.zeros(50), np.zeros(50)], axis=1)
+    own = {"learner": "mb", "path": "straight", "task": "follow_path", "seed": 3, "speed": 0.3, "use_sim_time": True}
+    messages: list[Timed] = [
+        (0.0, "/parameter_events", parameters("/other/mpc_node", learner="grbal")),
+        (0.0, "/parameter_events", parameters(f"{namespace}/mpc_node", **own)),
+        (0.0, f"{namespace}/reference_path", to_path(poses, 100.0)),
+        (1.0, f"{namespace}/faults", to_fault_array(LOST[:1], 101.0)),
+        (1.2, f"{namespace}/faults", to_fault_array(LOST, 101.2)),
+        (1.9, f"{namespace}/faults", to_fault_array((*LOST, LATER), 101.9)),
+        (1.1, "/rosout", Log(level=Log.ERROR, name="mpc_node", msg="no finite plan")),
+        (1.2, "/rosout", Log(level=Log.ERROR, name="mpc_node", msg="no finite plan")),
+        (1.3, "/rosout", Log(level=Log.INFO, name="mpc_node", msg="planning")),
+    ]
+    for index in range(COUNT):
+        time = index / 20 + 0.001
+        status = AdaptationStatus(robot="millirobot", state_sequence=index, prior_error=1.0 * index, adapted_error=0.5)
+        plan = PlannerStatus(header=Header(), state_sequence=index, planning_time=0.02)
+        messages += [
+            (time, f"{namespace}/robot_state", state(index)),
+            (time + 0.001, f"{namespace}/adaptation_status", status),
+            (time + 0.002, f"{namespace}/planner_status", plan),
+        ]
+    return messages
+
+
+def write(folder: Path, messages: Iterable[Timed], chunk: float = 0.5, close: bool = True) -> Path:
+    """Record messages, each at a time in s, with a chunk for each time span."""
+    bag = BagWriter(folder)
+    known: set[str] = set()
+    flushed = 0.0
+    for time, topic, message in sorted(messages, key=lambda each: each[0]):
+        if topic not in known:
+            known.add(topic)
+            kind = type(message)
+            bag.add(topic, f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}", [])
+        bag.write_message(topic, round(time * 1e9), message)
+        if time - flushed > chunk:
+            flushed = time
+            bag._flush_at = 0.0
+            bag.flush()
+    (bag.close if close else bag.abort)()
+    return folder
+
+
+def test_recording_is_read_as_the_run_that_it_is_of(tmp_path: Path) -> None:
+    run = read_bag(write(tmp_path / "bag", walk()))
+    record = run.record
+    assert (run.errors, run.warnings) == (["mpc_node: no finite plan"], [])
+    assert (record.robot.name, record.learner, record.seed, record.rate) == ("millirobot", "mb", 3, 20.0)
+    settings = record.task["settings"]
+    assert (record.task["name"], settings["path"], settings["speed"]) == ("follow_path", "straight", 0.3)
+    assert record.planner["name"] == "mppi"
+    assert record.origin == pytest.approx([0, 0, 0])
+    # It begins with the last state before a command was in force.
+    assert [tick.observation.sequence for tick in record.ticks] == list(range(4, COUNT))
+    assert [tick.commanded for tick in record.ticks] == [False] + [True] * (COUNT - 5)
+    assert record.states[:, 0] == pytest.approx(0.01 * np.arange(4, COUNT))
+    assert record.array("prior_error") == pytest.approx(np.arange(4, COUNT))
+    assert record.array("planning_time") == pytest.approx(0.02)
+    # What came within a second is the fault that it is of.
+    assert (record.fault, record.fault_time) == ("leg_loss:right_front+leg_loss:right_rear@0.8", pytest.approx(0.8))
+    counts = [len(tick.faults) for tick in record.ticks]
+    assert counts == [0] * 16 + [1] * 4 + [2] * 14 + [3] * 2
+
+
+def test_robot_of_a_namespace_is_found(tmp_path: Path) -> None:
+    record = read_bag(write(tmp_path / "bag", walk("/lab/robot1"))).record
+    assert (record.learner, len(record.ticks)) == ("mb", COUNT - 4)
+
+
+def test_files_of_a_split_recording_are_read_in_order(tmp_path: Path) -> None:
+    whole = read_bag(write(tmp_path / "whole", walk())).record
+    messages = walk()
+    (tmp_path / "split").mkdir()
+    for part, (low, high) in {2: (-1.0, 0.7), 9: (0.7, 1.3), 10: (1.3, 9.0)}.items():
+        folder = write(tmp_path / f"part{part}", [each for each in messages if low <= each[0] < high])
+        (folder / f"part{part}.mcap").rename(tmp_path / "split" / f"split_{part}.mcap")
+    record = read_bag(tmp_path / "split").record
+    assert np.array_equal(record.states, whole.states)
+    assert (record.fault, record.fault_time) == (whole.fault, whole.fault_time)
+    assert [tick.faults for tick in record.ticks] == [tick.faults for tick in whole.ticks]
+
+
+def test_faults_that_were_there_before_are_of_the_beginning(tmp_path: Path) -> None:
+    old = (0.0, "/faults", to_fault_array([Fault("leg_loss", "left_rear", since=42.0)], 42.0))
+    messages = [old, *(each for each in walk() if each[1] != "/faults")]
+    record = read_bag(write(tmp_path / "bag", messages)).record
+    assert (record.fault, record.fault_time) == ("leg_loss:left_rear@0", 0.0)
+
+
+def test_without_parameters_the_defaults_are_assumed(tmp_path: Path) -> None:
+    """As `ros2 bag record` leaves them out."""
+    bag = write(tmp_path / "bag", [each for each in walk() if each[1] != "/parameter_events"])
+    run = read_bag(bag)
+    assert run.warnings == [f"{bag} holds no parameters of mpc_node: their defaults are assumed"]
+    assert (run.record.learner, run.record.task["settings"]["path"]) == ("unknown", "figure_eight")
+
+
+def test_recording_that_was_killed_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    bag = write(tmp_path / "bag", walk(), close=False)
+    warnings: list[str] = []
+    record = read_run(bag, warnings.append)
+    assert warnings == [f"{bag / 'bag.mcap'} is cut: what was written before is read"]
+    assert 25 < len(record.ticks) < COUNT - 4  # the last chunk is lost
+    assert not (bag / "metadata.yaml").exists()
+
+
+def test_cut_at_any_byte_is_no_trace_back(tmp_path: Path) -> None:
+    bag = write(tmp_path / "bag", walk())
+    file = bag / "bag.mcap"
+    content = file.read_bytes()
+    lengths = []
+    for size in range(8, len(content) - 8, 97):
+        file.write_bytes(content[:size])
+        try:
+            run = read_bag(bag)
+        except RecordError as error:
+            lengths.append(0)
+            assert str(error).startswith(f"{bag} holds no run: ")
+            assert str(error).endswith(f"; {file} is cut: what was written before is read")
+        else:
+            lengths.append(len(run.record.ticks))
+            assert run.warnings
+    assert lengths == sorted(lengths)
+    assert (lengths[0], lengths[-1]) == (0, COUNT - 4)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damage_is_no_trace_back(tmp_path: Path, seed: int) -> None:
+    bag = write(tmp_path / "bag", walk())
+    file = bag / "bag.mcap"
+    content = np.frombuffer(file.read_bytes(), dtype=np.uint8).copy()
+    rng = np.random.default_rng(seed)
+    content[rng.integers(8, len(content), 20)] = rng.integers(0, 256, 20)
+    file.write_bytes(content.tobytes())
+    try:
+        read_bag(bag)
+    except RecordError as error:
+        assert str(error).startswith(f"{bag} holds no run: ")
+
+
+TALK = [(0.0, "/talk", String(data="hello"))]
+REFUSED: list[tuple[list[Timed], str]] = [
+    (TALK, "no topic robot_state of mbmrl_msgs/msg/RobotState is in it"),
+    ([(0.0, "/robot_state", String(data="hello"))], "no topic robot_state of mbmrl_msgs/msg/RobotState is in it"),
+    ([], "no topic robot_state of mbmrl_msgs/msg/RobotState is in it"),
+    (
+        [(0.0, "/robot_state", state(1, version=7))],
+        "a message on /robot_state is refused: it is of version 7, allowed is 1",
+    ),
+    ([(0.0, "/robot_state", state(1, robot="tank"))], "unknown robot 'tank': allowed is millirobot, husky, or a file"),
+    (
+        [(0.0, "/a/robot_state", state(1)), (0.0, "/b/robot_state", state(1))],
+        "it has several robots, /a/robot_state, /b/robot_state: record one of them, by its --namespace",
+    ),
+    ([*walk(), (3.0, "/parameter_events", parameters("/mpc_node", planner="lqr"))], "unknown planner 'lqr'"),
+    ([*walk(), (3.0, "/parameter_events", parameters("/mpc_node", rate=500.0))], "parameter 'rate' is 500.0"),
+]
+
+
+@pytest.mark.parametrize(("messages", "sentence"), REFUSED, ids=[sentence for _, sentence in REFUSED])
+def test_recording_of_no_run_is_refused_with_a_sentence(
+    mbmrl: Run, tmp_path: Path, messages: list[Timed], sentence: str
+) -> None:
+    bag = write(tmp_path / "bag", messages)
+    code, output, errors = mbmrl("render", str(bag), "--out", "walk.gif")
+    assert (code, output) == (2, "")
+    assert errors.splitlines()[-1].startswith(f"error: {bag} holds no run: {sentence}")
+    assert errors.count("\n") == 1
+
+
+def test_file_that_is_no_recording_is_refused(mbmrl: Run, folder: Path) -> None:
+    (folder / "bag.mcap").write_text("hello, this is text")
+    assert mbmrl("render", "bag.mcap", "--out", "walk.gif")[::2] == (2, "error: bag.mcap is no MCAP file\n")
+
+
+def test_film_of_a_recording_is_that_of_the_run(
+    mbmrl: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(film, "WIDTH", 160)
+    monkeypatch.setattr(film, "HEIGHT", 112)
+    bag = write(tmp_path / "bag", walk())
+    record = read_bag(bag).record
+    (tmp_path / "run").mkdir()
+    record.write(tmp_path / "run", {})
+    assert Record.read(tmp_path / "run").fault == record.fault
+    for name in ("bag", "run"):
+        code, _, errors = mbmrl("render", str(tmp_path / name), "--out", f"{name}.gif")
+        assert (code, errors.splitlines()[-1]) == (0, f"written: {name}.gif")
+    assert (folder / "bag.gif").read_bytes() == (folder / "run.gif").read_bytes()
