@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from mbmrl_base.system import surroundings
+from mbmrl_control.cli.completion import words
 from mbmrl_control.cli.options import console, refuse
 
 app = typer.Typer()
@@ -19,9 +20,13 @@ PARTS: Final = ("planning", "growth", "neighbour", "loop", "handover", "adaptati
 
 @app.command()
 def bench(
-    only: Annotated[str, typer.Option(help=f"What to measure, with commas between: {', '.join(PARTS)}; or all.")] = (
-        "all"
-    ),
+    only: Annotated[
+        str,
+        typer.Option(
+            help=f"What to measure, with commas between: {', '.join(PARTS)}; or all.",
+            autocompletion=words(lambda _: (*PARTS, "all"), many=True),
+        ),
+    ] = "all",
     threads: Annotated[int, typer.Option(help="Threads of torch.", min=1, max=64)] = 2,
     duration: Annotated[float, typer.Option(help="Length of each run of the loop, s.", min=5.0)] = 60.0,
     realtime_priority: Annotated[

@@ -10,10 +10,19 @@ from typing import Annotated
 import typer
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
-from mbmrl_control.cli.options import Rate, Robot, Seed, Sensors, Workers, console, refusing, stoppable, warn
-from mbmrl_control.priors import DEFAULT_LEARNER
+from mbmrl_control.cli.completion import OF_PARAMETERS, kinds_of, robots, several, words
+from mbmrl_control.cli.options import Rate, Seed, Workers, console, refusing, stoppable, warn
+from mbmrl_control.priors import DEFAULT_LEARNER, shipped_learners
 
 app = typer.Typer()
+Robot = Annotated[
+    str,
+    typer.Option(
+        "--robot",
+        help="Simulated robot: millirobot or husky; or the file of a simulator, *.py.",
+        autocompletion=robots,
+    ),
+]
 
 
 @app.command()
@@ -30,13 +39,31 @@ def collect(
     ] = None,
     faults: Annotated[
         str | None,
-        typer.Option(help="Kinds of faults that may come, with commas between; 'none'; the simulator's first one."),
+        typer.Option(
+            help="Kinds of faults that may come, with commas between; 'none'; the simulator's first one.",
+            autocompletion=words(lambda given: (*kinds_of(given), "none"), many=True),
+        ),
     ] = None,
     parts: Annotated[
-        str, typer.Option(help="Parts that may be hit, with commas between; those that training may show.")
+        str,
+        typer.Option(
+            help="Parts that may be hit, with commas between; those that training may show.",
+            autocompletion=words(
+                lambda given: dict.fromkeys(part for kind in kinds_of(given).values() for part in kind.parts), many=True
+            ),
+        ),
     ] = "",
-    terrains: Annotated[str, typer.Option(help="Grounds to choose from, with commas between.")] = "carpet",
-    sensors: Sensors = "ideal",
+    terrains: Annotated[
+        str,
+        typer.Option(help="Grounds to choose from, with commas between.", autocompletion=several("terrain")),
+    ] = "carpet",
+    sensors: Annotated[
+        str,
+        typer.Option(
+            help="Imperfections of the sensors: ideal, or real; or as in real,delay=0.",
+            autocompletion=OF_PARAMETERS["sensors"],
+        ),
+    ] = "ideal",
     varied: Annotated[
         float, typer.Option(help="Share of episodes with another robot, on a slope.", min=0.0, max=1.0)
     ] = 0.8,
@@ -86,9 +113,18 @@ def collect(
 @app.command()
 def train(
     learner: Annotated[
-        str, typer.Option(help="Learner to train a prior for: its name, or its file, *.py.")
+        str,
+        typer.Option(
+            help="Learner to train a prior for: its name, or its file, *.py.",
+            autocompletion=words(lambda _: (name for name in shipped_learners(DEFAULT_ROBOT) if name != "committee")),
+        ),
     ] = DEFAULT_LEARNER,
-    preset: Annotated[str, typer.Option(help="full, or quick: less data and fewer steps.")] = "full",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="full, or quick: less data and fewer steps.", autocompletion=words(lambda _: ("full", "quick"))
+        ),
+    ] = "full",
     seed: Seed = 0,
     workers: Workers = 2,
     work: Annotated[Path, typer.Option(help="Folder for episodes and what is needed to go on.")] = Path("runs/train"),
@@ -100,7 +136,8 @@ def train(
         str | None,
         typer.Option(
             help="Simulated robot, millirobot if not given, or the file of a simulator, *.py; with --data the robot"
-            " of the data, if it has features of its own: its file, *.py."
+            " of the data, if it has features of its own: its file, *.py.",
+            autocompletion=robots,
         ),
     ] = None,
     steps: Annotated[
@@ -229,27 +266,47 @@ def evaluate(
     learners: Annotated[
         str,
         typer.Option(
-            help="default, learners with a shipped prior, NAME=FILE or LEARNER.py=FILE, with commas between; or all."
+            help="default, learners with a shipped prior, NAME=FILE or LEARNER.py=FILE, with commas between; or all.",
+            autocompletion=words(
+                lambda given: (*shipped_learners(given.get("robot") or DEFAULT_ROBOT), "default", "all"), many=True
+            ),
         ),
     ] = "default,mb",
     scenarios: Annotated[
         str | None,
         typer.Option(
             help="none, kinds of faults, two_at_once, comes_and_goes, or KIND:VALUE+KIND:VALUE, with commas between;"
-            " all; severe: faults together, up to what no robot stands; if not given, the simulator's first kind."
+            " all; severe: faults together, up to what no robot stands; if not given, the simulator's first kind.",
+            autocompletion=words(
+                lambda given: ("none", *kinds_of(given), "two_at_once", "comes_and_goes", "all", "severe"), many=True
+            ),
         ),
     ] = None,
-    task: Annotated[str, typer.Option(help="What the robot does, or the task's file, *.py.")] = "follow_path",
+    task: Annotated[
+        str,
+        typer.Option(help="What the robot does, or the task's file, *.py.", autocompletion=OF_PARAMETERS["task"]),
+    ] = "follow_path",
     options: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of the task, such as speed=0.3; may be given several times."),
     ] = None,
-    paths: Annotated[str, typer.Option(help="Of follow_path: paths with commas between; or all.")] = "figure_eight",
+    paths: Annotated[
+        str,
+        typer.Option(help="Of follow_path: paths with commas between; or all.", autocompletion=several("path", "all")),
+    ] = "figure_eight",
     planner: Annotated[
-        str, typer.Option(help="mppi, cem, random_shooting, files, *.py, with commas between; or all.")
+        str,
+        typer.Option(
+            help="mppi, cem, random_shooting, files, *.py, with commas between; or all.",
+            autocompletion=several("planner", "all"),
+        ),
     ] = "mppi",
     precision: Annotated[
-        str, typer.Option(help="Of the planner's roll-outs: float32, bfloat16, with commas between; or all.")
+        str,
+        typer.Option(
+            help="Of the planner's roll-outs: float32, bfloat16, with commas between; or all.",
+            autocompletion=words(lambda _: ("float32", "bfloat16", "all"), many=True),
+        ),
     ] = "float32",
     seeds: Annotated[int, typer.Option(help="Number of seeds.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="The first seed.", min=0, max=2**30)] = 0,

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.completion import get_completion_inspect_parameters
 
 from mbmrl_base.system import surroundings
-from mbmrl_control.cli import bench, doctor, hardware, learning, robots, run
+from mbmrl_control.cli import bench, completion, doctor, hardware, learning, robots, run
 from mbmrl_control.cli.options import Commands, Namespace, Seed, Workers, console, refuse, within
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ app.add_typer(robots.app)
 app.add_typer(learning.app)
 app.add_typer(bench.app)
 app.add_typer(doctor.app)
+app.add_typer(completion.app)
 
 
 def _call(ask: Callable[[MonitorNode], Future], namespace: str, timeout: float = 5.0) -> None:
@@ -64,13 +66,26 @@ def _call(ask: Callable[[MonitorNode], Future], namespace: str, timeout: float =
 @app.command()
 def fault(
     kind: Annotated[
-        str, typer.Argument(help="Kind, such as leg_loss, of those that the simulator has; its first one.")
+        str,
+        typer.Argument(
+            help="Kind, such as leg_loss, of those that the simulator has; its first one.",
+            autocompletion=completion.words(completion.running_kinds),
+        ),
     ] = "",
     part: Annotated[
         str,
-        typer.Option(help="What is hit, such as left_middle, or its number; a random one that still works."),
+        typer.Option(
+            help="What is hit, such as left_middle, or its number; a random one that still works.",
+            autocompletion=completion.words(completion.running_parts("parts")),
+        ),
     ] = "",
-    terrain: Annotated[str, typer.Option(help="Ground to which it changes; a random other one.")] = "",
+    terrain: Annotated[
+        str,
+        typer.Option(
+            help="Ground to which it changes; a random other one.",
+            autocompletion=completion.words(completion.running_parts("terrains")),
+        ),
+    ] = "",
     magnitude: Annotated[float, typer.Option(help="In the unit of the kind; 0: its default.")] = 0.0,
     x: Annotated[float, typer.Option(help="Place of a payload, or shift of the pose, ahead, m.")] = 0.0,
     y: Annotated[float, typer.Option(help="The same to the left, m.")] = 0.0,
@@ -140,6 +155,7 @@ def main() -> None:
     # The nodes that a command has started must end with it, whoever ends it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+    get_completion_inspect_parameters()  # Typer comes to know the shells, as it does for its own options
     app(prog_name="mbmrl")
 
 

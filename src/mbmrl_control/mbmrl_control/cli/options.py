@@ -21,10 +21,6 @@ console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # wh
 
 
 Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0, max=2**31 - 1)]
-Sensors = Annotated[str, typer.Option(help="Imperfections of the sensors: ideal, or real; or as in real,delay=0.")]
-Robot = Annotated[
-    str, typer.Option("--robot", help="Simulated robot: millirobot or husky; or the file of a simulator, *.py.")
-]
 Rate = Annotated[float, typer.Option(help="Control rate, Hz.")]
 Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
 

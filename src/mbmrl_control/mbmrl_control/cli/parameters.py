@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
 
 import typer
 
-from mbmrl_control.bringup.graph import NodeSpec, arguments
+from mbmrl_control.bringup.graph import Argument, NodeSpec, arguments
+from mbmrl_control.cli.completion import OF_PARAMETERS, remembered
 from mbmrl_control.cli.options import Namespace, topic
 
 ParamsFile = Annotated[
     Path | None,
     typer.Option(help="File of parameters, for what no option gives; config/mbmrl.yaml as installed if not given."),
 ]
+_KINDS: Final = {kind.__name__: kind for kind in (bool, int, float, str)}
 _SHORTER: Final = {"publish_clock": "clock"}
 """Flags that have a shorter name than the parameter."""
 
@@ -46,16 +49,27 @@ def takes_parameters(
     return register
 
 
+def _arguments(nodes: tuple[NodeSpec, ...]) -> dict[str, Argument]:
+    """As of `arguments`, remembered."""
+
+    def find() -> dict[str, Any]:
+        return {name: asdict(each) | {"kind": each.kind.__name__} for name, each in arguments(nodes).items()}
+
+    kept = remembered(" ".join(node.executable for node in nodes), find)
+    return {name: Argument(**each | {"kind": _KINDS[each["kind"]]}) for name, each in kept.items()}
+
+
 def _complete(function: Callable[..., None], nodes: tuple[NodeSpec, ...], only: tuple[str, ...]) -> Any:
     """The command of a function, with an option for each argument."""
     hints = get_type_hints(function, include_extras=True)
     defaults = list(inspect.signature(function).parameters.values())[1:]
     own = [each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY) for each in defaults]
     options: dict[str, Any] = {"namespace": (Namespace, ""), "params_file": (ParamsFile, None)}
-    for name, argument in arguments(nodes).items():
+    for name, argument in _arguments(nodes).items():
         if not only or name in only:
             flags = f"{flag(name)}/{flag(name, False)}" if argument.kind is bool else flag(name)
-            option = typer.Option(flags, help=argument.text, callback=topic if argument.is_topic else None)
+            check = topic if argument.is_topic else None
+            option = typer.Option(flags, help=argument.text, callback=check, autocompletion=OF_PARAMETERS.get(name))
             options[name] = (Annotated[argument.kind | None, option], None)
 
     def command(**given: Any) -> None:

@@ -10,6 +10,7 @@ import typer
 import yaml
 
 from mbmrl_base.robots.catalogue import ROBOTS, load_robot
+from mbmrl_control.cli import completion
 from mbmrl_control.cli.options import console, refusing
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def list_robots(context: typer.Context, as_json: AsJson = False) -> None:
 
 @robots.command()
 def show(
-    robot: Annotated[str, typer.Argument(help="Name of a robot, or its file, *.yaml or *.py.")],
+    robot: Annotated[
+        str, typer.Argument(help="Name of a robot, or its file, *.yaml or *.py.", autocompletion=completion.robots)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Print the description of a robot as YAML, and what its model sees and predicts as comments."""

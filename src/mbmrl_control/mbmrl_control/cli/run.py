@@ -13,6 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, RECORDER, SIM, NodeSpec, Values, arguments
+from mbmrl_control.cli import completion
 from mbmrl_control.cli.options import console, refuse, refusing, stoppable, warn
 from mbmrl_control.cli.parameters import flag, takes_parameters
 
@@ -71,12 +72,16 @@ def demo(
         typer.Option(
             help="KIND[:VALUE,...]@T, T in s after the first command, such as payload:15,x=0.03@10, several with"
             " + between, as in leg_loss:3+leg_loss:5@10; 'none' for none; if not given, the robot's first one, which"
-            " training does not show, at 10 s."
+            " training does not show, at 10 s.",
+            autocompletion=completion.plans,
         ),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(help="Another learner, such as mb, that then makes the same run; the film shows both."),
+        typer.Option(
+            help="Another learner, such as mb, that then makes the same run; the film shows both.",
+            autocompletion=completion.OF_PARAMETERS["learner"],
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder in which the run's own folder is made.")] = Path("runs"),
     record: Annotated[
