@@ -164,6 +164,7 @@ OTHERS = [
     (["record", "--out", "/proc/bag"], "/proc/bag cannot be written: "),
     (["render", "{files}"], "{files} holds no run: there is no run.json"),
     (["render", "{files}/none"], "{files}/none holds no run: there is no run.json"),
+    (["report", "{files}"], "{files} holds no run: there is no run.json"),
     (["render", "{files}", "--out", "walk.avi"], "a film ends in .mp4 or .gif, not 'walk.avi'"),
     (["bench", "--only", "lunch"], "unknown part 'lunch': allowed is planning, growth, neighbour, loop, handover"),
     (["collect", "--rate", "0"], "a control rate of 0 Hz is not reachable"),
@@ -358,7 +359,8 @@ def test_folder_that_is_gone_is_told(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "sim", "record", "render", "fault", "clear", "collect", "train", "evaluate", "model-error"]
+    "command",
+    ["demo", "sim", "record", "render", "report", "fault", "clear", "collect", "train", "evaluate", "model-error"],
 )
 def test_command_describes_itself(mbmrl: Run, command: str) -> None:
     code, output, errors = mbmrl(command, "--help")

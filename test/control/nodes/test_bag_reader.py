@@ -119,6 +119,13 @@ def test_recording_is_read_as_the_run_that_it_is_of(tmp_path: Path) -> None:
     assert counts == [0] * 16 + [1] * 4 + [2] * 14 + [3] * 2
 
 
+def test_run_ends_with_its_last_command(tmp_path: Path) -> None:
+    """The planner ends before the robot does, and before the recorder."""
+    late = [(2.1 + index / 20, "/robot_state", state(COUNT + index, command_sequence=COUNT - 5)) for index in range(9)]
+    record = read_bag(write(tmp_path / "bag", [*walk(), *late])).record
+    assert record.ticks[-1].observation.sequence == COUNT - 1
+
+
 def test_robot_of_a_namespace_is_found(tmp_path: Path) -> None:
     record = read_bag(write(tmp_path / "bag", walk("/lab/robot1"))).record
     assert (record.learner, len(record.ticks)) == ("mb", COUNT - 4)
@@ -154,10 +161,9 @@ def test_without_parameters_the_defaults_are_assumed(tmp_path: Path) -> None:
 
 def test_recording_that_was_killed_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     bag = write(tmp_path / "bag", walk(), close=False)
-    warnings: list[str] = []
-    record = read_run(bag, warnings.append)
-    assert warnings == [f"{bag / 'bag.mcap'} is cut: what was written before is read"]
-    assert 25 < len(record.ticks) < COUNT - 4  # the last chunk is lost
+    run = read_run(bag)
+    assert run.warnings == [f"{bag / 'bag.mcap'} is cut: what was written before is read"]
+    assert 25 < len(run.record.ticks) < COUNT - 4  # the last chunk is lost
     assert not (bag / "metadata.yaml").exists()
 
 

@@ -6,9 +6,8 @@ import json
 import time
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,6 +15,9 @@ from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, RECORDER, SIM, NodeS
 from mbmrl_control.cli import completion
 from mbmrl_control.cli.options import console, refuse, refusing, stoppable, warn
 from mbmrl_control.cli.parameters import flag, takes_parameters
+
+if TYPE_CHECKING:
+    from mbmrl_control.control.run_record import Record
 
 app = typer.Typer()
 LOOK_PERIOD: Final = 0.01
@@ -149,6 +151,35 @@ def render(
     from mbmrl_control.evaluation.film import render_runs
     from mbmrl_control.nodes.bag_reader import read_run
 
+    def read(path: Path) -> Record:
+        run = read_run(path)
+        for sentence in run.warnings:
+            warn(sentence)
+        return run.record
+
     with refusing(), stoppable("nothing was written"):
-        file = render_runs(runs, out, console, partial(read_run, warn=warn))
+        file = render_runs(runs, out, console, read)
     console.print(f"written: {file}", soft_wrap=True)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, as demo writes it, or a recording.")],
+    out: Annotated[Path | None, typer.Option(help="HTML file; RUN/report.html if not given.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
+) -> None:
+    """Write a page on a run that opens from disk: its figures, a table and plots."""
+    from mbmrl_base.system.files import check_file
+    from mbmrl_control.evaluation.report import write_report
+    from mbmrl_control.nodes.bag_reader import read_run
+
+    file = out or (run / "report.html" if run.is_dir() else run.with_suffix(".html"))
+    with refusing(), stoppable("nothing was written"):
+        recorded = read_run(run)
+        check_file(file)
+        summary = write_report(recorded.record, recorded.errors, recorded.warnings, file)
+    for sentence in recorded.warnings:
+        warn(sentence)
+    console.print(f"written: {file}", soft_wrap=True)
+    if as_json:
+        print(json.dumps(summary))

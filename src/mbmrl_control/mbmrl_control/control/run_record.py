@@ -17,7 +17,7 @@ from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import whole, write_text
 from mbmrl_base.toolkit.settings import NodeSettings
-from mbmrl_control.tasks import Task
+from mbmrl_control.tasks import Task, make_task
 
 _TIMES_AND_ERRORS: Final = {
     "prior_error": "prior_error",
@@ -107,6 +107,14 @@ class Record:
         """Time since the first tick, shape (n,), s."""
         start = self.ticks[0].observation.time if self.ticks else 0.0
         return np.array([tick.observation.time - start for tick in self.ticks])
+
+    def make_task(self) -> Task[Any]:
+        """The task as it was.
+
+        Raises:
+            ValueError: If it is of a file that is not there.
+        """
+        return make_task(self.task["name"], self.robot, self.task["settings"], 1.0 / self.rate)
 
     def track(self, task: Task[Any]) -> dict[str, Array]:
         """How a task went, see `Task.observe`: figures by name, shape (n,) each."""

@@ -20,7 +20,6 @@ from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import check_file, whole
 from mbmrl_control.control.run_record import Record
-from mbmrl_control.tasks import make_task
 from mbmrl_sim.render import Line, Scene
 
 FRAME_RATE: Final = 10.0
@@ -155,7 +154,7 @@ def render_runs(
 
 def _with_path(record: Record) -> Run:
     check_scene(record.robot)
-    task = make_task(record.task["name"], record.robot, record.task["settings"], 1.0 / record.rate)
+    task = record.make_task()
     record.track(task)
     reference = task.reference()
     return record, None if reference is None else reference[:, :2]

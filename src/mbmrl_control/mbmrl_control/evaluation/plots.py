@@ -39,6 +39,12 @@ def _smooth(time: Array, values: Array) -> Array:
 
 
 def plot(record: Record, tracking: dict[str, Array], reference: Array | None, file: Path) -> None:
+    """Write the picture of a run, see `draw`, to a PNG file."""
+    with whole(file) as part:
+        draw(record, tracking, reference).savefig(part, dpi=120, format="png")
+
+
+def draw(record: Record, tracking: dict[str, Array], reference: Array | None) -> Figure:
     """Draw the way that the robot took, the first figure of its task, and the model error.
 
     Of a robot that does not move on a plane the first states over time are drawn in place of the way.
@@ -47,7 +53,6 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array | None, fi
         record: The run.
         tracking: What `Record.track` returns.
         reference: Points of the path, shape (n, 2), m, odom; None if there is none.
-        file: PNG file to write.
     """
     time, places = record.time, record.places
     figure = Figure((11, 4.6), layout="constrained")
@@ -91,8 +96,20 @@ def plot(record: Record, tracking: dict[str, Array], reference: Array | None, fi
         axes.grid(alpha=0.3)
         if fault is not None:
             axes.axvline(fault, color="red", ls="--", lw=1)
-    with whole(file) as part:
-        figure.savefig(part, dpi=120, format="png")
+    return figure
+
+
+def draw_times(record: Record) -> Figure:
+    """Draw how long planning and adaptation took in each tick, and the period that they have."""
+    figure = Figure((11, 2.6), layout="constrained")
+    axes = figure.subplots()
+    for name, colour in (("planning", "tab:blue"), ("adaptation", "tab:green")):
+        axes.plot(record.time, 1e3 * record.array(f"{name}_time"), ".", ms=3, color=colour, label=name, rasterized=True)
+    axes.axhline(1e3 / record.rate, color="0.5", ls="--", lw=1, label="period")
+    axes.set(xlabel="time [s]", ylabel="took [ms]", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper right", frameon=False, ncols=3)
+    return figure
 
 
 def _names(rows: Sequence[Row], column: str) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -30,13 +32,13 @@ _READ: Final = {*TOPICS, _PARAMETERS[1:], _LOG[1:]}
 
 
 @dataclass
-class BagRun:
-    """What a recording says of a run.
+class RecordedRun:
+    """A run that was recorded.
 
     Attributes:
         record: The run.
         errors: What nodes have logged as errors, each once, after the node's name.
-        warnings: Sentences on what may be wrong.
+        warnings: Sentences on what may be wrong with the recording.
     """
 
     record: Record
@@ -70,25 +72,21 @@ def files_of(path: Path) -> list[Path]:
     return sorted(path.glob("*.mcap"), key=lambda file: (len(file.name), file.name)) if path.is_dir() else []
 
 
-def read_run(path: Path, warn: Callable[[str], None]) -> Record:
-    """The run of a recording, or that in a folder of `Record.write`.
-
-    Args:
-        path: Folder, or MCAP file.
-        warn: Is called with each sentence on what may be wrong.
+def read_run(path: Path) -> RecordedRun:
+    """The run of a recording, or that in a folder, as `mbmrl demo` writes it.
 
     Raises:
         RecordError: If there is none.
     """
-    if not files_of(path):
-        return Record.read(path)
-    run = read_bag(path)
-    for sentence in run.warnings:
-        warn(sentence)
-    return run.record
+    if files_of(path):
+        return read_bag(path)
+    record, errors = Record.read(path), []
+    with suppress(OSError, ValueError, KeyError, TypeError):  # a folder may have no summary
+        errors = list(map(str, json.loads((path / "summary.json").read_text())["errors"]))
+    return RecordedRun(record, errors, [])
 
 
-def read_bag(path: Path) -> BagRun:
+def read_bag(path: Path) -> RecordedRun:
     """Read a recording; of one that is cut, what is there.
 
     Raises:
@@ -109,12 +107,15 @@ def read_bag(path: Path) -> BagRun:
         errors = dict.fromkeys(f"{log.name}: {log.msg}" for log in logs if log.level >= Log.ERROR)
     except ValueError as error:
         raise RecordError("; ".join([f"{path} holds no run: {error}", *warnings])) from None
+    # The planner sends a command in each tick: after the last one it had ended.
+    while len(record.ticks) > 1 and not record.ticks[-1].commanded:
+        record.ticks.pop()
     if record.fault_time is not None:
         record.fault_time = max(0.0, record.fault_time)  # it may have been there before
         record.fault = str(FaultPlan(faults, round(record.fault_time, 1)))
     if not parameters:
         warnings.append(f"{path} holds no parameters of mpc_node: their defaults are assumed")
-    return BagRun(record, list(errors), warnings)
+    return RecordedRun(record, list(errors), warnings)
 
 
 def _collect(file: Path, messages: list[_Message]) -> str:
