@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
+from mbmrl_base.robots.observation import Observation
 from mbmrl_control.control.run_record import choice
 from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.tasks import make_task
@@ -61,3 +62,10 @@ def path_task(path: str = "straight", **settings: Any) -> FollowPath:
     task = make_task("follow_path", load_robot("millirobot"), {"path": path} | settings, 0.05)
     assert isinstance(task, FollowPath)
     return task
+
+
+def standing(x: float, y: float, yaw: float, sequence: int = 0) -> Observation:
+    """The millirobot at a pose."""
+    still = (0.0, 0.0, 0.0)
+    state = pack_state((x, y, 0.02), still, (0.02, -0.01, yaw), still, (0.3, -1.0), (20.0, 25.0), (1.0, 1.2), 3.9)
+    return Observation(state, np.array([30.0, 35.0]), 0.05 * sequence, sequence, 1, 0.05)

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from mbmrl_base.robots.description import describe
-from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.control.controller import Controller, Decision, Outcome, Situation
@@ -25,7 +24,7 @@ from mbmrl_control.planning import Plan, make_planner, quick
 from mbmrl_control.planning.mppi import Mppi, MppiSettings
 from mbmrl_control.tasks import make_task
 from mbmrl_msgs.msg import PlannerStatus
-from robot_testing import path_task
+from robot_testing import path_task, standing
 
 MakePrior = Callable[..., Prior]
 ARM = Robot(
@@ -195,13 +194,6 @@ def test_other_task_begins_with_the_next_tick_and_other_settings_go_on(controlle
 
 SETTINGS = MppiSettings(candidates=60, horizon=6, noise_std=(6.0,), correlation=(0.6,), temperature=0.15)
 POSES = [(0.0, 0.0, 0.0), (3.0, -2.0, 1.0), (-1.0, 0.5, 3.0), (0.2, 5.0, -2.0)]
-
-
-def standing(x: float, y: float, yaw: float, sequence: int = 0) -> Observation:
-    """The millirobot at a pose."""
-    still = (0.0, 0.0, 0.0)
-    state = pack_state((x, y, 0.02), still, (0.02, -0.01, yaw), still, (0.3, -1.0), (20.0, 25.0), (1.0, 1.2), 3.9)
-    return Observation(state, np.array([30.0, 35.0]), 0.05 * sequence, sequence, 1, 0.05)
 
 
 def real(prior: Prior) -> Controller:

@@ -18,6 +18,7 @@ from std_msgs.msg import Header
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit.conversions import to_roll_pitch_yaw, to_seconds, with_prefix
 from mbmrl_control.control.controller import Decision, Outcome
+from mbmrl_control.control.steering import Order, Progress, Report
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.hardware.codecs.wire import Telemetry
 from mbmrl_control.hardware.pose import RECKONED
@@ -27,6 +28,7 @@ from mbmrl_control.learners.online import Adaptation, OnlineAdapter
 from mbmrl_control.nodes import conversions, hardware_conversions
 from mbmrl_control.training.episodes import Episode
 from mbmrl_msgs.msg import AdaptedModel, PlannerStatus
+from robot_testing import path_task
 
 FEW = settings(derandomize=True, deadline=None, max_examples=100, database=None)
 
@@ -112,9 +114,11 @@ def test_status_tells_of_the_adaptation(adaptation: Adaptation, make_prior: Call
 def test_figures_of_a_task_are_carried_by_name() -> None:
     figures = {"distance_m": 1.5, "cost": 0.25, "heading_error_rad": math.nan}
     decision = Decision(np.zeros(2), 7, Outcome.STOPPED, "the stop is latched", figures=figures)
-    status = conversions.to_planner_status("go_to_goal", decision, Header(), "abc")
+    report = Report(Order("goal_pose", path_task()), 3.0, Progress.NOT_REACHED, "no nearer", 1.25)
+    status = conversions.to_planner_status("go_to_goal", decision, report, Header(), "abc")
     assert (status.command_sequence, status.outcome, status.prior_hash) == (7, PlannerStatus.STOPPED, "abc")
     assert (status.task, status.figure_names, status.cost) == ("go_to_goal", ["distance_m", "heading_error_rad"], 0.25)
+    assert (status.steered_by, status.steering, status.remaining) == ("goal_pose", PlannerStatus.NOT_REACHED, 1.25)
     figures = conversions.from_figures(status)
     assert (figures["distance_m"], figures["cost"]) == (1.5, 0.25)
     assert math.isnan(figures["heading_error_rad"])
@@ -131,7 +135,8 @@ def test_numbers_of_any_type_fit_each_message(number: type, make_prior: Callable
     assert (status.sequence, status.prior_error, status.window_length, status.adaptation_time) == (3, 1.0, 8, 1.0)
     figures = {"tilt_rad": number(1), "cost": number(4)}
     decision = Decision(np.zeros(2), number(1), Outcome.PLANNED, "", number(2), number(3), figures)
-    planner = conversions.to_planner_status("stand", decision, Header(), "")
+    report = Report(Order("path", path_task()), number(1), Progress.REACHED, "", number(2))
+    planner = conversions.to_planner_status("stand", decision, report, Header(), "")
     assert (list(planner.figures), planner.cost, planner.model_sequence) == ([1.0], 4.0, 3)
     (pose,) = conversions.to_path(np.array([[1, 2, 0]]), number(5)).poses
     assert (pose.pose.position.x, pose.pose.position.y) == (1.0, 2.0)

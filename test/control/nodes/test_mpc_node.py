@@ -7,7 +7,6 @@ import itertools
 import math
 import re
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,70 +21,18 @@ from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.publisher import Publisher
 from std_srvs.srv import SetBool
 
-from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, MIN_LEG_SPEED, pack_state
-from mbmrl_base.robots.observation import Observation
+from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, MIN_LEG_SPEED
 from mbmrl_base.toolkit import qos
-from mbmrl_base.toolkit.conversions import to_motor_command, to_robot_state, to_seconds
+from mbmrl_base.toolkit.conversions import to_motor_command, to_seconds
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.learners import make_learner
 from mbmrl_control.nodes.conversions import from_figures, to_path
-from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
+from mbmrl_msgs.msg import AdaptedModel, PlannerStatus, RobotState
 from pages import example
+from planner_testing import PERIOD, Robot, StartNode, speeds, ticks
 from robot_testing import INPUT_SIZE, OUTPUT_SIZE
 from ros_testing import STRANGE, NodeProcess, Peer, changed
-
-StartNode = Callable[..., NodeProcess]
-PERIOD = 0.05
-
-
-class Robot:
-    """A robot that stands still, tells its state at 20 Hz, and keeps what it is told."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.commands: list[Any] = peer.record(MotorCommand, "motor_command", 1000)
-        self.statuses: list[Any] = peer.record(PlannerStatus, "planner_status", 1000)
-        self.position = (1.0, -2.0, 0.02)
-        self.episode = 1
-        self.strange: dict[str, Any] = {}
-        self._sequence = 0
-        self._publisher = peer.node.create_publisher(RobotState, "robot_state", qos.STATE)
-        self._timer = peer.node.create_timer(PERIOD, self._tell, autostart=False)
-
-    def start(self) -> None:
-        self._timer.reset()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-
-    def _tell(self) -> None:
-        self._sequence += 1
-        speeds = (20.0, 20.0)
-        state = pack_state(self.position, (0.0,) * 3, (0.0, 0.0, 0.5), (0.0,) * 3, (0.1, 0.2), speeds, (1.0, 1.0), 3.9)
-        observation = Observation(
-            state, np.array(speeds), self._sequence * PERIOD, self._sequence, self.episode, PERIOD
-        )
-        in_force = self.commands[-1].sequence if self.commands else 0
-        self._publisher.publish(changed(to_robot_state(MILLIROBOT, observation, in_force), self.strange))
-
-    def outcome(self) -> int | None:
-        """What the newest status says."""
-        return self.statuses[-1].outcome if self.statuses else None
-
-
-def speeds(command: MotorCommand) -> tuple[float, float]:
-    left, right = command.action
-    return left, right
-
-
-def ticks(robot: Robot, outcome: int, since: int = 0) -> list[tuple[PlannerStatus, MotorCommand]]:
-    """Ticks of an outcome, from the status of a number on; only the newest command is sure to arrive."""
-    commands = {command.sequence: command for command in robot.commands}
-    return [
-        (status, commands[status.command_sequence])
-        for status in robot.statuses[since:]
-        if status.outcome == outcome and status.command_sequence in commands
-    ]
 
 
 def assert_ends_in_order(planner: NodeProcess, number: signal.Signals) -> None:
@@ -101,29 +48,6 @@ def models_to(planner: NodeProcess, peer: Peer) -> Publisher:
     # A node that answers knows what the peer had made before it asked.
     peer.call(GetParameters, "mpc_node/get_parameters", planner, names=["rate"])
     return models
-
-
-@pytest.fixture
-def prior(make_prior: Callable[..., Prior]) -> Prior:
-    return make_prior()
-
-
-@pytest.fixture
-def start_planner(prior: Prior, tmp_path: Path, start_node: StartNode) -> StartNode:
-    """A function that starts the node with a small prior and a quick planner."""
-
-    def start(**parameters: Any) -> NodeProcess:
-        file = tmp_path / "prior.safetensors"
-        prior.save(file)
-        quick = {"candidates": 40, "horizon": 5, "state_timeout": 1.0}
-        return start_node("mpc_node", checkpoint=str(file), **(quick | parameters))
-
-    return start
-
-
-@pytest.fixture
-def robot(peer: Peer) -> Robot:
-    return Robot(peer)
 
 
 def test_command_in_each_tick_and_zero_without_a_state(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
@@ -180,8 +104,9 @@ def test_status_and_diagnostics_tell_how_ticks_are_kept(start_planner: StartNode
     assert status.candidate_budget == 40
     assert 0 <= status.start_delay < status.lateness
     assert status.planning_time < status.state_to_command
-    part, topics = diagnostics[-1].status
+    part, topics, steering = diagnostics[-1].status
     assert (topics.name, topics.message) == ("mpc_node: topics", "in order")
+    assert (steering.name, steering.message) == ("mpc_node: steering", "in order")
     values = {value.key: value.value for value in part.values}
     assert part.name == "mpc_node: ticks"
     assert part.hardware_id

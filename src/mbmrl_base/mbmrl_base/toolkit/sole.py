@@ -94,17 +94,32 @@ class SoleSubscription:
     """
 
     def __init__(
-        self, node: Node, message_type: type, topic: str, take: Callable[[Any], None], profile: QoSProfile
+        self,
+        node: Node,
+        message_type: type,
+        topic: str,
+        take: Callable[[Any], None],
+        profile: QoSProfile,
+        sole: bool = True,
     ) -> None:
-        """Subscribe; take is called with each message, and raises ValueError if it refuses it."""
-        self._node, self._topic, self._callback = node, topic, take
+        """Subscribe.
+
+        Args:
+            node: The node.
+            message_type: Type of the messages.
+            topic: Name of the topic.
+            take: Is called with each message, and raises ValueError if it refuses it.
+            profile: Quality of service.
+            sole: False: several may publish the topic; only what is refused is looked after.
+        """
+        self._node, self._topic, self._callback, self._sole = node, topic, take, sole
         self._refusal, self._silent_until = "", 0.0
         self._subscription = node.create_subscription(message_type, topic, self._take, profile)
 
     @property
     def contested(self) -> bool:
         """Whether several publish the topic."""
-        return bool(self._subscription.get_publisher_count() > 1)
+        return self._sole and bool(self._subscription.get_publisher_count() > 1)
 
     @property
     def dispute(self) -> str:

@@ -139,10 +139,14 @@ class Controller:
         if not (np.abs(seen.state) < ABSURD).all():  # nor is NaN
             return self.safe(Outcome.NO_STATE, "the state is not finite", **known)
         self._newest = seen.state
-        if seen.episode != self._episode or self._begins:
-            self._episode, self._begins = seen.episode, False
+        if seen.episode != self._episode:
             self._reset()
             known["began"] = True
+        elif self._begins:
+            # The robot walks meanwhile: its next actions go on from the last plan.
+            self.task.reset()
+            known["began"] = True
+        self._episode, self._begins = seen.episode, False
         figures = self.task.observe(seen)
         if figures is None:
             return self.safe(Outcome.NO_STATE, "the state cannot be believed", **known)

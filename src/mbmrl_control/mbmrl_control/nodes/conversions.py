@@ -8,7 +8,7 @@ import math
 import numpy as np
 import safetensors
 import safetensors.torch
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, Twist
 from nav_msgs.msg import Path as PathMessage
 from std_msgs.msg import Header
 
@@ -20,6 +20,7 @@ from mbmrl_base.toolkit.conversions import (
     to_roll_pitch_yaw,
 )
 from mbmrl_control.control.controller import Decision
+from mbmrl_control.control.steering import Report
 from mbmrl_control.learners import Update
 from mbmrl_control.learners.online import Adaptation, OnlineAdapter
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, PlannerStatus
@@ -78,8 +79,8 @@ def to_adaptation_status(
     )
 
 
-def to_planner_status(task: str, decision: Decision, header: Header, prior_hash: str) -> PlannerStatus:
-    """Message of what a tick has decided from a state with a header."""
+def to_planner_status(task: str, decision: Decision, report: Report, header: Header, prior_hash: str) -> PlannerStatus:
+    """Message of what a tick has decided from a state with a header, and how far the robot has come."""
     figures = {name: float(value) for name, value in decision.figures.items() if name != "cost"}
     return PlannerStatus(
         header=header,
@@ -89,6 +90,9 @@ def to_planner_status(task: str, decision: Decision, header: Header, prior_hash:
         model_sequence=int(decision.model_sequence),
         outcome=int(decision.outcome),
         candidates=int(decision.plan.tried) if decision.plan else 0,
+        steered_by=report.order.by,
+        steering=int(report.progress),
+        remaining=float(report.remaining),
         task=task,
         figure_names=list(figures),
         figures=list(figures.values()),
@@ -119,11 +123,41 @@ def from_path(message: PathMessage, prefix: str = "") -> list[list[float]]:
     Raises:
         ValueError: If it is in another frame.
     """
-    wanted, frame = prefix + ODOM_FRAME, message.header.frame_id
+    frame = message.header.frame_id
     for other in (frame, *(pose.header.frame_id or frame for pose in message.poses)):
-        if other != wanted:
-            raise ValueError(f"it is in the frame {other!r}, wanted is {wanted!r}")
+        _check_frame(other, prefix)
     return [[pose.pose.position.x, pose.pose.position.y] for pose in message.poses]
+
+
+def _check_frame(frame: str, prefix: str) -> None:
+    if frame != (wanted := prefix + ODOM_FRAME):
+        raise ValueError(f"it is in the frame {frame!r}, wanted is {wanted!r}")
+
+
+def from_goal(message: PoseStamped, prefix: str = "") -> list[float]:
+    """x and y, m, and yaw, rad, of a pose in the odom frame, whose name may have a prefix.
+
+    Raises:
+        ValueError: If it is in another frame, or its orientation is none.
+    """
+    _check_frame(message.header.frame_id, prefix)
+    pose, q = message.pose, message.pose.orientation
+    if not abs(math.hypot(q.x, q.y, q.z, q.w) - 1.0) < 0.1:  # nor is NaN
+        raise ValueError("its orientation is no unit quaternion")
+    return [pose.position.x, pose.position.y, to_roll_pitch_yaw(q)[2]]
+
+
+def from_twist(message: Twist) -> tuple[float, float]:
+    """Speed ahead, m/s, and turn rate, rad/s, of a velocity.
+
+    Raises:
+        ValueError: If it asks for anything else.
+    """
+    linear, angular = message.linear, message.angular
+    others = {"linear.y": linear.y, "linear.z": linear.z, "angular.x": angular.x, "angular.y": angular.y}
+    if wrong := [f"{name} is {value:g}" for name, value in others.items() if value != 0.0]:
+        raise ValueError(f"its {', '.join(wrong)}: the robot goes ahead and turns, allowed is 0")
+    return linear.x, angular.z
 
 
 def path_start(message: PathMessage) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
@@ -15,7 +14,6 @@ from nav_msgs.msg import Path as PathMessage
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
@@ -32,7 +30,7 @@ from mbmrl_base.toolkit.conversions import (
     with_prefix,
 )
 from mbmrl_base.toolkit.health import Level
-from mbmrl_base.toolkit.parameters import declare, on_change
+from mbmrl_base.toolkit.parameters import declare
 from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Pace, Ticker
@@ -44,8 +42,8 @@ from mbmrl_control.nodes import conversions
 from mbmrl_control.nodes.realtime import collect, take_over_garbage
 from mbmrl_control.nodes.records import TickRecord
 from mbmrl_control.nodes.settings import PlannerSettings
+from mbmrl_control.nodes.steering import Steering
 from mbmrl_control.planning import make_planner
-from mbmrl_control.tasks.path import FollowPath
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
 
 LAST_COMMAND_TIME: Final = 0.5
@@ -73,7 +71,6 @@ class MpcNode(Node):
         """
         super().__init__("mpc_node", automatically_declare_parameters_from_overrides=True)
         self._settings = declare(self, PlannerSettings)
-        on_change(self, self._settings, self._set)
         prior = self._settings.load_prior()
         prior.check_rate(self._settings.rate)
         self._settings.prepare(1)
@@ -81,13 +78,13 @@ class MpcNode(Node):
         self._learner = make_learner(prior)
         self._model: tuple[int, Model] = (0, self._learner.adapted_model({}))
         period = 1.0 / self._settings.rate
-        self._task = self._settings.make_task(prior.robot)
+        self._steering = Steering(self, prior.robot, self._settings, self._now)
+        self._order = self._steering.order()
         roll_outs = self._settings.roll_outs
         planner = make_planner(
             self._settings.planner, prior.robot, self._settings.sampling, period, self._settings.seed, roll_outs
         )
-        self._controller = Controller(self._task, planner, prior.normalizer, self._settings.state_timeout)
-        self._next_task = self._task
+        self._controller = Controller(self._order.task, planner, prior.normalizer, self._settings.state_timeout)
         self._newest: Arrival | None = None
         self._newest_model: AdaptedModel | None = None
         self._path: bytes | None = None
@@ -106,7 +103,7 @@ class MpcNode(Node):
         self._planned = self.create_publisher(PathMessage, "planned_path", qos.STATE)
         self._states = SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.STATE)
         self._models = SoleSubscription(self, AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
-        self._paths = SoleSubscription(self, PathMessage, "path", self._take_path, qos.LATEST)
+        self._steering.listen()
         self.create_service(SetBool, "stop", self._latch_stop)
         take_over_garbage()
         self._ticker, self._pace = Ticker(period), Pace()
@@ -125,10 +122,6 @@ class MpcNode(Node):
             # A publisher that is destroyed at once may take its last message with it.
             self._command.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIME))
             self._held.close()
-
-    def _set(self, settings: PlannerSettings) -> None:
-        self._next_task = settings.make_task(self._robot)
-        self._settings = settings
 
     def _take_state(self, message: RobotState) -> None:
         arrival = time.monotonic()
@@ -154,13 +147,6 @@ class MpcNode(Node):
             raise ValueError(f"it is of another prior, {message.prior_hash[:12]}, this one is {self._hash[:12]}")
         self._newest_model = message
 
-    def _take_path(self, message: PathMessage) -> None:
-        points = conversions.from_path(message, self._settings.frame_prefix)
-        given = {"path": json.dumps(points), "task": FollowPath.name}
-        result = self.set_parameters_atomically([Parameter(name, value=value) for name, value in given.items()])
-        if not result.successful:
-            raise ValueError(result.reason)
-
     def _latch_stop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._stopped = request.data
         response.success = True
@@ -174,15 +160,17 @@ class MpcNode(Node):
             newest = self._newest
             try:
                 decision = self._decide(newest)
+                report = self._steering.observe(self._order, self._controller.task, decision.why)
             except Exception as error:  # a task and a planner are code of others too: whatever they raise, ticks go on
                 self._failure = blame(error)
                 self.get_logger().error(f"{self._failure}: the robot takes its safe action", throttle_duration_sec=5.0)
                 decision = self._controller.safe(Outcome.NO_FINITE_PLAN, self._failure)
+                report = self._steering.observe(self._order, None, self._failure)
             self._send(decision)
             self._show(decision, newest)
             now = time.monotonic()
             header = newest.message.header if newest and decision.state_sequence else Header()
-            status = conversions.to_planner_status(self._controller.task.name, decision, header, self._hash)
+            status = conversions.to_planner_status(self._controller.task.name, decision, report, header, self._hash)
             status.planning_time = now - start
             status.start_delay = start - self._ticker.current
             status.lateness = now - self._ticker.current
@@ -200,10 +188,9 @@ class MpcNode(Node):
                 self._failure = blame(error)
 
     def _decide(self, newest: Arrival | None) -> Decision:
-        task = self._next_task
-        if task is not self._task:
-            self._task = task
-            self._controller.use(task)
+        before, self._order = self._order, self._steering.order()
+        if self._order.task is not before.task:
+            self._controller.use(self._order.task)
         if rivals := dispute(self, "motor_command"):
             self.get_logger().error(f"{rivals}: the robot takes its safe action", throttle_duration_sec=5.0)
         sequence, model = self._adapted_model()
@@ -226,8 +213,8 @@ class MpcNode(Node):
         ticks = self._record.report(self._ticker.ticks, self._ticker.missed)
         ticks.check(bool(self._failure), Level.ERROR, self._failure)
         self._failure = ""
-        troubles = (each.trouble for each in (self._states, self._models, self._paths))
-        parts = [ticks, topics(*troubles, dispute(self, "motor_command"))]
+        troubles = (self._states.trouble, self._models.trouble, *self._steering.troubles)
+        parts = [ticks, topics(*troubles, dispute(self, "motor_command")), self._steering.health()]
         now = to_seconds(self.get_clock().now().to_msg())
         self._diagnostics.publish(to_diagnostics(parts, full_name(self), "", now))
         # Who reads without asking for what was latched comes to know it too.

@@ -10,7 +10,7 @@ from pydantic import Field, create_model
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
 from mbmrl_base.robots.robot import Robot
-from mbmrl_base.toolkit.settings import FRAME_PREFIX, ROBOT, SEED, NodeSettings, part_of, runtime_text
+from mbmrl_base.toolkit.settings import FRAME_PREFIX, ROBOT, SEED, NodeSettings, part_of, runtime_field, runtime_text
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.learners import LEARNERS, load_learner, make_learner
 from mbmrl_control.nodes.realtime import prepare
@@ -98,6 +98,10 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
         0.4, ge=0.1, le=1.0, description="Time from a tick to the deadline of its plan, share of the period"
     )
     state_timeout: float = Field(0.1, ge=0.01, le=1.0, description="Age from which a state is too old to plan from, s")
+    velocity_timeout: float = runtime_field(0.5, 0.05, 10.0, "Time after which a cmd_vel no longer counts, s")
+    patience: float = runtime_field(
+        10.0, 0.5, 3600.0, "Time in which a robot that is steered must come nearer to the end by goal_tolerance, s"
+    )
     state_lead: float = Field(
         0.1,
         ge=0.0,

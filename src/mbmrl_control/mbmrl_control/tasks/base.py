@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar
@@ -70,6 +71,16 @@ class Task(ABC, Generic[Settings]):
     def stands(self) -> bool:
         """Whether the robot is to stand still: then nothing is planned, and its safe action is sent."""
         return False
+
+    @property
+    def remaining(self) -> float:
+        """Way that is left to the end, m; 0 or less once it is reached, NaN if there is none."""
+        return math.nan
+
+    @property
+    def missed(self) -> float:
+        """Distance at which the robot passed by the end, once no way is left, m."""
+        return 0.0
 
     def reference(self) -> Array | None:
         """Planar poses to show as the reference, shape (n, 3), in the frame of the states; None if there are none."""

@@ -42,6 +42,7 @@ class GoToGoal(PlanarTask[GoToGoalSettings]):
     """Goes to a goal, slows down, and stands within the tolerance; it arrives with the yaw as well as it can."""
 
     _arrived: bool
+    _distance: float
     name = "go_to_goal"
     settings_type = GoToGoalSettings
     figures = ("distance_m", "heading_error_rad", "cost")
@@ -54,12 +55,17 @@ class GoToGoal(PlanarTask[GoToGoalSettings]):
     def reset(self) -> None:
         """Begin anew."""
         super().reset()
-        self._arrived = False
+        self._arrived, self._distance = False, np.inf
 
     @property
     def stands(self) -> bool:
         """Whether the robot has arrived, or the wanted speed is 0."""
         return self._arrived or self.settings.speed == 0
+
+    @property
+    def remaining(self) -> float:
+        """Distance from the goal; 0 within its tolerance."""
+        return 0.0 if self._arrived else self._distance
 
     def _goal(self) -> tuple[Tensor, Tensor | None]:
         """The goal's place, shape (2,), and yaw in the task's frame."""
@@ -93,6 +99,7 @@ class GoToGoal(PlanarTask[GoToGoalSettings]):
         place, yaw = self._goal()
         to_goal = place - pose[:2]
         distance, tolerance = float(to_goal.norm()), self.settings.goal_tolerance
+        self._distance = distance
         self._arrived = distance <= tolerance * (_LEAVES if self._arrived else 1.0)
         wanted = torch.atan2(to_goal[1], to_goal[0]) if yaw is None else yaw
         cost = np.nan

@@ -288,6 +288,8 @@ class FollowPath(PlanarTask[FollowPathSettings]):
         self.frame = self._start
         self.progress = 0.0
         """Distance covered along the path, m."""
+        self._beginning: float | None = None
+        self._beside = 0.0
 
     @property
     def cost(self) -> PathCost:
@@ -299,6 +301,17 @@ class FollowPath(PlanarTask[FollowPathSettings]):
     def stands(self) -> bool:
         """Whether the wanted speed is 0, or the robot is at the end of an open path."""
         return self.settings.speed == 0 or (not self.path.closed and self.progress >= self.path.length)
+
+    @property
+    def remaining(self) -> float:
+        """Way to the end of the path, of a closed one to that of the first lap."""
+        begun = self._beginning or 0.0 if self.path.closed else 0.0
+        return self.path.length + begun - self.progress
+
+    @property
+    def missed(self) -> float:
+        """Distance from the path."""
+        return self._beside
 
     def costs(self, steps: int) -> Costs:
         """The cost along the stretch of path that can be reached."""
@@ -312,6 +325,9 @@ class FollowPath(PlanarTask[FollowPathSettings]):
         reach = self.path.whole if anywhere else _REACH
         projection = self.path.locate(pose[:2].numpy(), self.progress, reach)
         last, self.progress = self.progress, float(projection.progress)
+        self._beside = abs(float(projection.cross_track))
+        if self._beginning is None:
+            self._beginning = self.progress
         cost = np.nan
         if before is not None:
             window = self.path.window(min(last, self.progress) - _REACH, max(last, self.progress) + _REACH)
