@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import pytest
 
 from mbmrl_control.bringup import checkup
-from mbmrl_control.bringup.checkup import Check, Finding, look
+from mbmrl_control.bringup.checkup import Check, Finding, examine
 from mbmrl_control.hardware.link import port
 
 Run = Callable[..., tuple[int, str, str]]
@@ -151,6 +151,7 @@ def test_what_is_not_right_is_named_with_what_to_do(
     assert remedy in found.remedy
 
 
-def test_check_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkup, "CHECKS", (checkup._disk, fail))
-    assert [each.subject for each in look()][-1] == "fail"
+def test_check_that_fails_is_a_finding() -> None:
+    (finding,) = examine(fail)
+    assert (finding.subject, finding.state) == ("fail", "problem")
+    assert "PermissionError" in finding.text

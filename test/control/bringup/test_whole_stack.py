@@ -213,7 +213,11 @@ def test_faults_come_and_go_while_the_robot_walks(
     assert (code, output) == (2, "")
     working = "left_front, left_middle, right_front, right_middle, right_rear"
     assert errors == f"error: leg_loss of left_rear is in force already: still working are {working}\n"
-    assert mbmrl("fault", "slope") == (0, "in force: slope:magnitude=8\n", "")
+    code, output, errors = mbmrl("fault", "slope", "--json")
+    assert (code, errors) == (0, "")
+    sentence, answer = output.splitlines()
+    assert sentence == json.loads(answer)["message"] == "in force: slope:magnitude=8"
+    assert json.loads(answer)["fault"].items() >= {"kind": "slope", "magnitude": 8.0}.items()
     assert mbmrl("clear") == (0, "undone: leg_loss:left_rear, slope:magnitude=8\n", "")
     peer.spin_until(lambda: not faults[-1].faults)
 

@@ -376,8 +376,8 @@ def test_demo_has_the_options_of_the_issue(mbmrl: Run) -> None:
 
 def test_episodes_are_collected(mbmrl: Run, folder: Path) -> None:
     arguments = ("collect", "--episodes", "2", "--seed", "3", "--duration", "1", "--workers", "1", "--out", "data")
-    code, output, errors = mbmrl(*arguments)
-    assert (code, output) == (0, "")
+    code, output, errors = mbmrl(*arguments, "--json")
+    assert (code, json.loads(output)) == (0, {"written": "data", "episodes": 2})
     assert "written: 2 episodes in data" in errors
     names = sorted(path.name for path in (folder / "data").iterdir())
     assert names == ["03000000.npz", "03000001.npz"]

@@ -59,15 +59,14 @@ class Finding:
 Check = Callable[[], Iterator[Finding]]
 
 
-def look() -> Iterator[Finding]:
-    """Look at one part after the other; takes some seconds."""
-    for check in CHECKS:
-        try:
-            yield from check()
-        except Exception as error:  # what is broken may raise anything
-            what = check.__name__.strip("_").replace("_", " ")
-            why = " ".join(f"{type(error).__name__}: {error}".split())
-            yield Finding(what, "problem", f"it cannot be looked at: {why}", _INSTALL)
+def examine(check: Check) -> Iterator[Finding]:
+    """Make one of `CHECKS`; one that fails is a problem."""
+    try:
+        yield from check()
+    except Exception as error:  # what is broken may raise anything
+        what = check.__name__.strip("_").replace("_", " ")
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        yield Finding(what, "problem", f"it cannot be looked at: {why}", _INSTALL)
 
 
 _INSTALL: Final = "run `make setup`, or, with a ROS 2 of your own, pip install -r requirements/base.txt"

@@ -72,6 +72,8 @@ class Processes:
     def start(self, nodes: Sequence[NodeSpec], values: Values) -> None:
         """Start more nodes; they are stopped before those that run already."""
         environment = os.environ | {"PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
+        if os.environ.get("NO_COLOR"):  # rclpy knows another variable
+            environment.setdefault("RCUTILS_COLORIZED_OUTPUT", "0")
         for spec in nodes:
             if not is_started(spec, values):
                 continue

@@ -11,14 +11,14 @@ import typer
 
 from mbmrl_base.system import surroundings
 from mbmrl_control.cli.completion import words
-from mbmrl_control.cli.options import console, refuse
+from mbmrl_control.cli.options import AsJson, console, refuse, refusing, show
 
 app = typer.Typer()
 
 PARTS: Final = ("planning", "growth", "neighbour", "loop", "handover", "adaptation", "outer_step", "simulator")
 
 
-@app.command()
+@app.command(epilog="Example: mbmrl bench --only planning,adaptation")
 def bench(
     only: Annotated[
         str,
@@ -36,9 +36,12 @@ def bench(
         Path | None,
         typer.Option(help="Folder of performance.md, in which what was measured before stays; such as docs."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Measure speeds on this machine; `make bench` installs what they are compared with."""
+    """Measure speeds on this machine.
+
+    `make bench` installs what they are compared with.
+    """
     parts = PARTS if only == "all" else tuple(only.split(","))
     for part in parts:
         if part not in PARTS:
@@ -47,6 +50,7 @@ def bench(
 
     from mbmrl_control.benchmarks import page, peers
     from mbmrl_control.bringup.node_processes import NodeEndedError
+    from mbmrl_control.training.pipeline import progress_bar
 
     if {"loop", "handover"}.intersection(parts):
         surroundings.check()
@@ -56,14 +60,14 @@ def bench(
     peers.enable()
     if absent := peers.missing(parts):
         console.print(absent, soft_wrap=True)
-    for part in parts:
-        torch.set_num_threads(threads)  # the part before may have left another number
-        try:
-            with console.status(f"measuring: {part}"):
-                found[part] = _measure(part, threads, duration, realtime_priority)
-        except NodeEndedError as error:
-            refuse(error)
-        console.print(page.section(part, found[part]), soft_wrap=True)
+    with progress_bar(console) as bar, refusing(NodeEndedError):
+        task = bar.add_task("measuring", total=len(parts), note="")
+        for part in parts:
+            bar.update(task, note=part)
+            torch.set_num_threads(threads)  # the part before may have left another number
+            found[part] = _measure(part, threads, duration, realtime_priority)
+            bar.advance(task)
+            show(page.section(part, found[part]))
     if out is not None:
         console.print(f"written: {', '.join(map(str, page.write(found, out, conditions)))}", soft_wrap=True)
     if as_json:

@@ -220,14 +220,17 @@ def several(name: str, *others: str) -> Callable[[typer.Context, str], list[str]
     return words(lambda _: (*remembered("names", _names)[name], *others), many=True)
 
 
-@app.command()
+@app.command(epilog="Example: mbmrl completion bash")
 def completion(
     shell: Annotated[
         str,
         typer.Argument(help="bash or zsh; that of SHELL if not given.", autocompletion=words(lambda _: SCRIPTS)),
     ] = "",
 ) -> None:
-    """Print what makes a shell complete this command, also the names of robots, learners, faults."""
+    """Print what makes a shell complete this command.
+
+    Also names: of robots, learners, planners, tasks, paths, faults. In ~/.bashrc: eval "$(mbmrl completion bash)"
+    """
     name = shell or Path(os.environ.get("SHELL", "")).name
     if name not in SCRIPTS:
         refuse(f"no completion for the shell {name!r}: allowed is {', '.join(SCRIPTS)}")

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 
-from mbmrl_control.cli.options import console
+from mbmrl_control.cli.options import AsJson, console
 
 app = typer.Typer()
 _STYLES: Final = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
-@app.command()
+@app.command(epilog="Example: mbmrl doctor")
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as the last line.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Look at ROS 2, ports, GPU, real-time limits and the rest; exit code 1 if there is a problem."""
+    """See what of this machine is not right, and what to do.
+
+    ROS 2 and whether two processes find each other, serial ports, GPU, real-time limits, disk, films, screen. The exit
+    code is 1 if there is a problem.
+    """
+    from rich.progress import track
     from rich.table import Table
     from rich.text import Text
 
-    from mbmrl_control.bringup.checkup import look
+    from mbmrl_control.bringup.checkup import CHECKS, examine
 
-    found = []
-    with console.status("looking") as status:
-        for finding in look():
-            found.append(finding)
-            status.update(f"looking: {finding.subject}")
+    checks = track(CHECKS, "looking", console=console, transient=True)
+    found = [finding for check in checks for finding in examine(check)]
     table = Table.grid(padding=(0, 2))
     for finding in found:
         text = f"{finding.text}\n-> {finding.remedy}" if finding.remedy else finding.text

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import typer
 
 from mbmrl_base.system import surroundings
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, Values
-from mbmrl_control.cli.options import Namespace, refuse, refusing, within
+from mbmrl_control.cli.options import AsJson, Namespace, refuse, refusing, within
 from mbmrl_control.cli.parameters import takes_parameters
 from mbmrl_control.cli.run import run_nodes
 
@@ -19,7 +20,7 @@ COMPLAINT_TIME = 2.0
 """Longest time until its log says why it refuses, s."""
 
 
-@takes_parameters(app, HARDWARE)
+@takes_parameters(app, HARDWARE, "mbmrl hardware --port /dev/ttyUSB0")
 def hardware(values: Values) -> None:
     """Drive the robot on a serial port until Ctrl-C."""
     from mbmrl_control.bringup.parameters import check_nodes
@@ -33,9 +34,12 @@ def hardware(values: Values) -> None:
     run_nodes(HARDWARE, values, use_sim_time=False)
 
 
-@takes_parameters(app, EMULATOR)
+@takes_parameters(app, EMULATOR, "mbmrl emulate --protocol velociroach")
 def emulate(values: Values) -> None:
-    """Put the simulated robot behind a pseudo-terminal, with motion capture beside it, until Ctrl-C."""
+    """Put the simulated robot behind a pseudo-terminal.
+
+    With motion capture beside it, until Ctrl-C.
+    """
     from mbmrl_control.bringup.parameters import check_nodes
     from mbmrl_control.nodes.emulator_node import EmulatorSettings
 
@@ -46,9 +50,12 @@ def emulate(values: Values) -> None:
     run_nodes(EMULATOR, values, use_sim_time=False)
 
 
-@app.command()
-def activate(namespace: Namespace = "") -> None:
-    """Let the robot move again, after its link was lost or an emergency stop."""
+@app.command(epilog="Example: mbmrl activate")
+def activate(namespace: Namespace = "", as_json: AsJson = False) -> None:
+    """Let the robot move again, after a lost link or a stop.
+
+    After an emergency stop its motors are off until then.
+    """
     surroundings.check()
     from lifecycle_msgs.msg import State, Transition
     from lifecycle_msgs.srv import ChangeState, GetState
@@ -78,3 +85,5 @@ def activate(namespace: Namespace = "") -> None:
                 why = complaints.wait(COMPLAINT_TIME) or "the bridge's log says why"
                 refuse(f"the motors could not be enabled: {why}")
     print("the motors are enabled")
+    if as_json:
+        print(json.dumps({"message": "the motors are enabled"}))

@@ -11,7 +11,7 @@ import typer
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_control.cli.completion import OF_PARAMETERS, kinds_of, robots, several, words
-from mbmrl_control.cli.options import Rate, Seed, Workers, console, refusing, stoppable, warn
+from mbmrl_control.cli.options import AsJson, Rate, Seed, Workers, console, refusing, show, stoppable, warn
 from mbmrl_control.priors import DEFAULT_LEARNER, shipped_learners
 
 app = typer.Typer()
@@ -25,7 +25,7 @@ Robot = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog="Example: mbmrl collect --episodes 20 --faults leg_loss --out episodes")
 def collect(
     robot: Robot = DEFAULT_ROBOT,
     episodes: Annotated[int, typer.Option(help="Number of episodes.", min=1)] = 100,
@@ -67,6 +67,7 @@ def collect(
     varied: Annotated[
         float, typer.Option(help="Share of episodes with another robot, on a slope.", min=0.0, max=1.0)
     ] = 0.8,
+    as_json: AsJson = False,
 ) -> None:
     """Collect episodes in the simulator, with faults on the way."""
     from mbmrl_base.robots.faults import Fault
@@ -108,9 +109,11 @@ def collect(
     with stoppable(f"what is done is in {out}, the same command goes on"):
         collect_with_bar(settings, seeds, out, workers, "episodes", console)
     console.print(f"written: {episodes} episodes in {out}", soft_wrap=True)
+    if as_json:
+        print(json.dumps({"written": str(out), "episodes": episodes}))
 
 
-@app.command()
+@app.command(epilog="Example: mbmrl train --learner grbal --preset quick")
 def train(
     learner: Annotated[
         str,
@@ -166,8 +169,12 @@ def train(
         list[str] | None,
         typer.Option("--set", help="A setting of the learner, such as inner_steps=1; may be given several times."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Train a prior, from nothing or on given data; Ctrl-C stops, the same command goes on."""
+    """Train a prior, from nothing or on given data.
+
+    Ctrl-C stops, the same command goes on.
+    """
     from mbmrl_base.robots.catalogue import load_robot
     from mbmrl_base.system.files import check_file, check_folder
     from mbmrl_control.learners import load_learner
@@ -220,33 +227,45 @@ def train(
     )
     prior.save(file)
     console.print(f"written: {file}, {file.stat().st_size / 1e6:.2f} MB, hash {prior.hash[:12]}", soft_wrap=True)
+    if as_json:
+        print(json.dumps({"written": str(file), "learner": kind.name, "hash": prior.hash}))
 
 
-@app.command()
+@app.command(epilog="Example: mbmrl join mb.safetensors grbal.safetensors --out both.safetensors")
 def join(
     priors: Annotated[list[Path], typer.Argument(help="Files of priors that were trained on the same data.")],
     out: Annotated[Path, typer.Option(help="File of the prior.")] = Path("committee.safetensors"),
+    as_json: AsJson = False,
 ) -> None:
-    """Make the prior of a committee of those of its members; the first one is planned with until more is known."""
+    """Make the prior of a committee of those of its members.
+
+    The first one is planned with until more is known.
+    """
     from mbmrl_base.system.files import check_file
     from mbmrl_control.dynamics.prior import load_prior
     from mbmrl_control.learners import committee
 
     with refusing():
         check_file(out)
-        committee.join([load_prior(prior) for prior in priors]).save(out)
+        joined = committee.join([load_prior(prior) for prior in priors])
+        joined.save(out)
     console.print(f"written: {out}", soft_wrap=True)
+    if as_json:
+        print(json.dumps({"written": str(out), "learner": committee.Committee.name, "hash": joined.hash}))
 
 
-@app.command("model-error")
+@app.command("model-error", epilog="Example: mbmrl model-error --checkpoint mb.safetensors --data episodes")
 def model_error(
     checkpoint: Annotated[Path, typer.Option(help="File of the prior, *.safetensors.")],
     data: Annotated[Path, typer.Option(help="Folder of episodes of the robot that it is for.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
+    as_json: AsJson = False,
     robot: Annotated[str | None, typer.Option(help="Robot, if it has features of its own: its file, *.py.")] = None,
     learner: Annotated[str | None, typer.Option(help="Learner, if it is one of your own: its file, *.py.")] = None,
 ) -> None:
-    """Error of a prior's predictions over K steps, before and after adaptation."""
+    """Measure the error of a prior's predictions over K steps.
+
+    Before and after adaptation.
+    """
     from mbmrl_base.robots.catalogue import load_robot
     from mbmrl_control.evaluation import model_error as evaluation
     from mbmrl_control.learners import load_learner
@@ -254,13 +273,14 @@ def model_error(
     with refusing():
         if learner is not None:
             load_learner(learner)
-        found = evaluation.model_error(checkpoint, data, warn, load_robot(robot) if robot else None)
+        with console.status("predicting"):
+            found = evaluation.model_error(checkpoint, data, warn, load_robot(robot) if robot else None)
     console.print(evaluation.table(found), soft_wrap=True)
     if as_json:
         print(json.dumps(found))
 
 
-@app.command()
+@app.command(epilog="Example: mbmrl evaluate --learners default,mb --scenarios leg_loss --seeds 5")
 def evaluate(
     robot: Robot = DEFAULT_ROBOT,
     learners: Annotated[
@@ -315,9 +335,12 @@ def evaluate(
     workers: Workers = 2,
     work: Annotated[Path, typer.Option(help="Folder of the runs, one file each.")] = Path("runs/evaluate"),
     out: Annotated[Path | None, typer.Option(help="Folder for table, charts and CSV; none if not given.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare learners on faults that training did not show; Ctrl-C stops, the same command goes on."""
+    """Compare learners on faults that training did not show.
+
+    Ctrl-C stops, the same command goes on.
+    """
     from mbmrl_base.system.files import check_file, check_folder
     from mbmrl_control.evaluation.comparison import (
         Comparison,
@@ -357,7 +380,7 @@ def evaluate(
     with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
         rows = run_with_bar(wanted, work, workers, console)
         files = write_results(rows, fault_time, out) if out else []
-    console.print(markdown(rows), soft_wrap=True)
+    show(markdown(rows, transposed=console.is_terminal))
     if files:
         console.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)
     if as_json:

@@ -9,16 +9,17 @@ if __name__ == "__main__":  # who stops it while it still loads sees no trace-ba
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.completion import get_completion_inspect_parameters
 
 from mbmrl_base.system import surroundings
 from mbmrl_control.cli import bench, completion, doctor, hardware, learning, robots, run
-from mbmrl_control.cli.options import Commands, Namespace, Seed, Workers, console, refuse, within
+from mbmrl_control.cli.options import AsJson, Commands, Namespace, Seed, Workers, console, refuse, show, within
 
 if TYPE_CHECKING:
     from rclpy.task import Future
@@ -29,6 +30,7 @@ app = typer.Typer(
     name="mbmrl",
     cls=Commands,
     help="Model-based meta-reinforcement learning for robots that adapt while they move.",
+    epilog="Example: mbmrl demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -43,8 +45,14 @@ app.add_typer(doctor.app)
 app.add_typer(completion.app)
 
 
-def _call(ask: Callable[[MonitorNode], Future], namespace: str, timeout: float = 5.0) -> None:
-    """Call a service of the robot that runs in a namespace and print its answer."""
+def _call(
+    ask: Callable[[MonitorNode], Future],
+    namespace: str,
+    as_json: bool,
+    more: Callable[[Any], dict[str, Any]] = lambda _: {},
+    timeout: float = 5.0,
+) -> None:
+    """Call a service of the robot that runs in a namespace and print its answer, as JSON with more of it."""
     surroundings.check()
     from mbmrl_base.toolkit.spin import beside
     from mbmrl_control.nodes.monitor_node import MonitorNode
@@ -61,9 +69,11 @@ def _call(ask: Callable[[MonitorNode], Future], namespace: str, timeout: float =
     if not response.success:
         refuse(response.message)
     print(response.message)
+    if as_json:
+        print(json.dumps({"message": response.message, **more(response)}))
 
 
-@app.command()
+@app.command(epilog="Example: mbmrl fault leg_loss --part left_middle")
 def fault(
     kind: Annotated[
         str,
@@ -93,21 +103,30 @@ def fault(
     loss: Annotated[float, typer.Option(help="Share of the commands that a link loses, percent.")] = 0.0,
     ramp: Annotated[float, typer.Option(help="Time over which it grows to its magnitude, s.")] = 0.0,
     namespace: Namespace = "",
+    as_json: AsJson = False,
 ) -> None:
-    """Inject a fault into the running robot; which there are, docs/simulation.md lists."""
+    """Inject a fault into the running robot.
+
+    Which there are, docs/simulation.md lists.
+    """
     from mbmrl_base.robots.faults import Fault
 
+    def in_force(response: Any) -> dict[str, Any]:
+        from mbmrl_sim.nodes.conversions import from_fault
+
+        return {"fault": asdict(from_fault(response.fault))}
+
     request = Fault(kind, part, terrain, magnitude, x, y, direction, loss, ramp)
-    _call(lambda monitor: monitor.inject(request), namespace)
+    _call(lambda monitor: monitor.inject(request), namespace, as_json, in_force)
 
 
-@app.command()
-def clear(namespace: Namespace = "") -> None:
+@app.command(epilog="Example: mbmrl clear --namespace robot1")
+def clear(namespace: Namespace = "", as_json: AsJson = False) -> None:
     """Undo all faults of the running robot."""
-    _call(lambda monitor: monitor.clear(), namespace)
+    _call(lambda monitor: monitor.clear(), namespace, as_json)
 
 
-@app.command()
+@app.command(epilog="Example: mbmrl calibrate --runs 20 --check")
 def calibrate(
     check: Annotated[
         bool, typer.Option("--check", help="Exit code 1 if a figure misses its target by over 15 %.")
@@ -117,9 +136,9 @@ def calibrate(
     seed: Seed = 0,
     workers: Workers = 2,
     out: Annotated[Path | None, typer.Option(help="Markdown file of the table.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare walks on each terrain with recorded walks of the real robot."""
+    """Compare walks on each terrain with those of the real robot."""
     from rich.progress import track
 
     from mbmrl_base.system.files import check_file, write_text
@@ -136,7 +155,7 @@ def calibrate(
     walks = walk(1, "walking")
     found = calibration.as_json(walks, walk(2, "half the physics step") if convergence else None)
     table = calibration.as_markdown(found)
-    console.print(table, soft_wrap=True)
+    show(table)
     if out is not None:
         write_text(out, table)
     if as_json:

@@ -22,6 +22,7 @@ console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # wh
 
 Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0, max=2**31 - 1)]
 Rate = Annotated[float, typer.Option(help="Control rate, Hz.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what was found or done as JSON, as the last line.")]
 Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
 
 
@@ -90,6 +91,16 @@ def stoppable(result: str) -> Iterator[None]:
     except KeyboardInterrupt:
         console.print(f"stopped: {result}", soft_wrap=True)
         raise typer.Exit(130) from None
+
+
+def show(markdown: str) -> None:
+    """Show what is written in Markdown: on a terminal as wide as that is, elsewhere as it is."""
+    from rich.markdown import Markdown
+
+    if console.is_terminal:
+        console.print(Markdown(markdown))
+    else:
+        console.print(markdown, soft_wrap=True)
 
 
 def warn(text: str) -> None:

@@ -29,9 +29,9 @@ def flag(name: str, value: Any = None) -> str:
 
 
 def takes_parameters(
-    app: typer.Typer, nodes: tuple[NodeSpec, ...], only: tuple[str, ...] = ()
+    app: typer.Typer, nodes: tuple[NodeSpec, ...], example: str, only: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., None]], None]:
-    """Register a command that starts nodes.
+    """Register a command that starts nodes, with an example of its use.
 
     Its function takes ``values`` first: `namespace`, `params_file`, and the arguments of the nodes, or some of them
     `only`; None for each that is not given. The settings of nodes take seconds to load, for which the list of commands
@@ -43,8 +43,8 @@ def takes_parameters(
             """Stand in for the command in the list of commands."""
 
         named.__doc__ = function.__doc__
-        named.__dict__["complete"] = lambda: _complete(function, nodes, only)
-        app.command(function.__name__)(named)
+        named.__dict__["complete"] = lambda: _complete(function, nodes, example, only)
+        app.command(function.__name__, epilog=f"Example: {example}")(named)
 
     return register
 
@@ -59,7 +59,7 @@ def _arguments(nodes: tuple[NodeSpec, ...]) -> dict[str, Argument]:
     return {name: Argument(**each | {"kind": _KINDS[each["kind"]]}) for name, each in kept.items()}
 
 
-def _complete(function: Callable[..., None], nodes: tuple[NodeSpec, ...], only: tuple[str, ...]) -> Any:
+def _complete(function: Callable[..., None], nodes: tuple[NodeSpec, ...], example: str, only: tuple[str, ...]) -> Any:
     """The command of a function, with an option for each argument."""
     hints = get_type_hints(function, include_extras=True)
     defaults = list(inspect.signature(function).parameters.values())[1:]
@@ -83,5 +83,5 @@ def _complete(function: Callable[..., None], nodes: tuple[NodeSpec, ...], only: 
     command.__dict__["__signature__"] = inspect.Signature([*own, *made])
     command.__annotations__ = {each.name: each.annotation for each in [*own, *made]}
     alone = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
-    alone.command(function.__name__)(command)
+    alone.command(function.__name__, epilog=f"Example: {example}")(command)
     return typer.main.get_command(alone)

@@ -11,7 +11,7 @@ import yaml
 
 from mbmrl_base.robots.catalogue import ROBOTS, load_robot
 from mbmrl_control.cli import completion
-from mbmrl_control.cli.options import console, refusing
+from mbmrl_control.cli.options import AsJson, console, refusing
 
 if TYPE_CHECKING:
     from mbmrl_base.robots.features import Features
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 app = typer.Typer()
 robots = typer.Typer(no_args_is_help=False)
 app.add_typer(robots, name="robots", help="List the robots that come with the package; describe one.")
-AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")]
 
 
-@robots.callback(invoke_without_command=True)
+@robots.callback(invoke_without_command=True, epilog="Example: mbmrl robots --json")
 def list_robots(context: typer.Context, as_json: AsJson = False) -> None:
     """List the robots that come with the package; describe one."""
     if context.invoked_subcommand is not None:
@@ -51,14 +50,17 @@ def list_robots(context: typer.Context, as_json: AsJson = False) -> None:
         print(json.dumps(found))
 
 
-@robots.command()
+@robots.command(epilog="Example: mbmrl robots show husky")
 def show(
     robot: Annotated[
         str, typer.Argument(help="Name of a robot, or its file, *.yaml or *.py.", autocompletion=completion.robots)
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Print the description of a robot as YAML, and what its model sees and predicts as comments."""
+    """Print the description of a robot as YAML.
+
+    With what its model sees and predicts as comments.
+    """
     with refusing():
         loaded = load_robot(robot)
         safe = loaded.safe_action().tolist()

@@ -13,7 +13,7 @@ import typer
 
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, RECORDER, SIM, NodeSpec, Values, arguments
 from mbmrl_control.cli import completion
-from mbmrl_control.cli.options import console, refuse, refusing, stoppable, warn
+from mbmrl_control.cli.options import AsJson, console, refuse, refusing, stoppable, warn
 from mbmrl_control.cli.parameters import flag, takes_parameters
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def run_nodes(nodes: tuple[NodeSpec, ...], values: Values, use_sim_time: bool) -
             time.sleep(LOOK_PERIOD)
 
 
-@takes_parameters(app, SIM)
+@takes_parameters(app, SIM, "mbmrl sim --robot husky --path left")
 def sim(values: Values) -> None:
     """Run simulator, adaptation and planning until Ctrl-C."""
     from mbmrl_control.bringup.parameters import check_nodes, clock_is_simulated
@@ -48,7 +48,7 @@ def sim(values: Values) -> None:
     run_nodes(SIM, values, clock_is_simulated(settings))
 
 
-@takes_parameters(app, RECORDER, ("exclude",))
+@takes_parameters(app, RECORDER, "mbmrl record --out walk", ("exclude",))
 def record(
     values: Values,
     out: Annotated[
@@ -56,7 +56,10 @@ def record(
         typer.Option(help="Folder to record in, which is made; rosbag2_ and date and time if not given."),
     ] = None,
 ) -> None:
-    """Record all topics of a running robot until Ctrl-C, as a rosbag2 folder (MCAP)."""
+    """Record all topics of a running robot until Ctrl-C.
+
+    As a rosbag2 folder (MCAP).
+    """
     from mbmrl_control.bringup.parameters import check_nodes
 
     given = {**values, "bag": None if out is None else str(out)}
@@ -65,7 +68,9 @@ def record(
     run_nodes(RECORDER, given, use_sim_time=False)
 
 
-@takes_parameters(app, (*SIM, *HARDWARE, *EMULATOR), _DEMO_OPTIONS)
+@takes_parameters(
+    app, (*SIM, *HARDWARE, *EMULATOR), "mbmrl demo --fault leg_loss:3+leg_loss:5@10 --against mb", _DEMO_OPTIONS
+)
 def demo(
     values: Values,
     duration: Annotated[float, typer.Option(help="Length of the run, s.", min=1.0)] = 30.0,
@@ -94,9 +99,12 @@ def demo(
     hardware: Annotated[
         bool, typer.Option("--hardware", help="Through a serial line: bridge and emulated robot.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json as the last line.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Follow a path, have a fault on the way, such as a lost leg, and record it all."""
+    """Follow a path, lose a leg on the way, and record it all.
+
+    Or suffer another fault, which --fault names.
+    """
     from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
     from mbmrl_base.system.files import check_folder
     from mbmrl_control.bringup.parameters import check_nodes, clock_is_simulated
@@ -140,14 +148,15 @@ def demo(
         print(json.dumps(summary))
 
 
-@app.command()
+@app.command(epilog="Example: mbmrl render runs/20260101-120000 --out walk.gif")
 def render(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, as demo writes them, or recordings.")
     ],
     out: Annotated[Path | None, typer.Option(help="File, .mp4 or .gif; RUN/robot.mp4 if not given.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Render the robot as it walked in recorded runs, several side by side."""
+    """Render recorded runs as a film, several side by side."""
     from mbmrl_control.evaluation.film import render_runs
     from mbmrl_control.nodes.bag_reader import read_run
 
@@ -160,15 +169,20 @@ def render(
     with refusing(), stoppable("nothing was written"):
         file = render_runs(runs, out, console, read)
     console.print(f"written: {file}", soft_wrap=True)
+    if as_json:
+        print(json.dumps({"written": str(file)}))
 
 
-@app.command()
+@app.command(epilog="Example: mbmrl report runs/20260101-120000 --out walk.html")
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, as demo writes it, or a recording.")],
     out: Annotated[Path | None, typer.Option(help="HTML file; RUN/report.html if not given.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as the last line.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Write a page on a run that opens from disk: its figures, a table and plots."""
+    """Write a page on a run that opens from disk.
+
+    With its figures, a table and plots.
+    """
     from mbmrl_base.system.files import check_file
     from mbmrl_control.evaluation.report import write_report
     from mbmrl_control.nodes.bag_reader import read_run
