@@ -126,6 +126,11 @@ def test_run_ends_with_its_last_command(tmp_path: Path) -> None:
     assert record.ticks[-1].observation.sequence == COUNT - 1
 
 
+def test_run_without_a_command_is_read_whole(tmp_path: Path) -> None:
+    states = [(index / 20, "/robot_state", state(index, command_sequence=0)) for index in range(COUNT)]
+    assert len(read_bag(write(tmp_path / "bag", states)).record.ticks) == COUNT
+
+
 def test_robot_of_a_namespace_is_found(tmp_path: Path) -> None:
     record = read_bag(write(tmp_path / "bag", walk("/lab/robot1"))).record
     assert (record.learner, len(record.ticks)) == ("mb", COUNT - 4)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 from mcap.exceptions import InvalidMagic
 from mcap.reader import NonSeekingReader
 from rcl_interfaces.msg import Log, ParameterEvent
@@ -108,8 +109,8 @@ def read_bag(path: Path) -> RecordedRun:
     except ValueError as error:
         raise RecordError("; ".join([f"{path} holds no run: {error}", *warnings])) from None
     # The planner sends a command in each tick: after the last one it had ended.
-    while len(record.ticks) > 1 and not record.ticks[-1].commanded:
-        record.ticks.pop()
+    if commanded := np.flatnonzero(record.array("commanded")).tolist():
+        del record.ticks[commanded[-1] + 1 :]
     if record.fault_time is not None:
         record.fault_time = max(0.0, record.fault_time)  # it may have been there before
         record.fault = str(FaultPlan(faults, round(record.fault_time, 1)))

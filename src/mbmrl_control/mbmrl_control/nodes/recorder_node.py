@@ -38,7 +38,7 @@ _PARAMETERS: Final = "/parameter_events"
 LOOK_PERIOD: Final = 0.1
 """Time between two looks for new topics, s."""
 ASK_PERIOD: Final = 1.0
-"""Time after which a node that has not answered is asked again, s."""
+"""Time after which a node is asked for its parameters, and asked again if it has not answered, s."""
 DEPTH: Final = 100
 """Messages of a topic that wait for the recorder at most."""
 
@@ -202,13 +202,16 @@ class RecorderNode(Node):
 
 
 class _Question:
-    """Asks a node for its parameters until it answers: it loses the response to a client that it does not know yet."""
+    """Asks a node for its parameters until it answers.
+
+    A node that does not know the client yet waits for it, and then loses the response: it is given time to.
+    """
 
     def __init__(self, node: Node, name: str, take: Callable[[list[Parameter]], None]) -> None:
         self._node, self._take = node, take
         self._list = node.create_client(ListParameters, f"{name}/list_parameters")
         self._get = node.create_client(GetParameters, f"{name}/get_parameters")
-        self._ask_at = 0.0
+        self._ask_at = time.monotonic() + ASK_PERIOD
         self._answered = self._over = False
 
     def ask(self) -> None:
