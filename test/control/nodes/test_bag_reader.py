@@ -79,8 +79,10 @@ def walk(namespace: str = "") -> list[Timed]:
     return messages
 
 
-def write(folder: Path, messages: Iterable[Timed], chunk: float = 0.5, close: bool = True) -> Path:
-    """Record messages, each at a time in s, with a chunk for each time span."""
+def write(
+    folder: Path, messages: Iterable[Timed], chunk: float = 0.5, close: bool = True, old: Iterable[str] = ()
+) -> Path:
+    """Record messages, each at a time in s, with a chunk for each time span; types of some topics are old ones."""
     bag = BagWriter(folder)
     known: set[str] = set()
     flushed = 0.0
@@ -88,7 +90,13 @@ def write(folder: Path, messages: Iterable[Timed], chunk: float = 0.5, close: bo
         if topic not in known:
             known.add(topic)
             kind = type(message)
-            bag.add(topic, f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}", [])
+            name = f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
+            if topic in old:
+                bag._definitions.add(name)
+                definition = {"msgdef": "uint16 version\n", "rihs01": "RIHS01_0"}
+                bag._connections[topic] = bag._writer.add_connection(topic, name, **definition)
+            else:
+                bag.add(topic, name, [])
         bag.write_message(topic, round(time * 1e9), message)
         if time - flushed > chunk:
             flushed = time
@@ -117,6 +125,16 @@ def test_recording_is_read_as_the_run_that_it_is_of(tmp_path: Path) -> None:
     assert (record.fault, record.fault_time) == ("leg_loss:right_front+leg_loss:right_rear@0.8", pytest.approx(0.8))
     counts = [len(tick.faults) for tick in record.ticks]
     assert counts == [0] * 16 + [1] * 4 + [2] * 14 + [3] * 2
+
+
+def test_messages_of_another_version_are_left_out(tmp_path: Path) -> None:
+    """As a recording made before a message was changed has them."""
+    bag = write(tmp_path / "bag", walk(), old=["/planner_status"])
+    run = read_bag(bag)
+    sentence = "a message on /planner_status is refused: its type mbmrl_msgs/msg/PlannerStatus is not the one that is"
+    assert run.warnings == [f"{bag}: {sentence} installed"]
+    assert np.isnan(run.record.array("planning_time")).all()
+    assert not np.isnan(run.record.array("prior_error")).any()
 
 
 def test_run_ends_with_its_last_command(tmp_path: Path) -> None:

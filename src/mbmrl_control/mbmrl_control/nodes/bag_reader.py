@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from mbmrl_base.robots.faults import FaultPlan
 from mbmrl_base.system import surroundings
 from mbmrl_base.toolkit.parameters import read
 from mbmrl_control.control.run_record import Record, RecordError
+from mbmrl_control.nodes.message_definitions import Definitions
 from mbmrl_control.nodes.run_messages import TOPICS, RunMessages
 from mbmrl_control.nodes.settings import PlannerSettings
 from mbmrl_msgs.msg import RobotState
@@ -95,12 +96,13 @@ def read_bag(path: Path) -> RecordedRun:
     """
     surroundings.check()  # the middleware reads the messages
     messages: list[_Message] = []
-    warnings = [sentence for file in files_of(path) if (sentence := _collect(file, messages))]
+    definitions: dict[str, str] = {}
+    warnings = [sentence for file in files_of(path) if (sentence := _collect(file, messages, definitions))]
     messages.sort(key=lambda message: message.time)
     try:
         namespace = _namespace(messages)
         parameters = _parameters(messages, f"{namespace}/mpc_node")
-        run = _play(messages, namespace, parameters.get("robot"))
+        run, refused = _play(messages, namespace, parameters.get("robot"), definitions)
         settings = read(PlannerSettings, {"robot": run.robot.name, "learner": "unknown"} | parameters)
         faults = run.first_faults
         record = run.record(settings, None, faults[0].since if faults else None)
@@ -114,18 +116,21 @@ def read_bag(path: Path) -> RecordedRun:
     if record.fault_time is not None:
         record.fault_time = max(0.0, record.fault_time)  # it may have been there before
         record.fault = str(FaultPlan(faults, round(record.fault_time, 1)))
+    warnings += [f"{path}: {sentence}" for sentence in refused]
     if not parameters:
         warnings.append(f"{path} holds no parameters of mpc_node: their defaults are assumed")
     return RecordedRun(record, list(errors), warnings)
 
 
-def _collect(file: Path, messages: list[_Message]) -> str:
-    """Add what is read to messages; returns a sentence if the file is cut."""
+def _collect(file: Path, messages: list[_Message], definitions: dict[str, str]) -> str:
+    """Add what is read to messages, and to definitions of their types; returns a sentence if the file is cut."""
     try:
         with file.open("rb") as stream:
             for schema, channel, message in NonSeekingReader(stream).iter_messages(log_time_order=False):
                 if schema is not None and channel.topic.rpartition("/")[2] in _READ:
                     messages.append(_Message(message.log_time, channel.topic, schema.name, message.data))
+                    if schema.name not in definitions:
+                        definitions[schema.name] = schema.data.decode()
     except InvalidMagic:
         raise RecordError(f"{file} is no MCAP file") from None
     except OSError as error:
@@ -155,18 +160,29 @@ def _parameters(messages: Iterable[_Message], node: str) -> dict[str, Any]:
     return found
 
 
-def _play(messages: Iterable[_Message], namespace: str, robot: str | None) -> RunMessages:
-    """The run of the robot of a namespace; ValueError if nothing of it can be taken."""
+def _play(
+    messages: Iterable[_Message], namespace: str, robot: str | None, definitions: Mapping[str, str]
+) -> tuple[RunMessages, list[str]]:
+    """The run of the robot of a namespace, and a sentence for each topic of which something was refused.
+
+    Raises:
+        ValueError: If nothing of the robot can be taken.
+    """
     topics = {f"{namespace}/{name}": (name, kind) for name, (kind, _) in TOPICS.items()}
     own = [(each, *topics[each.topic]) for each in messages if each.topic in topics]
     if robot is None:
         robot = next(each.read(kind).robot for each, name, kind in own if name == _STATES)
-    run, refusal = RunMessages(load_robot(robot)), ""
+    run, refused = RunMessages(load_robot(robot)), {}
+    installed = Definitions()
+    types = {each.type for each, _, kind in own if each.is_a(kind)}
+    known = {name for name in types if installed.agree(name, definitions[name])}
     for message, name, kind in own:
         try:
+            if message.type not in known:
+                raise ValueError(f"its type {message.type} is not the one that is installed")
             run.take(name, message.read(kind))
         except ValueError as error:
-            refusal = f"a message on {message.topic} is refused: {error}"
+            refused[message.topic] = f"a message on {message.topic} is refused: {error}"
     if not run.ticks:
-        raise ValueError(refusal)
-    return run
+        raise ValueError(refused[f"{namespace}/{_STATES}"])
+    return run, list(refused.values())

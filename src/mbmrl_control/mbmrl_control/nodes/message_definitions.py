@@ -57,6 +57,20 @@ class Definitions:
                 self.add(part)
         self.store.register(found)
 
+    def agree(self, name: str, text: str) -> bool:
+        """Whether a definition that a recording holds, with those of the types in it, is that of an installed type.
+
+        Raises:
+            ValueError: If the type is not installed.
+        """
+        self.add(name)
+        other = get_typestore(Stores.EMPTY)
+        try:
+            other.register(get_types_from_msg(text, name))
+            return other.hash_rihs01(name) == self.store.hash_rihs01(name)
+        except (TypesysError, KeyError):
+            return False
+
     def serialize(self, message: Any, name: str) -> bytes:
         """A message of a type that was asked for as CDR, little-endian.
 
