@@ -190,7 +190,8 @@ def test_node_that_ended_is_told_with_its_last_words(package: Path) -> None:
     nodes = [write_node(package, "first"), write_node(package, "second", code)]
     with Processes(nodes, {}, use_sim_time=False, log_folder=package) as running:
         wait_until(package / "second.log", "there is no leg 9\n")
-        with pytest.raises(NodeEndedError, match=r"^second has ended with exit code 2: there is no leg 9$"):
+        words = r"^second has ended with exit code 2: there is no leg 9 \(all of it: .*/second\.log\)$"
+        with pytest.raises(NodeEndedError, match=words):
             for _ in iter(running.check, object()):
                 time.sleep(0.01)
 

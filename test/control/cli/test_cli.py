@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -349,6 +350,16 @@ def test_command_that_is_stopped_while_it_loads_ends_without_a_trace() -> None:
         process.send_signal(signal.SIGINT)
         assert "Traceback" not in process.stderr.read()
     assert process.returncode in (-signal.SIGINT, 130)  # as of a shell, if it was just ready to start
+
+
+@pytest.mark.parametrize("command", ["sim", "fault"])
+def test_part_that_is_missing_is_named_with_who_knows_what_to_do(folder: Path, command: str) -> None:
+    (folder / "rclpy.py").write_text("raise ImportError('librcl.so: no such file')")
+    around = {**os.environ, "PYTHONPATH": f"{folder}:{os.environ['PYTHONPATH']}"}
+    command_line = [sys.executable, "-P", "-m", "mbmrl_control.cli.main", command]
+    result = subprocess.run(command_line, capture_output=True, text=True, env=around)
+    sentence = "a part is missing or broken, librcl.so: no such file: `mbmrl doctor` says what to do"
+    assert_refused((result.returncode, result.stdout, result.stderr), sentence)
 
 
 def test_folder_that_is_gone_is_told(folder: Path) -> None:

@@ -166,8 +166,6 @@ class Demo:
                 _await(monitor.run.moved.is_set, nodes, "no command was in force")
             fault_time = _drive(self.fault, self.duration, monitor, nodes, console)
             record = monitor.run.record(planner, None if self.fault is None else str(self.fault), fault_time)
-        from mbmrl_control.evaluation.plots import plot  # takes its time, which nobody is to wait for before
-
         task = planner.make_task(robot)
         tracking = record.track(task)
         summary = summarise(record, tracking, self.duration) | {"errors": errors_in(folder / "logs")}
@@ -178,7 +176,10 @@ class Demo:
             console.print(f"warning: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         path = task.reference()
         reference = None if path is None else path[:, :2]
-        plot(record, tracking, reference, folder / "plot.png")
+        with console.status("drawing the plot"):
+            from mbmrl_control.evaluation.plots import plot  # takes its time, which nobody is to wait for before
+
+            plot(record, tracking, reference, folder / "plot.png")
         return summary, (record, reference)
 
 

@@ -104,7 +104,8 @@ class Processes:
                         other.process.terminate()
                 lines = node.log.read_text(errors="replace").strip().splitlines() if node.log else []
                 last = f": {lines[-1].removeprefix('error: ')}" if lines else ""
-                raise NodeEndedError(f"{node.spec.executable} has ended with exit code {code}{last}")
+                place = f" (all of it: {node.log})" if node.log and lines[1:] else ""
+                raise NodeEndedError(f"{node.spec.executable} has ended with exit code {code}{last}{place}")
 
     def stop(self) -> None:
         """Stop the nodes in reverse order, so that the planner's last command, zero, still arrives."""

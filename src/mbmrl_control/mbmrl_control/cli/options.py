@@ -57,6 +57,8 @@ class Commands(TyperGroup):
             print(end="", flush=True)
         except (WriteError, SurroundingsError) as error:
             refuse(error)
+        except ImportError as error:
+            refuse(f"a part is missing or broken, {error}: `mbmrl doctor` says what to do")
         except OSError as error:
             if error.errno == errno.EPIPE:  # who reads has gone
                 raise
