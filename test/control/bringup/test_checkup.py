@@ -20,7 +20,7 @@ from mbmrl_control.hardware.link import port
 Run = Callable[..., tuple[int, str, str]]
 SUBJECTS = {
     *("ROS 2", "workspace", "environment", "discovery range", "discovery", "simulator", "serial port", "processors"),
-    *("precision", "GPU", "priority", "memory", "governor", "disk", "shared memory", "films", "screen"),
+    *("precision", "GPU", "priority", "memory", "governor", "disk", "shared memory", "films", "camera", "screen"),
 }
 
 

@@ -12,7 +12,9 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -249,6 +251,20 @@ def _films() -> Iterator[Finding]:
         yield Finding("films", "warning", f"ffmpeg does not run: {str(error).splitlines()[0]}", remedy)
 
 
+def _camera() -> Iterator[Finding]:
+    import numpy as np
+
+    from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, load_robot
+    from mbmrl_sim.render import Scene
+
+    state = np.zeros(len(load_robot(DEFAULT_ROBOT).state_names))
+    with closing(Scene()) as scene:
+        scene.draw(state)  # the first one takes longer
+        start = time.monotonic()
+        height, width, _ = scene.draw(state).shape
+    yield Finding("camera", "ok", f"a picture of {width} x {height} takes {(time.monotonic() - start) * 1e3:.0f} ms")
+
+
 def _screen() -> Iterator[Finding]:
     from mbmrl_sim.render import check_screen
 
@@ -264,5 +280,6 @@ def _screen() -> Iterator[Finding]:
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    *(_ros, _surroundings, _discovery, _simulator, _serial_ports, _processor, _gpu, _real_time, _disk, _films, _screen),
+    *(_ros, _surroundings, _discovery, _simulator, _serial_ports, _processor, _gpu, _real_time, _disk, _films),
+    *(_camera, _screen),
 )
