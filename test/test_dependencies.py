@@ -112,9 +112,9 @@ def test_requirements_hold_what_is_imported() -> None:
 
 
 def test_wheels_hold_the_ros_packages() -> None:
-    """Those of launch are not among the wheels: what needs it runs where a ROS 2 is sourced."""
+    """Those of launch and tf2 are not among the wheels: what needs them runs where a ROS 2 is sourced."""
     wheels = (ROOT / "requirements" / "ros-jazzy.in").read_text().split()
-    modules = set().union(*map(of_the_package, PACKAGES)) - set(KEYS) - PIP_ONLY - {"launch", "launch_ros"}
+    modules = set().union(*map(of_the_package, PACKAGES)) - set(KEYS) - PIP_ONLY - {"launch", "launch_ros", "tf2_msgs"}
     wanted = {f"ros-jazzy-{module.replace('_', '-')}" for module in modules if not module.startswith("mbmrl_")}
     assert wanted - set(wheels) == set()
     assert {wheel for wheel in wheels if wheel.endswith("-msgs")} - wanted == {"ros-jazzy-action-msgs"}

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
+from geometry_msgs.msg import Point, Pose, Quaternion, TransformStamped, Vector3
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import BatteryState, Imu, JointState
 from std_msgs.msg import Header
@@ -171,6 +171,15 @@ def to_odometry(body: Body, seconds: float) -> Odometry:
     message.pose.pose = Pose(position=Point(x=x, y=y, z=z), orientation=to_quaternion(body.angles))
     message.twist.twist.linear = _vector(rotations.matrix(body.angles).T @ body.linear_velocity)
     message.twist.twist.angular = _vector(body.angular_velocity)
+    return message
+
+
+def to_transform(odometry: Odometry) -> TransformStamped:
+    """Transform of the frame of an odometry to that of the robot, of the same time."""
+    message = TransformStamped(header=odometry.header, child_frame_id=odometry.child_frame_id)
+    place, transform = odometry.pose.pose.position, message.transform
+    transform.translation = Vector3(x=place.x, y=place.y, z=place.z)
+    transform.rotation = odometry.pose.pose.orientation
     return message
 
 

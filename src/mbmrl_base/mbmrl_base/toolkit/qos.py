@@ -14,6 +14,9 @@ for."""
 LATEST: Final = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 """Commands and models: only the newest one counts, and whoever uses it checks its age."""
 
+TRANSFORMS: Final = QoSProfile(depth=100, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
+"""Transforms, as tf2 itself publishes them."""
+
 SENSOR: Final = QoSProfile(depth=5, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Readers of other people's sensors: best effort takes from publishers of both kinds."""
 

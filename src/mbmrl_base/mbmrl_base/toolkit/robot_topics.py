@@ -20,16 +20,37 @@ from mbmrl_base.toolkit.conversions import (
     to_odometry,
     to_robot_description,
     to_robot_state,
+    to_transform,
     with_prefix,
 )
 from mbmrl_msgs.msg import RobotState
+
+try:
+    from tf2_msgs.msg import TFMessage
+except ImportError:  # an installed ROS 2 has it, its wheels have not
+    TFMessage = None
 
 
 class RobotTopics:
     """Publishes what a robot reports, and once what it is."""
 
-    def __init__(self, node: Node, robot: Robot, joint_names: Sequence[str] = (), frame_prefix: str = "") -> None:
-        """Take the robot, the names of its joints, if it has any, and a prefix of all names of frames."""
+    def __init__(
+        self,
+        node: Node,
+        robot: Robot,
+        joint_names: Sequence[str] = (),
+        frame_prefix: str = "",
+        publish_tf: bool = True,
+    ) -> None:
+        """Start to publish.
+
+        Args:
+            node: The node.
+            robot: The robot.
+            joint_names: Names of its joints, if it has any.
+            frame_prefix: Prefix of all names of frames.
+            publish_tf: Whether to publish the transform from odom to base_link (REP 105) too, where tf2_msgs is there.
+        """
         self._robot, self._joint_names, self._prefix = robot, joint_names, frame_prefix
         types: dict[str, type] = {"robot_state": RobotState}
         if robot.description.planar is not None:
@@ -39,6 +60,9 @@ class RobotTopics:
         if robot.description.battery is not None:
             types["battery_state"] = BatteryState
         self._publishers = {topic: node.create_publisher(kind, topic, qos.STATE) for topic, kind in types.items()}
+        self._transforms = None
+        if TFMessage is not None and publish_tf and "odom" in types:
+            self._transforms = node.create_publisher(TFMessage, "/tf", qos.TRANSFORMS)
         latched: list[tuple[str, Any]] = [("robot", to_robot_description(robot))]
         if (urdf := robot.urdf()) is not None:
             latched.append(("robot_description", String(data=urdf)))
@@ -74,3 +98,5 @@ class RobotTopics:
             if amend is not None:
                 amend(message)
             self._publishers[topic].publish(with_prefix(message, self._prefix))
+        if self._transforms is not None and "odom" in messages:
+            self._transforms.publish(TFMessage(transforms=[to_transform(messages["odom"])]))

@@ -68,6 +68,7 @@ def part_of(settings: NodeSettings | Mapping[str, Any], kind: type[Kind]) -> Kin
 
 FRAME_PREFIX: Final = "Prefix of all names of frames, such as robot1/"
 ROBOT: Final = f"Robot: {', '.join(ROBOTS)}, or a file, *.yaml or *.py"
+PUBLISH_TF: Final = "Whether to publish the transform from odom to base_link, where tf2_msgs is installed"
 SEED: Final = "Seed of all that is random"
 
 RUNTIME: Final[dict[str, Any]] = {"runtime": True}

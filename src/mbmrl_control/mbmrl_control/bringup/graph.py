@@ -72,14 +72,17 @@ _SIMULATOR: Final = NodeSpec(
     "mbmrl_sim.nodes.simulator_node:SimulatorSettings",
     (
         *("robot", "simulator", "seed", "rate", "real_time_factor", "publish_clock", "terrain", "sensors", "gui"),
-        "frame_prefix",
+        *("frame_prefix", "publish_tf"),
     ),
     uses_sim_time=False,
 )
 _BRIDGE: Final = NodeSpec(
     "serial_bridge_node",
     "mbmrl_control.hardware.settings:BridgeSettings",
-    ("robot", "port", "protocol", "baud", "profile", "framing", "rate", "autostart", "reactivate", "frame_prefix"),
+    (
+        *("robot", "port", "protocol", "baud", "profile", "framing", "rate", "autostart", "reactivate"),
+        *("frame_prefix", "publish_tf"),
+    ),
     uses_sim_time=False,
     topics=(
         ("pose_topic", "motion_capture/pose", "Topic of poses by motion capture, geometry_msgs/PoseStamped"),

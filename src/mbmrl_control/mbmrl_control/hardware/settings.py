@@ -7,7 +7,7 @@ import math
 from pydantic import Field, ValidationInfo, field_validator
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
-from mbmrl_base.toolkit.settings import FRAME_PREFIX, NodeSettings
+from mbmrl_base.toolkit.settings import FRAME_PREFIX, PUBLISH_TF, NodeSettings
 from mbmrl_control.hardware.codecs import CODEC_TYPES
 from mbmrl_control.hardware.codecs.velociroach_codec import VelociroachCodec
 from mbmrl_control.hardware.codecs.wire import Codec, Side
@@ -81,6 +81,7 @@ class BridgeSettings(ProtocolSettings):
     )
     path_per_turn: float = Field(0.052, ge=0.0, le=1.0, description="Path in a leg cycle, for dead reckoning, m")
     frame_prefix: str = Field("", description=FRAME_PREFIX)
+    publish_tf: bool = Field(True, description=PUBLISH_TF)
 
     @field_validator("robot")
     @classmethod

@@ -81,7 +81,8 @@ class SerialBridgeNode(LifecycleNode):
         self._lost = self._comes_back = False
         self._gate = CommandGate(MILLIROBOT, self._settings.command_timeout)
         self._poses = PoseFilter(self._settings.pose_window, self._settings.pose_timeout)
-        self._topics = RobotTopics(self, MILLIROBOT, JOINT_NAMES, self._settings.frame_prefix)
+        frames = self._settings.frame_prefix, self._settings.publish_tf
+        self._topics = RobotTopics(self, MILLIROBOT, JOINT_NAMES, *frames)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._commands = SoleSubscription(self, MotorCommand, "motor_command", self._take_command, qos.LATEST)
         self.create_subscription(PoseStamped, "motion_capture/pose", self._take_pose, qos.SENSOR)

@@ -34,7 +34,7 @@ from mbmrl_base.toolkit.conversions import from_motor_command, to_diagnostics, t
 from mbmrl_base.toolkit.health import Level, Part
 from mbmrl_base.toolkit.parameters import declare, on_change
 from mbmrl_base.toolkit.robot_topics import RobotTopics
-from mbmrl_base.toolkit.settings import FRAME_PREFIX, ROBOT, SEED, NodeSettings, runtime_field
+from mbmrl_base.toolkit.settings import FRAME_PREFIX, PUBLISH_TF, ROBOT, SEED, NodeSettings, runtime_field
 from mbmrl_base.toolkit.sole import DISCOVERY_TIME, SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Ticker
@@ -73,6 +73,7 @@ class SimulatorSettings(NodeSettings):
     gui: bool = Field(False, description="Whether to show the robot in a window")
     publish_clock: bool = Field(True, description="Whether to publish /clock; else stamps are of ROS time")
     frame_prefix: str = Field("", description=FRAME_PREFIX)
+    publish_tf: bool = Field(True, description=PUBLISH_TF)
     real_time_factor: float = runtime_field(1.0, 0.01, 10.0, "Simulated seconds per second")
     command_timeout: float = Field(
         0.1, ge=0.01, le=1.0, description="Time after which a command is no longer in force, s"
@@ -141,7 +142,8 @@ class SimulatorNode(Node):
         self._offset = 0.0
         """ROS time less simulated time, s, where there is no /clock."""
         self._looked = (time.monotonic(), self._told)
-        self._topics = RobotTopics(self, self._robot, self._simulator.joints().names, self._settings.frame_prefix)
+        frames = self._settings.frame_prefix, self._settings.publish_tf
+        self._topics = RobotTopics(self, self._robot, self._simulator.joints().names, *frames)
         self._clock_publisher = None
         if self._settings.publish_clock:
             self._clock_publisher = self.create_publisher(Clock, "/clock", qos.LATEST)
