@@ -191,7 +191,7 @@ def build_inputs() -> Iterator[object]:
     for file in sorted(file for pattern in contents for file in ROOT.glob(f"src/*/{pattern}")):
         yield from (file.relative_to(ROOT), file.read_bytes())
     yield from (file.read_bytes() for file in sorted(ROOT.glob("tools/*.py")))
-    for pattern in ("launch/*.launch.py", "config/*.yaml", "src/*/*/priors/*/*.safetensors"):
+    for pattern in ("launch/*.launch.py", "config/*", "src/*/*/priors/*/*.safetensors"):
         yield from (file.relative_to(ROOT) for file in sorted(ROOT.glob(pattern)))
 
 

@@ -20,7 +20,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         # launch/ and config/ are links to the folders of the workspace's top level.
         (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
-        (f"share/{NAME}/config", sorted(glob("config/*.yaml"))),
+        (f"share/{NAME}/config", sorted(glob("config/*"))),
     ],
     install_requires=[
         "setuptools",

@@ -6,10 +6,12 @@ import ast
 import importlib
 import importlib.util
 import itertools
+import json
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 import yaml
 from ament_index_python.packages import get_package_share_directory
 
-from mbmrl_base.robots.catalogue import ROBOTS
+from mbmrl_base.robots.catalogue import ROBOTS, load_robot
 from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, NodeSpec, arguments
 from mbmrl_control.learners import LEARNERS
@@ -29,7 +31,7 @@ SHARE = Path(get_package_share_directory("mbmrl_control"))
 FILES = ("sim.launch.py", "hardware.launch.py")
 NODES = tuple(dict.fromkeys(SIM + HARDWARE + EMULATOR))
 SETTINGS: dict[str, type[NodeSettings]] = {node.executable: node.settings for node in NODES}
-COMMON = {"namespace", "params_file", "use_sim_time", "log_level"}
+COMMON = {"namespace", "params_file", "use_sim_time", "log_level", "rviz"}
 # The folder launch/ of this workspace is no package, but would be found as one.
 GENUINE = importlib.util.find_spec("launch_ros") is not None
 needs_launch = pytest.mark.skipif(not GENUINE, reason="needs launch_ros: it runs where a ROS 2 is sourced")
@@ -123,6 +125,36 @@ def test_learners_paths_planners_and_robots_are_named() -> None:
         assert set(names) <= set(re.findall(r"\w+", arguments(SIM)[argument].text))
 
 
+# What shows them
+
+
+def topics_of(value: Any, key: str) -> set[str]:
+    """Texts under a key anywhere in a tree."""
+    if isinstance(value, list):
+        return {text for each in value for text in topics_of(each, key)}
+    if not isinstance(value, dict):
+        return set()
+    own = {value[key]} if isinstance(value.get(key), str) else set()
+    return own | {text for each in value.values() for text in topics_of(each, key)}
+
+
+def test_displays_name_topics_that_there_are() -> None:
+    """Both show the robot, its reference, the path walked and the plan, and send goals."""
+    table = (ROOT / "README.md").read_text().partition("\n| topic |")[2].partition("\n\n")[0]
+    known = {name.strip("`/") for line in table.splitlines() for name in re.findall(r"`[\w/]+`", line.split("|")[1])}
+    paths = {"robot_description", "reference_path", "path_walked", "planned_path"}
+    rviz = yaml.safe_load((SHARE / "config" / "mbmrl.rviz").read_text())["Visualization Manager"]
+    assert topics_of(rviz["Displays"], "Value") == paths
+    assert topics_of(rviz["Tools"], "Value") == {"goal_pose"}
+    panels = json.loads((SHARE / "config" / "foxglove.json").read_text())["configById"]
+    shown = panels["3D!robot"]
+    assert {name.strip("/") for name, how in shown["topics"].items() if how["visible"]} == paths
+    assert shown["publish"]["poseTopic"] == "/goal_pose"
+    told = {text for key in ("topicPath", "value", "topicToRender") for text in topics_of(panels, key)}
+    assert {path.strip("/").partition(".")[0] for path in told} <= known
+    assert paths | {"goal_pose"} <= known
+
+
 # The launch files
 
 
@@ -155,8 +187,8 @@ def test_arguments_are_described(name: str, graph: tuple[NodeSpec, ...]) -> None
     assert without_default == ({"port"} if graph is HARDWARE else set())
 
 
-def launched(**given: str) -> dict[str, dict[str, Any]]:
-    """Parameters with which sim.launch.py starts each node, given some arguments."""
+def actions(**given: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Package, command and parameter files of each node that sim.launch.py starts, given some arguments."""
     from launch.utilities import perform_substitutions
     from launch_ros.actions import Node
 
@@ -166,7 +198,6 @@ def launched(**given: str) -> dict[str, dict[str, Any]]:
     context.launch_configurations.update(given)
     context.extend_locals({"ros_specific_arguments": {"name": "", "ns": ""}})  # as the action does when it runs
     entities = load("sim.launch.py").visit(context)
-    nodes: dict[str, dict[str, Any]] = {}
     while entities:
         entity = entities.pop(0)
         if not isinstance(entity, Node):
@@ -174,12 +205,25 @@ def launched(**given: str) -> dict[str, dict[str, Any]]:
             continue
         entity._perform_substitutions(context)
         words = [perform_substitutions(context, word) for word in entity.cmd]
-        files = [Path(file) for flag, file in itertools.pairwise(words) if flag == "--params-file"]
-        assert files.pop(0) == SHARE / "config" / "mbmrl.yaml"
-        parameters = nodes[entity.node_name.lstrip("/")] = {}
-        for file in files:
-            (content,) = yaml.safe_load(file.read_text()).values()
-            parameters |= content["ros__parameters"]
+        yield entity.node_package, words, [file for flag, file in itertools.pairwise(words) if flag == "--params-file"]
+
+
+def read(files: list[str]) -> dict[str, Any]:
+    """What files of parameters of one node hold together."""
+    found: dict[str, Any] = {}
+    for file in files:
+        (content,) = yaml.safe_load(Path(file).read_text()).values()
+        found |= content["ros__parameters"]
+    return found
+
+
+def launched(**given: str) -> dict[str, dict[str, Any]]:
+    """Parameters with which sim.launch.py starts each of our nodes, given some arguments."""
+    nodes: dict[str, dict[str, Any]] = {}
+    for package, words, files in actions(**given):
+        if package.startswith("mbmrl"):
+            assert files.pop(0) == str(SHARE / "config" / "mbmrl.yaml")
+            nodes[Path(words[0]).name] = read(files)
     return nodes
 
 
@@ -213,10 +257,57 @@ def test_recorder_is_started_where_a_recording_is_wanted() -> None:
     assert "recorder_node" not in launched(record="false")
 
 
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function that sets which packages of others are there, each of one executable of its name."""
+    from mbmrl_control.bringup import launching
+
+    def install(*names: str) -> None:
+        for name in names:
+            for file in (tmp_path / "share/ament_index/resource_index/packages" / name, tmp_path / "lib" / name / name):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch(mode=0o755)
+        monkeypatch.setattr(launching, "_is_installed", names.__contains__)
+
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path), prepend=os.pathsep)
+    return install
+
+
+def others(**given: str) -> dict[str, tuple[list[str], dict[str, Any]]]:
+    """Command and parameters of each node of others that sim.launch.py starts."""
+    started = [each for each in actions(**given) if not each[0].startswith("mbmrl")]
+    return {package: (words, read(files)) for package, words, files in started}
+
+
+@needs_launch
+def test_state_publisher_is_started_where_it_is_installed_and_wanted(install: Callable[..., None]) -> None:
+    install()
+    assert others() == {}
+    install("robot_state_publisher")
+    assert others(publish_tf="false") == {}
+    ((package, (_, parameters)),) = others(frame_prefix="r1/", robot="husky").items()
+    assert (package, parameters["frame_prefix"], parameters["use_sim_time"]) == ("robot_state_publisher", "r1/", True)
+    assert parameters["robot_description"] == load_robot("husky").urdf()
+
+
+@needs_launch
+def test_rviz_is_started_where_it_is_wanted_and_installed(
+    install: Callable[..., None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    install("rviz2")
+    assert others() == {}
+    ((package, (words, parameters)),) = others(rviz="true").items()
+    assert (package, parameters) == ("rviz2", {"use_sim_time": True})
+    assert Path(words[words.index("-d") + 1]).samefile(SHARE / "config" / "mbmrl.rviz")
+    install()
+    assert others(rviz="true") == {}
+
+
 @needs_launch
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("rviz", "perhaps"),
         ("seed", "many"),
         ("camera_rate", "often"),
         ("record", "perhaps"),

@@ -246,6 +246,19 @@ def test_reference_path_is_latched_and_starts_at_the_robot(start_planner: StartN
     peer.spin_until(lambda: abs(from_figures(robot.statuses[-1])["cross_track_m"]) < 1e-6, planner)
 
 
+def test_path_walked_is_shown_as_it_was_in_this_episode(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
+    planner = start_planner(frame_prefix="r1/")
+    walked = peer.record(PathMessage, "path_walked", 10)
+    robot.start()
+    peer.spin_until(lambda: walked and walked[-1].poses, planner)
+    robot.position = (1.5, -2.0, 0.02)
+    peer.spin_until(lambda: walked[-1].poses[-1].pose.position.x == 1.5, planner)
+    first = walked[-1].poses[0]
+    assert (first.pose.position.x, first.pose.position.y, first.header.frame_id) == (1.0, -2.0, "r1/odom")
+    robot.position, robot.episode = (7.0, 0.0, 0.02), 2
+    peer.spin_until(lambda: {pose.pose.position.x for pose in walked[-1].poses} == {7.0}, planner)
+
+
 def as_bytes(update: dict[str, torch.Tensor]) -> array.array:
     return array.array("B", safetensors.torch.save(update))
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from launch import LaunchContext, LaunchDescription
+from launch import Action, LaunchContext, LaunchDescription
 from mbmrl_base.system.endings import PARENT
-from mbmrl_control.bringup.graph import NodeSpec, arguments
-from mbmrl_control.bringup.parameters import is_started
+from mbmrl_control.bringup.graph import NodeSpec, Values, arguments
+from mbmrl_control.bringup.parameters import is_started, read_settings
 
 
 def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[str, ...] = ()) -> LaunchDescription:
@@ -40,6 +42,7 @@ def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[st
             description="Least severe messages that are logged",
             choices=["debug", "info", "warn", "error", "fatal"],
         ),
+        DeclareLaunchArgument("rviz", default_value="false", description="Whether RViz shows the robot and its plans"),
     ]
     for name, argument in arguments(nodes).items():
         if name in required:
@@ -67,12 +70,12 @@ def _argument(context: LaunchContext, name: str, value_type: type) -> ParameterV
     return value
 
 
-def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Node]:
+def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Action]:
     # A launch that fails half-way leaves the nodes that it has started: all arguments are looked at before.
     params_file = Path(LaunchConfiguration("params_file").perform(context))
     if not params_file.is_file():
         raise ValueError(f"the argument params_file is {str(params_file)!r}: there is no such file")
-    use_sim_time = _argument(context, "use_sim_time", bool)
+    use_sim_time, rviz = (_argument(context, name, bool) for name in ("use_sim_time", "rviz"))
     # Only what was given overrides the file of parameters.
     given = {
         name: _argument(context, name, argument.kind)
@@ -80,7 +83,63 @@ def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Node]:
         if LaunchConfiguration(name).perform(context)
     }
     values = {name: value.evaluate(context) for name, value in given.items()}
-    return [_action(node, given, use_sim_time) for node in nodes if is_started(node, values)]
+    values |= {name: LaunchConfiguration(name).perform(context) for name in ("namespace", "params_file")}
+    return [
+        *(_action(node, given, use_sim_time) for node in nodes if is_started(node, values)),
+        *_state_publisher(nodes, values, use_sim_time),
+        *(_rviz(use_sim_time) if rviz.evaluate(context) else ()),
+    ]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _state_publisher(nodes: tuple[NodeSpec, ...], values: Values, use_sim_time: ParameterValue) -> Iterator[Action]:
+    """What publishes the frames of the robot's links, if it is installed, and the robot's own is published."""
+    spec = next(node for node in nodes if "publish_tf" in node.parameters)
+    if not _is_installed("robot_state_publisher"):
+        return
+    settings = read_settings(spec, values)
+    robot, own = settings.check(), dict(settings)
+    if not own["publish_tf"] or robot is None or robot.urdf() is None:
+        return
+    yield Node(
+        package="robot_state_publisher",
+        executable="robot_state_publisher",
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[
+            {
+                "robot_description": ParameterValue(robot.urdf(), value_type=str),
+                "frame_prefix": own["frame_prefix"],
+                "use_sim_time": use_sim_time,
+            }
+        ],
+        # The robot's own node publishes it.
+        remappings=[("robot_description", "robot_state_publisher/robot_description")],
+        output="screen",
+    )
+
+
+def _rviz(use_sim_time: ParameterValue) -> Iterator[Action]:
+    """RViz, whose end ends nothing else, or a sentence."""
+    if not _is_installed("rviz2"):
+        yield LogInfo(msg="RViz is not installed: see `sudo apt install ros-jazzy-rviz2`; the robot is started without")
+        return
+    config = PathJoinSubstitution([FindPackageShare("mbmrl_control"), "config", "mbmrl.rviz"])
+    # Topics in the file are relative: they are those of the namespace.
+    yield Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=LaunchConfiguration("namespace"),
+        arguments=["-d", config],
+        parameters=[{"use_sim_time": use_sim_time}],
+        output="log",
+    )
 
 
 def _end(event: ProcessExited, context: LaunchContext) -> Shutdown | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+import numpy as np
+import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Path as PathMessage
 from rclpy.clock import Clock, ClockType
@@ -46,6 +49,10 @@ from mbmrl_control.nodes.steering import Steering
 from mbmrl_control.planning import make_planner
 from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
 
+_WALKED: Final = 300
+"""Poses of the path walked that are shown at most; more would hold up the next plan."""
+_APART: Final = 4
+"""States from one pose of the path walked to the next."""
 LAST_COMMAND_TIME: Final = 0.5
 """Longest time that the last command, the safe action, has to arrive when the node ends, s."""
 
@@ -101,6 +108,8 @@ class MpcNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self._reference = self.create_publisher(PathMessage, "reference_path", qos.LATCHED)
         self._planned = self.create_publisher(PathMessage, "planned_path", qos.STATE)
+        self._walked_path = self.create_publisher(PathMessage, "path_walked", qos.STATE)
+        self._walked: deque[Observation] = deque(maxlen=4000)
         self._states = SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.STATE)
         self._models = SoleSubscription(self, AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
         self._steering.listen()
@@ -125,7 +134,10 @@ class MpcNode(Node):
 
     def _take_state(self, message: RobotState) -> None:
         arrival = time.monotonic()
-        self._newest = Arrival(message, from_robot_state(self._robot, message), arrival, self._now())
+        observation = from_robot_state(self._robot, message)
+        self._newest = Arrival(message, observation, arrival, self._now())
+        if observation.sequence % _APART == 0:
+            self._walked.append(observation)
         if self._time_is_simulated:
             self._pace.observe(to_seconds(message.header.stamp), arrival)
             self._ticker.period = self._record.period = 1.0 / (self._settings.rate * self._pace.rate)
@@ -220,6 +232,17 @@ class MpcNode(Node):
         # Who reads without asking for what was latched comes to know it too.
         if self._path is not None:
             self._reference.publish(self._path)
+        if self._walked_path.get_subscription_count():
+            self._show_walked()
+
+    def _show_walked(self) -> None:
+        """The path walked in this episode, as far as it is known."""
+        states = [seen for seen in self._walked if seen.episode == self._walked[-1].episode]
+        states = states[:: -(-len(states) // _WALKED) or 1]
+        if states and self._robot.features.position:
+            poses = self._robot.features.pose(torch.from_numpy(np.array([seen.state for seen in states])))
+            path = conversions.to_path(poses.numpy()[np.isfinite(poses.numpy()).all(1)], states[-1].time)
+            self._walked_path.publish(with_prefix(path, self._settings.frame_prefix))
 
     def _adapted_model(self) -> tuple[int, Model]:
         """Number and model of the newest model that can be used, else of the last one that could."""
