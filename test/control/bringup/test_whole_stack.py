@@ -111,8 +111,10 @@ def assert_recorded(bag: Path, run: Record) -> None:
     faults = zip(places, run.time, run.ticks, strict=True)
     sure = [(record.ticks[place].faults, tick.faults) for place, time, tick in faults if abs(time - run.fault_time) > 1]
     assert all(left == right for left, right in sure)
+    came = np.isfinite(run.array("adapted_error"))  # on a loaded machine the command is late for some
     errors = record.array("adapted_error")[places]
-    assert errors == pytest.approx(run.array("adapted_error"), rel=1e-6, nan_ok=True)
+    assert errors[came] == pytest.approx(run.array("adapted_error")[came], rel=1e-6)
+    assert np.isfinite(errors).all()
 
 
 def test_demo_compares_learners_that_suffer_the_same(run: Run, mark: str, tmp_path: Path) -> None:
