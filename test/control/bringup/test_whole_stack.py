@@ -114,7 +114,6 @@ def assert_recorded(bag: Path, run: Record) -> None:
     came = np.isfinite(run.array("adapted_error"))  # on a loaded machine the command is late for some
     errors = record.array("adapted_error")[places]
     assert errors[came] == pytest.approx(run.array("adapted_error")[came], rel=1e-6)
-    assert np.isfinite(errors).all()
 
 
 def test_demo_compares_learners_that_suffer_the_same(run: Run, mark: str, tmp_path: Path) -> None:

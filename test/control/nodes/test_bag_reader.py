@@ -137,6 +137,15 @@ def test_messages_of_another_version_are_left_out(tmp_path: Path) -> None:
     assert not np.isnan(run.record.array("prior_error")).any()
 
 
+def test_status_may_overtake_its_state(tmp_path: Path) -> None:
+    """They are messages of different topics, from different nodes."""
+    early = {"/adaptation_status": 0.003, "/planner_status": 0.004}
+    messages = [(time - early.get(topic, 0.0) + 0.01, topic, message) for time, topic, message in walk()]
+    record = read_bag(write(tmp_path / "bag", messages)).record
+    assert record.array("prior_error") == pytest.approx(np.arange(4, COUNT))
+    assert record.array("planning_time") == pytest.approx(0.02)
+
+
 def test_run_ends_with_its_last_command(tmp_path: Path) -> None:
     """The planner ends before the robot does, and before the recorder."""
     late = [(2.1 + index / 20, "/robot_state", state(COUNT + index, command_sequence=COUNT - 5)) for index in range(9)]

@@ -41,7 +41,7 @@ class RunMessages:
         """Take the robot whose messages they are."""
         self.robot = robot
         self.ticks: list[Tick] = []
-        """A tick for each robot state, in order."""
+        """A tick for each robot state, in order; errors and times are in those of `record`."""
         self.planner: PlannerStatus | None = None
         self.adaptation: AdaptationStatus | None = None
         self.faults: tuple[Fault, ...] = ()
@@ -52,7 +52,9 @@ class RunMessages:
         """x, y (m) and yaw (rad) of the first pose of the planner's path."""
         self.moved = threading.Event()
         """Set when the first command is in force."""
-        self._by_sequence: dict[int, Tick] = {}
+        # By the number of the state, which a status may overtake.
+        self._planned: dict[int, PlannerStatus] = {}
+        self._adapted: dict[int, AdaptationStatus] = {}
         self._last_command = 0
         self._takers: dict[str, Callable[[Any], None]] = {
             "robot_state": self._take_state,
@@ -74,24 +76,17 @@ class RunMessages:
         observation = from_robot_state(self.robot, message)
         fresh = message.command_sequence > self._last_command
         self._last_command = max(self._last_command, message.command_sequence)
-        tick = Tick(observation, commanded=fresh, faults=tuple(map(str, self.faults)))
-        self.ticks.append(tick)
-        self._by_sequence[message.sequence] = tick
+        self.ticks.append(Tick(observation, commanded=fresh, faults=tuple(map(str, self.faults))))
         if fresh:
             self.moved.set()
 
     def _take_planner(self, message: PlannerStatus) -> None:
         check_message(message, self.robot.name)
-        self.planner = message
-        if message.state_sequence in self._by_sequence:
-            self._by_sequence[message.state_sequence].planning_time = message.planning_time
+        self.planner = self._planned[message.state_sequence] = message
 
     def _take_adaptation(self, message: AdaptationStatus) -> None:
         check_message(message, self.robot.name)
-        self.adaptation = message
-        if (tick := self._by_sequence.get(message.state_sequence)) is not None:
-            tick.prior_error, tick.adapted_error = message.prior_error, message.adapted_error
-            tick.adaptation_time = message.adaptation_time
+        self.adaptation = self._adapted[message.state_sequence] = message
 
     def _take_faults(self, message: FaultArray) -> None:
         self.faults = from_fault_array(message)
@@ -112,6 +107,12 @@ class RunMessages:
         ticks = list(self.ticks)
         moving = next((index for index, tick in enumerate(ticks) if tick.commanded), 0)
         ticks = ticks[max(0, moving - 1) :]
+        for tick in ticks:
+            if (plan := self._planned.get(tick.observation.sequence)) is not None:
+                tick.planning_time = plan.planning_time
+            if (status := self._adapted.get(tick.observation.sequence)) is not None:
+                tick.prior_error, tick.adapted_error = status.prior_error, status.adapted_error
+                tick.adaptation_time = status.adaptation_time
         task = planner.make_task(self.robot)
         return Record(
             self.robot,
