@@ -30,7 +30,7 @@ def test_comparison_fits_a_terminal_and_is_markdown_elsewhere(terminal: bool, mo
     output = io.StringIO()
     console = Console(file=output, width=80, force_terminal=terminal)
     monkeypatch.setattr(options, "console", console)
-    options.show(markdown(rows(), transposed=terminal))
+    options.show(markdown(rows()))
     text = re.sub(r"\x1b\[[\d;]*m", "", output.getvalue())
     titles = ["learner", *_COLUMNS, "recovery, s; recovered"]
     if terminal:

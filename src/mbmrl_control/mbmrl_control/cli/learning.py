@@ -380,7 +380,7 @@ def evaluate(
     with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
         rows = run_with_bar(wanted, work, workers, console)
         files = write_results(rows, fault_time, out) if out else []
-    show(markdown(rows, transposed=console.is_terminal))
+    show(markdown(rows))
     if files:
         console.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)
     if as_json:

@@ -95,12 +95,22 @@ def stoppable(result: str) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def show(markdown: str) -> None:
-    """Show what is written in Markdown: on a terminal as wide as that is, elsewhere as it is."""
-    from rich.markdown import Markdown
+def _within(width: int, block: str) -> str:
+    """A table that is wider than a page, with rows for columns; another block as it is."""
+    lines = block.strip().splitlines()
+    if not block.startswith("|") or max(map(len, lines)) <= width:
+        return block
+    rows = [line.strip("|").split("|") for line in lines if set(line) - set("|-: ")]
+    titles, *others = zip(*rows, strict=True)
+    return "\n".join(f"|{'|'.join(cells)}|" for cells in (titles, ["---"] * len(titles), *others))
 
+
+def show(markdown: str) -> None:
+    """Show what is written in Markdown: on a terminal so that it fits, elsewhere as it is."""
     if console.is_terminal:
-        console.print(Markdown(markdown))
+        from rich.markdown import Markdown
+
+        console.print(Markdown("\n\n".join(_within(console.width, block) for block in markdown.split("\n\n"))))
     else:
         console.print(markdown, soft_wrap=True)
 

@@ -101,13 +101,8 @@ def table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, ["---"] * len(titles), *lines))
 
 
-def markdown(rows: Sequence[Row], transposed: bool = False) -> str:
-    """Tables of each path and scenario: means (recovery: median) with 95 % bootstrap intervals, and differences.
-
-    Args:
-        rows: The runs.
-        transposed: Whether learners are columns, of which a narrow page holds some, and not rows.
-    """
+def markdown(rows: Sequence[Row]) -> str:
+    """Tables of each path and scenario: means (recovery: median) with 95 % bootstrap intervals, and differences."""
     parts: list[str] = []
     columns = dict(_COLUMNS)
     if not rows[0]["path"]:
@@ -130,9 +125,7 @@ def markdown(rows: Sequence[Row], transposed: bool = False) -> str:
             again = "-" if scenario == "none" else f"{_cell(time)}; {came_back} of {len(runs)}"
             lines.append([contender, *cells[:4], again, *cells[4:]])
         titles = list(columns)
-        whole_table = [["learner", *titles[:4], "recovery, s; recovered", *titles[4:]], *lines]
-        first, *others = zip(*whole_table, strict=True) if transposed else whole_table
-        parts.append(table(first, others))
+        parts.append(table(["learner", *titles[:4], "recovery, s; recovered", *titles[4:]], lines))
         if compared := [[f"{a} - {b}", _cell(differences(own, a, b), sign="+")] for a, b in pairs(own)]:
             parts.append(table(["same seeds", "difference of the cost after"], compared))
     return "\n\n".join(parts) + "\n"
