@@ -11,7 +11,7 @@ import typer
 
 from mbmrl_base.system import surroundings
 from mbmrl_control.cli.completion import words
-from mbmrl_control.cli.options import AsJson, console, refuse, refusing, show
+from mbmrl_control.cli.options import AsJson, console, refuse, refusing, show, stoppable
 
 app = typer.Typer()
 
@@ -60,7 +60,7 @@ def bench(
     peers.enable()
     if absent := peers.missing(parts):
         console.print(absent, soft_wrap=True)
-    with progress_bar(console) as bar, refusing(NodeEndedError):
+    with stoppable("nothing was written"), progress_bar(console) as bar, refusing(NodeEndedError):
         task = bar.add_task("measuring", total=len(parts), note="")
         for part in parts:
             bar.update(task, note=part)
