@@ -7,6 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from nav_msgs.msg import Odometry
+from rclpy.qos import (
+    QoSCompatibility,
+    QoSProfile,
+    qos_check_compatible,
+    qos_profile_sensor_data,
+    qos_profile_system_default,
+)
 from sensor_msgs.msg import BatteryState, JointState
 
 from mbmrl_base.robots.description import describe
@@ -87,3 +94,17 @@ def test_what_is_published_is_heard_and_what_the_robot_is_also_later(peer: Peer,
     assert odometry[0].pose.pose.orientation.z == pytest.approx(1.0)
     assert batteries[0].voltage == pytest.approx(11.5)
     assert (list(joints[0].name), list(joints[0].position), list(joints[0].velocity)) == (["axle"], [0.5], [0.1])
+
+
+@pytest.mark.parametrize("topic", ["odom", "joint_states", "imu/data", "robot_state", "battery_state"])
+@pytest.mark.parametrize(
+    "reader",
+    [QoSProfile(depth=5), qos_profile_system_default, qos_profile_sensor_data],
+    ids=["reliable, as RViz", "as the system has it", "best effort, as filters of sensors"],
+)
+def test_who_reads_as_is_usual_is_served(topic: str, reader: QoSProfile, peer: Peer) -> None:
+    """A recorder and Foxglove ask for what the publishers have."""
+    RobotTopics(peer.node, Robot(describe(CART)), ("axle",))
+    (publisher,) = peer.node.get_publishers_info_by_topic(topic)
+    # It warns of what is left to the system.
+    assert qos_check_compatible(publisher.qos_profile, reader)[0] != QoSCompatibility.ERROR

@@ -102,6 +102,8 @@ def test_another_order_is_given_its_own_time_and_one_that_ended_stays_so() -> No
         return journey.observe(Order("someone", task, patience=3.0, **order), task, time, 0.05, "").progress
 
     assert [at(0.0), at(3.5), at(3.5, number=1), at(6.0, number=1)] == [UNDER_WAY, NOT_REACHED, UNDER_WAY, UNDER_WAY]
+    # A clock that begins anew, as a simulated one does, takes nobody's time.
+    assert [at(1.0, number=1), at(3.9, number=1), at(4.1, number=1)] == [UNDER_WAY, UNDER_WAY, NOT_REACHED]
     assert at(6.0, number=2, ended=NOT_REACHED) is NOT_REACHED
     # A task that fails brings nobody nearer.
     assert journey.observe(Order("someone", task, 1, 3.0), None, 9.0, 0.05, "it fails").why.endswith("left: it fails")

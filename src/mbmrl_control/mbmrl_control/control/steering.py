@@ -58,6 +58,7 @@ class Journey:
     def __init__(self) -> None:
         """Begin with the first order that is observed."""
         self._number: int | None = None
+        self._least, self._since = math.inf, math.inf
         self._remaining, self._missed, self._at_end = math.inf, 0.0, False
 
     def observe(self, order: Order, task: Task[Any] | None, time: float, tolerance: float, reason: str) -> Report:
@@ -77,7 +78,8 @@ class Journey:
             self._remaining, self._missed = task.remaining, task.missed
             self._at_end = self._remaining <= 0.0 and (task.stands or order.one_lap)
         remaining, missed, at_end = self._remaining, self._missed, self._at_end
-        if order.number != self._number or at_end:
+        # Time jumps back when a simulated clock begins.
+        if order.number != self._number or at_end or time < self._since:
             self._number, self._least, self._since = order.number, math.inf, time
         if not remaining >= self._least - tolerance:  # nor is NaN: what has no end cannot be missed
             self._least, self._since = remaining, time

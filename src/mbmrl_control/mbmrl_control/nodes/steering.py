@@ -69,7 +69,7 @@ class Steering:
         self._next: dict[str, Any] = {}
         """What is known of the order for which parameters are being set."""
         self._velocity: tuple[Task[Any], float] = (self._order.task, -math.inf)
-        """The newest velocity's task, and until when it counts, s."""
+        """The newest velocity's task, and when it arrived, s."""
         self._journey = Journey()
         self._report = Report(self._order, now(), Progress.UNDER_WAY)
         self._handle: ServerGoalHandle | None = None
@@ -99,8 +99,12 @@ class Steering:
 
     def order(self) -> Order:
         """The order in force."""
-        order, (task, until) = self._order, self._velocity
-        return replace(order, task=task) if order.by == VELOCITY and self._now() <= until else order
+        order, velocity = self._order, self._velocity
+        return replace(order, task=velocity[0]) if order.by == VELOCITY and self._is_fresh(velocity) else order
+
+    def _is_fresh(self, velocity: tuple[Task[Any], float]) -> bool:
+        # Time jumps back when /clock begins.
+        return 0.0 <= self._now() - velocity[1] <= self._settings.velocity_timeout
 
     def observe(self, order: Order, task: Task[Any] | None, reason: str) -> Report:
         """Take in what a tick has done for an order, as of `Journey.observe`."""
@@ -118,7 +122,7 @@ class Steering:
         """Who steers, and how it goes."""
         report = self._report
         part = Part("steering", values={"by": report.order.by, "remaining, m": f"{report.remaining:.2f}"})
-        silent = report.order.by == VELOCITY and self._now() > self._velocity[1]
+        silent = report.order.by == VELOCITY and not self._is_fresh(self._velocity)
         part.check(silent, Level.OK, f"no cmd_vel for {self._settings.velocity_timeout:g} s: the robot stands")
         part.check(report.progress is Progress.NOT_REACHED, Level.WARN, f"{report.why}: the robot stands")
         return part
@@ -173,7 +177,7 @@ class Steering:
         forward, turn = conversions.from_twist(message)
         speeds = {"forward_speed": forward, "turn_rate": turn}
         task = make_task(TrackVelocity.name, self._robot, speeds, 1.0 / self._settings.rate)
-        self._velocity = (task, self._now() + self._settings.velocity_timeout)
+        self._velocity = (task, self._now())
         if self._order.by != VELOCITY:
             # If no more come, the robot stands.
             self._give({"by": VELOCITY}, **_STAND)
@@ -217,7 +221,7 @@ class Steering:
             self._end(report.progress, report.why, Result.NO_PROGRESS if report.remaining else Result.END_MISSED)
         elif handle is not None and report.progress is Progress.REACHED:
             self._end(report.progress, "", Result.NONE)
-        elif handle is not None and report.time > self._shown.time:
+        elif handle is not None and report.time != self._shown.time:
             before, self._shown = self._shown, report
             came = before.remaining - report.remaining if before.order.number == order.number else math.nan
             handle.publish_feedback(
