@@ -296,9 +296,10 @@ def test_rviz_is_started_where_it_is_wanted_and_installed(
 ) -> None:
     install("rviz2")
     assert others() == {}
-    ((package, (words, parameters)),) = others(rviz="true").items()
+    ((package, (words, parameters)),) = others(rviz="true", frame_prefix="r1/").items()
     assert (package, parameters) == ("rviz2", {"use_sim_time": True})
     assert Path(words[words.index("-d") + 1]).samefile(SHARE / "config" / "mbmrl.rviz")
+    assert words[words.index("-f") + 1] == "r1/odom"
     install()
     assert others(rviz="true") == {}
 

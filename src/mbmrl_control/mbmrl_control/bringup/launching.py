@@ -136,7 +136,7 @@ def _rviz(use_sim_time: ParameterValue) -> Iterator[Action]:
         package="rviz2",
         executable="rviz2",
         namespace=LaunchConfiguration("namespace"),
-        arguments=["-d", config],
+        arguments=["-d", config, "-f", [LaunchConfiguration("frame_prefix"), "odom"]],
         parameters=[{"use_sim_time": use_sim_time}],
         output="log",
     )
