@@ -35,6 +35,7 @@ td, th { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(-
 td + td { white-space: nowrap; }
 td:first-child, th:first-child { text-align: left; padding-left: 0; }
 tr.end td { border-bottom-width: 2px; }
+@media (max-width: 30rem) { table { font-size: .85rem; } td, th { padding: .3rem; } }
 .warning { border-left: .3rem solid #d08700; padding: .3rem .9rem; background: var(--card); }
 """
 
@@ -96,7 +97,7 @@ def _figures(summary: dict[str, Any]) -> str:
     name, first = next(iter(summary["figures"].items()), ("", dict.fromkeys(("before", "after"))))
     unit, error = in_units(name), summary["model_error"]
     shown = [
-        (first["before"], f"{unit.title}, before the fault", unit.text),
+        (first["before"], f"{unit.title}, before the fault" if summary["fault"] else unit.title, unit.text),
         (first["after"], f"{unit.title}, after it", unit.text),
         (summary["recovery_s"], "time to recover", "{:.2f} s".format),
         (error["prior_after"], "model error after it, prior", "{:.3f}".format),
