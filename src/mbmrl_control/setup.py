@@ -46,6 +46,7 @@ setup(
     entry_points={
         "console_scripts": [
             "adaptation_node = mbmrl_control.nodes.entry:adaptation_node",
+            "dashboard_node = mbmrl_control.nodes.entry:dashboard_node",
             "emulator_node = mbmrl_control.nodes.entry:emulator_node",
             "mbmrl = mbmrl_control.cli.main:main",
             "mpc_node = mbmrl_control.nodes.entry:mpc_node",

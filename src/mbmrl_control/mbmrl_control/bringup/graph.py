@@ -24,6 +24,7 @@ class NodeSpec:
         uses_sim_time: Whether the node follows /clock, if there is one.
         switches: Arguments of which one must be given, other than 0, false or empty, for the node to be started;
             without any it always is. With each, the parameter that it sets, or empty, and then its description.
+        essential: Whether all nodes end with it.
         topics: Arguments that rename topics, those topics, and descriptions.
     """
 
@@ -32,6 +33,7 @@ class NodeSpec:
     parameters: tuple[str, ...]
     uses_sim_time: bool = True
     switches: tuple[tuple[str, str, str], ...] = ()
+    essential: bool = True
     topics: tuple[tuple[str, str, str], ...] = ()
 
     @property
@@ -113,12 +115,19 @@ _CAMERA: Final = NodeSpec(
     uses_sim_time=False,
     switches=(("camera_rate", "rate", ""),),
 )
+_DASHBOARD: Final = NodeSpec(
+    "dashboard_node",
+    "mbmrl_control.nodes.dashboard_node:DashboardSettings",
+    ("robot", "simulator", "host", "page_port"),
+    switches=(("dashboard", "", "Whether to show the robot on a page in the browser"),),
+    essential=False,
+)
 
 # Nodes are started in order and stopped in reverse order: a recording has all that the others send.
-SIM: Final = (_RECORDER, _SIMULATOR, _ADAPTATION, _PLANNER, _CAMERA)
-"""Simulated robot, adaptation, planning, and a recording and pictures of the robot if they are wanted."""
-HARDWARE: Final = (_RECORDER, _BRIDGE, _ADAPTATION, _PLANNER)
-"""Robot on a serial port, adaptation, planning, and a recording if it is wanted."""
+SIM: Final = (_RECORDER, _SIMULATOR, _ADAPTATION, _PLANNER, _CAMERA, _DASHBOARD)
+"""Simulated robot, adaptation, planning, and a recording, pictures of the robot and a page if they are wanted."""
+HARDWARE: Final = (_RECORDER, _BRIDGE, _ADAPTATION, _PLANNER, _DASHBOARD)
+"""Robot on a serial port, adaptation, planning, and a recording and a page if they are wanted."""
 RECORDER: Final = (replace(_RECORDER, parameters=("bag", "exclude"), switches=()),)
 """A recording alone, of nodes that others have started."""
 EMULATOR: Final = (_EMULATOR,)

@@ -169,5 +169,5 @@ def _action(node: NodeSpec, given: dict[str, ParameterValue], use_sim_time: Para
         additional_env={PARENT: str(os.getpid())},
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
-        on_exit=_end,
+        on_exit=_end if node.essential else None,
     )

@@ -1,0 +1,214 @@
+"""Shows a robot on a page in the browser, and asks for what is clicked there."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMessage
+from pydantic import Field
+from rclpy.client import Client
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+
+from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
+from mbmrl_base.robots.faults import Fault, FaultKinds
+from mbmrl_base.robots.observation import Array
+from mbmrl_base.toolkit import qos
+from mbmrl_base.toolkit.conversions import check_message, to_seconds
+from mbmrl_base.toolkit.parameters import declare
+from mbmrl_base.toolkit.settings import ROBOT, NodeSettings
+from mbmrl_base.toolkit.sole import SoleSubscription
+from mbmrl_base.toolkit.spin import run
+from mbmrl_base.toolkit.ticker import Ticker
+from mbmrl_base.toolkit.worker import Worker
+from mbmrl_control.dashboard.page import Answer, Page, Status
+from mbmrl_control.dashboard.server import serve
+from mbmrl_control.dashboard.snapshot import NO_PATH, Snapshot
+from mbmrl_control.nodes.dashboard_conversions import from_joint_state, from_pose, from_poses, from_statuses
+from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlannerStatus
+from mbmrl_msgs.srv import ClearFaults, InjectFault
+from mbmrl_sim.catalogue import fault_kinds
+from mbmrl_sim.nodes.conversions import from_fault_array, to_fault_request
+
+STALE: Final = 0.5
+"""Age from which a state is none, s."""
+OUTCOMES: Final = {
+    PlannerStatus.PLANNED: "walking",
+    PlannerStatus.NO_STATE: "no state: it stands",
+    PlannerStatus.STOPPED: "stopped",
+    PlannerStatus.NO_FINITE_PLAN: "no plan: it stands",
+    PlannerStatus.LAST_PLAN: "walking, late plans",
+}
+
+
+class DashboardSettings(NodeSettings):
+    """Parameters of the dashboard node."""
+
+    robot: str = Field(DEFAULT_ROBOT, description=ROBOT)
+    simulator: str = Field("", description="File, *.py, of the robot's simulator, if it has one; empty: its own")
+    rate: float = Field(20.0, ge=1.0, le=60.0, description="Pictures per second, Hz")
+    host: str = Field("127.0.0.1", description="Address at which the page is served; 0.0.0.0: all of this machine's")
+    page_port: int = Field(8080, ge=0, le=65535, description="Port of the page; 0: any that is free")
+
+
+class Requests:
+    """Asks the services of a robot, as of `dashboard.page.Robot`."""
+
+    def __init__(self, node: Node) -> None:
+        """Ask by a node."""
+        services = {
+            "inject_fault": InjectFault,
+            "clear_faults": ClearFaults,
+            "reset": Trigger,
+            "stop": SetBool,
+            "freeze": SetBool,
+        }
+        self._clients: dict[str, Client] = {name: node.create_client(kind, name) for name, kind in services.items()}
+
+    def _call(self, service: str, request: Any) -> Answer:
+        answer: Answer = Future()
+        client = self._clients[service]
+        if not client.service_is_ready():
+            answer.set_result((False, f"nobody serves {service}"))
+            return answer
+
+        def respond(done: Any) -> None:
+            response = done.result()
+            answer.set_result((response.success, response.message))
+
+        client.call_async(request).add_done_callback(respond)
+        return answer
+
+    def inject(self, fault: Fault) -> Answer:
+        """As of `dashboard.page.Robot`."""
+        return self._call("inject_fault", to_fault_request(fault))
+
+    def clear(self) -> Answer:
+        """As of `dashboard.page.Robot`."""
+        return self._call("clear_faults", ClearFaults.Request())
+
+    def reset(self) -> Answer:
+        """As of `dashboard.page.Robot`."""
+        return self._call("reset", Trigger.Request())
+
+    def stop(self, stopped: bool) -> Answer:
+        """As of `dashboard.page.Robot`."""
+        return self._call("stop", SetBool.Request(data=stopped))
+
+    def freeze(self, frozen: bool) -> Answer:
+        """As of `dashboard.page.Robot`."""
+        return self._call("freeze", SetBool.Request(data=frozen))
+
+
+class DashboardNode(Node):
+    """Keeps the newest of all that is published; one worker shows it."""
+
+    def __init__(self) -> None:
+        """Serve the page.
+
+        Raises:
+            ValueError: If a parameter is refused, or the port is in use.
+        """
+        super().__init__("dashboard_node", automatically_declare_parameters_from_overrides=True)
+        self._settings = declare(self, DashboardSettings)
+        self._stop = threading.Event()
+        self._newest: dict[str, Any] = {}
+        self._odometry: tuple[float, Array, Array] | None = None
+        self._server = serve(self._settings.host, self._settings.page_port)
+        self._page = Page(self._server, self._kinds(), Requests(self))
+        for message_type, topic, profile in (
+            (PlannerStatus, "planner_status", qos.LATEST),
+            (AdaptationStatus, "adaptation_status", qos.LATEST),
+            (FaultArray, "faults", qos.LATCHED),
+        ):
+            SoleSubscription(self, message_type, topic, partial(self._keep, topic), profile)
+        for message_type, topic in ((JointState, "joint_states"), (PathMessage, "planned_path")):
+            self.create_subscription(message_type, topic, partial(self._newest.__setitem__, topic), qos.LATEST)
+        self.create_subscription(Odometry, "odom", self._take_odometry, qos.LATEST)
+        self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
+        self.create_subscription(String, "robot_description", self._take_description, qos.LATCHED)
+        self.worker = Worker(self._show, "page")
+        self.get_logger().info(f"the page: http://{self._server.get_host()}:{self._server.get_port()}")
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._stop.set()
+        self.worker.join()
+        self._server.stop()
+
+    def _kinds(self) -> FaultKinds:
+        try:
+            return fault_kinds(self._settings.simulator or self._settings.robot)
+        except ValueError:  # a robot that nobody simulates
+            return FaultKinds()
+
+    def _keep(self, topic: str, message: Any) -> None:
+        check_message(message)
+        self._newest[topic] = message
+
+    def _take_odometry(self, message: Odometry) -> None:
+        self._odometry = to_seconds(message.header.stamp), *from_pose(message.pose.pose)
+
+    def _take_path(self, message: PathMessage) -> None:
+        self._page.lead(from_poses(message))
+
+    def _take_description(self, message: String) -> None:
+        try:
+            self._page.describe(message.data)
+        except ValueError as error:
+            self.get_logger().error(str(error))
+
+    def _show(self) -> None:
+        ticker, shown, since = Ticker(1.0 / self._settings.rate), None, 0
+        while ticker.wait(self._stop):
+            odometry, newest = self._odometry, dict(self._newest)
+            since = 0 if odometry is not shown else since + 1
+            self._page.say(self._status(newest, since / self._settings.rate < STALE and odometry is not None))
+            if odometry is None or odometry is shown:
+                continue
+            shown = odometry
+            self._page.show(self._snapshot(odometry, newest))
+
+    def _snapshot(self, odometry: tuple[float, Array, Array], newest: dict[str, Any]) -> Snapshot:
+        time, position, turn = odometry
+        planner, adaptation = newest.get("planner_status"), newest.get("adaptation_status")
+        plan, faults, joints = (newest.get(topic) for topic in ("planned_path", "faults", "joint_states"))
+        return Snapshot(
+            time,
+            np.nan_to_num(position),
+            turn if np.isfinite(turn).all() else np.array([1.0, 0.0, 0.0, 0.0]),
+            from_joint_state(joints) if joints else {},
+            from_poses(plan) if plan else NO_PATH,
+            tuple(map(str, from_fault_array(faults))) if faults else (),
+            from_statuses(planner, adaptation),
+        )
+
+    def _status(self, newest: dict[str, Any], alive: bool) -> Status:
+        planner, adaptation = newest.get("planner_status"), newest.get("adaptation_status")
+        outcome = planner.outcome if planner else PlannerStatus.NO_STATE
+        state = OUTCOMES.get(outcome, "?") if alive else "no state comes"
+        if alive and planner is None:
+            state = "no planner"
+        return Status(
+            robot=self._settings.robot,
+            learner=adaptation.members[adaptation.member] if adaptation and adaptation.members else "",
+            task=planner.task if planner else "",
+            state=state,
+            alive=alive,
+            stopped=outcome == PlannerStatus.STOPPED,
+            frozen=bool(adaptation and adaptation.frozen),
+        )
+
+
+main = partial(run, DashboardNode)
+
+if __name__ == "__main__":
+    sys.exit(main())
