@@ -14,6 +14,7 @@ import torch
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_control.dynamics.model import Model, ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer
+from mbmrl_control.control.insight import Basis, Insight, explain
 from mbmrl_control.planning import Plan, Planner
 from mbmrl_control.planning.response import CommandResponse
 from mbmrl_control.tasks import Task
@@ -98,6 +99,7 @@ class Controller:
         self._newest: Array | None = None
         self._episode: int | None = None
         self._begins = False
+        self._basis: Basis | None = None
 
     def use(self, task: Task[Any]) -> None:
         """Go on with a task: the same with other settings if it can take them, else from its beginning."""
@@ -157,6 +159,7 @@ class Controller:
         if self.task.stands:
             # Actions that are planned move the robot, if slowly: to stand is no plan of theirs.
             self.planner.reset()
+            self._basis = None
             plan = Plan(torch.from_numpy(self._robot.safe_action(seen.state))[None], None, 0.0, tried=1)
             return self.safe(Outcome.PLANNED, "the task stands", plan=plan, **known)
         found = self._plan(now.model, seen, self._pending(seen, now.command_sequence), now.deadline)
@@ -171,6 +174,13 @@ class Controller:
     def safe(self, outcome: Outcome, why: str, **known: Any) -> Decision:
         """Send the robot's safe action, with what is known beside it of a `Decision`."""
         return self._send(self._robot.safe_action(self._newest), outcome, why, **known)
+
+    def explain(self, decision: Decision, prior: Model) -> Insight | None:
+        """What is behind a decision of the last tick; None if nothing was planned in it, or the robot is not planar."""
+        basis, tried, plan = self._basis, self.planner.tried, decision.plan
+        if decision.outcome is not Outcome.PLANNED or plan is None or basis is None or tried is None:
+            return None
+        return explain(self.task, self._normalizer, basis, prior, plan, tried)
 
     def _send(self, action: Array, outcome: Outcome, why: str, **known: Any) -> Decision:
         sequence = (self._sent[-1][0] if self._sent else 0) + 1
@@ -198,6 +208,7 @@ class Controller:
         task, state = self.task, torch.from_numpy(seen.state)
         if task.frame is not None:
             state = self._robot.features.seen_from(state, torch.from_numpy(task.frame))
+        self._basis = Basis(model, state, self.response.in_force(sent)[0], in_force)
         return self.planner.plan(
             model,
             self._normalizer,
@@ -206,5 +217,5 @@ class Controller:
             deadline,
             in_force,
             sees_states=task.sees_states,
-            pending=self.response.in_force(sent)[0],
+            pending=self._basis.pending,
         )

@@ -7,24 +7,28 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 from html import escape
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import viser
 
 from mbmrl_base.robots.faults import Fault, FaultKinds
 from mbmrl_base.robots.observation import Array
+from mbmrl_base.robots.rotations import quaternion
 from mbmrl_control.dashboard.charts import Chart, Curve
 from mbmrl_control.dashboard.fault_panel import FaultPanel, click_kind, parts_of_links
 from mbmrl_control.dashboard.robot_view import RobotView
-from mbmrl_control.dashboard.snapshot import Snapshot
+from mbmrl_control.dashboard.snapshot import NO_PATH, Snapshot
 
 Answer = Future[tuple[bool, str]]
 """Whether what was asked for is done, and a sentence."""
 
 _REFERENCE: Final = (70, 110, 200)
 _WALKED: Final = (240, 150, 60)
-_PLANNED: Final = (40, 170, 90)
+_GHOSTS: Final = {"prior": (217, 83, 79), "adapted": (44, 160, 90)}
+_CHEAP: Final = (60, 180, 110)
+_DEAR: Final = (200, 200, 205)
+"""Of candidates, from the cheapest to the most expensive."""
 _LIFT: Final = 0.002
 """Height at which lines lie above the ground, m."""
 _TRACE: Final = 1200
@@ -79,6 +83,7 @@ class Page:
         """
         self._server, self._kinds, self._robot = server, kinds, robot
         self._view: RobotView | None = None
+        self._ghosts: dict[str, RobotView] = {}
         self._parts: dict[str, str] = {}
         self._trace: deque[Array] = deque(maxlen=_TRACE)
         self._next_slow = 0.0
@@ -136,6 +141,12 @@ class Page:
                 self._view.root.remove()
             self._view = RobotView(self._server.scene, "/world/robot", urdf)
             size = self._view.size
+            for ghost in self._ghosts.values():
+                ghost.root.remove()
+            self._ghosts = {
+                name: RobotView(self._server.scene, f"/world/{name}_ghost", urdf, colour=colour, opacity=0.3)
+                for name, colour in _GHOSTS.items()
+            }
             self._server.scene.add_grid("/world/ground", 200 * size, 200 * size, cell_size=size, section_size=5 * size, infinite_grid=True)
             camera = self._server.initial_camera
             camera.position, camera.look_at = 3.2 * size * np.array([-0.75, -0.9, 0.75]), (0.0, 0.0, 0.0)
@@ -173,7 +184,7 @@ class Page:
         with self._server.atomic():
             self._world.position = (-moment.position[0], -moment.position[1], 0.0)
             self._view.show(moment.position, moment.turn, moment.joints)
-            self._line("plan", moment.plan, _PLANNED, 4.0)
+            self._foresee(moment)
             if moment.faults != self._faults:
                 self._faults = moment.faults
                 lost = {fault.partition(":")[2].partition(",")[0] for fault in moment.faults}
@@ -184,11 +195,39 @@ class Page:
                 for chart in self._charts:
                     chart.draw()
 
-    def _line(self, name: str, points: Array, colour: tuple[int, int, int], width: float) -> None:
+    def _foresee(self, moment: Snapshot) -> None:
+        """Show what the models expect, and what the plan was chosen among."""
+        foresight = moment.foresight
+        for ghost in self._ghosts.values():
+            ghost.root.visible = foresight is not None
+        if foresight is None:
+            for name in ("candidates", *self._ghosts):
+                self._line(name, NO_PATH, _WALKED, 1.0)
+            return
+        for name, path in (("prior", foresight.expected_by_prior), ("adapted", foresight.expected)):
+            self._line(name, path, _GHOSTS[name], 4.0)
+            x, y, yaw = path[-1]
+            turn = np.array(quaternion((0.0, 0.0, yaw)))
+            self._ghosts[name].show(np.array([x, y, moment.position[2]]), turn, moment.joints)
+        pieces = [_pieces(path) for path in foresight.candidates]
+        colours = np.linspace(_CHEAP, _DEAR, len(pieces)).astype(np.uint8)
+        shades = np.repeat(colours, [len(piece) for piece in pieces], axis=0)[:, None].repeat(2, axis=1)
+        self._segments("candidates", np.concatenate(pieces), shades, 1.0)
+
+    def _line(self, name: str, path: Array, colour: tuple[int, int, int], width: float) -> None:
         """Show a line on the ground through points, shape (n, 2 or more)."""
-        flat = np.column_stack([points[:, :2], np.full(len(points), _LIFT)]).astype(np.float32)
-        pieces = np.stack([flat[:-1], flat[1:]], axis=1) if len(flat) > 1 else np.zeros((0, 2, 3), np.float32)
+        self._segments(name, _pieces(path), colour, width)
+
+    def _segments(self, name: str, pieces: Array, colours: Any, width: float) -> None:
         if name not in self._lines:
-            self._lines[name] = self._server.scene.add_line_segments(f"/world/{name}", pieces, colour, line_width=width)
+            self._lines[name] = self._server.scene.add_line_segments(
+                f"/world/{name}", pieces, colours, line_width=width
+            )
         else:
             self._lines[name].points = pieces
+
+
+def _pieces(path: Array) -> Array:
+    """Pieces of a line on the ground through points, shape (n, 2 or more) -> (n - 1, 2, 3)."""
+    flat = np.column_stack([path[:, :2], np.full(len(path), _LIFT)]).astype(np.float32)
+    return np.stack([flat[:-1], flat[1:]], axis=1) if len(flat) > 1 else np.zeros((0, 2, 3), np.float32)

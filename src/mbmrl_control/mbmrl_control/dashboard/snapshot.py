@@ -13,6 +13,25 @@ NO_PATH = np.zeros((0, 3))
 
 
 @dataclass(frozen=True)
+class Foresight:
+    """What a plan was chosen among; poses are planar, x, y (m) and yaw (rad), in odom.
+
+    Attributes:
+        expected: Where the plan leads by the adapted model, shape (h, 3).
+        expected_by_prior: Where the same actions lead by the prior, shape (h, 3).
+        candidates: Where some candidates lead, the cheapest first, shape (n, h, 3).
+        terms: Terms of the cost by name: of the plan, and then of the runners-up.
+        ranks: Of each runner-up, share of the candidates that are cheaper.
+    """
+
+    expected: Array
+    expected_by_prior: Array
+    candidates: Array
+    terms: Mapping[str, Array]
+    ranks: Array
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A moment of a run.
 
@@ -21,8 +40,8 @@ class Snapshot:
         position: Of the base, shape (3,), m, odom.
         turn: Of the base, a quaternion, w first.
         joints: Positions of joints by name, rad or m.
-        plan: Where the plan leads, shape (n, 3), m, odom; without points if there is none.
         faults: Faults in force, as text.
+        foresight: What the plan was chosen among; None if it is not known.
         numbers: What is plotted, by name; NaN or missing: not known.
     """
 
@@ -30,6 +49,6 @@ class Snapshot:
     position: Array
     turn: Array
     joints: Mapping[str, float] = field(default_factory=dict)
-    plan: Array = field(default_factory=lambda: NO_PATH)
     faults: tuple[str, ...] = ()
+    foresight: Foresight | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)

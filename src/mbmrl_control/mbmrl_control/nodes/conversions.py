@@ -20,10 +20,11 @@ from mbmrl_base.toolkit.conversions import (
     to_roll_pitch_yaw,
 )
 from mbmrl_control.control.controller import Decision
+from mbmrl_control.control.insight import RANKS, Insight
 from mbmrl_control.control.steering import Report
 from mbmrl_control.learners import Update
 from mbmrl_control.learners.online import Adaptation, OnlineAdapter
-from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, PlannerStatus
+from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, PlanInsight, PlannerStatus
 
 
 def to_adapted_model(robot: str, adaptation: Adaptation, seconds: float, prior_hash: str, learner: str) -> AdaptedModel:
@@ -97,6 +98,29 @@ def to_planner_status(task: str, decision: Decision, report: Report, header: Hea
         figure_names=list(figures),
         figures=list(figures.values()),
         cost=float(decision.figures.get("cost", math.nan)),
+    )
+
+
+def to_plan_insight(robot: str, decision: Decision, insight: Insight, header: Header, interval: float) -> PlanInsight:
+    """Message of what is behind a decision from a state with a header; the interval is the control interval, s."""
+
+    def numbers(values: Array) -> array.array[float]:
+        return array.array("f", values.astype(np.float32).ravel())
+
+    return PlanInsight(
+        header=header,
+        robot=robot,
+        state_sequence=int(decision.state_sequence),
+        command_sequence=int(decision.sequence),
+        interval=float(interval),
+        expected=numbers(insight.expected),
+        expected_by_prior=numbers(insight.expected_by_prior),
+        candidates=len(insight.candidates),
+        candidate_poses=numbers(insight.candidates),
+        candidate_costs=numbers(insight.costs),
+        term_names=list(insight.terms),
+        runner_up_ranks=array.array("f", RANKS),
+        terms=numbers(np.array(list(insight.terms.values())).T),
     )
 
 

@@ -9,8 +9,8 @@ from sensor_msgs.msg import JointState
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.toolkit.conversions import to_roll_pitch_yaw
-from mbmrl_control.dashboard.snapshot import NO_PATH
-from mbmrl_msgs.msg import AdaptationStatus, PlannerStatus
+from mbmrl_control.dashboard.snapshot import NO_PATH, Foresight
+from mbmrl_msgs.msg import AdaptationStatus, PlanInsight, PlannerStatus
 
 
 def from_pose(pose: Pose) -> tuple[Array, Array]:
@@ -41,3 +41,16 @@ def from_statuses(planner: PlannerStatus | None, adaptation: AdaptationStatus | 
     if adaptation is not None:
         numbers |= {"prior_error": adaptation.prior_error, "adapted_error": adaptation.adapted_error}
     return numbers
+
+
+def from_plan_insight(message: PlanInsight) -> Foresight:
+    """What a plan was chosen among."""
+    terms = np.array(message.terms).reshape(-1, len(message.term_names)).T
+    poses = np.array(message.candidate_poses).reshape(message.candidates, -1, 3)
+    return Foresight(
+        np.array(message.expected).reshape(-1, 3),
+        np.array(message.expected_by_prior).reshape(-1, 3),
+        poses,
+        dict(zip(message.term_names, terms, strict=True)),
+        np.array(message.runner_up_ranks),
+    )

@@ -31,9 +31,15 @@ from mbmrl_base.toolkit.ticker import Ticker
 from mbmrl_base.toolkit.worker import Worker
 from mbmrl_control.dashboard.page import Answer, Page, Status
 from mbmrl_control.dashboard.server import serve
-from mbmrl_control.dashboard.snapshot import NO_PATH, Snapshot
-from mbmrl_control.nodes.dashboard_conversions import from_joint_state, from_pose, from_poses, from_statuses
-from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlannerStatus
+from mbmrl_control.dashboard.snapshot import Snapshot
+from mbmrl_control.nodes.dashboard_conversions import (
+    from_joint_state,
+    from_plan_insight,
+    from_pose,
+    from_poses,
+    from_statuses,
+)
+from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlanInsight, PlannerStatus
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim.catalogue import fault_kinds
 from mbmrl_sim.nodes.conversions import from_fault_array, to_fault_request
@@ -127,11 +133,11 @@ class DashboardNode(Node):
         for message_type, topic, profile in (
             (PlannerStatus, "planner_status", qos.LATEST),
             (AdaptationStatus, "adaptation_status", qos.LATEST),
+            (PlanInsight, "plan_insight", qos.LATEST),
             (FaultArray, "faults", qos.LATCHED),
         ):
             SoleSubscription(self, message_type, topic, partial(self._keep, topic), profile)
-        for message_type, topic in ((JointState, "joint_states"), (PathMessage, "planned_path")):
-            self.create_subscription(message_type, topic, partial(self._newest.__setitem__, topic), qos.LATEST)
+        self.create_subscription(JointState, "joint_states", partial(self._newest.__setitem__, "joint_states"), qos.LATEST)
         self.create_subscription(Odometry, "odom", self._take_odometry, qos.LATEST)
         self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
         self.create_subscription(String, "robot_description", self._take_description, qos.LATCHED)
@@ -151,7 +157,7 @@ class DashboardNode(Node):
             return FaultKinds()
 
     def _keep(self, topic: str, message: Any) -> None:
-        check_message(message)
+        check_message(message, getattr(message, "robot", ""))  # of whichever robot
         self._newest[topic] = message
 
     def _take_odometry(self, message: Odometry) -> None:
@@ -180,14 +186,14 @@ class DashboardNode(Node):
     def _snapshot(self, odometry: tuple[float, Array, Array], newest: dict[str, Any]) -> Snapshot:
         time, position, turn = odometry
         planner, adaptation = newest.get("planner_status"), newest.get("adaptation_status")
-        plan, faults, joints = (newest.get(topic) for topic in ("planned_path", "faults", "joint_states"))
+        insight, faults, joints = (newest.get(topic) for topic in ("plan_insight", "faults", "joint_states"))
         return Snapshot(
             time,
             np.nan_to_num(position),
             turn if np.isfinite(turn).all() else np.array([1.0, 0.0, 0.0, 0.0]),
             from_joint_state(joints) if joints else {},
-            from_poses(plan) if plan else NO_PATH,
             tuple(map(str, from_fault_array(faults))) if faults else (),
+            from_plan_insight(insight) if insight else None,
             from_statuses(planner, adaptation),
         )
 

@@ -47,7 +47,7 @@ from mbmrl_control.nodes.records import TickRecord
 from mbmrl_control.nodes.settings import PlannerSettings
 from mbmrl_control.nodes.steering import Steering
 from mbmrl_control.planning import make_planner
-from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlannerStatus, RobotState
+from mbmrl_msgs.msg import AdaptedModel, MotorCommand, PlanInsight, PlannerStatus, RobotState
 
 _WALKED: Final = 300
 """Poses of the path walked that are shown at most; more would hold up the next plan."""
@@ -83,7 +83,8 @@ class MpcNode(Node):
         self._settings.prepare(1)
         self._hash, self._robot = prior.hash, prior.robot
         self._learner = make_learner(prior)
-        self._model: tuple[int, Model] = (0, self._learner.adapted_model({}))
+        self._prior = self._learner.adapted_model({})
+        self._model: tuple[int, Model] = (0, self._prior)
         period = 1.0 / self._settings.rate
         self._steering = Steering(self, prior.robot, self._settings, self._now)
         self._order = self._steering.order()
@@ -107,6 +108,7 @@ class MpcNode(Node):
         self._status = self.create_publisher(PlannerStatus, "planner_status", qos.STATE)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self._reference = self.create_publisher(PathMessage, "reference_path", qos.LATCHED)
+        self._insights = self.create_publisher(PlanInsight, "plan_insight", qos.LATEST)
         self._planned = self.create_publisher(PathMessage, "planned_path", qos.STATE)
         self._walked_path = self.create_publisher(PathMessage, "path_walked", qos.STATE)
         self._walked: deque[Observation] = deque(maxlen=4000)
@@ -193,11 +195,25 @@ class MpcNode(Node):
             self._record.observe(status.start_delay, status.lateness, status.planning_time, status.candidates)
             status.late_ticks = self._record.late
             self._status.publish(status)
+            self._explain(decision, header)
             collect(self._ticker.ticks)
             try:
                 self._controller.prepare(self._adapted_model()[1])
             except Exception as error:  # of a learner's code; the next tick meets it too
                 self._failure = blame(error)
+
+    def _explain(self, decision: Decision, header: Header) -> None:
+        """Publish what is behind a decision, in every other tick: it takes some ms that the loop has left."""
+        if self._ticker.ticks % 2 or not self._insights.get_subscription_count():
+            return
+        try:
+            insight = self._controller.explain(decision, self._prior)
+        except Exception as error:  # of a task's or a learner's code
+            self._failure = blame(error)
+            return
+        if insight is not None:
+            period = 1.0 / self._settings.rate
+            self._insights.publish(conversions.to_plan_insight(self._robot.name, decision, insight, header, period))
 
     def _decide(self, newest: Arrival | None) -> Decision:
         before, self._order = self._order, self._steering.order()

@@ -8,13 +8,23 @@ from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.plugins import blamed, class_of
 from mbmrl_control.planning.cem import CrossEntropy
 from mbmrl_control.planning.mppi import Mppi
-from mbmrl_control.planning.planner import Plan, Planner, SamplingSettings
+from mbmrl_control.planning.planner import Plan, Planner, SamplingSettings, Tried
 from mbmrl_control.planning.random_shooting import RandomShooting
 from mbmrl_control.planning.rollout import PRECISIONS, RollOuts
 
 PLANNERS: Final[dict[str, type[Planner]]] = {kind.name: kind for kind in (Mppi, CrossEntropy, RandomShooting)}
 
-__all__ = ["PLANNERS", "PRECISIONS", "Plan", "Planner", "RollOuts", "SamplingSettings", "load_planner", "make_planner"]
+__all__ = [
+    "PLANNERS",
+    "PRECISIONS",
+    "Plan",
+    "Planner",
+    "RollOuts",
+    "SamplingSettings",
+    "Tried",
+    "load_planner",
+    "make_planner",
+]
 
 
 def load_planner(given: str) -> type[Planner]:

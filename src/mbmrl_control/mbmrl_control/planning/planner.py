@@ -34,6 +34,15 @@ Evaluate = Callable[[Tensor], tuple[Tensor | None, Tensor]]
 
 
 @dataclass(frozen=True)
+class Tried:
+    """Candidates, shape (n, H, m), their poses, shape (n, H + 1, 3), if planar, and mean costs, shape (n,)."""
+
+    actions: Tensor
+    poses: Tensor | None
+    costs: Tensor
+
+
+@dataclass(frozen=True)
 class Plan:
     """A plan: actions, shape (H, m), poses of the best candidate, shape (H + 1, 3), if planar, and its cost.
 
@@ -153,6 +162,8 @@ class Planner(ABC):
         """Forget the last plan."""
         self._nominal = self._middle.repeat(self.settings.horizon, 1)
         self._planned_ahead = 0
+        self.tried: Tried | None = None
+        """What the last plan was chosen among, of several iterations the last one; None if there was none."""
 
     @torch.inference_mode()
     def plan(
@@ -197,6 +208,7 @@ class Planner(ABC):
             nonlocal tried
             outcome = self.roll_outs.evaluate(roll_out, in_force(candidates), mean_cost, deadline)
             tried += outcome.tried
+            self.tried = Tried(candidates, outcome.poses, outcome.costs)
             return outcome.poses, outcome.costs
 
         plan = self._search(evaluate, self.budget.count)
