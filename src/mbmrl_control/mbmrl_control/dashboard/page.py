@@ -1,45 +1,46 @@
-"""The page: the robot in 3-D, and beside it what can be done to it, and charts."""
+"""The page: the robot in 3-D, and beside it what can be done to it, charts, and why it moves so."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Final, Protocol
 
-import numpy as np
 import viser
 
 from mbmrl_base.robots.faults import Fault, FaultKinds
 from mbmrl_base.robots.observation import Array
-from mbmrl_base.robots.rotations import quaternion
-from mbmrl_control.dashboard.charts import Chart, Curve
-from mbmrl_control.dashboard.fault_panel import FaultPanel, click_kind, parts_of_links
-from mbmrl_control.dashboard.robot_view import RobotView
-from mbmrl_control.dashboard.snapshot import NO_PATH, Snapshot
+from mbmrl_control.dashboard.charts import Chart, Curve, root_mean_square
+from mbmrl_control.dashboard.fault_panel import FaultPanel
+from mbmrl_control.dashboard.settings_panel import Setting, SettingsPanel
+from mbmrl_control.dashboard.snapshot import Snapshot
+from mbmrl_control.dashboard.why_panel import WhyPanel
+from mbmrl_control.dashboard.world_view import WorldView
 
 Answer = Future[tuple[bool, str]]
 """Whether what was asked for is done, and a sentence."""
 
-_REFERENCE: Final = (70, 110, 200)
-_WALKED: Final = (240, 150, 60)
-_GHOSTS: Final = {"prior": (217, 83, 79), "adapted": (44, 160, 90)}
-_CHEAP: Final = (60, 180, 110)
-_DEAR: Final = (200, 200, 205)
-"""Of candidates, from the cheapest to the most expensive."""
-_LIFT: Final = 0.002
-"""Height at which lines lie above the ground, m."""
-_TRACE: Final = 1200
-"""Points of the way walked that are shown."""
+LONGEST_BACK: Final = 300.0
+"""How far one can look back, s."""
+_MOMENTS: Final = 6000
 _SLOW_PERIOD: Final = 0.25
 """Time from one drawing of charts and of the way walked to the next, s."""
-_ERRORS: Final = (Curve("prior_error", "prior", "#d9534f"), Curve("adapted_error", "adapted", "#2ca05a"))
+_ERRORS: Final = (
+    Curve("prior_error", "prior", "#d9534f", root_mean_square),
+    Curve("adapted_error", "adapted", "#2ca05a", root_mean_square),
+)
+_PLANNING: Final = (Curve("planning_time", "ms", "#8a5bc7", lambda seconds: 1e3 * seconds),)
+_COST: Final = (Curve("cost", "cost", "#e08a3c"),)
+_MESSAGES: Final = 8
+"""Newest sentences of nodes that are shown."""
 
 
 class Robot(Protocol):
-    """What can be asked of the robot; the answers come later."""
+    """What can be asked of the robot and its nodes; the answers come later."""
 
     def inject(self, fault: Fault) -> Answer:
         """A fault."""
@@ -56,6 +57,9 @@ class Robot(Protocol):
     def freeze(self, frozen: bool) -> Answer:
         """To keep the adapted model, or to adapt on."""
 
+    def change(self, setting: Setting, value: Any) -> Answer:
+        """A setting of another value."""
+
 
 @dataclass(frozen=True)
 class Status:
@@ -64,10 +68,11 @@ class Status:
     robot: str = ""
     learner: str = ""
     task: str = ""
-    state: str = "no state yet"
+    state: str = "no state comes"
     alive: bool = False
     stopped: bool = False
     frozen: bool = False
+    faults: tuple[str, ...] = ()
 
 
 class Page:
@@ -81,46 +86,60 @@ class Page:
             kinds: Faults that the robot takes; none of a real one.
             robot: Is asked for what is clicked.
         """
-        self._server, self._kinds, self._robot = server, kinds, robot
-        self._view: RobotView | None = None
-        self._ghosts: dict[str, RobotView] = {}
-        self._parts: dict[str, str] = {}
-        self._trace: deque[Array] = deque(maxlen=_TRACE)
+        self._server, self._robot = server, robot
         self._next_slow = 0.0
         self._status: Status | None = None
-        self._faults: tuple[str, ...] = ()
-        scene, gui = server.scene, server.gui
-        gui.configure_theme(control_layout="collapsible", control_width="large", show_logo=False, show_share_button=False)
-        gui.set_panel_label("mbmrl")
-        scene.set_up_direction("+z")
-        scene.world_axes.visible = False
-        self._world = scene.add_frame("/world", show_axes=False)
-        self._lines: dict[str, viser.LineSegmentsHandle] = {}
-        self._lay_out(gui)
+        self._past: deque[Snapshot] = deque(maxlen=_MOMENTS)
+        self._held: Snapshot | None = None
+        self._task_curves: tuple[Curve, ...] = ()
+        self._sentences: deque[str] = deque(maxlen=_MESSAGES)
+        server.gui.configure_theme(
+            control_layout="collapsible", control_width="large", show_logo=False, show_share_button=False
+        )
+        server.gui.set_panel_label("mbmrl")
+        self._world = WorldView(server, kinds, lambda kind, part: self._ask(robot.inject(Fault(kind, part))))
+        self._lay_out(server.gui, kinds)
 
-    def _lay_out(self, gui: viser.GuiApi) -> None:
+    def _lay_out(self, gui: viser.GuiApi, kinds: FaultKinds) -> None:
+        robot = self._robot
         self._words = gui.add_html("")
-        self._stop = gui.add_button("STOP", color="red", icon=viser.Icon.HAND_STOP, hint="The robot takes its safe action")
-        self._stop.on_click(lambda _: self._ask(self._robot.stop(not (self._status and self._status.stopped))))
-        whole = gui.add_button_group("whole robot", ("Clear faults", "Reset"))
-        whole.on_click(lambda _: self._ask(self._robot.clear() if whole.value == "Clear faults" else self._robot.reset()))
+        stop = gui.add_button("STOP", color="red", icon=viser.Icon.HAND_STOP, hint="The robot takes its safe action")
+        stop.on_click(lambda _: self._ask(robot.stop(True)))
+        self._go_on = gui.add_button("Go on", color="green", icon=viser.Icon.PLAYER_PLAY, visible=False)
+        self._go_on.on_click(lambda _: self._ask(robot.stop(False)))
+        self._back = gui.add_slider("look back (s)", 0.0, LONGEST_BACK, 0.1, 0.0, hint="0: what happens just now")
+        self._back.on_update(lambda _: self._look_back(self._back.value))
         tabs = gui.add_tab_group()
-        with tabs.add_tab("Charts", viser.Icon.CHART_LINE):
-            self._freeze = gui.add_checkbox("freeze the model", False, hint="The adapted model is kept as it is")
-            self._freeze.on_update(
-                lambda event: event.client and self._ask(self._robot.freeze(self._freeze.value))
-            )
-            self._charts = (
-                Chart(gui, "error of the model", _ERRORS, logarithmic=True),
-                Chart(gui, "distance from the path (mm)", (Curve("cross_track_m", "distance", "#3b6fc8", 1e3),)),
-                Chart(gui, "planning (ms)", (Curve("planning_time", "time", "#8a5bc7", 1e3),)),
-            )
-        if self._kinds:
+        if kinds:
             with tabs.add_tab("Faults", viser.Icon.BOLT):
-                FaultPanel(gui, self._kinds, lambda fault: self._ask(self._robot.inject(fault)))
+                gui.add_markdown("Click a leg, or a wheel, of the robot to lose it. Or:")
+                FaultPanel(gui, kinds, lambda fault: self._ask(robot.inject(fault)))
+                clear = gui.add_button("Clear all faults", icon=viser.Icon.BANDAGE)
+                clear.on_click(lambda _: self._ask(robot.clear()))
+                reset = gui.add_button("Reset the robot", icon=viser.Icon.REFRESH)
+                reset.on_click(lambda _: self._ask(robot.reset()))
+        with tabs.add_tab("Charts", viser.Icon.CHART_LINE) as place:
+            self._chart_tab = place
+            self._charts = [
+                Chart(gui, "error of the model in a step (RMS)", _ERRORS),
+                Chart(gui, "cost of a step", _COST),
+                Chart(gui, "time of a plan", _PLANNING),
+            ]
+            self._freeze = gui.add_checkbox("freeze the model", False, hint="The adapted model is kept as it is")
+            self._freeze.on_update(lambda event: event.client and self._ask(robot.freeze(self._freeze.value)))
+        with tabs.add_tab("Why", viser.Icon.HELP):
+            self._why = WhyPanel(gui)
+        with tabs.add_tab("Settings", viser.Icon.ADJUSTMENTS) as place:
+            self._settings = SettingsPanel(gui, place, self._change)
+        with tabs.add_tab("Nodes", viser.Icon.TOPOLOGY_STAR):
+            self._nodes = gui.add_html("")
 
-    def _ask(self, answer: Answer) -> None:
+    def _change(self, setting: Setting, value: Any) -> Answer:
+        return self._ask(self._robot.change(setting, value))
+
+    def _ask(self, answer: Answer) -> Answer:
         """Show the answer to what was asked for, when it comes."""
+
         def show(done: Answer) -> None:
             success, text = done.result()
             for client in self._server.get_clients().values():
@@ -129,6 +148,7 @@ class Page:
                 )
 
         answer.add_done_callback(show)
+        return answer
 
     def describe(self, urdf: str) -> None:
         """Show the robot of a URDF.
@@ -136,29 +156,36 @@ class Page:
         Raises:
             ValueError: If it is none.
         """
-        with self._server.atomic():
-            if self._view is not None:
-                self._view.root.remove()
-            self._view = RobotView(self._server.scene, "/world/robot", urdf)
-            size = self._view.size
-            for ghost in self._ghosts.values():
-                ghost.root.remove()
-            self._ghosts = {
-                name: RobotView(self._server.scene, f"/world/{name}_ghost", urdf, colour=colour, opacity=0.3)
-                for name, colour in _GHOSTS.items()
-            }
-            self._server.scene.add_grid("/world/ground", 200 * size, 200 * size, cell_size=size, section_size=5 * size, infinite_grid=True)
-            camera = self._server.initial_camera
-            camera.position, camera.look_at = 3.2 * size * np.array([-0.75, -0.9, 0.75]), (0.0, 0.0, 0.0)
-            camera.near = size / 20
-            if (clicked := click_kind(self._kinds)) is not None:
-                name, kind = clicked
-                self._parts = parts_of_links(kind, self._view.links)
-                self._view.on_click(self._parts, lambda link: self._ask(self._robot.inject(Fault(name, self._parts[link]))))
+        self._world.describe(urdf)
 
     def lead(self, path: Array) -> None:
         """Show the path that is to be followed, shape (n, 3), m, odom."""
-        self._line("reference", path, _REFERENCE, 3.0)
+        self._world.lead(path)
+
+    def offer(self, node: str, settings: Sequence[Setting]) -> None:
+        """Show settings of a node, which can be changed."""
+        self._settings.offer(node, settings)
+
+    def note(self, node: str, name: str, value: Any) -> None:
+        """Show a value that a setting has."""
+        self._settings.note(node, name, value)
+
+    def report(self, parts: Sequence[tuple[str, int, str]], sentence: str = "") -> None:
+        """Show how nodes are: names of their parts, levels (0: well, 1: a warning, above: an error) and words.
+
+        A sentence is what a node has logged.
+        """
+        if sentence:
+            self._sentences.append(sentence)
+        marks = {0: ("#27864a", "●"), 1: ("#d68910", "▲")}
+        rows = (
+            "<div><span style='color:{}'>{}</span> <b>{}</b> {}</div>".format(
+                *marks.get(level, ("#c0392b", "■")), escape(name), escape(text)
+            )
+            for name, level, text in parts
+        )
+        said = (f"<div style='color:#c0392b'>{escape(each)}</div>" for each in reversed(self._sentences))
+        self._nodes.content = f"<div style='padding:0.4em 1em;font-size:0.85em'>{''.join([*rows, *said])}</div>"
 
     def say(self, status: Status) -> None:
         """Show words."""
@@ -166,68 +193,57 @@ class Page:
             return
         self._status = status
         colour = "#c0392b" if status.stopped or not status.alive else "#27864a"
+        faults = "".join(f"<div style='color:#c0392b'>{escape(fault)}</div>" for fault in status.faults)
         self._words.content = (
-            f'<div style="padding:0.4em 0.8em"><b style="color:{colour};font-size:1.15em">{escape(status.state)}</b><br>'
-            f"<small>{escape(' · '.join(filter(None, (status.robot, status.task, status.learner))))}</small></div>"
+            f"<div style='padding:0.2em 0.9em'><b style='color:{colour};font-size:1.15em'>{escape(status.state)}</b>"
+            f"<div><small>{escape(' · '.join(filter(None, (status.robot, status.task, status.learner))))}</small></div>"
+            f"{faults}</div>"
         )
-        self._stop.label, self._stop.color = ("GO ON", "green") if status.stopped else ("STOP", "red")
+        self._go_on.visible = status.stopped
         if self._freeze.value != status.frozen:
             self._freeze.value = status.frozen
 
+    def chart(self, figure: str) -> None:
+        """Let the charts show a figure of the task, by its name with the unit at its end."""
+        if any(curve.number == figure for curve in self._task_curves):
+            return
+        name, _, unit = figure.rpartition("_")
+        label = f"{name.replace('_', ' ')} ({unit})"
+        curve = Curve(figure, unit, "#3b6fc8")
+        if unit == "m":
+            curve, label = Curve(figure, "mm", "#3b6fc8", lambda metres: 1e3 * metres), label.replace("(m)", "(mm)")
+        self._task_curves = (curve,)
+        with self._chart_tab:
+            self._charts.append(Chart(self._server.gui, label, self._task_curves))
+
+    def _look_back(self, seconds: float) -> None:
+        """Hold a moment of the past; 0 s: show what happens."""
+        if not self._past or seconds == 0.0:
+            self._held = None
+            return
+        wanted = self._past[-1].time - seconds
+        self._held = min(tuple(self._past), key=lambda moment: abs(moment.time - wanted))
+        with self._server.atomic():
+            self._world.show(self._held)
+            self._why.show(self._held.foresight)
+
     def show(self, moment: Snapshot) -> None:
         """Show a moment."""
+        if self._past and moment.time < self._past[-1].time:
+            self._past.clear()
+        self._past.append(moment)
+        self._world.walk(moment.position)
         for chart in self._charts:
             chart.take(moment.time, moment.numbers)
-        self._trace.append(moment.position)
-        if self._view is None or not self._server.get_clients():
+        if not self._server.get_clients():
             return
         with self._server.atomic():
-            self._world.position = (-moment.position[0], -moment.position[1], 0.0)
-            self._view.show(moment.position, moment.turn, moment.joints)
-            self._foresee(moment)
-            if moment.faults != self._faults:
-                self._faults = moment.faults
-                lost = {fault.partition(":")[2].partition(",")[0] for fault in moment.faults}
-                self._view.fade(link for link, part in self._parts.items() if part in lost)
+            if self._held is None:
+                self._world.show(moment)
             if (now := time.monotonic()) >= self._next_slow:
                 self._next_slow = now + _SLOW_PERIOD
-                self._line("walked", np.array(self._trace), _WALKED, 3.0)
+                self._world.draw_way()
                 for chart in self._charts:
                     chart.draw()
-
-    def _foresee(self, moment: Snapshot) -> None:
-        """Show what the models expect, and what the plan was chosen among."""
-        foresight = moment.foresight
-        for ghost in self._ghosts.values():
-            ghost.root.visible = foresight is not None
-        if foresight is None:
-            for name in ("candidates", *self._ghosts):
-                self._line(name, NO_PATH, _WALKED, 1.0)
-            return
-        for name, path in (("prior", foresight.expected_by_prior), ("adapted", foresight.expected)):
-            self._line(name, path, _GHOSTS[name], 4.0)
-            x, y, yaw = path[-1]
-            turn = np.array(quaternion((0.0, 0.0, yaw)))
-            self._ghosts[name].show(np.array([x, y, moment.position[2]]), turn, moment.joints)
-        pieces = [_pieces(path) for path in foresight.candidates]
-        colours = np.linspace(_CHEAP, _DEAR, len(pieces)).astype(np.uint8)
-        shades = np.repeat(colours, [len(piece) for piece in pieces], axis=0)[:, None].repeat(2, axis=1)
-        self._segments("candidates", np.concatenate(pieces), shades, 1.0)
-
-    def _line(self, name: str, path: Array, colour: tuple[int, int, int], width: float) -> None:
-        """Show a line on the ground through points, shape (n, 2 or more)."""
-        self._segments(name, _pieces(path), colour, width)
-
-    def _segments(self, name: str, pieces: Array, colours: Any, width: float) -> None:
-        if name not in self._lines:
-            self._lines[name] = self._server.scene.add_line_segments(
-                f"/world/{name}", pieces, colours, line_width=width
-            )
-        else:
-            self._lines[name].points = pieces
-
-
-def _pieces(path: Array) -> Array:
-    """Pieces of a line on the ground through points, shape (n, 2 or more) -> (n - 1, 2, 3)."""
-    flat = np.column_stack([path[:, :2], np.full(len(path), _LIFT)]).astype(np.float32)
-    return np.stack([flat[:-1], flat[1:]], axis=1) if len(flat) > 1 else np.zeros((0, 2, 3), np.float32)
+                if self._held is None:
+                    self._why.show(moment.foresight)

@@ -9,9 +9,11 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from pydantic import Field
+from rcl_interfaces.msg import Log
 from rclpy.client import Client
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
@@ -31,6 +33,7 @@ from mbmrl_base.toolkit.ticker import Ticker
 from mbmrl_base.toolkit.worker import Worker
 from mbmrl_control.dashboard.page import Answer, Page, Status
 from mbmrl_control.dashboard.server import serve
+from mbmrl_control.dashboard.settings_panel import Setting
 from mbmrl_control.dashboard.snapshot import Snapshot
 from mbmrl_control.nodes.dashboard_conversions import (
     from_joint_state,
@@ -39,11 +42,14 @@ from mbmrl_control.nodes.dashboard_conversions import (
     from_poses,
     from_statuses,
 )
+from mbmrl_control.nodes.remote_parameters import RemoteParameters
 from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlanInsight, PlannerStatus
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 from mbmrl_sim.catalogue import fault_kinds
 from mbmrl_sim.nodes.conversions import from_fault_array, to_fault_request
 
+ADJUSTED: Final = ("mpc_node", "simulator_node")
+"""Nodes whose parameters the page offers."""
 STALE: Final = 0.5
 """Age from which a state is none, s."""
 OUTCOMES: Final = {
@@ -77,6 +83,8 @@ class Requests:
             "stop": SetBool,
             "freeze": SetBool,
         }
+        self.parameters: RemoteParameters
+        """Those of other nodes."""
         self._clients: dict[str, Client] = {name: node.create_client(kind, name) for name, kind in services.items()}
 
     def _call(self, service: str, request: Any) -> Answer:
@@ -113,6 +121,10 @@ class Requests:
         """As of `dashboard.page.Robot`."""
         return self._call("freeze", SetBool.Request(data=frozen))
 
+    def change(self, setting: Setting, value: Any) -> Answer:
+        """As of `dashboard.page.Robot`."""
+        return self.parameters.set(setting, value)
+
 
 class DashboardNode(Node):
     """Keeps the newest of all that is published; one worker shows it."""
@@ -129,7 +141,9 @@ class DashboardNode(Node):
         self._newest: dict[str, Any] = {}
         self._odometry: tuple[float, Array, Array] | None = None
         self._server = serve(self._settings.host, self._settings.page_port)
-        self._page = Page(self._server, self._kinds(), Requests(self))
+        requests = Requests(self)
+        self._page = Page(self._server, self._kinds(), requests)
+        requests.parameters = RemoteParameters(self, ADJUSTED, self._page.offer, self._page.note)
         for message_type, topic, profile in (
             (PlannerStatus, "planner_status", qos.LATEST),
             (AdaptationStatus, "adaptation_status", qos.LATEST),
@@ -137,10 +151,15 @@ class DashboardNode(Node):
             (FaultArray, "faults", qos.LATCHED),
         ):
             SoleSubscription(self, message_type, topic, partial(self._keep, topic), profile)
-        self.create_subscription(JointState, "joint_states", partial(self._newest.__setitem__, "joint_states"), qos.LATEST)
+        self.create_subscription(
+            JointState, "joint_states", partial(self._newest.__setitem__, "joint_states"), qos.LATEST
+        )
         self.create_subscription(Odometry, "odom", self._take_odometry, qos.LATEST)
         self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
         self.create_subscription(String, "robot_description", self._take_description, qos.LATCHED)
+        self._parts: dict[str, tuple[int, str]] = {}
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._take_diagnostics, qos.STATE)
+        self.create_subscription(Log, "/rosout", self._take_log, qos.STATE)
         self.worker = Worker(self._show, "page")
         self.get_logger().info(f"the page: http://{self._server.get_host()}:{self._server.get_port()}")
 
@@ -149,6 +168,19 @@ class DashboardNode(Node):
         self._stop.set()
         self.worker.join()
         self._server.stop()
+
+    def _take_diagnostics(self, message: DiagnosticArray) -> None:
+        own = self.get_namespace().strip("/")
+        for status in message.status:
+            name = status.name.removeprefix(f"{own}/") if own else status.name
+            if "/" not in name:
+                self._parts[name] = status.level[0], status.message
+        self._page.report([(name, *rest) for name, rest in sorted(self._parts.items())])
+
+    def _take_log(self, message: Log) -> None:
+        own, _, name = message.name.rpartition(".")
+        if message.level >= Log.ERROR and own == self.get_namespace().strip("/").replace("/", "."):
+            self._page.report([(name, *rest) for name, rest in sorted(self._parts.items())], f"{name}: {message.msg}")
 
     def _kinds(self) -> FaultKinds:
         try:
@@ -186,6 +218,8 @@ class DashboardNode(Node):
     def _snapshot(self, odometry: tuple[float, Array, Array], newest: dict[str, Any]) -> Snapshot:
         time, position, turn = odometry
         planner, adaptation = newest.get("planner_status"), newest.get("adaptation_status")
+        if planner is not None and planner.figure_names:
+            self._page.chart(planner.figure_names[0])
         insight, faults, joints = (newest.get(topic) for topic in ("plan_insight", "faults", "joint_states"))
         return Snapshot(
             time,
@@ -211,6 +245,7 @@ class DashboardNode(Node):
             alive=alive,
             stopped=outcome == PlannerStatus.STOPPED,
             frozen=bool(adaptation and adaptation.frozen),
+            faults=tuple(map(str, from_fault_array(newest["faults"]))) if "faults" in newest else (),
         )
 
 

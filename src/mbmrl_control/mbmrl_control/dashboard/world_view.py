@@ -1,0 +1,150 @@
+"""What the page shows in 3-D: the robot, where its models expect it, and its ways."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import viser
+
+from mbmrl_base.robots.faults import FaultKinds
+from mbmrl_base.robots.observation import Array
+from mbmrl_base.robots.rotations import quaternion
+from mbmrl_control.dashboard.fault_panel import click_kind, parts_of_links
+from mbmrl_control.dashboard.robot_view import Colour, RobotView
+from mbmrl_control.dashboard.snapshot import NO_PATH, Foresight, Snapshot
+
+_REFERENCE: Final = (70, 110, 200)
+_WALKED: Final = (240, 150, 60)
+_GHOSTS: Final = {"prior": (217, 83, 79), "adapted": (44, 160, 90)}
+_CHEAP: Final = (60, 180, 110)
+_DEAR: Final = (200, 200, 205)
+"""Of candidates, from the cheapest to the most expensive."""
+_OPACITY: Final = 0.3
+_LIFT: Final = 0.002
+"""Height at which lines lie above the ground, m."""
+_TRACE: Final = 1200
+"""Points of the way walked that are shown."""
+_CAMERA: Final = 2.1 * np.array([-0.75, -0.9, 0.75])
+"""From the robot to where a browser looks from at first, in lengths of the robot."""
+
+
+class WorldView:
+    """The scene; it moves past the robot, so that each browser keeps the view that it was turned to."""
+
+    def __init__(self, server: viser.ViserServer, kinds: FaultKinds, clicked: Callable[[str, str], None]) -> None:
+        """Set up the scene.
+
+        Args:
+            server: Shows it.
+            kinds: Faults of the robot.
+            clicked: Is called with a kind and the part of the robot on which somebody has clicked.
+        """
+        self._server, self._scene, self._clicked = server, server.scene, clicked
+        self._click = click_kind(kinds)
+        self._robot: RobotView | None = None
+        self._ghosts: dict[str, RobotView] = {}
+        self._parts: dict[str, str] = {}
+        self._trace: deque[Array] = deque(maxlen=_TRACE)
+        self._lines: dict[str, viser.LineSegmentsHandle] = {}
+        self._shown: Foresight | None = None
+        self._faults: tuple[str, ...] = ()
+        self._scene.set_up_direction("+z")
+        self._scene.world_axes.visible = False
+        self._world = self._scene.add_frame("/world", show_axes=False)
+
+    def describe(self, urdf: str) -> None:
+        """Show the robot of a URDF.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        with self._server.atomic():
+            for old in (self._robot, *self._ghosts.values()):
+                if old is not None:
+                    old.root.remove()
+            self._robot = RobotView(self._scene, "/world/robot", urdf)
+            self._ghosts = {
+                name: RobotView(self._scene, f"/world/{name}_ghost", urdf, colour=colour, opacity=_OPACITY)
+                for name, colour in _GHOSTS.items()
+            }
+            self._shown, self._faults = None, ()
+            for ghost in self._ghosts.values():
+                ghost.root.visible = False
+            size = self._robot.size
+            self._scene.add_grid(
+                "/world/ground", 200 * size, 200 * size, cell_size=size, section_size=5 * size, infinite_grid=True
+            )
+            camera = self._server.initial_camera
+            camera.position, camera.look_at = size * _CAMERA, (0.0, 0.0, 0.0)
+            camera.near = size / 20
+            if self._click is not None:
+                name, kind = self._click
+                self._parts = parts_of_links(kind, self._robot.links)
+                self._robot.on_click(self._parts, lambda link: self._clicked(name, self._parts[link]))
+
+    def lead(self, path: Array) -> None:
+        """Show the path that is to be followed, shape (n, 3), m, odom."""
+        self._line("reference", path, _REFERENCE, 3.0)
+
+    def walk(self, position: Array) -> None:
+        """Take in where the robot is, shape (3,), m."""
+        self._trace.append(position)
+
+    def draw_way(self) -> None:
+        """Show the way that was walked."""
+        self._line("walked", np.array(self._trace).reshape(-1, 3), _WALKED, 3.0)
+
+    def show(self, moment: Snapshot) -> None:
+        """Show a moment."""
+        if self._robot is None:
+            return
+        self._world.position = (-moment.position[0], -moment.position[1], 0.0)
+        self._robot.show(moment.position, moment.turn, moment.joints)
+        if moment.faults != self._faults:
+            self._faults = moment.faults
+            kind = self._click[0] if self._click else ""
+            lost = {fault.split(":")[1].split(",")[0] for fault in moment.faults if fault.startswith(f"{kind}:")}
+            self._robot.fade(link for link, part in self._parts.items() if part in lost)
+        if moment.foresight is not self._shown:
+            self._shown = moment.foresight
+            self._foresee(moment)
+
+    def _foresee(self, moment: Snapshot) -> None:
+        foresight = moment.foresight
+        for ghost in self._ghosts.values():
+            ghost.root.visible = foresight is not None
+        if foresight is None:
+            for name in ("candidates", *_GHOSTS):
+                self._line(name, NO_PATH, _WALKED, 1.0)
+            return
+        for name, path in (("prior", foresight.expected_by_prior), ("adapted", foresight.expected)):
+            self._line(name, path, _GHOSTS[name], 4.0)
+            x, y, yaw = path[-1]
+            turn = np.array(quaternion((0.0, 0.0, yaw)))
+            self._ghosts[name].show(np.array([x, y, moment.position[2]]), turn, moment.joints)
+        pieces = [_pieces(path) for path in foresight.candidates]
+        colours = np.linspace(_CHEAP, _DEAR, len(pieces)).astype(np.uint8)
+        shades = np.repeat(colours, [len(piece) for piece in pieces], axis=0)[:, None].repeat(2, axis=1)
+        self._segments("candidates", np.concatenate(pieces), shades, 1.0)
+
+    def _line(self, name: str, path: Array, colour: Colour, width: float) -> None:
+        """Show a line on the ground through points, shape (n, 2 or more)."""
+        self._segments(name, _pieces(path), colour, width)
+
+    def _segments(self, name: str, pieces: Array, colours: Any, width: float) -> None:
+        if name not in self._lines:
+            self._lines[name] = self._scene.add_line_segments(f"/world/{name}", pieces, colours, line_width=width)
+        else:
+            line = self._lines[name]
+            if np.ndim(colours) > 1 and line.colors.shape[0] != len(pieces):
+                line.colors = colours
+            line.points = pieces
+
+
+def _pieces(path: Array) -> Array:
+    """Pieces of a line on the ground through points, shape (n, 2 or more) -> (n - 1, 2, 3)."""
+    flat = np.column_stack([path[:, :2], np.full(len(path), _LIFT)]).astype(np.float32)
+    return np.stack([flat[:-1], flat[1:]], axis=1) if len(flat) > 1 else np.zeros((0, 2, 3), np.float32)
