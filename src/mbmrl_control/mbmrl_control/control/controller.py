@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_control.control.insight import Basis, Insight, explain
 from mbmrl_control.dynamics.model import Model, ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer
-from mbmrl_control.control.insight import Basis, Insight, explain
 from mbmrl_control.planning import Plan, Planner
 from mbmrl_control.planning.response import CommandResponse
 from mbmrl_control.tasks import Task

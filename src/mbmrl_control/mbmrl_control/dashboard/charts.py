@@ -31,7 +31,8 @@ def averaged(values: Array) -> Array:
 
 def root_mean_square(squares: Array) -> Array:
     """Root of the average of each square and of those just before it, shape (n,)."""
-    return np.sqrt(np.maximum(averaged(squares), 0.0))
+    roots: Array = np.sqrt(np.maximum(averaged(squares), 0.0))
+    return roots
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ class FaultPanel:
 
     def _add_kind(self, name: str) -> viser.GuiFolderHandle:
         kind = self._kinds[name]
-        with (folder := self._gui.add_folder(f"{_words(name)}: {kind.effect}")):
+        with (folder := self._gui.add_folder(_words(name))):
+            self._gui.add_markdown(f"{kind.effect[0].upper()}{kind.effect[1:]}.")
             inputs = self._inputs[name] = {}
             for field, choices in (("part", kind.parts), ("terrain", kind.terrains)):
                 if choices:
@@ -60,7 +61,8 @@ class FaultPanel:
 
     def _fault(self, name: str) -> Fault:
         values = {field: given.value for field, given in self._inputs[name].items()}
-        return Fault(name, **{field: "" if value == _RANDOM else value for field, value in values.items()})
+        chosen: dict[str, Any] = {field: "" if value == _RANDOM else value for field, value in values.items()}
+        return Fault(name, **chosen)
 
 
 def click_kind(kinds: FaultKinds) -> tuple[str, FaultKind] | None:

@@ -93,9 +93,8 @@ class Page:
         self._held: Snapshot | None = None
         self._task_curves: tuple[Curve, ...] = ()
         self._sentences: deque[str] = deque(maxlen=_MESSAGES)
-        server.gui.configure_theme(
-            control_layout="collapsible", control_width="large", show_logo=False, show_share_button=False
-        )
+        server.gui.configure_theme(control_width="large", show_logo=False, show_share_button=False)
+        server.gui.main_panel.dock_right()
         server.gui.set_panel_label("mbmrl")
         self._world = WorldView(server, kinds, lambda kind, part: self._ask(robot.inject(Fault(kind, part))))
         self._lay_out(server.gui, kinds)
@@ -107,48 +106,52 @@ class Page:
         stop.on_click(lambda _: self._ask(robot.stop(True)))
         self._go_on = gui.add_button("Go on", color="green", icon=viser.Icon.PLAYER_PLAY, visible=False)
         self._go_on.on_click(lambda _: self._ask(robot.stop(False)))
+        self._answer = gui.add_html("")
         self._back = gui.add_slider("look back (s)", 0.0, LONGEST_BACK, 0.1, 0.0, hint="0: what happens just now")
-        self._back.on_update(lambda _: self._look_back(self._back.value))
+        self._back.on_update(lambda _: self.look_back(self._back.value))
         tabs = gui.add_tab_group()
         if kinds:
-            with tabs.add_tab("Faults", viser.Icon.BOLT):
+            with tabs.add_tab("Faults"):
                 gui.add_markdown("Click a leg, or a wheel, of the robot to lose it. Or:")
                 FaultPanel(gui, kinds, lambda fault: self._ask(robot.inject(fault)))
                 clear = gui.add_button("Clear all faults", icon=viser.Icon.BANDAGE)
                 clear.on_click(lambda _: self._ask(robot.clear()))
                 reset = gui.add_button("Reset the robot", icon=viser.Icon.REFRESH)
                 reset.on_click(lambda _: self._ask(robot.reset()))
-        with tabs.add_tab("Charts", viser.Icon.CHART_LINE) as place:
+        with tabs.add_tab("Charts") as place:
             self._chart_tab = place
             self._charts = [
                 Chart(gui, "error of the model in a step (RMS)", _ERRORS),
                 Chart(gui, "cost of a step", _COST),
                 Chart(gui, "time of a plan", _PLANNING),
             ]
-            self._freeze = gui.add_checkbox("freeze the model", False, hint="The adapted model is kept as it is")
-            self._freeze.on_update(lambda event: event.client and self._ask(robot.freeze(self._freeze.value)))
-        with tabs.add_tab("Why", viser.Icon.HELP):
+            self._freeze: Any = gui.add_checkbox("freeze the model", False, hint="The adapted model is kept as it is")
+            self._freeze.on_update(self._freeze_or_not)
+        with tabs.add_tab("Why"):
             self._why = WhyPanel(gui)
-        with tabs.add_tab("Settings", viser.Icon.ADJUSTMENTS) as place:
+        with tabs.add_tab("Settings") as place:
             self._settings = SettingsPanel(gui, place, self._change)
-        with tabs.add_tab("Nodes", viser.Icon.TOPOLOGY_STAR):
+        with tabs.add_tab("Nodes"):
             self._nodes = gui.add_html("")
 
-    def _change(self, setting: Setting, value: Any) -> Answer:
-        return self._ask(self._robot.change(setting, value))
+    def _freeze_or_not(self, event: viser.GuiEvent[Any]) -> None:
+        if event.client is not None:  # somebody has clicked
+            self._ask(self._robot.freeze(self._freeze.value))
 
-    def _ask(self, answer: Answer) -> Answer:
+    def _change(self, setting: Setting, value: Any) -> Answer:
+        answer = self._robot.change(setting, value)
+        self._ask(answer)
+        return answer
+
+    def _ask(self, answer: Answer) -> None:
         """Show the answer to what was asked for, when it comes."""
 
         def show(done: Answer) -> None:
             success, text = done.result()
-            for client in self._server.get_clients().values():
-                client.add_notification(
-                    "Done" if success else "Refused", text, color="green" if success else "red", auto_close_seconds=6.0
-                )
+            colour = "inherit" if success else "#c0392b"
+            self._answer.content = f"<div style='padding:0 0.9em;color:{colour}'><small>{escape(text)}</small></div>"
 
         answer.add_done_callback(show)
-        return answer
 
     def describe(self, urdf: str) -> None:
         """Show the robot of a URDF.
@@ -216,8 +219,8 @@ class Page:
         with self._chart_tab:
             self._charts.append(Chart(self._server.gui, label, self._task_curves))
 
-    def _look_back(self, seconds: float) -> None:
-        """Hold a moment of the past; 0 s: show what happens."""
+    def look_back(self, seconds: float) -> None:
+        """Hold the moment that was some seconds ago; 0: show what happens."""
         if not self._past or seconds == 0.0:
             self._held = None
             return

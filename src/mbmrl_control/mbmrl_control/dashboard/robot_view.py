@@ -34,20 +34,20 @@ def _multiply(first: Array, second: Array) -> Array:
     return np.array([w * s - np.dot(v, u), *(w * np.array(u) + s * np.array(v) + np.cross(v, u))])
 
 
-def _solid(geometry: Any) -> trimesh.Trimesh:
+def _solid(geometry: Any) -> Any:
     match geometry:
         case urdf.Box():
             return trimesh.creation.box(geometry.size)
         case urdf.Cylinder():
             return trimesh.creation.cylinder(geometry.radius, geometry.length, sections=_ROUND)
         case urdf.Sphere():
-            return trimesh.creation.icosphere(subdivisions=2, radius=geometry.radius)
+            return trimesh.creation.icosphere(subdivisions=1, radius=geometry.radius)
         case _:
-            mesh = trimesh.load_mesh(geometry.filename.removeprefix("file://"))
+            mesh: Any = trimesh.load_mesh(geometry.filename.removeprefix("file://"))
             return mesh.apply_scale(geometry.scale or 1.0)
 
 
-def _link_mesh(link: Any) -> trimesh.Trimesh | None:
+def _link_mesh(link: Any) -> Any:
     """All that is to be seen of a link as one mesh with a colour at each corner; None if nothing is."""
     parts = []
     for visual in link.visuals:
@@ -55,11 +55,13 @@ def _link_mesh(link: Any) -> trimesh.Trimesh | None:
         colour = visual.material.color if visual.material else None
         part = _solid(visual.geometry)
         part.unmerge_vertices()  # edges stay sharp
-        part.apply_transform(trimesh.transformations.quaternion_matrix(turn))
+        part.apply_transform(trimesh.transformations.quaternion_matrix(turn))  # type: ignore[no-untyped-call]
         part.apply_translation(position)
-        part.visual.vertex_colors = np.round(255 * np.array(colour.rgba if colour else _PLAIN)).astype(np.uint8)
+        rgba = np.round(255 * np.array(colour.rgba if colour else _PLAIN)).astype(np.uint8)
+        part.visual = trimesh.visual.ColorVisuals(part, vertex_colors=np.tile(rgba, (len(part.vertices), 1)))
         parts.append(part)
-    return trimesh.util.concatenate(parts) if parts else None
+    whole: Any = trimesh.util.concatenate(parts) if parts else None
+    return whole
 
 
 class RobotView:
@@ -96,7 +98,7 @@ class RobotView:
         """What is to be seen of each link by its name."""
         self._joints: dict[str, tuple[Any, viser.FrameHandle, Array, Array]] = {}
         self._pale: dict[str, viser.MeshHandle] = {}
-        self._meshes: dict[str, tuple[str, trimesh.Trimesh]] = {}
+        self._meshes: dict[str, tuple[str, Any]] = {}
         self._add(model, model.get_root(), name)
 
     @property
@@ -142,9 +144,8 @@ class RobotView:
                 continue
             joint, frame, rest, axis = self._joints[name]
             if joint.type == "prismatic":
-                frame.position = _place(joint.origin)[0] + trimesh.transformations.quaternion_matrix(rest)[:3, :3] @ (
-                    axis * value
-                )
+                moved = _multiply(_multiply(rest, np.array([0.0, *(axis * value)])), rest * (1, -1, -1, -1))
+                frame.position = _place(joint.origin)[0] + moved[1:]
             else:
                 frame.wxyz = _multiply(rest, np.array([np.cos(value / 2), *(axis * np.sin(value / 2))]))
 
@@ -159,5 +160,4 @@ class RobotView:
         for link in lost - self._pale.keys():
             self._pale[link] = self._plain(link, f"{self._meshes[link][0]}/{link}_lost", (150, 150, 150), 0.18)
         for link, pale in self._pale.items():
-            if pale.visible != (link in lost):
-                pale.visible, self.links[link].visible = link in lost, link not in lost
+            pale.visible, self.links[link].visible = link in lost, link not in lost

@@ -1,25 +1,99 @@
-"""Serves a page to browsers."""
+"""Serves a page to browsers, and to nobody else."""
 
 from __future__ import annotations
 
+import hmac
 import io
+import ipaddress
+import secrets
 import socket
+from collections.abc import Callable
 from contextlib import redirect_stdout
+from http import HTTPStatus
+from http.cookies import SimpleCookie
+from typing import Any, Final
+from unittest.mock import patch
+from urllib.parse import parse_qs, urlsplit
 
 import viser
+import websockets.asyncio.server
+from websockets.http11 import Request, Response
+
+_LOCAL: Final = ("localhost", "127.0.0.1", "::1")
+_COOKIE: Final = "mbmrl_token"
 
 
-def serve(host: str, port: int) -> viser.ViserServer:
-    """A server at an address and a port; 0: any that is free.
+class PageServer:
+    """A server of a page at an address.
 
-    Raises:
-        ValueError: If nothing can be served there.
+    A browser sends what any page in it asks for, with the name of that page: only requests of this page are answered
+    (cross-site WebSocket hijacking, DNS rebinding). Whoever comes from another machine needs a token, which is part of
+    the address that is to be opened.
     """
+
+    def __init__(self, host: str, port: int, token: str = "") -> None:
+        """Serve.
+
+        Args:
+            host: Address of this machine; 0.0.0.0: all of them.
+            port: 0: any that is free.
+            token: Beyond this machine: if none is given one is made up.
+
+        Raises:
+            ValueError: If nothing can be served there.
+        """
+        try:
+            # viser goes on to the next port if one is in use: who typed an address would see another robot's page.
+            with socket.create_server((host, port)) as free:
+                port = free.getsockname()[1]
+        except OSError as error:
+            raise ValueError(f"no page can be served at {host}:{port}: {error.strerror}") from None
+        self._token = "" if _is_local(host) else token or secrets.token_urlsafe(12)
+        real = websockets.asyncio.server.serve
+
+        def serve(handler: Any, host: str, port: int, *, process_request: Any, **others: Any) -> Any:
+            return real(handler, host, port, process_request=self._checked(process_request), **others)
+
+        # viser has no place for a check of its own; it looks serve up when its thread starts, within the constructor.
+        with redirect_stdout(io.StringIO()), patch.object(websockets.asyncio.server, "serve", serve):
+            self.viser = viser.ViserServer(host, port, verbose=False)
+        name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+        self.address = f"http://{name}:{port}" + (f"/?token={self._token}" if self._token else "")
+        """What is to be opened."""
+
+    def stop(self) -> None:
+        """Serve no more."""
+        with redirect_stdout(io.StringIO()):
+            self.viser.stop()
+
+    def _checked(self, answer: Callable[[Any, Request], Response | None]) -> Callable[[Any, Request], Response | None]:
+        def checked(connection: Any, request: Request) -> Response | None:
+            if why := self._refusal(request):
+                refused: Response = connection.respond(HTTPStatus.FORBIDDEN, f"{why}\n")
+                return refused
+            response = answer(connection, request)
+            if response is not None and self._token:
+                response.headers["Set-Cookie"] = f"{_COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/"
+            return response
+
+        return checked
+
+    def _refusal(self, request: Request) -> str:
+        """Why a request is not answered; empty if it is."""
+        host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return f"this is asked for by another page, {origin}"
+        if not self._token:
+            return "" if urlsplit(f"//{host}").hostname in _LOCAL else f"{host} is not an address of this page"
+        cookie = SimpleCookie(request.headers.get("Cookie", "")).get(_COOKIE)
+        given = parse_qs(urlsplit(request.path).query).get("token", [cookie.value if cookie else ""])[0]
+        if hmac.compare_digest(given.encode(), self._token.encode()):
+            return ""
+        return "the token is missing or wrong: open the address that the node has logged"
+
+
+def _is_local(host: str) -> bool:
     try:
-        # viser goes on to the next port if one is in use: who typed an address would see another robot's page.
-        with socket.create_server((host, port)) as free:
-            port = free.getsockname()[1]
-    except OSError as error:
-        raise ValueError(f"no page can be served at {host}:{port}: {error.strerror}") from None
-    with redirect_stdout(io.StringIO()):  # it prints a banner
-        return viser.ViserServer(host, port, verbose=False)
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -67,15 +67,18 @@ class SettingsPanel:
         elif isinstance(value, int | float):
             given = gui.add_number(label, value, min=low, max=high, hint=setting.text)
         elif setting.choices:
-            given = gui.add_dropdown(label, tuple(dict.fromkeys((value, *setting.choices))), value, hint=setting.text)
+            given = gui.add_dropdown(
+                label, tuple(dict.fromkeys((value, *setting.choices))), initial_value=value, hint=setting.text
+            )
         else:
             given = gui.add_text(label, str(value), hint=setting.text)
         self._inputs[key], self._known[key] = given, value
 
-        @given.on_update
-        def _(event: Any) -> None:
+        def take(event: Any) -> None:
             if event.client is not None and given.value != self._known[key]:  # somebody has changed it
                 self._try(setting, given.value)
+
+        given.on_update(take)
 
     def _try(self, setting: Setting, value: Any) -> None:
         """Ask for a value; one that is refused gives way to the one that holds."""

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import viser
 
+from mbmrl_base.robots.observation import Array
 from mbmrl_control.dashboard.snapshot import Foresight
 
 _COLOURS: Final = ("#3b6fc8", "#e08a3c", "#8a5bc7", "#2ca05a", "#c0392b", "#7f8c8d")
@@ -46,10 +47,10 @@ def _rank(rank: float) -> str:
     return "cheapest candidate" if rank == 0 else f"cheaper: {rank:.0%}"
 
 
-def _row(label: str, values: np.ndarray[tuple[int], np.dtype[np.float64]], largest: float) -> str:
+def _row(label: str, values: Array, largest: float) -> str:
+    style = "display:inline-block;height:0.9em"
     parts = "".join(
-        f"<span style='display:inline-block;height:0.9em;width:{100 * max(value, 0.0) / largest:.1f}%;background:{colour}'>"
-        "</span>"
+        f"<span style='{style};width:{100 * max(value, 0.0) / largest:.1f}%;background:{colour}'></span>"
         for value, colour in zip(values, _COLOURS, strict=False)
     )
     return f"<div>{escape(label)}: <b>{values.sum():.2f}</b></div><div style='line-height:0.9em'>{parts}</div>"

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import viser
+from numpy.typing import NDArray
 
 from mbmrl_base.robots.faults import FaultKinds
 from mbmrl_base.robots.observation import Array
@@ -134,17 +135,17 @@ class WorldView:
         """Show a line on the ground through points, shape (n, 2 or more)."""
         self._segments(name, _pieces(path), colour, width)
 
-    def _segments(self, name: str, pieces: Array, colours: Any, width: float) -> None:
+    def _segments(self, name: str, pieces: NDArray[np.float32], colours: Any, width: float) -> None:
         if name not in self._lines:
-            self._lines[name] = self._scene.add_line_segments(f"/world/{name}", pieces, colours, line_width=width)
+            self._lines[name] = self._scene.add_line_segments(f"/world/{name}", pieces, colours, thickness=width)
         else:
             line = self._lines[name]
-            if np.ndim(colours) > 1 and line.colors.shape[0] != len(pieces):
+            if np.ndim(colours) > 1 and np.shape(line.colors)[0] != len(pieces):
                 line.colors = colours
             line.points = pieces
 
 
-def _pieces(path: Array) -> Array:
+def _pieces(path: Array) -> NDArray[np.float32]:
     """Pieces of a line on the ground through points, shape (n, 2 or more) -> (n - 1, 2, 3)."""
     flat = np.column_stack([path[:, :2], np.full(len(path), _LIFT)]).astype(np.float32)
     return np.stack([flat[:-1], flat[1:]], axis=1) if len(flat) > 1 else np.zeros((0, 2, 3), np.float32)

@@ -32,7 +32,7 @@ from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Ticker
 from mbmrl_base.toolkit.worker import Worker
 from mbmrl_control.dashboard.page import Answer, Page, Status
-from mbmrl_control.dashboard.server import serve
+from mbmrl_control.dashboard.server import PageServer
 from mbmrl_control.dashboard.settings_panel import Setting
 from mbmrl_control.dashboard.snapshot import Snapshot
 from mbmrl_control.nodes.dashboard_conversions import (
@@ -68,6 +68,9 @@ class DashboardSettings(NodeSettings):
     simulator: str = Field("", description="File, *.py, of the robot's simulator, if it has one; empty: its own")
     rate: float = Field(20.0, ge=1.0, le=60.0, description="Pictures per second, Hz")
     host: str = Field("127.0.0.1", description="Address at which the page is served; 0.0.0.0: all of this machine's")
+    token: str = Field(
+        "", description="What a browser of another machine has to know; empty: made up, and logged with the address"
+    )
     page_port: int = Field(8080, ge=0, le=65535, description="Port of the page; 0: any that is free")
 
 
@@ -140,9 +143,9 @@ class DashboardNode(Node):
         self._stop = threading.Event()
         self._newest: dict[str, Any] = {}
         self._odometry: tuple[float, Array, Array] | None = None
-        self._server = serve(self._settings.host, self._settings.page_port)
+        self._server = PageServer(self._settings.host, self._settings.page_port, self._settings.token)
         requests = Requests(self)
-        self._page = Page(self._server, self._kinds(), requests)
+        self._page = Page(self._server.viser, self._kinds(), requests)
         requests.parameters = RemoteParameters(self, ADJUSTED, self._page.offer, self._page.note)
         for message_type, topic, profile in (
             (PlannerStatus, "planner_status", qos.LATEST),
@@ -161,7 +164,7 @@ class DashboardNode(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._take_diagnostics, qos.STATE)
         self.create_subscription(Log, "/rosout", self._take_log, qos.STATE)
         self.worker = Worker(self._show, "page")
-        self.get_logger().info(f"the page: http://{self._server.get_host()}:{self._server.get_port()}")
+        self.get_logger().info(f"the page: {self._server.address}")
 
     def close(self) -> None:
         """Stop serving."""

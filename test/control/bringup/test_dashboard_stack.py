@@ -1,0 +1,53 @@
+"""The page of the running stack in a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from browser_testing import browser
+from mbmrl_base.toolkit import qos
+from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
+from ros_testing import Peer, processes
+
+StartCommand = Callable[..., subprocess.Popen[str]]
+
+
+def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: Peer, mark: str, tmp_path: Path) -> None:
+    faults = peer.record(FaultArray, "faults", qos.LATCHED)
+    stack = start_command("sim", "--dashboard", "--page-port", "0")
+    assert stack.stderr is not None
+    address = next(found[1] for line in stack.stderr if (found := re.search(r"the page: (http://\S+)", line)))
+    with browser() as window:
+        window.driver.get(address)
+        window.wait(lambda: window.shows("walking"))
+        window.wait(lambda: window.shows("bayes_replay"))
+        window.button("Let it happen").click()
+        window.wait(lambda: window.shows("leg_loss:"))
+        peer.spin_until(lambda: faults and len(faults[-1].faults) == 1)
+        window.tab("Why")
+        window.wait(lambda: window.shows("cheapest candidate"))
+        window.tab("Settings")
+        window.wait(lambda: window.field("figure_eight"))
+        window.tab("Nodes")
+        window.wait(lambda: window.shows("mpc_node: ticks"))
+        window.tab("Charts")
+        window.wait(lambda: window.shows("cross track (mm)"))
+        window.driver.save_screenshot(str(tmp_path / "page.png"))
+        window.button("STOP").click()
+        window.wait(lambda: window.shows("stopped"))
+        commands = peer.record(MotorCommand, "motor_command", qos.LATEST)
+        peer.spin_until(lambda: commands and not any(commands[-1].action))
+        window.driver.refresh()
+        window.button("Go on").click()
+        window.wait(lambda: window.shows("walking"))
+    # A page that is killed changes nothing.
+    (page,) = processes(mark, "dashboard_node")
+    os.kill(page, signal.SIGKILL)
+    states = peer.record(RobotState, "robot_state", qos.STATE)
+    peer.spin_until(lambda: len(states) > 40)
+    assert stack.poll() is None
