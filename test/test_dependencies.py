@@ -24,12 +24,13 @@ KEYS = {
     "pytest": "python3-pytest",
     "rich": "python3-rich",
     "serial": "python3-serial",
+    "websockets": "python3-websockets",
     "yaml": "python3-yaml",
 }
 """rosdep's key for a module of Python; modules that are not here are ROS packages, or one of PIP_ONLY."""
 PIP_ONLY = {
     *("cobs", "imageio_ffmpeg", "mcap", "pybullet", "pybullet_utils", "rosbags", "safetensors", "tensorboard"),
-    *("torch", "typer"),
+    *("torch", "trimesh", "typer", "urdf_parser_py", "viser"),
 }
 """No rosdep key of these could be resolved by apt."""
 IMPLIED = {"torch.utils.tensorboard": "tensorboard"}

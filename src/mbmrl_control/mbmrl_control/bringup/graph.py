@@ -117,7 +117,7 @@ _CAMERA: Final = NodeSpec(
 )
 _DASHBOARD: Final = NodeSpec(
     "dashboard_node",
-    "mbmrl_control.nodes.dashboard_node:DashboardSettings",
+    "mbmrl_control.dashboard.settings:DashboardSettings",
     ("robot", "simulator", "host", "page_port"),
     switches=(("dashboard", "", "Whether to show the robot on a page in the browser"),),
     essential=False,

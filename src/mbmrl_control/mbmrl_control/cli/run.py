@@ -24,7 +24,7 @@ LOOK_PERIOD: Final = 0.01
 """Time between two looks whether all nodes run, s: if one does not, the robot is to stop."""
 _DEMO_OPTIONS: Final = (
     *("robot", "simulator", "task", "path", "learner", "checkpoint", "planner", "seed", "rate", "terrain", "sensors"),
-    *("protocol", "publish_clock"),
+    *("protocol", "publish_clock", "dashboard", "page_port"),
 )
 
 
@@ -107,6 +107,7 @@ def demo(
     """
     from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
     from mbmrl_base.system.files import check_folder
+    from mbmrl_base.system.ports import free_port
     from mbmrl_control.bringup.parameters import check_nodes, clock_is_simulated
     from mbmrl_control.nodes.settings import PlannerSettings
     from mbmrl_sim.catalogue import fault_kinds
@@ -118,10 +119,16 @@ def demo(
         way = "with" if hardware else "without"
         refuse(f"{flag(odd, values[odd])} changes nothing {way} --hardware: leave it out")
     with refusing():
+        if values["dashboard"] is None and console.is_terminal:  # somebody watches
+            values = {**values, "dashboard": True}
         other = {**values, "learner": against, "checkpoint": None}
         if record is not None:
             values, other = {**values, "bag": str(record)}, {**other, "bag": f"{record}-against"}
         settings = check_nodes(nodes, values)
+        if page := settings.get("dashboard_node"):
+            port = free_port(dict(page)["page_port"])
+            values, other = ({**each, "page_port": port} for each in (values, other))
+            console.print(f"watch it: http://127.0.0.1:{port}")
         planners = [settings["mpc_node"], *([check_nodes(nodes, other)["mpc_node"]] if against else [])]
         robot = settings.get("simulator_node")
         simulated = robot.simulated if isinstance(robot, SimulatorSettings) else DEFAULT_ROBOT

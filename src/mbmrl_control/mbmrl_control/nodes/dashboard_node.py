@@ -12,7 +12,6 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
-from pydantic import Field
 from rcl_interfaces.msg import Log
 from rclpy.client import Client
 from rclpy.node import Node
@@ -20,19 +19,18 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
-from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.robots.faults import Fault, FaultKinds
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import check_message, to_seconds
 from mbmrl_base.toolkit.parameters import declare
-from mbmrl_base.toolkit.settings import ROBOT, NodeSettings
 from mbmrl_base.toolkit.sole import SoleSubscription
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Ticker
 from mbmrl_base.toolkit.worker import Worker
 from mbmrl_control.dashboard.page import Answer, Page, Status
 from mbmrl_control.dashboard.server import PageServer
+from mbmrl_control.dashboard.settings import DashboardSettings
 from mbmrl_control.dashboard.settings_panel import Setting
 from mbmrl_control.dashboard.snapshot import Snapshot
 from mbmrl_control.nodes.dashboard_conversions import (
@@ -59,19 +57,6 @@ OUTCOMES: Final = {
     PlannerStatus.NO_FINITE_PLAN: "no plan: it stands",
     PlannerStatus.LAST_PLAN: "walking, late plans",
 }
-
-
-class DashboardSettings(NodeSettings):
-    """Parameters of the dashboard node."""
-
-    robot: str = Field(DEFAULT_ROBOT, description=ROBOT)
-    simulator: str = Field("", description="File, *.py, of the robot's simulator, if it has one; empty: its own")
-    rate: float = Field(20.0, ge=1.0, le=60.0, description="Pictures per second, Hz")
-    host: str = Field("127.0.0.1", description="Address at which the page is served; 0.0.0.0: all of this machine's")
-    token: str = Field(
-        "", description="What a browser of another machine has to know; empty: made up, and logged with the address"
-    )
-    page_port: int = Field(8080, ge=0, le=65535, description="Port of the page; 0: any that is free")
 
 
 class Requests:
