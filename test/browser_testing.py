@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -35,9 +35,13 @@ class Browser:
         self.driver = webdriver.Chrome(options=options, service=Service(driver))
 
     def wait(self, holds: Callable[[], Any]) -> Any:
-        """Wait until something holds; returns it."""
+        """Wait until something holds; returns it. Fails with what the page says if it does not in time."""
         ignored = (StaleElementReferenceException,)
-        return WebDriverWait(self.driver, TIME_LIMIT, 0.05, ignored).until(lambda _: holds())
+        try:
+            return WebDriverWait(self.driver, TIME_LIMIT, 0.05, ignored).until(lambda _: holds())
+        except TimeoutException:
+            text = self.driver.find_element(By.TAG_NAME, "body").text
+        raise AssertionError(f"waited for {TIME_LIMIT:g} s in vain; the page says:\n{text}")
 
     def shows(self, text: str) -> bool:
         """Whether a text stands on the page."""

@@ -25,8 +25,6 @@ MakePrior = Callable[..., Prior]
 STATE = pack_state(
     [0.3, -0.2, 0.02], np.zeros(3), [0.0, 0.0, 0.4], np.zeros(3), np.zeros(2), np.zeros(2), np.zeros(2), 4.0
 )
-    [0.3, -0.2, 0.02], np.zeros(3), [0.0, 0.0, 0.4], np.zeros(3), np.zeros(2), np.zeros(2), np.zeros(2), 4.0
-)
 
 
 def seen(sequence: int = 1) -> Observation:
