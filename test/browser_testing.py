@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -42,6 +43,16 @@ class Browser:
         except TimeoutException:
             text = self.driver.find_element(By.TAG_NAME, "body").text
         raise AssertionError(f"waited for {TIME_LIMIT:g} s in vain; the page says:\n{text}")
+
+    def picture(self, file: Path) -> None:
+        """Take a picture of the window; one that draws in software may take more than a try."""
+
+        def taken() -> bool:
+            with suppress(TimeoutException):
+                return bool(self.driver.save_screenshot(str(file)))
+            return False
+
+        self.wait(taken)
 
     def shows(self, text: str) -> bool:
         """Whether a text stands on the page."""

@@ -22,7 +22,7 @@ def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: P
     stack = start_command("sim", "--dashboard", "--page-port", "0")
     assert stack.stderr is not None
     address = next(found[1] for line in stack.stderr if (found := re.search(r"the page: (http://\S+)", line)))
-    with browser() as window:
+    with browser(1000, 640) as window:
         window.driver.get(address)
         window.wait(lambda: window.shows("walking"))
         window.wait(lambda: window.shows("bayes_replay"))
@@ -37,7 +37,7 @@ def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: P
         window.wait(lambda: window.shows("mpc_node: ticks"))
         window.tab("Charts")
         window.wait(lambda: window.shows("cross track (mm)"))
-        window.driver.save_screenshot(str(tmp_path / "page.png"))
+        window.picture(tmp_path / "page.png")
         window.button("STOP").click()
         window.wait(lambda: window.shows("stopped"))
         commands = peer.record(MotorCommand, "motor_command", qos.LATEST)
