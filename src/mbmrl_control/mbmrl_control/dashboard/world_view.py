@@ -137,7 +137,9 @@ class WorldView:
 
     def _segments(self, name: str, pieces: NDArray[np.float32], colours: Any, width: float) -> None:
         if name not in self._lines:
-            self._lines[name] = self._scene.add_line_segments(f"/world/{name}", pieces, colours, thickness=width)
+            self._lines[name] = self._scene.add_line_segments(
+                f"/world/{name}", pieces, colours, thickness=width, thickness_units="screen"
+            )
         else:
             line = self._lines[name]
             if np.ndim(colours) > 1 and np.shape(line.colors)[0] != len(pieces):
