@@ -6,6 +6,7 @@ import io
 import queue
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -135,8 +136,14 @@ def test_click_on_a_leg_loses_it(window: Browser, server: PageServer, page: Page
     (middle,) = trimesh.load_scene(io.BytesIO(leg.glb_data), "glb").geometry.values()
     place = np.array([0.0, 0.0, 0.02]) + hip.position + middle.centroid
     right, down = pixels(client.camera, place, window)
-    window.click_on_canvas(right, down)
-    assert played.asked.get(timeout=60) == ("inject", Fault("leg_loss", "right_middle"))
+
+    def asked() -> tuple[str, Any] | None:
+        window.click_on_canvas(right, down)  # what is not drawn yet cannot be clicked
+        with suppress(queue.Empty):
+            return played.asked.get(timeout=2.0)
+        return None
+
+    assert window.wait(asked) == ("inject", Fault("leg_loss", "right_middle"))
 
 
 def test_settings_are_as_declared_and_what_is_refused_goes_back(window: Browser, page: Page, played: Played) -> None:
