@@ -41,11 +41,13 @@ needs_launch = pytest.mark.skipif(not GENUINE, reason="needs launch_ros: it runs
 
 
 def test_graphs_differ_in_the_robot_and_its_pictures_alone() -> None:
-    assert SIM[2:4] == HARDWARE[2:]
+    assert SIM[2:4] == HARDWARE[2:4]
     # The recorder is started first and stopped last.
     both = ["adaptation_node", "mpc_node"]
-    assert [spec.executable for spec in SIM] == ["recorder_node", "simulator_node", *both, "camera_node"]
-    assert [spec.executable for spec in HARDWARE] == ["recorder_node", "serial_bridge_node", *both]
+    assert [spec.executable for spec in SIM] == [
+        *("recorder_node", "simulator_node", *both, "camera_node", "dashboard_node")
+    ]
+    assert [spec.executable for spec in HARDWARE] == [*("recorder_node", "serial_bridge_node", *both, "dashboard_node")]
 
 
 @pytest.mark.parametrize("spec", NODES, ids=lambda spec: spec.executable)
@@ -101,6 +103,7 @@ def tabulated(section: str, node: str = "") -> Iterator[tuple[str, str, str]]:
         ("simulator_node", "simulator", "README.md"),
         ("camera_node", "camera", "README.md"),
         ("recorder_node", "recorder", "docs/recording.md"),
+        ("dashboard_node", "page", "docs/dashboard.md"),
         ("adaptation_node", "adaptation", "README.md"),
         ("mpc_node", "MPC", "README.md"),
         ("serial_bridge_node", "bridge", "docs/hardware.md"),

@@ -48,7 +48,7 @@ def test_commands_options_and_names_are_completed(complete: Complete) -> None:
     assert complete("mbmrl de") == ["demo"]
     assert complete("mbmrl robots ") == ["show"]
     assert complete("mbmrl robots show h") == ["husky"]
-    assert complete("mbmrl sim --pa") == ["--params-file", "--path"]
+    assert complete("mbmrl sim --par") == ["--params-file"]
     assert complete("mbmrl sim --robot ") == ["millirobot", "husky"]
     assert complete("mbmrl sim --robot husky --learner ") == list(shipped_learners("husky"))
     assert complete("mbmrl demo --learner=bayes_l") == ["bayes_last_layer"]

@@ -126,7 +126,13 @@ _DASHBOARD: Final = NodeSpec(
 # Nodes are started in order and stopped in reverse order: a recording has all that the others send.
 SIM: Final = (_RECORDER, _SIMULATOR, _ADAPTATION, _PLANNER, _CAMERA, _DASHBOARD)
 """Simulated robot, adaptation, planning, and a recording, pictures of the robot and a page if they are wanted."""
-HARDWARE: Final = (_RECORDER, _BRIDGE, _ADAPTATION, _PLANNER, _DASHBOARD)
+HARDWARE: Final = (
+    _RECORDER,
+    _BRIDGE,
+    _ADAPTATION,
+    _PLANNER,
+    replace(_DASHBOARD, parameters=("robot", "host", "page_port")),
+)
 """Robot on a serial port, adaptation, planning, and a recording and a page if they are wanted."""
 RECORDER: Final = (replace(_RECORDER, parameters=("bag", "exclude"), switches=()),)
 """A recording alone, of nodes that others have started."""

@@ -208,19 +208,15 @@ class _Question:
     """
 
     def __init__(self, node: Node, name: str, take: Callable[[list[Parameter]], None]) -> None:
-        self._node, self._take = node, take
+        self._take = take
         self._list = node.create_client(ListParameters, f"{name}/list_parameters")
         self._get = node.create_client(GetParameters, f"{name}/get_parameters")
         self._ask_at = time.monotonic() + ASK_PERIOD
-        self._answered = self._over = False
+        self._answered = False
 
     def ask(self) -> None:
         """Ask, if it is time to."""
-        if self._answered and not self._over:
-            self._over = True
-            for client in (self._list, self._get):
-                self._node.destroy_client(client)
-        if self._over or time.monotonic() < self._ask_at or not self._get.service_is_ready():
+        if self._answered or time.monotonic() < self._ask_at or not self._get.service_is_ready():
             return
         self._ask_at = time.monotonic() + ASK_PERIOD
         self._list.call_async(ListParameters.Request()).add_done_callback(self._take_names)
