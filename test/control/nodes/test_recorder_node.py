@@ -176,7 +176,10 @@ def test_namespace_is_recorded_and_what_all_share(start_node: StartNode, peer: P
 def test_every_signal_closes_the_recording(
     start_node: StartNode, peer: Peer, tmp_path: Path, number: signal.Signals
 ) -> None:
+    # What starts the tests in the background may have them ignore SIGHUP, and what they start too.
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     recorder = start_node("recorder_node", bag=tmp_path / "bag")
+    signal.signal(signal.SIGHUP, hang_up)
     talker = Talker(peer, recorder)
     talker.send_until_read(tmp_path / "bag")
     assert recorder.end(number) == 0
