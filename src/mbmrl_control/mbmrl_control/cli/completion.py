@@ -194,7 +194,7 @@ def plans(ctx: typer.Context, incomplete: str) -> list[str]:
     kind, colon, _ = last.partition(":")
     try:
         kinds = kinds_of(_given(ctx))
-    except Exception:
+    except Exception:  # as above
         return []
     if colon and kind in kinds:
         found = [f"{kind}:{name}" for name in (*kinds[kind].parts, *kinds[kind].terrains)]
