@@ -5,13 +5,14 @@ PYTHON ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint clean
+.PHONY: help setup demo test bench results lint clean
 
 help:
 	@echo "make setup            environment, pinned packages and colcon build in this folder; only what is missing"
 	@echo "make demo [ARGS=...]  the robot walks a path, loses a leg, adapts and walks on (ARGS=--help lists options)"
 	@echo "make test [ARGS=...]  all tests (ARGS go to pytest)"
 	@echo "make bench [ARGS=...] speeds, against other packages, which it installs in .venv-bench (ARGS=--help lists options)"
+	@echo "make results          docs/results anew: 1.5 h of 2 cores; a stopped one goes on, what is the same is not run again"
 	@echo "make lint             ruff, mypy and import-linter"
 	@echo "make clean            removes .venv, .venv-bench, build, install, log and the caches of tools"
 	@echo "With PYTHON=... the environment is made of that interpreter."
@@ -31,6 +32,15 @@ test: setup
 bench: setup
 	@.venv/bin/python tools/setup_bench.py
 	@.venv/bin/mbmrl bench $(ARGS)
+
+# Seeds that nothing was chosen by. What two evaluations share is run once.
+EVALUATE = .venv/bin/mbmrl evaluate --precision bfloat16 --duration 18 --fault-time 8 --seed 20000
+results: setup
+	@$(EVALUATE) --seeds 40 --learners all --out docs/results
+	@$(EVALUATE) --seeds 40 --learners default,attention,mb --scenarios all --out docs/results/kinds
+	@$(EVALUATE) --seeds 20 --learners default,mb --scenarios severe --out docs/results/severe
+	@$(EVALUATE) --seeds 40 --learners default --planner all --out docs/results/planners
+	@$(EVALUATE) --seeds 40 --learners default --precision all --out docs/results/precisions
 
 lint: setup
 	@.venv/bin/ruff check
