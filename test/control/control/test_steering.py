@@ -111,7 +111,7 @@ def test_another_order_is_given_its_own_time_and_one_that_ended_stays_so() -> No
 
 def test_robot_goes_over_to_something_else_without_a_halt_or_a_jerk(monkeypatch: pytest.MonkeyPatch) -> None:
     """From task to task each tick has a plan, what is known of the link is kept, and actions change as in between."""
-    prior, world = load_prior(shipped_prior("grbal")), World(3, 20.0)
+    prior, world = load_prior(shipped_prior("mb")), World(3, 20.0)
     kinds: list[tuple[str, dict[str, Any]]] = [
         ("follow_path", {"path": "left"}),
         ("track_velocity", {"forward_speed": 0.2}),
