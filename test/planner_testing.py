@@ -86,8 +86,8 @@ def start_planner(prior: Prior, tmp_path: Path, start_node: StartNode) -> StartN
     def start(**parameters: Any) -> NodeProcess:
         file = tmp_path / "prior.safetensors"
         prior.save(file)
-        quick = {"candidates": 40, "horizon": 5, "state_timeout": 1.0}
-        return start_node("mpc_node", checkpoint=str(file), **(quick | parameters))
+        quick = {"checkpoint": str(file), "candidates": 40, "horizon": 5, "state_timeout": 1.0}
+        return start_node("mpc_node", **(quick | parameters))
 
     return start
 

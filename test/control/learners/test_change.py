@@ -45,3 +45,16 @@ def test_nothing_is_expected_at_first() -> None:
 
 def test_an_error_that_is_no_number_is_a_change() -> None:
     assert ChangeDetector().update(math.nan)
+
+
+def test_deviations_say_how_far_errors_are_above_what_was_expected() -> None:
+    detector = ChangeDetector()
+    detector.update(0.1)
+    assert math.isnan(detector.deviations)
+    steady = [detector.deviations for error in errors(1, 200) if not detector.update(error)]
+    assert abs(np.nanmean(steady)) < 1.0
+    while not detector.update(0.5):
+        pass
+    assert detector.deviations > 3.5
+    detector.update(0.1)
+    assert math.isnan(detector.deviations)

@@ -16,9 +16,10 @@ from learner_testing import TRAINED
 from mbmrl_base.robots.millirobot.layout import ANGULAR_VELOCITY
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.dynamics.prior import Prior
-from mbmrl_control.learners import Update
+from mbmrl_control.learners import LEARNERS, Update
 from mbmrl_control.learners.member import JUDGED
 from mbmrl_control.learners.online import Adaptation, OnlineAdapter
+from mbmrl_control.priors import load_shipped
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.transitions import Transitions
 from robot_testing import MILLIROBOT
@@ -305,3 +306,13 @@ def test_mb_reports_its_error_and_no_update(make_prior: MakePrior, observations:
     adaptations = observe_all(OnlineAdapter(make_prior("mb")), observations)
     assert all((adaptation.update, adaptation.rejected) == ({}, 0) for adaptation in adaptations)
     assert all(adaptation.adapted_error == adaptation.prior_error for adaptation in adaptations[1:])
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_weights_moved_are_those_of_the_update(learner: str, observations: list[Observation]) -> None:
+    adapter = OnlineAdapter(load_shipped(learner, MILLIROBOT))
+    assert adapter.weights_moved() == 0.0
+    moved = [adapter.weights_moved() for observation in observations[:40] if adapter.observe(observation)]
+    adapts = learner != "mb"
+    assert (max(moved) > 0.0) == adapts
+    assert max(moved) < 1.0

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.srv import GetParameters
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 from std_srvs.srv import SetBool
 
 from mbmrl_base.robots.observation import Observation
@@ -233,3 +234,38 @@ def test_frozen_model_is_kept_until_released(node: NodeProcess, peer: Peer, stat
     robot.send(states[9], node)
     assert robot.models[-1].update != before
     assert_ends_in_order(node, signal.SIGINT)
+
+
+def test_learner_is_switched_and_knows_what_was_seen_before(
+    node: NodeProcess, peer: Peer, prior: Prior, states: list[RobotState]
+) -> None:
+    robot, adapter = Robot(peer), OnlineAdapter(load_shipped("bayes_last_layer", MILLIROBOT))
+    robot.wait_for(node)
+
+    def switch(**values: str) -> Any:
+        given = {
+            name: ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
+            for name, value in values.items()
+        }
+        request = [Parameter(name=name, value=value) for name, value in given.items()]
+        service = "adaptation_node/set_parameters_atomically"
+        return peer.call(SetParametersAtomically, service, node, parameters=request).result
+
+    for message in states[:9]:
+        robot.send(message, node)
+        adapter.observe(from_robot_state(MILLIROBOT, message))
+    assert not (refused := switch(learner="bayes_last_layer")).successful
+    assert "is a prior of grbal, wanted is one of bayes_last_layer" in refused.reason
+    robot.send(states[9], node)
+    adapter.observe(from_robot_state(MILLIROBOT, states[9]))
+    assert robot.models[-1].prior_hash == prior.hash
+    assert robot.statuses[-1].weights_moved > 0
+    assert switch(learner="bayes_last_layer", checkpoint="").successful
+    robot.send(states[10], node)
+    expected = adapter.observe(from_robot_state(MILLIROBOT, states[10]))
+    model, status = robot.models[-1], robot.statuses[-1]
+    assert (model.learner, status.members) == ("bayes_last_layer", ["bayes_last_layer"])
+    # As if it had seen the last WINDOW + 1 states.
+    assert status.window_length == WINDOW + 1
+    assert status.prior_error == pytest.approx(expected.prior_error, rel=1e-4)
+    assert conversions.from_adapted_model(model).keys() == expected.update.keys()

@@ -102,11 +102,12 @@ def test_status_tells_of_the_adaptation(adaptation: Adaptation, make_prior: Call
     adaptation = replace(adaptation, skipped=3, failed=1, member=0, member_errors=(0.5,))
     adapter = OnlineAdapter(make_prior(window=32))
     adapter.frozen = True
-    status = conversions.to_adaptation_status("millirobot", adaptation, 2.5, adapter, 0.004)
+    status = conversions.to_adaptation_status("millirobot", adaptation, 2.5, adapter, 4.5, 0.004)
     assert (status.members, status.member, list(status.member_errors)) == (["grbal"], 0, [0.5])
     assert (status.sequence, status.state_sequence) == (adaptation.sequence, adaptation.state_sequence)
     assert (status.window_length, status.window_capacity) == (8, 32)
     assert (status.prior_error, status.adapted_error) == (adaptation.prior_error, adaptation.adapted_error)
+    assert (status.surprise, status.weights_moved) == (4.5, adapter.weights_moved())
     assert (status.adaptation_time, status.rejected, status.frozen) == (0.004, adaptation.rejected, True)
     assert (status.skipped, status.failed) == (3, 1)
 
@@ -131,7 +132,7 @@ def test_numbers_of_any_type_fit_each_message(number: type, make_prior: Callable
         number(3), number(4), {}, *map(number, (1, 2, 8, 0)), member=number(0), member_errors=(number(1),)
     )
     adapter = OnlineAdapter(make_prior())
-    status = conversions.to_adaptation_status("millirobot", made, number(5), adapter, number(1))
+    status = conversions.to_adaptation_status("millirobot", made, number(5), adapter, number(1), number(1))
     assert (status.sequence, status.prior_error, status.window_length, status.adaptation_time) == (3, 1.0, 8, 1.0)
     figures = {"tilt_rad": number(1), "cost": number(4)}
     decision = Decision(np.zeros(2), number(1), Outcome.PLANNED, "", number(2), number(3), figures)

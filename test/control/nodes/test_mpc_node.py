@@ -28,6 +28,7 @@ from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.learners import make_learner
 from mbmrl_control.nodes.conversions import from_figures, to_path
+from mbmrl_control.priors import load_shipped
 from mbmrl_msgs.msg import AdaptedModel, PlannerStatus, RobotState
 from pages import example
 from planner_testing import PERIOD, Robot, StartNode, speeds, ticks
@@ -301,6 +302,47 @@ def test_only_models_of_its_own_prior_are_used(
     assert model_after(11, prior.hash, array.array("B")) == 11
     assert "a message on adapted_model is refused: it is of another prior, 000000000000, this one is" in planner.errors
     assert "a model is refused" in planner.errors
+
+
+def test_learner_is_switched_with_the_first_model_of_the_other_prior(
+    start_planner: StartNode, peer: Peer, robot: Robot
+) -> None:
+    """Without a tick that is not planned, and back; what neither node has is refused and changes nothing."""
+    old, new = (load_shipped(learner, MILLIROBOT) for learner in ("mb", "bayes_replay"))
+    planner = start_planner(learner="mb", checkpoint="''")
+    models = models_to(planner, peer)
+    robot.start()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    began = len(robot.statuses)
+
+    def switch(name: str, value: str) -> Any:
+        given = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
+        request = [Parameter(name=name, value=given)]
+        return peer.call(SetParameters, "mpc_node/set_parameters", planner, parameters=request).results[0]
+
+    def planned_with(sequence: int, prior: Prior) -> tuple[str, int]:
+        """Hash and number of what plans are made with some ticks after a model was sent."""
+        models.publish(AdaptedModel(robot="millirobot", sequence=sequence, prior_hash=prior.hash))
+        count = len(robot.statuses)
+        peer.spin_until(lambda: len(robot.statuses) > count + 4, planner)
+        return robot.statuses[-1].prior_hash, robot.statuses[-1].model_sequence
+
+    assert planned_with(5, old) == (old.hash, 5)
+    assert planned_with(1, new) == (old.hash, 5)
+    assert not (refused := switch("learner", "maml")).successful
+    assert "unknown learner 'maml'" in refused.reason
+    assert not (refused := switch("checkpoint", "/no/such.safetensors")).successful
+    assert "/no/such.safetensors" in refused.reason
+    assert switch("learner", "bayes_replay").successful
+    assert planned_with(6, old) == (old.hash, 6)
+    assert planned_with(1, new) == (new.hash, 1)
+    assert planned_with(7, old) == (new.hash, 1)
+    assert switch("learner", "mb").successful
+    assert planned_with(2, new) == (new.hash, 2)
+    assert planned_with(2, old) == (old.hash, 2)
+    outcomes = {status.outcome for status in robot.statuses[began:]}
+    assert outcomes <= {PlannerStatus.PLANNED, PlannerStatus.LAST_PLAN}
+    assert speeds(robot.commands[-1]) != (0.0, 0.0)
 
 
 def test_model_that_predicts_nothing_finite_stops_the_robot(

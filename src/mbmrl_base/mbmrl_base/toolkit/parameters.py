@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from pydantic import ValidationError
@@ -11,8 +11,10 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_dict_from_yaml_file
 
-from mbmrl_base.toolkit.settings import NodeSettings, bounds, is_runtime, refusal
+from mbmrl_base.toolkit.settings import NodeSettings, bounds, choices_of, is_runtime, refusal
 
+CHOICES: Final = "for example "
+"""Beginning of the additional constraints of a parameter for which there are choices, which commas lie between."""
 _NOT_OURS = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
 
@@ -26,6 +28,8 @@ Settings = TypeVar("Settings", bound=NodeSettings)
 def _descriptor(settings: type[NodeSettings], name: str) -> ParameterDescriptor:
     field = settings.model_fields[name]
     descriptor = ParameterDescriptor(name=name, description=field.description or "", read_only=not is_runtime(field))
+    if choices := choices_of(field):
+        descriptor.additional_constraints = CHOICES + ", ".join(choices)
     low, high = bounds(field)
     if low is not None and high is not None:
         if field.annotation is int:

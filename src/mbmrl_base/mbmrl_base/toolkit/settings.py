@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -80,15 +80,23 @@ def runtime_field(default: float, low: float, high: float, description: str) -> 
     return Field(default, ge=low, le=high, description=description, json_schema_extra=RUNTIME)
 
 
-def runtime_text(default: str, description: str) -> Any:
-    """A text that can be set while the node runs."""
-    return Field(default, description=description, json_schema_extra=RUNTIME)
+def runtime_text(default: str, description: str, choices: Iterable[str] = ()) -> Any:
+    """A text that can be set while the node runs, with texts that suit among others."""
+    extra: dict[str, Any] = {**RUNTIME, "choices": list(choices)}
+    return Field(default, description=description, json_schema_extra=extra)
 
 
 def is_runtime(field: FieldInfo) -> bool:
-    """Whether a field was made by `runtime_field`."""
+    """Whether a field was made by `runtime_field` or `runtime_text`."""
     extra = field.json_schema_extra
     return isinstance(extra, dict) and bool(extra.get("runtime"))
+
+
+def choices_of(field: FieldInfo) -> list[str]:
+    """Texts that suit a field of `runtime_text` among others."""
+    extra = field.json_schema_extra
+    found: Any = extra.get("choices", []) if isinstance(extra, dict) else []
+    return list(found)
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None]:

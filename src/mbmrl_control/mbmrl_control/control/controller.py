@@ -106,6 +106,10 @@ class Controller:
         if type(task) is not type(self.task) or not self.task.change(task.settings):
             self.task, self._begins = task, True
 
+    def plan_with(self, normalizer: Normalizer) -> None:
+        """Take the normaliser of another prior, whose models come from now on."""
+        self._normalizer = normalizer
+
     def warm_up(self, model: Model) -> None:
         """Plan from a made-up state with each number of candidates, so that no real plan is the first of its size."""
         state = np.zeros(len(self._robot.state_names))

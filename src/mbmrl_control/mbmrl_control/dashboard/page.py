@@ -34,6 +34,8 @@ _ERRORS: Final = (
     Curve("adapted_error", "adapted", "#2ca05a", root_mean_square),
 )
 _PLANNING: Final = (Curve("planning_time", "ms", "#8a5bc7", lambda seconds: 1e3 * seconds),)
+_MOVED: Final = (Curve("weights_moved", "% of the prior's", "#2ca05a", lambda share: 1e2 * share),)
+_SURPRISE: Final = (Curve("surprise", "deviations", "#d9534f"),)
 _COST: Final = (Curve("cost", "cost", "#e08a3c"),)
 _MESSAGES: Final = 8
 """Newest sentences of nodes that are shown."""
@@ -122,6 +124,8 @@ class Page:
             self._chart_tab = place
             self._charts = [
                 Chart(gui, "error of the model in a step (RMS)", _ERRORS),
+                Chart(gui, "surprise: error above what was expected", _SURPRISE),
+                Chart(gui, "weights moved from the prior", _MOVED),
                 Chart(gui, "cost of a step", _COST),
                 Chart(gui, "time of a plan", _PLANNING),
             ]

@@ -24,6 +24,8 @@ class ChangeDetector:
 
     def __init__(self) -> None:
         """Expect nothing yet."""
+        self.deviations = math.nan
+        """By how many of its deviations the newest mean was above what was expected; NaN if nothing was."""
         self.reset()
 
     def reset(self) -> None:
@@ -42,9 +44,12 @@ class ChangeDetector:
             self._expect(self._recent[0])
         self._recent.append(math.log(max(error, 1e-12)))
         if self._count < _FEWEST:
+            self.deviations = math.nan
             return False
-        limit = self._mean + _DEVIATIONS * math.sqrt(self._variance / RECENT)
-        changed = sum(self._recent) / RECENT > limit
+        deviation = math.sqrt(self._variance / RECENT)
+        above = sum(self._recent) / RECENT - self._mean
+        self.deviations = above / max(deviation, 1e-12)
+        changed = above > _DEVIATIONS * deviation
         if changed:
             self.reset()
         return changed

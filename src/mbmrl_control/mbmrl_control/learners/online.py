@@ -129,6 +129,16 @@ class OnlineAdapter:
         )
 
     @torch.inference_mode()
+    def weights_moved(self) -> float:
+        """Distance of the weights of the model in use from those of its prior, as a share of these."""
+        member = self.members[self._choice.chosen]
+        model = member.learner.adapted_model(member.update)
+        pairs = list(zip(model.tensors(), member.prior.tensors(), strict=True))
+        size = sum(float(prior.square().sum()) for _, prior in pairs)
+        moved = sum(float((adapted - prior).square().sum()) for adapted, prior in pairs)
+        return math.sqrt(moved / size) if size else 0.0
+
+    @torch.inference_mode()
     def warm_up(self) -> None:
         """Adapt to the window as it is, and drop what comes out."""
         for member in self.members:

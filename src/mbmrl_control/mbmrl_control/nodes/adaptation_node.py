@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import sys
 import time
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -18,10 +19,12 @@ from mbmrl_base.robots.features import TOLERANCE
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import from_robot_state, to_diagnostics, to_seconds
-from mbmrl_base.toolkit.parameters import declare
+from mbmrl_base.toolkit.parameters import declare, on_change
 from mbmrl_base.toolkit.sole import SoleSubscription, claim, full_name, topics
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.worker import Worker
+from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.learners.change import ChangeDetector
 from mbmrl_control.learners.online import OnlineAdapter
 from mbmrl_control.nodes import conversions
 from mbmrl_control.nodes.realtime import collect, take_over_garbage
@@ -46,12 +49,11 @@ class AdaptationNode(Node):
         settings = declare(self, AdaptationSettings)
         prior = settings.load_prior()
         settings.prepare(settings.threads)
-        self._hash = prior.hash
-        self._learner = prior.settings.learner
         self._robot = prior.robot
-        self._adapter = OnlineAdapter(prior)
-        self._record = AdaptationRecord()
-        self._states: queue.SimpleQueue[tuple[Observation, float] | None] = queue.SimpleQueue()
+        self._rate, self._frozen = prior.settings.rate, False
+        self._recent: deque[Observation] = deque(maxlen=prior.settings.window + 1)
+        self._use(prior)
+        self._states: queue.SimpleQueue[tuple[Observation, float] | Prior | None] = queue.SimpleQueue()
         self._held = claim(self, "adapted_model", "adaptation")
         self._model = self.create_publisher(AdaptedModel, "adapted_model", qos.LATEST)
         self._status = self.create_publisher(AdaptationStatus, "adaptation_status", qos.STATE)
@@ -59,10 +61,11 @@ class AdaptationNode(Node):
         self._subscription = SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.STATE)
         self.create_service(SetBool, "freeze", self._freeze)
         take_over_garbage()
-        self._interval = self._nominal = 1.0 / prior.settings.rate
+        self._interval = self._nominal = 1.0 / self._rate
         self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.worker = Worker(self._adapt, "adaptation")
-        self.get_logger().info(f"adapting by {self._learner}, prior {self._hash[:12]}")
+        on_change(self, settings, self._set)
+        self._say()
 
     def close(self) -> None:
         """Stop the worker."""
@@ -70,11 +73,33 @@ class AdaptationNode(Node):
         self.worker.join()
         self._held.close()
 
+    def _set(self, settings: AdaptationSettings) -> None:
+        """Take other parameters.
+
+        Raises:
+            ValueError: If they are refused.
+        """
+        prior = settings.load_prior()
+        prior.check_rate(self._rate)
+        self._states.put(prior)
+
+    def _use(self, prior: Prior) -> None:
+        """Adapt a prior from now on, and at once to what was seen lately."""
+        adapter = OnlineAdapter(prior)
+        for observation in self._recent:
+            adapter.observe(observation)
+        self._adapter, self._record, self._surprise = adapter, AdaptationRecord(), ChangeDetector()
+        adapter.frozen = self._frozen
+        self._hash, self._learner = prior.hash, prior.settings.learner
+
+    def _say(self) -> None:
+        self.get_logger().info(f"adapting by {self._learner}, prior {self._hash[:12]}")
+
     def _take_state(self, message: RobotState) -> None:
         self._states.put((from_robot_state(self._robot, message), time.monotonic()))
 
-    def _next_state(self) -> tuple[Observation, float] | None:
-        """The next observation and when it arrived; None when the node ends.
+    def _next_item(self) -> tuple[Observation, float] | Prior | None:
+        """The next observation and when it arrived, or another prior to adapt; None when the node ends.
 
         Shortly before it is due, the worker adapts for nothing: after a pause of most of an interval, in which
         other processes had the processor, its caches are cold and the first adaptation takes twice as long.
@@ -85,16 +110,23 @@ class AdaptationNode(Node):
         return self._states.get()
 
     def _adapt(self) -> None:
-        while (item := self._next_state()) is not None:
+        while (item := self._next_item()) is not None:
+            if isinstance(item, Prior):
+                self._use(item)
+                self._say()
+                continue
             observation, arrival = item
             # Of a state that is no transition, or not to be believed, it says nothing.
             if abs(observation.interval / self._nominal - 1.0) <= TOLERANCE:
                 self._interval = observation.interval
             adaptation = self._adapter.observe(observation)
+            self._recent.append(observation)
+            self._surprise.update(adaptation.adapted_error)
             duration = time.monotonic() - arrival
             about = self._robot.name, adaptation, observation.time
             self._model.publish(conversions.to_adapted_model(*about, self._hash, self._learner))
-            self._status.publish(conversions.to_adaptation_status(*about, self._adapter, duration))
+            surprise = self._surprise.deviations
+            self._status.publish(conversions.to_adaptation_status(*about, self._adapter, surprise, duration))
             self._record.observe(adaptation)
             if adaptation.failure:
                 self.get_logger().error(
@@ -108,7 +140,7 @@ class AdaptationNode(Node):
         self._diagnostics.publish(to_diagnostics(parts, full_name(self), "", now))
 
     def _freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        self._adapter.frozen = request.data
+        self._adapter.frozen = self._frozen = request.data
         response.success = True
         response.message = "the adapted model is kept as it is" if request.data else "adapting each tick"
         self.get_logger().info(response.message)

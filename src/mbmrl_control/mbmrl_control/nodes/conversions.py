@@ -57,7 +57,7 @@ def from_adapted_model(message: AdaptedModel) -> Update:
 
 
 def to_adaptation_status(
-    robot: str, adaptation: Adaptation, seconds: float, adapter: OnlineAdapter, duration: float
+    robot: str, adaptation: Adaptation, seconds: float, adapter: OnlineAdapter, surprise: float, duration: float
 ) -> AdaptationStatus:
     """Message of how an adaptation went; its duration in s."""
     return AdaptationStatus(
@@ -69,6 +69,8 @@ def to_adaptation_status(
         window_capacity=int(adapter.capacity),
         prior_error=float(adaptation.prior_error),
         adapted_error=float(adaptation.adapted_error),
+        weights_moved=adapter.weights_moved(),
+        surprise=float(surprise),
         adaptation_time=float(duration),
         rejected=int(adaptation.rejected),
         skipped=int(adaptation.skipped),

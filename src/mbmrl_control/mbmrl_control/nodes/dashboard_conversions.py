@@ -39,7 +39,8 @@ def from_statuses(planner: PlannerStatus | None, adaptation: AdaptationStatus | 
         numbers |= dict(zip(planner.figure_names, planner.figures, strict=False))
         numbers |= {"cost": planner.cost, "planning_time": planner.planning_time}
     if adaptation is not None:
-        numbers |= {"prior_error": adaptation.prior_error, "adapted_error": adaptation.adapted_error}
+        names = ("prior_error", "adapted_error", "weights_moved", "surprise")
+        numbers |= {name: getattr(adaptation, name) for name in names}
     return numbers
 
 

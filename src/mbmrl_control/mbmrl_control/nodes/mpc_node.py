@@ -33,13 +33,14 @@ from mbmrl_base.toolkit.conversions import (
     with_prefix,
 )
 from mbmrl_base.toolkit.health import Level
-from mbmrl_base.toolkit.parameters import declare
+from mbmrl_base.toolkit.parameters import declare, on_change
 from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Pace, Ticker
 from mbmrl_base.toolkit.worker import Worker
 from mbmrl_control.control.controller import Controller, Decision, Outcome, Situation
 from mbmrl_control.dynamics.model import Model
+from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners import make_learner
 from mbmrl_control.nodes import conversions
 from mbmrl_control.nodes.realtime import collect, take_over_garbage
@@ -67,6 +68,16 @@ class Arrival:
     time: float
 
 
+class Source:
+    """A prior, and the models that are adapted from it."""
+
+    def __init__(self, prior: Prior) -> None:
+        """Take a prior."""
+        self.hash, self.normalizer = prior.hash, prior.normalizer
+        self.learner = make_learner(prior)
+        self.prior = self.learner.adapted_model({})
+
+
 class MpcNode(Node):
     """Callbacks keep the newest state and model; one worker plans in each tick."""
 
@@ -81,10 +92,9 @@ class MpcNode(Node):
         prior = self._settings.load_prior()
         prior.check_rate(self._settings.rate)
         self._settings.prepare(1)
-        self._hash, self._robot = prior.hash, prior.robot
-        self._learner = make_learner(prior)
-        self._prior = self._learner.adapted_model({})
-        self._model: tuple[int, Model] = (0, self._prior)
+        self._robot = prior.robot
+        self._source = self._next_source = Source(prior)
+        self._model: tuple[int, Model] = (0, self._source.prior)
         period = 1.0 / self._settings.rate
         self._steering = Steering(self, prior.robot, self._settings, self._now)
         self._order = self._steering.order()
@@ -95,6 +105,7 @@ class MpcNode(Node):
         self._controller = Controller(self._order.task, planner, prior.normalizer, self._settings.state_timeout)
         self._newest: Arrival | None = None
         self._newest_model: AdaptedModel | None = None
+        self._taken_model: AdaptedModel | None = None
         self._path: bytes | None = None
         self._poses: Array | None = None
         self._failure = ""
@@ -115,6 +126,7 @@ class MpcNode(Node):
         self._states = SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.STATE)
         self._models = SoleSubscription(self, AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
         self._steering.listen()
+        on_change(self, self._settings, self._set)
         self.create_service(SetBool, "stop", self._latch_stop)
         take_over_garbage()
         self._ticker, self._pace = Ticker(period), Pace()
@@ -122,7 +134,7 @@ class MpcNode(Node):
         self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.worker = Worker(self._control, "planning")
         how = f"{roll_outs.threads} threads, {str(roll_outs.precision).removeprefix('torch.')}"
-        self.get_logger().info(f"planning at {self._settings.rate:g} Hz, {how}, prior {self._hash[:12]}")
+        self.get_logger().info(f"planning at {self._settings.rate:g} Hz, {how}, prior {prior.hash[:12]}")
 
     def close(self) -> None:
         """Stop the worker and, last, the robot."""
@@ -155,10 +167,25 @@ class MpcNode(Node):
         """Time by which states grow old, s: that of /clock where it is simulated, else the machine's steady one."""
         return self.get_clock().now().nanoseconds * 1e-9 if self._time_is_simulated else time.monotonic()
 
+    def _set(self, settings: PlannerSettings) -> None:
+        """Take other parameters; models of another prior are planned with from the first one on that comes.
+
+        Raises:
+            ValueError: If they are refused.
+        """
+        before, source = self._settings, None
+        if (settings.learner, settings.checkpoint) != (before.learner, before.checkpoint):
+            prior = settings.load_prior()
+            prior.check_rate(settings.rate)
+            source = Source(prior)
+        self._steering.set(settings)
+        self._settings, self._next_source = settings, source or self._next_source
+
     def _take_model(self, message: AdaptedModel) -> None:
         check_message(message, self._robot.name)
-        if message.prior_hash != self._hash:
-            raise ValueError(f"it is of another prior, {message.prior_hash[:12]}, this one is {self._hash[:12]}")
+        wanted = self._next_source.hash
+        if message.prior_hash not in (self._source.hash, wanted):
+            raise ValueError(f"it is of another prior, {message.prior_hash[:12]}, this one is {wanted[:12]}")
         self._newest_model = message
 
     def _latch_stop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -184,7 +211,8 @@ class MpcNode(Node):
             self._show(decision, newest)
             now = time.monotonic()
             header = newest.message.header if newest and decision.state_sequence else Header()
-            status = conversions.to_planner_status(self._controller.task.name, decision, report, header, self._hash)
+            task = self._controller.task.name
+            status = conversions.to_planner_status(task, decision, report, header, self._source.hash)
             status.planning_time = now - start
             status.start_delay = start - self._ticker.current
             status.lateness = now - self._ticker.current
@@ -207,7 +235,7 @@ class MpcNode(Node):
         if self._ticker.ticks % 2 or not self._insights.get_subscription_count():
             return
         try:
-            insight = self._controller.explain(decision, self._prior)
+            insight = self._controller.explain(decision, self._source.prior)
         except Exception as error:  # of a task's or a learner's code
             self._failure = blame(error)
             return
@@ -263,11 +291,19 @@ class MpcNode(Node):
     def _adapted_model(self) -> tuple[int, Model]:
         """Number and model of the newest model that can be used, else of the last one that could."""
         message = self._newest_model
-        if message is None or message.sequence == self._model[0]:
+        if message is None or message is self._taken_model:
+            return self._model
+        self._taken_model, source = message, self._next_source
+        if message.prior_hash == source.hash and source is not self._source:
+            self._source = source
+            self._controller.plan_with(self._source.normalizer)
+            self._model = (0, self._source.prior)
+            self.get_logger().info(f"planning with models of prior {source.hash[:12]}")
+        elif message.prior_hash != self._source.hash:
             return self._model
         try:
             update = conversions.from_adapted_model(message)
-            self._model = (message.sequence, self._learner.adapted_model(update))
+            self._model = (message.sequence, self._source.learner.adapted_model(update))
         except ValueError as error:
             self.get_logger().error(f"a model is refused: {error}", throttle_duration_sec=5.0)
         return self._model

@@ -13,10 +13,12 @@ from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import qos_profile_parameter_events
 
+from mbmrl_base.toolkit.parameters import CHOICES
 from mbmrl_control.dashboard.settings_panel import Setting
 
-CHOICES: Final = "one of "
-"""Beginning of the additional constraints of a parameter that has choices, which commas lie between."""
+SHARED: Final = {"learner": "adaptation_node", "checkpoint": "adaptation_node"}
+"""Parameters that this node has to have as well. It is asked last: the planner takes the models of the old prior until
+the first one of the other prior comes."""
 _TRIAL_PERIOD: Final = 2.0
 """Time after which a node that has not answered is asked again, s."""
 
@@ -41,13 +43,15 @@ class RemoteParameters:
         """
         self._offer, self._note = offer, note
         self._namespace = node.get_namespace().rstrip("/")
-        self._clients = {name: AsyncParameterClient(node, name) for name in names}
+        self._names = names
+        self._clients = {name: AsyncParameterClient(node, name) for name in {*names, *SHARED.values()}}
         self._known: set[str] = set()
         node.create_subscription(ParameterEvent, "/parameter_events", self._take, qos_profile_parameter_events)
         node.create_timer(_TRIAL_PERIOD, self._look)
 
     def _look(self) -> None:
-        for name, client in self._clients.items():
+        for name in self._names:
+            client = self._clients[name]
             if not client.services_are_ready():
                 self._known.discard(name)
             elif name not in self._known:
@@ -78,19 +82,29 @@ class RemoteParameters:
                 self._note(name, parameter.name, parameter_value_to_python(parameter.value))
 
     def set(self, setting: Setting, value: Any) -> Future[tuple[bool, str]]:
-        """Set a parameter; whether it was, and a sentence."""
+        """Set a parameter, also of who shares it; whether it was, and a sentence."""
         answer: Future[tuple[bool, str]] = Future()
-        client = self._clients[setting.node]
-        if not client.services_are_ready():
-            answer.set_result((False, f"{setting.node} is not there"))
-            return answer
+        nodes = [setting.node]
+        if setting.name in SHARED:
+            nodes.append(SHARED[setting.name])
+        for node in nodes:
+            if not self._clients[node].services_are_ready():
+                answer.set_result((False, f"{node} is not there"))
+                return answer
+
+        def ask() -> None:
+            client = self._clients[nodes.pop(0)]
+            client.set_parameters([Parameter(setting.name, value=value)]).add_done_callback(done)
 
         def done(given: Any) -> None:
             response: SetParameters.Response = given.result()
             result = response.results[0]
-            answer.set_result((result.successful, result.reason or f"{setting.name} is {value}"))
+            if result.successful and nodes:
+                ask()
+            else:
+                answer.set_result((result.successful, result.reason or f"{setting.name} is {value}"))
 
-        client.set_parameters([Parameter(setting.name, value=value)]).add_done_callback(done)
+        ask()
         return answer
 
 

@@ -25,13 +25,13 @@ class ModelSettings(NodeSettings):
     """Parameters of a node that has the dynamics model."""
 
     robot: str = Field(DEFAULT_ROBOT, description=ROBOT)
-    learner: str = Field(
+    learner: str = runtime_text(
         "",
-        description=f"Learner: {', '.join(LEARNERS)}, or a file, *.py; empty: that of the checkpoint, else"
-        f" {DEFAULT_LEARNER}",
+        f"Learner: {', '.join(LEARNERS)}, or a file, *.py; empty: that of the checkpoint, else {DEFAULT_LEARNER}",
+        LEARNERS,
     )
-    checkpoint: str = Field(
-        "", description="File of the prior, *.safetensors; empty: the one that is shipped for the learner"
+    checkpoint: str = runtime_text(
+        "", "File of the prior, *.safetensors; empty: the one that is shipped for the learner"
     )
     members: str = Field(
         MEMBERS, description="Learners that a committee is made of, unless it has a checkpoint, with commas between"
@@ -87,7 +87,7 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
     """Parameters of the MPC node."""
 
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
-    task: str = runtime_text(DEFAULT_TASK, f"What the robot does: {', '.join(TASKS)}, or a file, *.py")
+    task: str = runtime_text(DEFAULT_TASK, f"What the robot does: {', '.join(TASKS)}, or a file, *.py", TASKS)
     frame_prefix: str = Field("", description=FRAME_PREFIX)
     seed: int = Field(0, ge=0, le=2**31 - 1, description=SEED)
     planner: str = Field("mppi", description=f"Planner: {', '.join(PLANNERS)}, or a file, *.py")

@@ -19,7 +19,6 @@ from rclpy.parameter import Parameter
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.health import Level, Part
-from mbmrl_base.toolkit.parameters import on_change
 from mbmrl_base.toolkit.sole import LOG_PERIOD, SoleSubscription
 from mbmrl_control.control.steering import Journey, Order, Progress, Report
 from mbmrl_control.nodes import conversions
@@ -75,7 +74,6 @@ class Steering:
         self._handle: ServerGoalHandle | None = None
         """The action's goal that is under way."""
         self._shown = self._report
-        on_change(node, settings, self._set)
 
     def listen(self) -> None:
         """Take commands from now on."""
@@ -129,8 +127,12 @@ class Steering:
 
     # Orders
 
-    def _set(self, settings: PlannerSettings) -> None:
-        """Take other parameters."""
+    def set(self, settings: PlannerSettings) -> None:
+        """Take other parameters.
+
+        Raises:
+            ValueError: If the robot cannot do what they say.
+        """
         task, order = settings.make_task(self._robot), self._order
         other = any(getattr(settings, name) != getattr(self._settings, name) for name in _AIMS)
         self._settings = settings

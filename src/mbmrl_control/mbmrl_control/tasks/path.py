@@ -258,6 +258,7 @@ class FollowPathSettings(SpeedSettings):
         "figure_eight",
         f"Path to follow: {', '.join(PATH_NAMES)}, or a file of points, *.csv or *.yaml; or points in odom, m, such as"
         " [[0, 0], [1, 0]]",
+        PATH_NAMES,
     )
     distance_weight: float = runtime_field(PathCost.distance, 0.0, 1e4, "Cost of distance from the path, 1/m")
     progress_weight: float = runtime_field(PathCost.progress, 0.0, 1e4, "Cost of progress lost, 1/m")
