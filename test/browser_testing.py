@@ -72,6 +72,16 @@ class Browser:
         fields = self.driver.find_elements(By.TAG_NAME, "input")
         return next((each for each in fields if each.get_attribute("value") == value and each.is_displayed()), None)
 
+    def choose(self, value: str, other: str) -> None:
+        """Choose another value of the field with choices that has a value."""
+        self.wait(lambda: self.field(value)).click()
+        self.wait(
+            lambda: next(
+                (each for each in self.driver.find_elements(By.CSS_SELECTOR, "[role=option]") if each.text == other),
+                None,
+            )
+        ).click()
+
     def tab(self, name: str) -> None:
         """Turn to a tab."""
         self.wait(
