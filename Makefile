@@ -5,7 +5,7 @@ PYTHON ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench results lint clean
+.PHONY: help setup demo test bench results docs lint clean
 
 help:
 	@echo "make setup            environment, pinned packages and colcon build in this folder; only what is missing"
@@ -13,8 +13,9 @@ help:
 	@echo "make test [ARGS=...]  all tests (ARGS go to pytest)"
 	@echo "make bench [ARGS=...] speeds, against other packages, which it installs in .venv-bench (ARGS=--help lists options)"
 	@echo "make results          docs/results anew: 1.5 h of 2 cores; a stopped one goes on, what is the same is not run again"
+	@echo "make docs             docs as a site, site/index.html; ARGS=serve shows it while it is written"
 	@echo "make lint             ruff, mypy and import-linter"
-	@echo "make clean            removes .venv, .venv-bench, build, install, log and the caches of tools"
+	@echo "make clean            removes .venv*, build, install, log, site and the caches of tools"
 	@echo "With PYTHON=... the environment is made of that interpreter."
 
 # The environment's own interpreter starts faster than a python3 that a version manager stands for.
@@ -30,7 +31,7 @@ test: setup
 	@.venv/bin/ros-env python -m pytest $(ARGS)
 
 bench: setup
-	@.venv/bin/python tools/setup_bench.py
+	@.venv/bin/python tools/setup_more.py bench
 	@.venv/bin/mbmrl bench $(ARGS)
 
 # Seeds that nothing was chosen by. What two evaluations share is run once.
@@ -42,6 +43,10 @@ results: setup
 	@$(EVALUATE) --seeds 40 --learners default --planner all --out docs/results/planners
 	@$(EVALUATE) --seeds 40 --learners default --precision all --out docs/results/precisions
 
+docs: setup
+	@.venv/bin/python tools/setup_more.py docs
+	@.venv/bin/ros-env python tools/docs.py $(ARGS)
+
 lint: setup
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
@@ -49,4 +54,4 @@ lint: setup
 	@.venv/bin/ros-env lint-imports --no-cache
 
 clean:
-	rm -rf .venv .venv-bench build install log .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-docs build install log site .mypy_cache .pytest_cache .ruff_cache .hypothesis

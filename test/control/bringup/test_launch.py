@@ -85,43 +85,6 @@ def test_parameter_file_holds_all_parameters_with_their_defaults() -> None:
         assert content[f"/**/{name}"] == {"ros__parameters": settings().model_dump(mode="json")}, name
 
 
-def tabulated(section: str, node: str = "") -> Iterator[tuple[str, str, str]]:
-    """Nodes, name and default, as text, of each parameter in the table of a section."""
-    for line in section.splitlines():
-        cells = [cell.strip() for cell in line.split("|")[1:-1]]
-        if len(cells) == 4:
-            cells.insert(0, node)
-        if cells and (names := re.findall(r"`(\w+)`", cells[1])):
-            node = cells[0] or node
-            defaults = cells[2].split(",") if len(names) > 1 else [cells[2]]
-            yield from ((node, name, default.strip()) for name, default in zip(names, defaults, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("name", "title", "file"),
-    [
-        ("simulator_node", "simulator", "README.md"),
-        ("camera_node", "camera", "README.md"),
-        ("recorder_node", "recorder", "docs/recording.md"),
-        ("dashboard_node", "page", "docs/dashboard.md"),
-        ("adaptation_node", "adaptation", "README.md"),
-        ("mpc_node", "MPC", "README.md"),
-        ("serial_bridge_node", "bridge", "docs/hardware.md"),
-    ],
-)
-def test_documents_tell_all_parameters_with_their_defaults(name: str, title: str, file: str) -> None:
-    section = (ROOT / file).read_text().partition("\n## Parameters")[2].partition("\n## ")[0]
-    defaults = {
-        parameter: str(value).strip("[]") for parameter, value in SETTINGS[name]().model_dump(mode="json").items()
-    }
-    assert [parameter for parameter in defaults if f"`{parameter}`" not in section] == []
-    for nodes, parameter, told in tabulated(section, title if file != "README.md" else ""):
-        if title in nodes.split(", "):
-            default = defaults[parameter]
-            same = told.lower() == default.lower() or (told.strip('"') == default)
-            assert same or float(told) == pytest.approx(float(default), rel=1e-3), parameter
-
-
 def test_learners_paths_planners_and_robots_are_named() -> None:
     """As `--show-args` prints them."""
     for argument, names in (("learner", LEARNERS), ("path", PATH_NAMES), ("planner", PLANNERS), ("robot", ROBOTS)):
@@ -143,7 +106,7 @@ def topics_of(value: Any, key: str) -> set[str]:
 
 def test_displays_name_topics_that_there_are() -> None:
     """Both show the robot, its reference, the path walked and the plan, and send goals."""
-    table = (ROOT / "README.md").read_text().partition("\n| topic |")[2].partition("\n\n")[0]
+    table = (ROOT / "docs/reference/topics.md").read_text().partition("\n| topic |")[2].partition("\n\n")[0]
     known = {name.strip("`/") for line in table.splitlines() for name in re.findall(r"`[\w/]+`", line.split("|")[1])}
     paths = {"robot_description", "reference_path", "path_walked", "planned_path"}
     rviz = yaml.safe_load((SHARE / "config" / "mbmrl.rviz").read_text())["Visualization Manager"]

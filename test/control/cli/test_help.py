@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from command_testing import parse
 from mbmrl_control.cli.main import app
 
 HELP = """
@@ -36,17 +37,6 @@ def commands(group: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 ALL = list(commands(typer.main.get_command(app), ()))
-
-
-def parse(arguments: list[str]) -> tuple[Any, ...]:
-    """Contexts of a command line, from the whole command down; nothing is called."""
-    context = typer.main.get_command(app).make_context("mbmrl", list(arguments))
-    contexts = [context]
-    while rest := [*context._protected_args, *context.args]:
-        name, command, rest = context.command.resolve_command(context, rest)
-        context = command.make_context(name, rest, parent=context)
-        contexts.append(context)
-    return tuple(contexts)
 
 
 @pytest.mark.parametrize("command", ALL, ids=" ".join)

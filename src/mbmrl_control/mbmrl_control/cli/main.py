@@ -107,7 +107,7 @@ def fault(
 ) -> None:
     """Inject a fault into the running robot.
 
-    Which there are, docs/simulation.md lists.
+    Which there are, docs/faults.md lists.
     """
     from mbmrl_base.robots.faults import Fault
 
