@@ -17,12 +17,15 @@ import viser
 from browser_testing import Browser, browser
 from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.observation import Array
-from mbmrl_control.dashboard.page import Answer, Page, Status
+from mbmrl_control.dashboard.page import Answer, Page
 from mbmrl_control.dashboard.server import PageServer
 from mbmrl_control.dashboard.settings_panel import Setting
 from mbmrl_control.dashboard.snapshot import Foresight, Snapshot
+from mbmrl_control.dashboard.status import Status
 from mbmrl_sim.catalogue import fault_kinds
 from robot_testing import MILLIROBOT
+
+PATH = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
 
 
 class Played:
@@ -73,7 +76,6 @@ def server() -> Iterator[PageServer]:
 def page(server: PageServer, played: Played) -> Page:
     page = Page(server.viser, fault_kinds("millirobot"), played)
     page.describe(MILLIROBOT.urdf() or "")
-    page.lead(np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]))
     return page
 
 
@@ -95,7 +97,7 @@ def moment(time: float, x: float = 0.0, **numbers: float) -> Snapshot:
         {"distance": np.array([1.0, 2.0, 3.0, 4.0])},
         np.arange(3.0),
     )
-    return Snapshot(time, np.array([x, 0.0, 0.02]), np.array([1.0, 0.0, 0.0, 0.0]), {}, (), foresight, numbers)
+    return Snapshot(time, np.array([x, 0.0, 0.02]), np.array([1.0, 0.0, 0.0, 0.0]), {}, (), foresight, numbers, PATH)
 
 
 def pixels(camera: viser.CameraHandle, place: Array, window: Browser) -> tuple[float, float]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import viser
@@ -17,6 +17,8 @@ WINDOW: Final = 30.0
 """Time that charts show, s."""
 _SMOOTH: Final = 10
 """Moments that an average is of."""
+_MOST: Final = 600
+"""Most points of a curve that are drawn: no chart is wider."""
 _GREY: Final = "rgba(128, 128, 128, 0.25)"
 
 
@@ -45,26 +47,60 @@ class Curve:
     drawn: Callable[[Array], Array] = lambda values: values
 
 
-class Chart:
-    """The newest seconds of some numbers."""
+_ERRORS: Final = (
+    Curve("prior_error", "prior", "#d9534f", root_mean_square),
+    Curve("adapted_error", "adapted", "#2ca05a", root_mean_square),
+)
+STANDARD: Final = (
+    ("error of the model in a step (RMS)", _ERRORS),
+    ("surprise: error above what was expected", (Curve("surprise", "deviations", "#d9534f"),)),
+    (
+        "weights moved from the prior",
+        (Curve("weights_moved", "% of the prior's", "#2ca05a", lambda share: 1e2 * share),),
+    ),
+    ("cost of a step", (Curve("cost", "cost", "#e08a3c"),)),
+    ("time of a plan", (Curve("planning_time", "ms", "#8a5bc7", lambda seconds: 1e3 * seconds),)),
+)
+"""Titles and curves of the charts of any run."""
 
-    def __init__(self, gui: viser.GuiApi, title: str, curves: tuple[Curve, ...]) -> None:
-        """Add a chart to the part of the page that is being made."""
-        self._curves = curves
+
+def shown(figure: str) -> tuple[str, str, Callable[[Array], Array]]:
+    """How a figure of a task is called, its unit, with which its name ends, and what is drawn of it: m as mm."""
+    name, _, unit = figure.rpartition("_")
+    if unit == "m":
+        return f"{name.replace('_', ' ')} (mm)", "mm", lambda metres: 1e3 * metres
+    return f"{name.replace('_', ' ')} ({unit})", unit, lambda values: values
+
+
+class Chart:
+    """The newest seconds of some numbers, or those of a whole run."""
+
+    def __init__(self, gui: viser.GuiApi, title: str, curves: tuple[Curve, ...], duration: float | None = None) -> None:
+        """Add a chart to the part of the page that is being made.
+
+        Args:
+            gui: The page.
+            title: Stands above it.
+            curves: What it shows.
+            duration: Of the whole run, s; None: the newest WINDOW of what comes is shown.
+        """
+        self._curves, self._whole = curves, duration is not None
         self._rows: deque[tuple[float, ...]] = deque()
         time: uplot.Series = {"label": "s"}
         lines: list[uplot.Series] = [
             {"label": curve.label, "stroke": curve.colour, "width": 2, "points": {"show": False}} for curve in curves
         ]
         axis: uplot.Axis = {"stroke": "#888", "grid": {"stroke": _GREY, "width": 1}, "ticks": {"show": False}}
+        span: uplot.Scale = {"time": False} if duration is None else {"time": False, "range": (0.0, duration)}
         self._chart = gui.add_uplot(
             tuple(np.zeros(1) for _ in range(len(curves) + 1)),
             (time, *lines),
             title=title,
             height=130,
-            scales={"x": {"time": False}},
+            scales={"x": span},
             axes=({**axis, "size": 26}, {**axis, "size": 44}),
             padding=(4, 12, 0, 0),
+            visible=not self._whole,
         )
 
     def take(self, time: float, numbers: Mapping[str, float]) -> None:
@@ -79,14 +115,57 @@ class Chart:
         if not np.isfinite(values).all():
             return  # a chart can draw no gap
         self._rows.append((time, *values))
-        while self._rows[0][0] < time - WINDOW:
+        while not self._whole and self._rows[0][0] < time - WINDOW:
             self._rows.popleft()
 
-    def draw(self) -> None:
-        """Show what was taken in."""
-        if self._rows:
-            time, *numbers = np.array(self._rows).T
-            self._chart.data = (
-                np.array(time),
-                *(curve.drawn(values) for curve, values in zip(self._curves, numbers, strict=True)),
-            )
+    def draw(self, until: float = np.inf) -> None:
+        """Show what was taken in until a time, s; of a whole run a chart without numbers is left out."""
+        if not self._rows:
+            return
+        rows = np.array(self._rows)
+        rows = rows[: max(1, int(np.searchsorted(rows[:, 0], until, "right")))]
+        drawn = [rows[:, 0], *(curve.drawn(values) for curve, values in zip(self._curves, rows.T[1:], strict=True))]
+        step = -(-len(rows) // _MOST)
+        self._chart.data = tuple(np.ascontiguousarray(values[::-step][::-1]) for values in drawn)
+        if not self._chart.visible:
+            self._chart.visible = True
+
+
+class Charts:
+    """The charts of a page: the STANDARD ones, and one of the task's first figure."""
+
+    def __init__(
+        self,
+        gui: viser.GuiApi,
+        place: Any,
+        charts: Sequence[tuple[str, tuple[Curve, ...]]] = STANDARD,
+        duration: float | None = None,
+    ) -> None:
+        """Take their place on the page, titles and curves, and, of a whole run, its duration, s."""
+        self._gui, self._place, self._duration = gui, place, duration
+        self._figures: set[str] = set()
+        self._charts: list[Chart] = []
+        for title, curves in charts:
+            self.add(title, curves)
+
+    def add(self, title: str, curves: tuple[Curve, ...]) -> None:
+        """Add a chart."""
+        with self._place:
+            self._charts.append(Chart(self._gui, title, curves, self._duration))
+
+    def add_figure(self, figure: str) -> None:
+        """Show a figure of the task, by its name with the unit at its end, unless it is there."""
+        if figure not in self._figures:
+            self._figures.add(figure)
+            title, unit, drawn = shown(figure)
+            self.add(title, (Curve(figure, unit, "#3b6fc8", drawn),))
+
+    def take(self, time: float, numbers: Mapping[str, float]) -> None:
+        """Take in the numbers of a moment, see `Chart.take`."""
+        for chart in self._charts:
+            chart.take(time, numbers)
+
+    def draw(self, until: float = np.inf) -> None:
+        """Show what was taken in until a time, s."""
+        for chart in self._charts:
+            chart.draw(until)

@@ -6,18 +6,18 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from html import escape
+from itertools import islice
 from typing import Any, Final, Protocol
 
 import viser
 
 from mbmrl_base.robots.faults import Fault, FaultKinds
-from mbmrl_base.robots.observation import Array
-from mbmrl_control.dashboard.charts import Chart, Curve, root_mean_square
+from mbmrl_control.dashboard.charts import Charts
 from mbmrl_control.dashboard.fault_panel import FaultPanel
 from mbmrl_control.dashboard.settings_panel import Setting, SettingsPanel
 from mbmrl_control.dashboard.snapshot import Snapshot
+from mbmrl_control.dashboard.status import Status
 from mbmrl_control.dashboard.why_panel import WhyPanel
 from mbmrl_control.dashboard.world_view import WorldView
 
@@ -29,14 +29,8 @@ LONGEST_BACK: Final = 300.0
 _MOMENTS: Final = 6000
 _SLOW_PERIOD: Final = 0.25
 """Time from one drawing of charts and of the way walked to the next, s."""
-_ERRORS: Final = (
-    Curve("prior_error", "prior", "#d9534f", root_mean_square),
-    Curve("adapted_error", "adapted", "#2ca05a", root_mean_square),
-)
-_PLANNING: Final = (Curve("planning_time", "ms", "#8a5bc7", lambda seconds: 1e3 * seconds),)
-_MOVED: Final = (Curve("weights_moved", "% of the prior's", "#2ca05a", lambda share: 1e2 * share),)
-_SURPRISE: Final = (Curve("surprise", "deviations", "#d9534f"),)
-_COST: Final = (Curve("cost", "cost", "#e08a3c"),)
+_TRACE: Final = 1200
+"""Newest moments of which the way is shown."""
 _MESSAGES: Final = 8
 """Newest sentences of nodes that are shown."""
 
@@ -63,20 +57,6 @@ class Robot(Protocol):
         """A setting of another value."""
 
 
-@dataclass(frozen=True)
-class Status:
-    """What the page says in words, beside a snapshot."""
-
-    robot: str = ""
-    learner: str = ""
-    task: str = ""
-    state: str = "no state comes"
-    alive: bool = False
-    stopped: bool = False
-    frozen: bool = False
-    faults: tuple[str, ...] = ()
-
-
 class Page:
     """A page of one robot that any number of browsers show."""
 
@@ -93,11 +73,7 @@ class Page:
         self._status: Status | None = None
         self._past: deque[Snapshot] = deque(maxlen=_MOMENTS)
         self._held: Snapshot | None = None
-        self._task_curves: tuple[Curve, ...] = ()
         self._sentences: deque[str] = deque(maxlen=_MESSAGES)
-        server.gui.configure_theme(control_width="large", show_logo=False, show_share_button=False)
-        server.gui.main_panel.dock_right()
-        server.gui.set_panel_label("mbmrl")
         self._world = WorldView(server, kinds, lambda kind, part: self._ask(robot.inject(Fault(kind, part))))
         self._lay_out(server.gui, kinds)
 
@@ -120,15 +96,9 @@ class Page:
                 clear.on_click(lambda _: self._ask(robot.clear()))
                 reset = gui.add_button("Reset the robot", icon=viser.Icon.REFRESH)
                 reset.on_click(lambda _: self._ask(robot.reset()))
-        with tabs.add_tab("Charts") as place:
-            self._chart_tab = place
-            self._charts = [
-                Chart(gui, "error of the model in a step (RMS)", _ERRORS),
-                Chart(gui, "surprise: error above what was expected", _SURPRISE),
-                Chart(gui, "weights moved from the prior", _MOVED),
-                Chart(gui, "cost of a step", _COST),
-                Chart(gui, "time of a plan", _PLANNING),
-            ]
+        tab = tabs.add_tab("Charts")
+        self._charts = Charts(gui, tab)
+        with tab:
             self._freeze: Any = gui.add_checkbox("freeze the model", False, hint="The adapted model is kept as it is")
             self._freeze.on_update(self._freeze_or_not)
         with tabs.add_tab("Why"):
@@ -165,10 +135,6 @@ class Page:
         """
         self._world.describe(urdf)
 
-    def lead(self, path: Array) -> None:
-        """Show the path that is to be followed, shape (n, 3), m, odom."""
-        self._world.lead(path)
-
     def offer(self, node: str, settings: Sequence[Setting]) -> None:
         """Show settings of a node, which can be changed."""
         self._settings.offer(node, settings)
@@ -199,29 +165,14 @@ class Page:
         if status == self._status:
             return
         self._status = status
-        colour = "#c0392b" if status.stopped or not status.alive else "#27864a"
-        faults = "".join(f"<div style='color:#c0392b'>{escape(fault)}</div>" for fault in status.faults)
-        self._words.content = (
-            f"<div style='padding:0.2em 0.9em'><b style='color:{colour};font-size:1.15em'>{escape(status.state)}</b>"
-            f"<div><small>{escape(' · '.join(filter(None, (status.robot, status.task, status.learner))))}</small></div>"
-            f"{faults}</div>"
-        )
+        self._words.content = status.as_html()
         self._go_on.visible = status.stopped
         if self._freeze.value != status.frozen:
             self._freeze.value = status.frozen
 
     def chart(self, figure: str) -> None:
         """Let the charts show a figure of the task, by its name with the unit at its end."""
-        if any(curve.number == figure for curve in self._task_curves):
-            return
-        name, _, unit = figure.rpartition("_")
-        label = f"{name.replace('_', ' ')} ({unit})"
-        curve = Curve(figure, unit, "#3b6fc8")
-        if unit == "m":
-            curve, label = Curve(figure, "mm", "#3b6fc8", lambda metres: 1e3 * metres), label.replace("(m)", "(mm)")
-        self._task_curves = (curve,)
-        with self._chart_tab:
-            self._charts.append(Chart(self._server.gui, label, self._task_curves))
+        self._charts.add_figure(figure)
 
     def look_back(self, seconds: float) -> None:
         """Hold the moment that was some seconds ago; 0: show what happens."""
@@ -239,9 +190,7 @@ class Page:
         if self._past and moment.time < self._past[-1].time:
             self._past.clear()
         self._past.append(moment)
-        self._world.walk(moment.position)
-        for chart in self._charts:
-            chart.take(moment.time, moment.numbers)
+        self._charts.take(moment.time, moment.numbers)
         if not self._server.get_clients():
             return
         with self._server.atomic():
@@ -249,8 +198,7 @@ class Page:
                 self._world.show(moment)
             if (now := time.monotonic()) >= self._next_slow:
                 self._next_slow = now + _SLOW_PERIOD
-                self._world.draw_way()
-                for chart in self._charts:
-                    chart.draw()
+                self._world.draw_way([past.position for past in islice(reversed(self._past), _TRACE)])
+                self._charts.draw()
                 if self._held is None:
                     self._why.show(moment.foresight)

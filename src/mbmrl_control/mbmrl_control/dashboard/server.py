@@ -57,6 +57,9 @@ class PageServer:
         # viser has no place for a check of its own; it looks serve up when its thread starts, within the constructor.
         with redirect_stdout(io.StringIO()), patch.object(websockets.asyncio.server, "serve", serve):
             self.viser = viser.ViserServer(host, port, verbose=False)
+        self.viser.gui.configure_theme(control_width="large", show_logo=False, show_share_button=False)
+        self.viser.gui.main_panel.dock_right()
+        self.viser.gui.set_panel_label("mbmrl")
         name = socket.gethostname() if host in ("0.0.0.0", "::") else host
         self.address = f"http://{name}:{port}" + (f"/?token={self._token}" if self._token else "")
         """What is to be opened."""
@@ -89,7 +92,7 @@ class PageServer:
         given = parse_qs(urlsplit(request.path).query).get("token", [cookie.value if cookie else ""])[0]
         if hmac.compare_digest(given.encode(), self._token.encode()):
             return ""
-        return "the token is missing or wrong: open the address that the node has logged"
+        return "the token is missing or wrong: open the address that was shown at the start"
 
 
 def _is_local(host: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
 from mbmrl_base.robots.observation import Array
 
-NO_PATH = np.zeros((0, 3))
+NO_PATH: Final = np.zeros((0, 3))
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Snapshot:
         faults: Faults in force, as text.
         foresight: What the plan was chosen among; None if it is not known.
         numbers: What is plotted, by name; NaN or missing: not known.
+        path: What is to be followed, planar poses, shape (n, 3), m and rad, odom.
     """
 
     time: float
@@ -52,3 +54,4 @@ class Snapshot:
     faults: tuple[str, ...] = ()
     foresight: Foresight | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
+    path: Array = field(default_factory=lambda: NO_PATH)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -26,35 +25,44 @@ _DEAR: Final = (200, 200, 205)
 _OPACITY: Final = 0.3
 _LIFT: Final = 0.002
 """Height at which lines lie above the ground, m."""
-_TRACE: Final = 1200
-"""Points of the way walked that are shown."""
 _CAMERA: Final = 2.1 * np.array([-0.75, -0.9, 0.75])
 """From the robot to where a browser looks from at first, in lengths of the robot."""
 
 
 class WorldView:
-    """The scene; it moves past the robot, so that each browser keeps the view that it was turned to."""
+    """A robot and its ways in the scene, which moves past it: each browser keeps the view that it was turned to."""
 
-    def __init__(self, server: viser.ViserServer, kinds: FaultKinds, clicked: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        server: viser.ViserServer,
+        kinds: FaultKinds,
+        clicked: Callable[[str, str], None] | None = None,
+        *,
+        name: str = "/world",
+        colour: Colour | None = None,
+    ) -> None:
         """Set up the scene.
 
         Args:
             server: Shows it.
             kinds: Faults of the robot.
             clicked: Is called with a kind and the part of the robot on which somebody has clicked.
+            name: Of its node in the scene; of several robots each has its own.
+            colour: Of the robot and its way; None: the colours of the URDF, and an orange way.
         """
         self._server, self._scene, self._clicked = server, server.scene, clicked
+        self._name, self._colour = name, colour
         self._click = click_kind(kinds)
         self._robot: RobotView | None = None
         self._ghosts: dict[str, RobotView] = {}
         self._parts: dict[str, str] = {}
-        self._trace: deque[Array] = deque(maxlen=_TRACE)
         self._lines: dict[str, viser.LineSegmentsHandle] = {}
+        self._path = NO_PATH
         self._shown: Foresight | None = None
         self._faults: tuple[str, ...] = ()
         self._scene.set_up_direction("+z")
         self._scene.world_axes.visible = False
-        self._world = self._scene.add_frame("/world", show_axes=False)
+        self._world = self._scene.add_frame(name, show_axes=False)
 
     def describe(self, urdf: str) -> None:
         """Show the robot of a URDF.
@@ -66,9 +74,9 @@ class WorldView:
             for old in (self._robot, *self._ghosts.values()):
                 if old is not None:
                     old.root.remove()
-            self._robot = RobotView(self._scene, "/world/robot", urdf)
+            self._robot = RobotView(self._scene, f"{self._name}/robot", urdf, colour=self._colour)
             self._ghosts = {
-                name: RobotView(self._scene, f"/world/{name}_ghost", urdf, colour=colour, opacity=_OPACITY)
+                name: RobotView(self._scene, f"{self._name}/{name}_ghost", urdf, colour=colour, opacity=_OPACITY)
                 for name, colour in _GHOSTS.items()
             }
             self._shown, self._faults = None, ()
@@ -76,7 +84,12 @@ class WorldView:
                 ghost.root.visible = False
             size = self._robot.size
             self._scene.add_grid(
-                "/world/ground", 200 * size, 200 * size, cell_size=size, section_size=5 * size, infinite_grid=True
+                f"{self._name}/ground",
+                200 * size,
+                200 * size,
+                cell_size=size,
+                section_size=5 * size,
+                infinite_grid=True,
             )
             camera = self._server.initial_camera
             camera.position, camera.look_at = size * _CAMERA, (0.0, 0.0, 0.0)
@@ -84,26 +97,23 @@ class WorldView:
             if self._click is not None:
                 name, kind = self._click
                 self._parts = parts_of_links(kind, self._robot.links)
-                self._robot.on_click(self._parts, lambda link: self._clicked(name, self._parts[link]))
+                if (clicked := self._clicked) is not None:
+                    self._robot.on_click(self._parts, lambda link: clicked(name, self._parts[link]))
 
-    def lead(self, path: Array) -> None:
-        """Show the path that is to be followed, shape (n, 3), m, odom."""
-        self._line("reference", path, _REFERENCE, 3.0)
+    def draw_way(self, places: Sequence[Array]) -> None:
+        """Show the way that was walked, through places of shape (3,), m."""
+        self._line("walked", np.array(places).reshape(-1, 3), self._colour or _WALKED, 3.0)
 
-    def walk(self, position: Array) -> None:
-        """Take in where the robot is, shape (3,), m."""
-        self._trace.append(position)
-
-    def draw_way(self) -> None:
-        """Show the way that was walked."""
-        self._line("walked", np.array(self._trace).reshape(-1, 3), _WALKED, 3.0)
-
-    def show(self, moment: Snapshot) -> None:
-        """Show a moment."""
+    def show(self, moment: Snapshot, centre: Array | None = None) -> None:
+        """Show a moment; what the scene moves past is a place, shape (3,), m, or else the robot."""
         if self._robot is None:
             return
-        self._world.position = (-moment.position[0], -moment.position[1], 0.0)
+        x, y, _ = moment.position if centre is None else centre
+        self._world.position = (-x, -y, 0.0)
         self._robot.show(moment.position, moment.turn, moment.joints)
+        if moment.path is not self._path:
+            self._path = moment.path
+            self._line("reference", moment.path, _REFERENCE, 3.0)
         if moment.faults != self._faults:
             self._faults = moment.faults
             kind = self._click[0] if self._click else ""
@@ -138,7 +148,7 @@ class WorldView:
     def _segments(self, name: str, pieces: NDArray[np.float32], colours: Any, width: float) -> None:
         if name not in self._lines:
             self._lines[name] = self._scene.add_line_segments(
-                f"/world/{name}", pieces, colours, thickness=width, thickness_units="screen"
+                f"{self._name}/{name}", pieces, colours, thickness=width, thickness_units="screen"
             )
         else:
             line = self._lines[name]

@@ -28,11 +28,12 @@ from mbmrl_base.toolkit.sole import SoleSubscription
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.ticker import Ticker
 from mbmrl_base.toolkit.worker import Worker
-from mbmrl_control.dashboard.page import Answer, Page, Status
+from mbmrl_control.dashboard.page import Answer, Page
 from mbmrl_control.dashboard.server import PageServer
 from mbmrl_control.dashboard.settings import DashboardSettings
 from mbmrl_control.dashboard.settings_panel import Setting
-from mbmrl_control.dashboard.snapshot import Snapshot
+from mbmrl_control.dashboard.snapshot import NO_PATH, Snapshot
+from mbmrl_control.dashboard.status import Status
 from mbmrl_control.nodes.dashboard_conversions import (
     from_joint_state,
     from_plan_insight,
@@ -184,7 +185,9 @@ class DashboardNode(Node):
         self._odometry = to_seconds(message.header.stamp), *from_pose(message.pose.pose)
 
     def _take_path(self, message: PathMessage) -> None:
-        self._page.lead(from_poses(message))
+        path = from_poses(message)
+        if not np.array_equal(path, self._newest.get("reference_path", NO_PATH)):  # it comes again and again
+            self._newest["reference_path"] = path
 
     def _take_description(self, message: String) -> None:
         try:
@@ -217,6 +220,7 @@ class DashboardNode(Node):
             tuple(map(str, from_fault_array(faults))) if faults else (),
             from_plan_insight(insight) if insight else None,
             from_statuses(planner, adaptation),
+            newest.get("reference_path", NO_PATH),
         )
 
     def _status(self, newest: dict[str, Any], alive: bool) -> Status:

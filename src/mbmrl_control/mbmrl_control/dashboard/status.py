@@ -1,0 +1,30 @@
+"""What the page says in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the page says in words, beside a snapshot."""
+
+    robot: str = ""
+    learner: str = ""
+    task: str = ""
+    state: str = "no state comes"
+    alive: bool = False
+    stopped: bool = False
+    frozen: bool = False
+    faults: tuple[str, ...] = ()
+
+    def as_html(self) -> str:
+        """It as part of the page."""
+        colour = "#c0392b" if self.stopped or not self.alive else "#27864a"
+        faults = "".join(f"<div style='color:#c0392b'>{escape(fault)}</div>" for fault in self.faults)
+        return (
+            f"<div style='padding:0.2em 0.9em'><b style='color:{colour};font-size:1.15em'>{escape(self.state)}</b>"
+            f"<div><small>{escape(' · '.join(filter(None, (self.robot, self.task, self.learner))))}</small></div>"
+            f"{faults}</div>"
+        )
