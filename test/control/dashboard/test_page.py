@@ -69,7 +69,7 @@ def played() -> Played:
 def server() -> Iterator[PageServer]:
     server = PageServer("127.0.0.1", 0)
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture(scope="module")

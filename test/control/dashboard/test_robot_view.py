@@ -29,7 +29,7 @@ ARM = """<robot name="arm">
 def scene() -> Iterator[viser.SceneApi]:
     server = PageServer("127.0.0.1", 0)
     yield server.viser.scene
-    server.stop()
+    server.close()
 
 
 def place_of(scene: viser.SceneApi, name: str) -> tuple[Array, Array]:

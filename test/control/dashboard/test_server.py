@@ -17,14 +17,14 @@ from mbmrl_control.dashboard.server import PageServer
 def local() -> Iterator[PageServer]:
     server = PageServer("127.0.0.1", 0)
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture
 def public() -> Iterator[PageServer]:
     server = PageServer("0.0.0.0", 0, "secret")
     yield server
-    server.stop()
+    server.close()
 
 
 def get(server: PageServer, path: str = "/", **headers: str) -> tuple[int, str, str]:
@@ -76,7 +76,7 @@ def test_token_is_made_up_for_other_machines() -> None:
     servers = [PageServer("0.0.0.0", 0) for _ in range(2)]
     tokens = {server.address.partition("token=")[2] for server in servers}
     for server in servers:
-        server.stop()
+        server.close()
     assert len(tokens) == 2 and all(len(token) >= 16 for token in tokens)
 
 

@@ -177,6 +177,10 @@ class Robot:
             values(*pose.angular_velocity),
         )
 
+    def joints(self, state: Array) -> dict[str, float]:
+        """Positions of joints of the URDF that follow from a state, shape (n,), by name, rad or m."""
+        return {}
+
     def urdf(self) -> str | None:
         """Its URDF, if it has one."""
         return self._urdf

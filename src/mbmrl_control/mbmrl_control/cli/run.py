@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -178,6 +179,44 @@ def render(
     console.print(f"written: {file}", soft_wrap=True)
     if as_json:
         print(json.dumps({"written": str(file)}))
+
+
+@app.command(epilog="Example: mbmrl replay runs/20260101-120000")
+def replay(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN [RUN]", help="Folder of a run, as demo writes it, or a recording; two are compared."
+        ),
+    ],
+    page_port: Annotated[int, typer.Option(help="Port of the page; 0: any that is free.", min=0, max=65535)] = 8080,
+    host: Annotated[
+        str, typer.Option(help="Address at which the page is served; 0.0.0.0: all of this machine's.")
+    ] = "127.0.0.1",
+) -> None:
+    """Show recorded runs on a page in the browser, until Ctrl-C.
+
+    In 3-D, with their charts and a scrubber.
+    """
+    if len(runs) > 2:
+        refuse(f"{len(runs)} runs are given: allowed is one, or two that are compared")
+    if len(runs) > len({run.resolve() for run in runs}):
+        refuse(f"{runs[0]} is given twice: allowed is one run, or two that are compared")
+    from mbmrl_control.dashboard.replay_page import ReplayPage
+    from mbmrl_control.dashboard.server import PageServer
+    from mbmrl_control.nodes.replay_reader import read_replay
+
+    with suppress(KeyboardInterrupt), refusing():
+        read = [read_replay(run) for run in runs]
+        for sentence in (sentence for recorded, _ in read for sentence in recorded.warnings):
+            warn(sentence)
+        replays = [each for _, each in read]
+        learners = [each.record.learner for each in replays]
+        names = learners if len(set(learners)) > 1 else list(map(str, runs))
+        with closing(PageServer(host, page_port)) as server:
+            page = ReplayPage(server.viser, replays, names)
+            console.print(f"the page: {server.address}", soft_wrap=True)
+            page.play(threading.Event())
 
 
 @app.command(epilog="Example: mbmrl report runs/20260101-120000 --out walk.html")

@@ -64,7 +64,7 @@ class PageServer:
         self.address = f"http://{name}:{port}" + (f"/?token={self._token}" if self._token else "")
         """What is to be opened."""
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Serve no more."""
         with redirect_stdout(io.StringIO()):
             self.viser.stop()

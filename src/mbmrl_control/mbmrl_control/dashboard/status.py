@@ -19,9 +19,9 @@ class Status:
     frozen: bool = False
     faults: tuple[str, ...] = ()
 
-    def as_html(self) -> str:
-        """It as part of the page."""
-        colour = "#c0392b" if self.stopped or not self.alive else "#27864a"
+    def as_html(self, colour: str = "") -> str:
+        """It as part of the page; the state in a colour of CSS, if one is given."""
+        colour = colour or ("#c0392b" if self.stopped or not self.alive else "#27864a")
         faults = "".join(f"<div style='color:#c0392b'>{escape(fault)}</div>" for fault in self.faults)
         return (
             f"<div style='padding:0.2em 0.9em'><b style='color:{colour};font-size:1.15em'>{escape(self.state)}</b>"

@@ -27,6 +27,8 @@ _LIFT: Final = 0.002
 """Height at which lines lie above the ground, m."""
 _CAMERA: Final = 2.1 * np.array([-0.75, -0.9, 0.75])
 """From the robot to where a browser looks from at first, in lengths of the robot."""
+_RIGHT: Final = np.array([0.77, -0.64, 0.0])
+"""To the right as seen from there."""
 
 
 class WorldView:
@@ -104,11 +106,17 @@ class WorldView:
         """Show the way that was walked, through places of shape (3,), m."""
         self._line("walked", np.array(places).reshape(-1, 3), self._colour or _WALKED, 3.0)
 
-    def show(self, moment: Snapshot, centre: Array | None = None) -> None:
-        """Show a moment; what the scene moves past is a place, shape (3,), m, or else the robot."""
+    def show(self, moment: Snapshot, centre: Array | None = None, shift: float = 0.0) -> None:
+        """Show a moment.
+
+        Args:
+            moment: The moment.
+            centre: What the scene moves past, shape (3,), m; None: the robot.
+            shift: How far to the right all of it stands, in lengths of the robot.
+        """
         if self._robot is None:
             return
-        x, y, _ = moment.position if centre is None else centre
+        x, y, _ = (moment.position if centre is None else centre) - shift * self._robot.size * _RIGHT
         self._world.position = (-x, -y, 0.0)
         self._robot.show(moment.position, moment.turn, moment.joints)
         if moment.path is not self._path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,21 +15,26 @@ from mcap.reader import NonSeekingReader
 from rcl_interfaces.msg import Log, ParameterEvent
 from rclpy.parameter import parameter_value_to_python
 from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
 
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.faults import FaultPlan
 from mbmrl_base.system import surroundings
+from mbmrl_base.toolkit.conversions import check_message
 from mbmrl_base.toolkit.parameters import read
 from mbmrl_control.control.run_record import Record, RecordError
 from mbmrl_control.nodes.message_definitions import Definitions
 from mbmrl_control.nodes.run_messages import TOPICS, RunMessages
 from mbmrl_control.nodes.settings import PlannerSettings
-from mbmrl_msgs.msg import RobotState
+from mbmrl_msgs.msg import PlanInsight, RobotState
 
 _STATES: Final = "robot_state"
 _PARAMETERS: Final = "/parameter_events"
 _LOG: Final = "/rosout"
-_READ: Final = {*TOPICS, _PARAMETERS[1:], _LOG[1:]}
+_BESIDE: Final[dict[str, Any]] = {"plan_insight": PlanInsight, "joint_states": JointState, "robot_description": String}
+"""Types of what is read beside the run, by topic."""
+_READ: Final = {*TOPICS, *_BESIDE, _PARAMETERS[1:], _LOG[1:]}
 """Names of topics, without their namespaces."""
 
 
@@ -41,11 +46,13 @@ class RecordedRun:
         record: The run.
         errors: What nodes have logged as errors, each once, after the node's name.
         warnings: Sentences on what may be wrong with the recording.
+        messages: Those of the robot in a recording, in order, each after the name of its topic.
     """
 
     record: Record
     errors: list[str]
     warnings: list[str]
+    messages: list[tuple[str, Any]] = field(default_factory=list)
 
 
 class _Message(NamedTuple):
@@ -102,7 +109,7 @@ def read_bag(path: Path) -> RecordedRun:
     try:
         namespace = _namespace(messages)
         parameters = _parameters(messages, f"{namespace}/mpc_node")
-        run, refused = _play(messages, namespace, parameters.get("robot"), definitions)
+        run, own, refused = _play(messages, namespace, parameters.get("robot"), definitions)
         settings = read(PlannerSettings, {"robot": run.robot.name, "learner": "unknown"} | parameters)
         faults = run.first_faults
         record = run.record(settings, None, faults[0].since if faults else None)
@@ -119,7 +126,7 @@ def read_bag(path: Path) -> RecordedRun:
     warnings += [f"{path}: {sentence}" for sentence in refused]
     if not parameters:
         warnings.append(f"{path} holds no parameters of mpc_node: their defaults are assumed")
-    return RecordedRun(record, list(errors), warnings)
+    return RecordedRun(record, list(errors), warnings, own)
 
 
 def _collect(file: Path, messages: list[_Message], definitions: dict[str, str]) -> str:
@@ -162,17 +169,18 @@ def _parameters(messages: Iterable[_Message], node: str) -> dict[str, Any]:
 
 def _play(
     messages: Iterable[_Message], namespace: str, robot: str | None, definitions: Mapping[str, str]
-) -> tuple[RunMessages, list[str]]:
-    """The run of the robot of a namespace, and a sentence for each topic of which something was refused.
+) -> tuple[RunMessages, list[tuple[str, Any]], list[str]]:
+    """The run of the robot of a namespace, its messages, and a sentence for each topic of which one was refused.
 
     Raises:
         ValueError: If nothing of the robot can be taken.
     """
-    topics = {f"{namespace}/{name}": (name, kind) for name, (kind, _) in TOPICS.items()}
+    kinds = _BESIDE | {name: kind for name, (kind, _) in TOPICS.items()}
+    topics = {f"{namespace}/{name}": (name, kind) for name, kind in kinds.items()}
     own = [(each, *topics[each.topic]) for each in messages if each.topic in topics]
     if robot is None:
         robot = next(each.read(kind).robot for each, name, kind in own if name == _STATES)
-    run, refused = RunMessages(load_robot(robot)), {}
+    run, taken, refused = RunMessages(load_robot(robot)), [], {}
     installed = Definitions()
     types = {each.type for each, _, kind in own if each.is_a(kind)}
     known = {name for name in types if installed.agree(name, definitions[name])}
@@ -180,9 +188,14 @@ def _play(
         try:
             if message.type not in known:
                 raise ValueError(f"its type {message.type} is not the one that is installed")
-            run.take(name, message.read(kind))
+            content = message.read(kind)
+            if name in TOPICS:
+                run.take(name, content)
+            elif kind is PlanInsight:
+                check_message(content, run.robot.name)
+            taken.append((name, content))
         except ValueError as error:
             refused[message.topic] = f"a message on {message.topic} is refused: {error}"
     if not run.ticks:
         raise ValueError(refused[f"{namespace}/{_STATES}"])
-    return run, list(refused.values())
+    return run, taken, list(refused.values())

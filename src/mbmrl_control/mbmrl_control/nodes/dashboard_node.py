@@ -156,7 +156,7 @@ class DashboardNode(Node):
         """Stop serving."""
         self._stop.set()
         self.worker.join()
-        self._server.stop()
+        self._server.close()
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         own = self.get_namespace().strip("/")

@@ -1,0 +1,60 @@
+"""What charts show of two runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from mbmrl_control.dashboard.charts import Curve, root_mean_square, shown
+from mbmrl_control.dashboard.replay import Replay
+from mbmrl_control.evaluation.metrics import is_error
+
+_BOTH: Final[tuple[tuple[str, str, Any], ...]] = (
+    ("adapted_error", "error of the model in a step (RMS)", root_mean_square),
+    ("cost", "cost of a step", lambda values: values),
+    ("planning_time", "time of a plan (ms)", lambda seconds: 1e3 * seconds),
+)
+_DIFFERENCE: Final = "difference"
+
+
+def compared(
+    first: Replay, second: Replay, names: Sequence[str], colours: Sequence[tuple[int, int, int]]
+) -> tuple[list[tuple[str, tuple[Curve, ...]]], list[tuple[float, Mapping[str, float]]]]:
+    """Charts of two runs, with the difference of the first figure of the task, and their numbers over time.
+
+    Of a figure that is an error the size counts. The numbers end where one of the runs does.
+
+    Args:
+        first: A run.
+        second: Another one; it is compared by the figure of the first one.
+        names: How they are called.
+        colours: Theirs.
+    """
+    title, unit, drawn = shown(first.figure)
+    css = [f"rgb{colour}" for colour in colours]
+
+    def both(number: str, drawn: Any) -> tuple[Curve, ...]:
+        return tuple(
+            Curve(f"{place} {number}", name, colour, drawn)
+            for place, (name, colour) in enumerate(zip(names, css, strict=True))
+        )
+
+    difference = Curve(_DIFFERENCE, unit, "#888", drawn)
+    charts = [
+        (title, both(first.figure, drawn)),
+        (f"{title}: {names[1]} less {names[0]}", (difference,)),
+        *((title, both(number, drawn)) for number, title, drawn in _BOTH),
+    ]
+
+    def size(values: Mapping[str, float]) -> float:
+        value = values.get(first.figure, float("nan"))
+        return abs(value) if is_error(first.figure) else value
+
+    rows: list[tuple[float, Mapping[str, float]]] = []
+    for moment in first.moments[: first.count(second.end)]:
+        each = [moment.numbers, second.at(moment.time).numbers]
+        numbers = {f"{place} {name}": value for place, values in enumerate(each) for name, value in values.items()}
+        sizes = [size(values) for values in each]
+        numbers |= {f"{place} {first.figure}": value for place, value in enumerate(sizes)}
+        rows.append((moment.time, numbers | {_DIFFERENCE: sizes[1] - sizes[0]}))
+    return charts, rows
