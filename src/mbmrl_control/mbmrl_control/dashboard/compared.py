@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from mbmrl_control.dashboard.charts import Curve, root_mean_square, shown
+from mbmrl_control.dashboard.charts import STANDARD, Curve, shown
 from mbmrl_control.dashboard.replay import Replay
 from mbmrl_control.evaluation.metrics import is_error
 
-_BOTH: Final[tuple[tuple[str, str, Any], ...]] = (
-    ("adapted_error", "error of the model in a step (RMS)", root_mean_square),
-    ("cost", "cost of a step", lambda values: values),
-    ("planning_time", "time of a plan (ms)", lambda seconds: 1e3 * seconds),
-)
 _DIFFERENCE: Final = "difference"
 
 
@@ -40,10 +35,11 @@ def compared(
         )
 
     difference = Curve(_DIFFERENCE, unit, "#888", drawn)
+    others = [(title, curves[-1]) for title, curves in STANDARD]  # of errors that of the adapted model
     charts = [
         (title, both(first.figure, drawn)),
         (f"{title}: {names[1]} less {names[0]}", (difference,)),
-        *((title, both(number, drawn)) for number, title, drawn in _BOTH),
+        *((f"{title}: {curve.label}", both(curve.number, curve.drawn)) for title, curve in others),
     ]
 
     def size(values: Mapping[str, float]) -> float:
