@@ -225,12 +225,12 @@ def test_reference_has_all_parameters_with_their_defaults_bounds_and_arguments(n
     fields = settings.model_fields
     assert [row[0].strip("`") for row in rows] == list(fields)
     arguments = dict(map(reversed, NODES[name].arguments.items()))
-    for (parameter, default, allowed, argument, running, text), field in zip(rows, fields.values(), strict=True):
+    for (parameter, default, allowed, ways, text), field in zip(rows, fields.values(), strict=True):
         value = parameter.strip("`")
         assert yaml.safe_load(default.strip("`")) == settings().model_dump(mode="json")[value]
-        assert argument.strip("`") == arguments.get(value, "")
+        argument = {None: "", value: "argument"}.get(arguments.get(value), f"argument `{arguments.get(value)}`")
+        assert ways == ", ".join(filter(None, (argument, "running" if is_runtime(field) else "")))
         assert text.replace("\\|", "|") == field.description
-        assert running == ("yes" if is_runtime(field) else "")
         low, high = bounds(field)
         assert (low, high) == (None, None) or f"{high:.10g}" in allowed.split()
         assert low is None or allowed.startswith(f"{low:.10g} to ")

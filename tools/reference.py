@@ -39,21 +39,21 @@ def _range(field: FieldInfo) -> str:
 
 
 def parameters(name: str) -> str:
-    """Table of a node's parameters, with the launch argument, or option, that sets each."""
+    """Table of a node's parameters, with the ways to set each beside a file of parameters."""
     node: NodeSpec = NODES[name]
     sets = {parameter: argument for argument, parameter in node.arguments.items()}
+
+    def ways(parameter: str, field: FieldInfo) -> Iterator[str]:
+        if (argument := sets.get(parameter)) is not None:
+            yield "argument" if argument == parameter else f"argument `{argument}`"
+        if is_runtime(field):
+            yield "running"
+
     return _table(
-        ("parameter", "default", "allowed", "argument", "set while it runs", ""),
+        ("parameter", "default", "allowed", "set by", ""),
         (
-            (
-                f"`{parameter}`",
-                f"`{_default(field)}`",
-                _range(field),
-                f"`{sets[parameter]}`" if parameter in sets else "",
-                "yes" if is_runtime(field) else "",
-                field.description or "",
-            )
-            for parameter, field in node.settings.model_fields.items()
+            (f"`{each}`", f"`{_default(field)}`", _range(field), ", ".join(ways(each, field)), field.description or "")
+            for each, field in node.settings.model_fields.items()
         ),
     )
 

@@ -92,7 +92,10 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
     seed: int = Field(0, ge=0, le=2**31 - 1, description=SEED)
     planner: str = Field("mppi", description=f"Planner: {', '.join(PLANNERS)}, or a file, *.py")
     threads: int = Field(2, ge=1, le=64, description="Threads of the roll-outs")
-    precision: str = Field("auto", description=f"Precision of the hidden layers in roll-outs: {', '.join(PRECISIONS)}")
+    precision: str = Field(
+        "auto",
+        description=f"Precision of the hidden layers in roll-outs: {', '.join(PRECISIONS)}; auto: the faster one here",
+    )
     device: str = Field("cpu", description="Torch's device for the roll-outs: cpu, or cuda")
     plan_share: float = Field(
         0.4, ge=0.1, le=1.0, description="Time from a tick to the deadline of its plan, share of the period"
