@@ -20,7 +20,9 @@ DOCS: Final = ROOT / "docs"
 MARKER: Final = re.compile(r"<!-- reference: (?P<kind>parameters|command) (?P<of>.+?) -->")
 _LINK: Final = re.compile(r"(?<=\]\()(?!\w+:|#)(?P<path>[^)\s#]+)")
 """Path of a link, or of a picture, to a file of the repository."""
-_LOADED: Final = re.compile(r"""<(?:script|link|img|iframe|source|video)\b[^>]*\b(?:src|href)=["']?(?:\w+:)?//[^>]*>""")
+_LOADED: Final = re.compile(
+    r"""<(?:script|link(?![^>]*canonical)|img|iframe|source|video)\b[^>]*\b(?:src|href)=["']?(?:\w+:)?//[^>]*>"""
+)
 """What a browser loads from elsewhere when it shows a page."""
 _log = logging.getLogger("mkdocs.hooks.docs")
 
