@@ -20,6 +20,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.publisher import Publisher
 from std_srvs.srv import SetBool
+from visualization_msgs.msg import MarkerArray
 
 from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, MIN_LEG_SPEED
 from mbmrl_base.toolkit import qos
@@ -258,6 +259,29 @@ def test_path_walked_is_shown_as_it_was_in_this_episode(start_planner: StartNode
     assert (first.pose.position.x, first.pose.position.y, first.header.frame_id) == (1.0, -2.0, "r1/odom")
     robot.position, robot.episode = (7.0, 0.0, 0.02), 2
     peer.spin_until(lambda: {pose.pose.position.x for pose in walked[-1].poses} == {7.0}, planner)
+
+
+def test_markers_are_drawn_of_what_the_plan_was_chosen_among(
+    start_planner: StartNode, peer: Peer, robot: Robot
+) -> None:
+    planner = start_planner(frame_prefix="r1/")
+    drawn = peer.record(MarkerArray, "plan_markers", qos.LATEST)
+    robot.start()
+    peer.spin_until(lambda: drawn, planner)
+    candidates, by_prior, expected = drawn[0].markers
+    assert [marker.ns for marker in drawn[0].markers] == ["candidates", "expected by the prior", "expected"]
+    assert {marker.header.frame_id for marker in drawn[0].markers} == {"r1/odom"}
+    assert all(len(marker.points) == len(marker.colors) for marker in drawn[0].markers)
+    assert len(expected.points) == len(by_prior.points) == 6  # the horizon and its start
+    assert len(candidates.points) % (2 * 5) == 0
+    # Each candidate is a chain of pieces that starts with the plan, near the robot.
+    ends = [(point.x, point.y) for point in candidates.points[:10]]
+    assert ends[1:-1:2] == ends[2::2]
+    for first in (ends[0], (expected.points[0].x, expected.points[0].y)):
+        assert first == pytest.approx(robot.position[:2], abs=0.1)
+    # No adaptation has come: both expect the same.
+    for one, other in zip(expected.points, by_prior.points, strict=True):
+        assert (one.x, one.y) == pytest.approx((other.x, other.y), abs=1e-6)
 
 
 def as_bytes(update: dict[str, torch.Tensor]) -> array.array:

@@ -51,7 +51,7 @@ def to_header(seconds: float, frame: str) -> Header:
 def with_prefix(message: MessageT, prefix: str) -> MessageT:
     """The message, with a prefix such as "robot1/" before the names of its frames."""
     if prefix:
-        parts = [message, *getattr(message, "poses", ())]
+        parts = getattr(message, "markers", None) or [message, *getattr(message, "poses", ())]
         for header in {id(part.header): part.header for part in parts}.values():  # they may share one
             header.frame_id = prefix + header.frame_id if header.frame_id else ""
         if hasattr(message, "child_frame_id"):

@@ -8,9 +8,10 @@ import math
 import numpy as np
 import safetensors
 import safetensors.torch
-from geometry_msgs.msg import PoseStamped, Twist
+from geometry_msgs.msg import Point, PoseStamped, Twist
 from nav_msgs.msg import Path as PathMessage
-from std_msgs.msg import Header
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.toolkit.conversions import (
@@ -25,6 +26,11 @@ from mbmrl_control.control.steering import Report
 from mbmrl_control.learners import Update
 from mbmrl_control.learners.online import Adaptation, OnlineAdapter
 from mbmrl_msgs.msg import AdaptationStatus, AdaptedModel, PlanInsight, PlannerStatus
+
+_CHEAP, _DEAR = np.array([0.24, 0.7, 0.43, 0.9]), np.array([0.6, 0.6, 0.62, 0.4])
+"""Colours of candidates, red, green, blue and opacity: the cheapest, and the most expensive one."""
+_PRIOR, _ADAPTED = np.array([0.85, 0.33, 0.31, 1.0]), np.array([0.17, 0.63, 0.35, 1.0])
+"""Colours of what the two models expect."""
 
 
 def to_adapted_model(robot: str, adaptation: Adaptation, seconds: float, prior_hash: str, learner: str) -> AdaptedModel:
@@ -123,6 +129,37 @@ def to_plan_insight(robot: str, decision: Decision, insight: Insight, header: He
         term_names=list(insight.terms),
         runner_up_ranks=array.array("f", RANKS),
         terms=numbers(np.array(list(insight.terms.values())).T),
+    )
+
+
+def to_plan_markers(insight: Insight, seconds: float) -> MarkerArray:
+    """Lines in the odom frame: where candidates lead, green to grey, the plan by the adapted model, and by the prior.
+
+    They are as wide as a hundredth of the way that the candidates go.
+    """
+    header = to_header(seconds, ODOM_FRAME)
+    ways = insight.candidates
+    width = max(1e-3, 0.01 * float(np.linalg.norm(ways[:, -1, :2] - ways[:, 0, :2], axis=1).max(initial=0.0)))
+
+    def marker(name: str, shape: int, lines: Array, colours: Array, wide: float) -> Marker:
+        found = Marker(header=header, ns=name, type=shape, action=Marker.ADD)
+        found.scale.x, found.pose.orientation.w = wide * width, 1.0
+        found.points = [Point(x=float(x), y=float(y), z=0.0) for x, y in lines.reshape(-1, lines.shape[-1])[:, :2]]
+        found.colors = [ColorRGBA(**dict(zip("rgba", map(float, each), strict=True))) for each in colours]
+        return found
+
+    pieces = np.stack([ways[:, :-1], ways[:, 1:]], axis=2)  # from one step to the next, for each candidate
+    shares = np.linspace(0.0, 1.0, len(ways))[:, None]
+    shades = (1.0 - shares) * _CHEAP + shares * _DEAR
+    expected = ((insight.expected_by_prior, "expected by the prior", _PRIOR), (insight.expected, "expected", _ADAPTED))
+    return MarkerArray(
+        markers=[
+            marker("candidates", Marker.LINE_LIST, pieces, shades.repeat(2 * (ways.shape[1] - 1), axis=0), 0.5),
+            *(
+                marker(name, Marker.LINE_STRIP, way, colour[None].repeat(len(way), 0), 2.0)
+                for way, name, colour in expected
+            ),
+        ]
     )
 
 

@@ -20,6 +20,7 @@ from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
+from visualization_msgs.msg import MarkerArray
 
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.system.plugins import blame, blamed
@@ -120,6 +121,7 @@ class MpcNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self._reference = self.create_publisher(PathMessage, "reference_path", qos.LATCHED)
         self._insights = self.create_publisher(PlanInsight, "plan_insight", qos.LATEST)
+        self._markers = self.create_publisher(MarkerArray, "plan_markers", qos.LATEST)
         self._planned = self.create_publisher(PathMessage, "planned_path", qos.STATE)
         self._walked_path = self.create_publisher(PathMessage, "path_walked", qos.STATE)
         self._walked: deque[Observation] = deque(maxlen=4000)
@@ -232,14 +234,18 @@ class MpcNode(Node):
 
     def _explain(self, decision: Decision, header: Header) -> None:
         """Publish what is behind a decision, in every other tick: it takes some ms that the loop has left."""
-        if self._ticker.ticks % 2 or not self._insights.get_subscription_count():
+        asked, drawn = (each.get_subscription_count() for each in (self._insights, self._markers))
+        if self._ticker.ticks % 2 or not (asked or drawn):
             return
         try:
             insight = self._controller.explain(decision, self._source.prior)
         except Exception as error:  # of a task's or a learner's code
             self._failure = blame(error)
             return
-        if insight is not None:
+        if insight is not None and drawn:
+            markers = conversions.to_plan_markers(insight, to_seconds(header.stamp))
+            self._markers.publish(with_prefix(markers, self._settings.frame_prefix))
+        if insight is not None and asked:
             period = 1.0 / self._settings.rate
             self._insights.publish(conversions.to_plan_insight(self._robot.name, decision, insight, header, period))
 

@@ -49,7 +49,7 @@ class RecorderSettings(NodeSettings):
     bag: str = Field(
         "", description="Folder to record in, which is made; empty: rosbag2_ and date and time, in the current folder"
     )
-    exclude: str = Field("adapted_model", description="Topics that are not recorded, with commas between")
+    exclude: str = Field("adapted_model,plan_markers", description="Topics that are not recorded, with commas between")
 
     @property
     def folder(self) -> Path:
