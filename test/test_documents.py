@@ -24,7 +24,8 @@ from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.toolkit.settings import bounds, is_runtime
 from mbmrl_control.bringup.graph import HARDWARE, SIM, arguments
 from mbmrl_control.training.episodes import Episode
-from reference import NODES, every_command, parameters
+from mbmrl_sim.catalogue import SIMULATED, fault_kinds
+from reference import NODES, context_of, every_command, parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -153,6 +154,23 @@ def test_commands_are_such_as_there_are(page: str, text: str) -> None:
         check(words)
 
 
+def spans() -> Iterator[Any]:
+    """Page and text of each `mbmrl` command within a sentence."""
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+        for span in dict.fromkeys(re.findall(r"`(?:\.venv/bin/)?mbmrl\s([a-z][^`]+)`", text)):
+            yield pytest.param(span, id=f"{page.stem}-{span}")
+
+
+@pytest.mark.parametrize("span", spans())
+def test_commands_within_sentences_have_such_options(span: str) -> None:
+    """Values stand for others there, such as N."""
+    words = span.split()
+    command = context_of(words[:2] if " ".join(words[:2]) in every_command() else words[:1]).command
+    options = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts, "--help")}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -246,3 +264,18 @@ def test_reference_leaves_out_no_node_and_no_command() -> None:
     for marker in markers:
         kind, *names = marker.split()
         assert len(getattr(reference, kind)(*names).splitlines()) > 3
+
+
+@pytest.mark.parametrize("robot", SIMULATED)
+def test_faults_are_those_that_the_simulator_has(robot: str) -> None:
+    section = (ROOT / "docs" / "faults.md").read_text().lower().partition(f"\n## of the {robot}\n")[2]
+    table = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    kinds = fault_kinds(robot)
+    assert [row[0].strip("`") for row in rows] == list(kinds)
+    for (_, values, allowed, default, _), kind in zip(rows, kinds.values(), strict=True):
+        assert all(f"`{name}`" in values for name in (*kind.parts, *kind.takes))
+        numbers = [float(number) for number in re.findall(r"-?\d[\d.]*", allowed)]
+        assert not kind.grows or numbers[:2] == [kind.low, kind.high]
+        assert {high for _, high in kind.takes.values()} <= set(numbers)
+        assert not kind.grows or f"{kind.default:g}" in default
