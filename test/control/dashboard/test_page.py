@@ -126,6 +126,12 @@ def test_buttons_ask_for_what_they_say(window: Browser, page: Page, played: Play
     assert played.asked.get(timeout=60)[0] == "clear"
     window.button("Reset the robot").click()
     assert played.asked.get(timeout=60)[0] == "reset"
+    # A real robot takes none.
+    page.say(Status(steered_by="cmd_vel", takes_faults=False))
+    window.wait(lambda: window.shows("Nobody serves faults") and not window.shows("Clear all faults"))
+    assert window.shows("steered by cmd_vel")
+    page.say(Status())
+    window.wait(lambda: window.shows("Clear all faults") and not window.shows("Nobody serves faults"))
 
 
 def test_click_on_a_leg_loses_it(window: Browser, server: PageServer, page: Page, played: Played) -> None:

@@ -75,6 +75,7 @@ class Page:
         self._held: Snapshot | None = None
         self._sentences: deque[str] = deque(maxlen=_MESSAGES)
         self._world = WorldView(server, kinds, lambda kind, part: self._ask(robot.inject(Fault(kind, part))))
+        self._fault_folder: viser.GuiFolderHandle | None = None
         self._lay_out(server.gui, kinds)
 
     def _lay_out(self, gui: viser.GuiApi, kinds: FaultKinds) -> None:
@@ -89,7 +90,12 @@ class Page:
         self._back.on_update(lambda _: self.look_back(self._back.value))
         tabs = gui.add_tab_group()
         if kinds:
-            with tabs.add_tab("Faults"):
+            tab = tabs.add_tab("Faults")
+            with tab:
+                self._no_faults = gui.add_markdown(
+                    "Nobody serves faults: a real robot has those that it has.", visible=False
+                )
+            with tab, gui.add_folder(None) as self._fault_folder:
                 gui.add_markdown("Click a leg, or a wheel, of the robot to lose it. Or:")
                 FaultPanel(gui, kinds, lambda fault: self._ask(robot.inject(fault)))
                 clear = gui.add_button("Clear all faults", icon=viser.Icon.BANDAGE)
@@ -167,6 +173,9 @@ class Page:
         self._status = status
         self._words.content = status.as_html()
         self._go_on.visible = status.stopped
+        if self._fault_folder is not None:
+            self._fault_folder.visible = status.takes_faults
+            self._no_faults.visible = not status.takes_faults
         if self._freeze.value != status.frozen:
             self._freeze.value = status.frozen
 

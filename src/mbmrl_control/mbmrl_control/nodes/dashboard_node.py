@@ -90,6 +90,11 @@ class Requests:
         client.call_async(request).add_done_callback(respond)
         return answer
 
+    @property
+    def take_faults(self) -> bool:
+        """Whether somebody serves them."""
+        return bool(self._clients["inject_fault"].service_is_ready())
+
     def inject(self, fault: Fault) -> Answer:
         """As of `dashboard.page.Robot`."""
         return self._call("inject_fault", to_fault_request(fault))
@@ -130,9 +135,9 @@ class DashboardNode(Node):
         self._newest: dict[str, Any] = {}
         self._odometry: tuple[float, Array, Array] | None = None
         self._server = PageServer(self._settings.host, self._settings.page_port, self._settings.token)
-        requests = Requests(self)
-        self._page = Page(self._server.viser, self._kinds(), requests)
-        requests.parameters = RemoteParameters(self, ADJUSTED, self._page.offer, self._page.note)
+        self._requests = Requests(self)
+        self._page = Page(self._server.viser, self._kinds(), self._requests)
+        self._requests.parameters = RemoteParameters(self, ADJUSTED, self._page.offer, self._page.note)
         for message_type, topic, profile in (
             (PlannerStatus, "planner_status", qos.LATEST),
             (AdaptationStatus, "adaptation_status", qos.LATEST),
@@ -233,6 +238,8 @@ class DashboardNode(Node):
             robot=self._settings.robot,
             learner=adaptation.members[adaptation.member] if adaptation and adaptation.members else "",
             task=planner.task if planner else "",
+            steered_by=planner.steered_by if planner else "",
+            takes_faults=self._requests.take_faults,
             state=state,
             alive=alive,
             stopped=outcome == PlannerStatus.STOPPED,
