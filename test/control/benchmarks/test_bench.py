@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 import torch
 
 from mbmrl_control.benchmarks import page, planning
+from mbmrl_control.benchmarks.dashboard import viewer
 from mbmrl_control.benchmarks.handover import LEARNERS, WHOLE, updates
 from mbmrl_control.benchmarks.loop import LoopCase, random_prior
 from mbmrl_control.benchmarks.timing import interleaved
+from mbmrl_control.dashboard.server import PageServer
 from mbmrl_control.dynamics.prior import PriorError
 from mbmrl_control.planning.rollout import RollOuts
 from robot_testing import MILLIROBOT
@@ -100,3 +103,15 @@ def test_page_keeps_what_was_measured_before(tmp_path: Path) -> None:
     assert "| rebal | 0.3 | 0.70 | 0.90 | 0 | 0.030 |" in text
     assert "**Calculated, not measured**" in text
     assert text.count("threads: 2, load 7.5") == 1
+
+
+def test_viewer_of_a_page_counts_as_one_and_goes() -> None:
+    server = PageServer("127.0.0.1", 0)
+    came, went = threading.Event(), threading.Event()
+    server.viser.on_client_connect(lambda _: came.set())
+    server.viser.on_client_disconnect(lambda _: went.set())
+    with viewer(server.address):
+        assert came.wait(60)
+        assert len(server.viser.get_clients()) == 1
+    assert went.wait(60)
+    server.close()

@@ -6,8 +6,11 @@ import os
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -137,8 +140,25 @@ _MORE_PARAMETERS: Final = {
 }
 
 
-def run_loop(case: LoopCase, duration: float, threads: int, priority: int = 0) -> dict[str, Any]:
+def run_loop(
+    case: LoopCase,
+    duration: float,
+    threads: int,
+    priority: int = 0,
+    prior: Prior | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    watched: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> dict[str, Any]:
     """Run the stack for a time, s, and measure; planner and adaptation with a realtime priority, if above 0.
+
+    Args:
+        case: What is run.
+        duration: s.
+        threads: Of the planner.
+        priority: Of planner and adaptation.
+        prior: Adapted; a random one of the case's size, if none is given.
+        more: Parameters and switches of the nodes beside those of the case.
+        watched: Is entered when the robot walks, for the rest of the run.
 
     Returns:
         ``ticks``, those ``missed``, skipped or with a command only after the next one was due, and their share;
@@ -151,7 +171,7 @@ def run_loop(case: LoopCase, duration: float, threads: int, priority: int = 0) -
     """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        random_prior(case).save(folder / "prior.safetensors")
+        (prior or random_prior(case)).save(folder / "prior.safetensors")
         values = {
             "seed": 0,
             "rate": case.rate,
@@ -162,6 +182,7 @@ def run_loop(case: LoopCase, duration: float, threads: int, priority: int = 0) -
             "threads": threads,
             "realtime_priority": priority,
             "plan_share": 0.65,
+            **more,
         }
         nodes = [
             replace(node, parameters=(*node.parameters, *_MORE_PARAMETERS.get(node.executable, ()))) for node in SIM
@@ -172,17 +193,18 @@ def run_loop(case: LoopCase, duration: float, threads: int, priority: int = 0) -
                 running.check()
                 if time.monotonic() > end:
                     raise NodeEndedError(f"nothing was planned within {START_TIME:g} s")
-            time.sleep(SETTLE_TIME)
-            processes = _nodes()
-            listener.restart()
-            start = time.monotonic()
-            while (now := time.monotonic()) - start < duration:
-                for process in processes.values():
-                    process.look()
-                running.check()
-                time.sleep(min(_SAMPLE, start + duration - now))
-            elapsed = time.monotonic() - start
-            statuses, delays = list(listener.statuses), list(listener.delays)
+            with watched():
+                time.sleep(SETTLE_TIME)
+                processes = _nodes()
+                listener.restart()
+                start = time.monotonic()
+                while (now := time.monotonic()) - start < duration:
+                    for process in processes.values():
+                        process.look()
+                    running.check()
+                    time.sleep(min(_SAMPLE, start + duration - now))
+                elapsed = time.monotonic() - start
+                statuses, delays = list(listener.statuses), list(listener.delays)
     return _figures(statuses, delays, processes, elapsed)
 
 

@@ -147,11 +147,22 @@ def _neighbour(measured: Figures) -> Iterator[str]:
         yield from ("", _table(columns, contenders, case))
 
 
+def _page(measured: Figures) -> Iterator[str]:
+    yield "The same with the default learner's prior, with the page and without it, in turns. Three viewers on this"
+    yield "machine take all that the page sends, and draw nothing."
+    yield ""
+    yield from _rows(measured)
+
+
 def _loop(measured: Figures) -> Iterator[str]:
     yield "Simulator, adaptation (M = 32) and planner as processes over DDS, with a prior of random weights. Missed are"
     yield "ticks that were skipped, and those whose command came after the next one was due. The candidates are as many"
     yield "as the planner found time for by its deadline, 0.65 of the period; at most those of the case."
     yield ""
+    yield from _rows(measured)
+
+
+def _rows(measured: Figures) -> Iterator[str]:
     columns = {
         "s": "{seconds:.0f}",
         "missed": "{missed_share:.3%}",
@@ -213,6 +224,7 @@ _SECTIONS: Final = {
     "growth": ("How a plan's time grows", _growth),
     "neighbour": ("A busy neighbour", _neighbour),
     "loop": ("The whole stack at a fixed rate", _loop),
+    "page": ("The page in the browser", _page),
     "handover": ("Hand-over of the adapted model", _handover),
     "adaptation": ("Adaptation of one window, M x units", _compared),
     "outer_step": ("Outer step of meta-training, tasks x M x units", _compared),

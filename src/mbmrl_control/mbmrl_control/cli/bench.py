@@ -15,7 +15,7 @@ from mbmrl_control.cli.options import AsJson, console, refuse, refusing, show, s
 
 app = typer.Typer()
 
-PARTS: Final = ("planning", "growth", "neighbour", "loop", "handover", "adaptation", "outer_step", "simulator")
+PARTS: Final = ("planning", "growth", "neighbour", "loop", "page", "handover", "adaptation", "outer_step", "simulator")
 
 
 @app.command(epilog="Example: mbmrl bench --only planning,adaptation")
@@ -52,7 +52,7 @@ def bench(
     from mbmrl_control.bringup.node_processes import NodeEndedError
     from mbmrl_control.training.pipeline import progress_bar
 
-    if {"loop", "handover"}.intersection(parts):
+    if {"loop", "page", "handover"}.intersection(parts):
         surroundings.check()
     if out is not None:
         page.check(out)
@@ -80,6 +80,10 @@ def _measure(part: str, threads: int, duration: float, priority: int) -> dict[st
         from mbmrl_control.benchmarks import loop
 
         return {str(case): loop.run_loop(case, duration, threads, priority) for case in loop.CASES}
+    if part == "page":
+        from mbmrl_control.benchmarks import dashboard
+
+        return dashboard.measure(duration, threads)
     if part == "handover":
         from mbmrl_control.benchmarks import handover
 
