@@ -39,9 +39,9 @@ EVALUATE = .venv/bin/mbmrl evaluate --precision bfloat16 --duration 18 --fault-t
 results: setup
 	@$(EVALUATE) --seeds 40 --learners all --out docs/results
 	@$(EVALUATE) --seeds 40 --learners default,attention,mb --scenarios all --out docs/results/kinds
-	@$(EVALUATE) --seeds 20 --learners default,mb --scenarios severe --out docs/results/severe
-	@$(EVALUATE) --seeds 40 --learners default --planner all --out docs/results/planners
-	@$(EVALUATE) --seeds 40 --learners default --precision all --out docs/results/precisions
+	@$(EVALUATE) --seeds 16 --learners default,mb --scenarios severe --out docs/results/severe
+	@$(EVALUATE) --seeds 20 --learners default --planner all --out docs/results/planners
+	@$(EVALUATE) --seeds 20 --learners default --precision all --out docs/results/precisions
 
 docs: setup
 	@.venv/bin/python tools/setup_more.py docs

@@ -19,7 +19,7 @@ StartCommand = Callable[..., subprocess.Popen[str]]
 
 def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: Peer, mark: str, tmp_path: Path) -> None:
     faults = peer.record(FaultArray, "faults", qos.LATCHED)
-    stack = start_command("sim", "--dashboard", "--page-port", "0")
+    stack = start_command("sim", "--dashboard", "--page-port", "0", "--bag", str(tmp_path / "bag"))
     assert stack.stderr is not None
     address = next(found[1] for line in stack.stderr if (found := re.search(r"the page: (http://\S+)", line)))
     with browser(1000, 640) as window:
@@ -48,9 +48,10 @@ def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: P
         window.driver.refresh()
         window.button("Go on").click()
         window.wait(lambda: window.shows("walking"))
-    # A page that is killed changes nothing.
-    (page,) = processes(mark, "dashboard_node")
-    os.kill(page, signal.SIGKILL)
+    # A page, or a recorder, that is killed changes nothing.
+    for node in ("dashboard_node", "recorder_node"):
+        (process,) = processes(mark, node)
+        os.kill(process, signal.SIGKILL)
     states = peer.record(RobotState, "robot_state", qos.STATE)
     peer.spin_until(lambda: len(states) > 40)
     assert stack.poll() is None

@@ -68,6 +68,7 @@ _RECORDER: Final = NodeSpec(
         ("record", "", "Whether all topics are recorded; they are too if a folder, bag, is given"),
         ("bag", "bag", ""),
     ),
+    essential=False,
 )
 _SIMULATOR: Final = NodeSpec(
     "simulator_node",
@@ -134,7 +135,7 @@ HARDWARE: Final = (
     replace(_DASHBOARD, parameters=("robot", "host", "page_port")),
 )
 """Robot on a serial port, adaptation, planning, and a recording and a page if they are wanted."""
-RECORDER: Final = (replace(_RECORDER, parameters=("bag", "exclude"), switches=()),)
+RECORDER: Final = (replace(_RECORDER, parameters=("bag", "exclude"), switches=(), essential=True),)
 """A recording alone, of nodes that others have started."""
 EMULATOR: Final = (_EMULATOR,)
 """A robot to be at the other end of the line."""
