@@ -61,6 +61,7 @@ def launch(mark: str, domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [
         ("rate:=0", "simulator_node has ended with exit code 2"),
         ("learner:=ppo", "has ended with exit code 2"),
+        ("bag:=.", "recorder_node has ended with exit code 2"),
         ("params_file:=none.yaml", "there is no such file"),
     ],
 )

@@ -196,6 +196,20 @@ def test_node_that_ended_is_told_with_its_last_words(package: Path) -> None:
                 time.sleep(0.01)
 
 
+@pytest.mark.parametrize(("code", "all_end"), [(0, False), (1, False), (2, True)])
+def test_all_end_with_a_node_that_is_not_essential_only_if_it_refuses(package: Path, code: int, all_end: bool) -> None:
+    nodes = [write_node(package, "first"), replace(write_node(package, "second", f"sys.exit({code})"), essential=False)]
+    with Processes(nodes, {}, use_sim_time=False, log_folder=package) as running:
+        wait_until(package / "first")
+        running._running[1].process.wait(TIME_LIMIT)
+        if all_end:
+            with pytest.raises(NodeEndedError, match=r"^second has ended with exit code 2"):
+                running.check()
+        else:
+            running.check()
+            assert running._running[0].process.poll() is None
+
+
 def test_node_that_is_still_loading_ends_without_a_trace_back(package: Path) -> None:
     """It has no handlers yet: Python's own one for SIGINT would print where it was."""
     (package / "first.py").write_text("import pathlib\npathlib.Path(__file__).with_name('first').touch()\n" + LOADING)

@@ -13,6 +13,10 @@ Values = Mapping[str, Any]
 """Arguments of nodes by name, ``namespace`` and ``params_file`` among them; None for what is not given."""
 
 
+REFUSED: Final = 2
+"""Exit code of a node that refuses what it is to do."""
+
+
 @dataclass(frozen=True)
 class NodeSpec:
     """A node: its executable, and the arguments of a launch that it takes.
@@ -24,7 +28,7 @@ class NodeSpec:
         uses_sim_time: Whether the node follows /clock, if there is one.
         switches: Arguments of which one must be given, other than 0, false or empty, for the node to be started;
             without any it always is. With each, the parameter that it sets, or empty, and then its description.
-        essential: Whether all nodes end with it.
+        essential: Whether all nodes end with it; without, they do if it refuses what it is to do, see `ends_all`.
         topics: Arguments that rename topics, those topics, and descriptions.
     """
 
@@ -35,6 +39,10 @@ class NodeSpec:
     switches: tuple[tuple[str, str, str], ...] = ()
     essential: bool = True
     topics: tuple[tuple[str, str, str], ...] = ()
+
+    def ends_all(self, code: int) -> bool:
+        """Whether all nodes end as this one has ended with an exit code."""
+        return self.essential or code == REFUSED
 
     @property
     def package(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -142,13 +143,13 @@ def _rviz(use_sim_time: ParameterValue) -> Iterator[Action]:
     )
 
 
-def _end(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
-    """All nodes end with one.
+def _end(node: NodeSpec, event: ProcessExited, context: LaunchContext) -> Shutdown | None:
+    """All nodes end with one that all end with.
 
     Raises:
         RuntimeError: If it failed by itself: `Shutdown` alone would have the launch end with exit code 0.
     """
-    if context.is_shutdown:
+    if context.is_shutdown or not node.ends_all(event.returncode):
         return None
     if event.returncode:
         raise RuntimeError(f"{event.action.node_executable} has ended with exit code {event.returncode}")
@@ -169,5 +170,5 @@ def _action(node: NodeSpec, given: dict[str, ParameterValue], use_sim_time: Para
         additional_env={PARENT: str(os.getpid())},
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
-        on_exit=_end if node.essential else None,
+        on_exit=partial(_end, node),
     )

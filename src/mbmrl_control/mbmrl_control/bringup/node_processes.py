@@ -92,13 +92,13 @@ class Processes:
             self._running.append(_Running(spec, process, log))
 
     def check(self) -> None:
-        """See whether all nodes run; if one that is essential has ended, all others are ended at once.
+        """See whether all nodes run; if one has ended that all end with, all others are ended at once.
 
         Raises:
             NodeEndedError: If one has ended.
         """
         for node in self._running:
-            if node.spec.essential and (code := node.process.poll()) is not None:
+            if (code := node.process.poll()) is not None and node.spec.ends_all(code):
                 for other in self._running:
                     if other.process.poll() is None:
                         other.process.terminate()
