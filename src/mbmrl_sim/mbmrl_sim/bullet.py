@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from mbmrl_base.system.surroundings import open_streams
 
-__all__ = ["BulletClient", "connect", "pybullet", "quiet"]
+__all__ = ["BulletClient", "connect", "push", "pybullet", "quiet"]
 
 
 @contextmanager
@@ -46,3 +47,17 @@ def connect(gui: bool = False) -> Any:
     # Descriptions are written anew for each robot: a cached file of the same name would be a stale one.
     client.setPhysicsEngineParameter(enableFileCaching=0)
     return client
+
+
+def push(client: Any, body: int, velocity: Sequence[float]) -> None:
+    """Change the velocity of a body and all its links, m/s, as it heads: ahead, to the left and up."""
+    ahead, left, up = velocity
+    _, orientation = client.getBasePositionAndOrientation(body)
+    yaw = client.getEulerFromQuaternion(orientation)[2]
+    change = (
+        math.cos(yaw) * ahead - math.sin(yaw) * left,
+        math.sin(yaw) * ahead + math.cos(yaw) * left,
+        up,
+    )
+    linear, angular = client.getBaseVelocity(body)
+    client.resetBaseVelocity(body, [now + by for now, by in zip(linear, change, strict=True)], angular)

@@ -14,7 +14,7 @@ from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.faults import SIDES, Fault, FaultKind, FaultKinds
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.simulator import Joints
-from mbmrl_sim.bullet import connect, pybullet
+from mbmrl_sim.bullet import connect, push, pybullet
 from mbmrl_sim.effects import LINK, PAYLOAD, SLOPE, Effects, gravity_on, tilt
 from mbmrl_sim.lockstep import LockStep
 from mbmrl_sim.payload import Payload
@@ -181,6 +181,9 @@ class Husky(LockStep):
         mass, *moments = effects.value(PAYLOAD, now).tolist()
         self._payload.set(mass + self.parameters.load, *moments)
         self._client.setGravity(*gravity_on(tilt(*self._slope) + effects.value(SLOPE, now)))
+
+    def _push(self, velocity: Array) -> None:
+        push(self._client, self._base, velocity.tolist())
 
     def _simulate(self, steps: int) -> None:
         speed, turn = self._action.tolist()

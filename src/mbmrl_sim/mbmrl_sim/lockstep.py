@@ -19,6 +19,8 @@ from mbmrl_sim.sensors import Sensors, SensorSettings, make_sensors
 
 COMMAND_TIMEOUT: Final = 0.1
 """Time without a command, and at least two control intervals, after which the robot goes to its safe action, s."""
+HARDEST_PUSH: Final = 5.0
+"""Greatest change of a robot's velocity by a push, m/s."""
 _RAMP_STEPS: Final = 10
 """Physics steps between two changes of an effect that grows."""
 
@@ -163,6 +165,21 @@ class LockStep:
         self._effects = Effects(self.kinds)
         self._take_effect()
         return cleared
+
+    def push(self, velocity: Array) -> None:
+        """Change the velocity of the robot at once, m/s, as it heads: ahead, to the left and up, shape (3,).
+
+        Raises:
+            ValueError: If it cannot be pushed, or not so.
+        """
+        if not (np.linalg.norm(velocity) <= HARDEST_PUSH):  # nor is NaN
+            change = ", ".join(f"{each:g}" for each in velocity)
+            raise ValueError(f"a push by {change} m/s: allowed is up to {HARDEST_PUSH:g} m/s")
+        self._push(velocity)
+
+    def _push(self, velocity: Array) -> None:
+        """Change the velocity of the robot, as of `push`."""
+        raise ValueError(f"the simulator of {self.robot.name} knows no pushes")
 
     def _take_effect(self) -> None:
         """Apply the effects as they are now."""

@@ -47,6 +47,9 @@ class Played:
     def clear(self) -> Answer:
         return self._take("clear")
 
+    def push(self, ahead: float, left: float) -> Answer:
+        return self._take("push", (ahead, left))
+
     def reset(self) -> Answer:
         return self._take("reset")
 
@@ -122,6 +125,8 @@ def test_buttons_ask_for_what_they_say(window: Browser, page: Page, played: Play
     assert played.asked.get(timeout=60) == ("stop", False)
     window.button("Let it happen").click()
     assert played.asked.get(timeout=60) == ("inject", Fault("leg_loss"))
+    window.button("left").click()
+    assert played.asked.get(timeout=60) == ("push", (0.0, -0.3))
     window.button("Clear all faults").click()
     assert played.asked.get(timeout=60)[0] == "clear"
     window.button("Reset the robot").click()

@@ -29,7 +29,7 @@ from mbmrl_base.robots.millirobot.layout import LEG_NAMES, MAX_LEG_SPEED
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import to_motor_command
 from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
-from mbmrl_msgs.srv import ClearFaults, InjectFault
+from mbmrl_msgs.srv import ClearFaults, InjectFault, Push
 from mbmrl_sim.millirobot.faults import FAULT_KINDS
 from pages import example
 from ros_testing import STRANGE, NodeProcess, Peer, changed, number_of
@@ -303,6 +303,20 @@ def test_faults_are_undone_and_said_to_be(start_simulator: StartSimulator, peer:
     peer.spin_until(lambda: not arrays[-1].faults, simulator)
     assert "undone: leg_loss:left_front, leg_loss:right_front" in simulator.errors
     assert peer.call(InjectFault, "inject_fault", simulator, part="3").success
+
+
+def test_push_moves_the_robot_and_is_no_fault(start_simulator: StartSimulator, peer: Peer) -> None:
+    simulator = start_simulator()
+    states = peer.record(RobotState, "robot_state", EVERY_STATE)
+    peer.spin_until(lambda: states, simulator)
+    response = peer.call(Push, "push", simulator, left=9.0)
+    assert (response.success, response.message) == (False, "a push by 0, 9, 0 m/s: allowed is up to 5 m/s")
+    start = states[-1].state[1]
+    assert abs(start) < 1e-3
+    response = peer.call(Push, "push", simulator, left=1.0)
+    assert (response.success, response.message) == (True, "pushed by 0, 1, 0 m/s")
+    peer.spin_until(lambda: states[-1].state[1] > start + 0.01, simulator)
+    assert states[-1].episode == states[0].episode
 
 
 def test_fault_with_values_is_listed_acts_and_is_undone(start_simulator: StartSimulator, peer: Peer) -> None:

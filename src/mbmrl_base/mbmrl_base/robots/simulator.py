@@ -86,6 +86,13 @@ class Simulator(Protocol):
     def clear_faults(self) -> tuple[Fault, ...]:
         """Undo all faults at once; returns those that were in force."""
 
+    def push(self, velocity: Array) -> None:
+        """Change the velocity of the robot at once, m/s, as it heads: ahead, to the left and up, shape (3,).
+
+        Raises:
+            ValueError: If it cannot be pushed, or not so.
+        """
+
     def joints(self) -> Joints:
         """How the joints stand and move."""
 

@@ -126,6 +126,18 @@ def clear(namespace: Namespace = "", as_json: AsJson = False) -> None:
     _call(lambda monitor: monitor.clear(), namespace, as_json)
 
 
+@app.command(epilog="Example: mbmrl push --left 0.3")
+def push(
+    ahead: Annotated[float, typer.Option(help="Change of its velocity ahead, m/s.")] = 0.0,
+    left: Annotated[float, typer.Option(help="Change of its velocity to the left, m/s.")] = 0.0,
+    up: Annotated[float, typer.Option(help="Change of its velocity up, m/s.")] = 0.0,
+    namespace: Namespace = "",
+    as_json: AsJson = False,
+) -> None:
+    """Give the running simulated robot a push."""
+    _call(lambda monitor: monitor.push(ahead, left, up), namespace, as_json)
+
+
 @app.command(epilog="Example: mbmrl calibrate --runs 20 --check")
 def calibrate(
     check: Annotated[

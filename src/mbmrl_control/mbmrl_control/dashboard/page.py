@@ -31,6 +31,8 @@ _SLOW_PERIOD: Final = 0.25
 """Time from one drawing of charts and of the way walked to the next, s."""
 _TRACE: Final = 1200
 """Newest moments of which the way is shown."""
+_PUSHES: Final = {"behind": (1.0, 0.0), "left": (0.0, -1.0), "right": (0.0, 1.0)}
+"""Where a push comes from, and where it goes, ahead and to the left."""
 _MESSAGES: Final = 8
 """Newest sentences of nodes that are shown."""
 
@@ -43,6 +45,9 @@ class Robot(Protocol):
 
     def clear(self) -> Answer:
         """No faults."""
+
+    def push(self, ahead: float, left: float) -> Answer:
+        """A push that changes its velocity, m/s."""
 
     def reset(self) -> Answer:
         """To be intact and at its start."""
@@ -98,6 +103,11 @@ class Page:
             with tab, gui.add_folder(None) as self._fault_folder:
                 gui.add_markdown("Click a leg, or a wheel, of the robot to lose it. Or:")
                 FaultPanel(gui, kinds, lambda fault: self._ask(robot.inject(fault)))
+                hard = gui.add_slider(
+                    "push (m/s)", 0.05, 1.0, 0.05, 0.3, hint="By how much it changes the robot's velocity"
+                )
+                ways = gui.add_button_group("Push it from", tuple(_PUSHES))
+                ways.on_click(lambda _: self._ask(robot.push(*(hard.value * way for way in _PUSHES[ways.value]))))
                 clear = gui.add_button("Clear all faults", icon=viser.Icon.BANDAGE)
                 clear.on_click(lambda _: self._ask(robot.clear()))
                 reset = gui.add_button("Reset the robot", icon=viser.Icon.REFRESH)

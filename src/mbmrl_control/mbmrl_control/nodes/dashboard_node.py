@@ -43,7 +43,7 @@ from mbmrl_control.nodes.dashboard_conversions import (
 )
 from mbmrl_control.nodes.remote_parameters import RemoteParameters
 from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlanInsight, PlannerStatus
-from mbmrl_msgs.srv import ClearFaults, InjectFault
+from mbmrl_msgs.srv import ClearFaults, InjectFault, Push
 from mbmrl_sim.catalogue import fault_kinds
 from mbmrl_sim.nodes.conversions import from_fault_array, to_fault_request
 
@@ -68,6 +68,7 @@ class Requests:
         services = {
             "inject_fault": InjectFault,
             "clear_faults": ClearFaults,
+            "push": Push,
             "reset": Trigger,
             "stop": SetBool,
             "freeze": SetBool,
@@ -102,6 +103,10 @@ class Requests:
     def clear(self) -> Answer:
         """As of `dashboard.page.Robot`."""
         return self._call("clear_faults", ClearFaults.Request())
+
+    def push(self, ahead: float, left: float) -> Answer:
+        """As of `dashboard.page.Robot`."""
+        return self._call("push", Push.Request(ahead=ahead, left=left))
 
     def reset(self) -> Answer:
         """As of `dashboard.page.Robot`."""

@@ -18,7 +18,7 @@ from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.sole import SoleSubscription
 from mbmrl_control.nodes.run_messages import TOPICS, RunMessages
-from mbmrl_msgs.srv import ClearFaults, InjectFault
+from mbmrl_msgs.srv import ClearFaults, InjectFault, Push
 from mbmrl_sim.nodes.conversions import to_fault_request
 
 SIMULATED = ("simulator_node", "emulator_node")
@@ -40,6 +40,7 @@ class MonitorNode(Node):
                 SoleSubscription(self, message_type, topic, partial(self.run.take, topic), profile)
         self._inject = self.create_client(InjectFault, "inject_fault")
         self._clear = self.create_client(ClearFaults, "clear_faults")
+        self._push = self.create_client(Push, "push")
 
     def inject(self, fault: Fault) -> Future:
         """Ask for a fault; the future holds the service's response."""
@@ -48,6 +49,10 @@ class MonitorNode(Node):
     def clear(self) -> Future:
         """Ask for all faults to be undone; the future holds the service's response."""
         return self._clear.call_async(ClearFaults.Request())
+
+    def push(self, ahead: float, left: float, up: float) -> Future:
+        """Ask for a push, m/s; the future holds the service's response."""
+        return self._push.call_async(Push.Request(ahead=ahead, left=left, up=up))
 
     def answer(self, future: Future, timeout: float) -> Any | None:
         """Response of a service, or None if it did not come within a time in s."""

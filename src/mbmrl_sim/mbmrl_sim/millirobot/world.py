@@ -14,7 +14,7 @@ from mbmrl_base.robots.millirobot.body import JOINT_NAMES, RobotParameters, of_j
 from mbmrl_base.robots.millirobot.layout import LEG_NAMES, LEG_SPEED, pack_state
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.simulator import Joints
-from mbmrl_sim.bullet import pybullet
+from mbmrl_sim.bullet import push, pybullet
 from mbmrl_sim.catalogue import DEFAULT_TERRAIN
 from mbmrl_sim.effects import PAYLOAD, SLOPE, Effects, gravity_on, tilt
 from mbmrl_sim.lockstep import LockStep
@@ -111,6 +111,9 @@ class World(LockStep):
         self.gravity = gravity_on(self._rise + effects.value(SLOPE, now))
         """Shape (3,), m/s^2, in the frame that lies on the ground."""
         self.physics.client.setGravity(*self.gravity)
+
+    def _push(self, velocity: Array) -> None:
+        push(self.physics.client, self.physics.robot, velocity.tolist())
 
     def advance(self, steps: int) -> None:
         """Simulate a number of physics steps."""

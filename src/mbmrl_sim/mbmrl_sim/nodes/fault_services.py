@@ -1,4 +1,4 @@
-"""The services of a node with a simulated robot that inject and clear faults, and the topic of those in force."""
+"""The services of a node with a simulated robot that break, mend and push it, and the topic of faults in force."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from threading import Lock
 
+import numpy as np
 from rclpy.node import Node
 
 from mbmrl_base.robots.faults import Fault, FaultError
 from mbmrl_base.robots.simulator import Simulator
 from mbmrl_base.toolkit import qos
 from mbmrl_msgs.msg import FaultArray
-from mbmrl_msgs.srv import ClearFaults, InjectFault
+from mbmrl_msgs.srv import ClearFaults, InjectFault, Push
 from mbmrl_sim.nodes.conversions import from_fault, to_fault, to_fault_array
 
 
@@ -25,6 +26,7 @@ class FaultServices:
         self._faults = node.create_publisher(FaultArray, "faults", qos.LATCHED)
         node.create_service(InjectFault, "inject_fault", self._inject)
         node.create_service(ClearFaults, "clear_faults", self._clear)
+        node.create_service(Push, "push", self._push)
         self.publish()
 
     def publish(self) -> None:
@@ -54,5 +56,18 @@ class FaultServices:
             names = ", ".join(map(str, self._simulator.clear_faults()))
             self.publish()
         response.success, response.message = True, f"undone: {names}" if names else "no fault was in force"
+        self._node.get_logger().info(response.message)
+        return response
+
+    def _push(self, request: Push.Request, response: Push.Response) -> Push.Response:
+        velocity = np.array([request.ahead, request.left, request.up])
+        with self._lock:
+            try:
+                self._simulator.push(velocity)
+            except ValueError as error:
+                response.success, response.message = False, str(error)
+                return response
+        response.success = True
+        response.message = "pushed by " + ", ".join(f"{each:g}" for each in velocity) + " m/s"
         self._node.get_logger().info(response.message)
         return response
