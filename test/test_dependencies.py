@@ -29,7 +29,17 @@ KEYS = {
 }
 """rosdep's key for a module of Python; modules that are not here are ROS packages, or one of PIP_ONLY."""
 PIP_ONLY = {
-    *("cobs", "imageio_ffmpeg", "mcap", "pybullet", "pybullet_utils", "rosbags", "safetensors", "tensorboard"),
+    *(
+        "cobs",
+        "imageio_ffmpeg",
+        "mcap",
+        "msgspec",
+        "pybullet",
+        "pybullet_utils",
+        "rosbags",
+        "safetensors",
+        "tensorboard",
+    ),
     *("torch", "trimesh", "typer", "urdf_parser_py", "viser"),
 }
 """No rosdep key of these could be resolved by apt."""

@@ -29,6 +29,7 @@ setup(
         "joblib",
         "matplotlib>=3.7",
         "mcap",
+        "msgspec",
         "numpy",
         "Pillow",
         "pydantic>=2",

@@ -21,7 +21,9 @@ def momentum(client: Any, body: int) -> tuple[Array, float]:
     links = range(client.getNumJoints(body))
     masses = [client.getDynamicsInfo(body, link)[0] for link in (-1, *links)]
     velocities = [client.getBaseVelocity(body)[0]]
-    velocities += [client.getLinkState(body, link, computeLinkVelocity=1, computeForwardKinematics=1)[6] for link in links]
+    velocities += [
+        client.getLinkState(body, link, computeLinkVelocity=1, computeForwardKinematics=1)[6] for link in links
+    ]
     return np.array(masses) @ np.array(velocities), sum(masses)
 
 
