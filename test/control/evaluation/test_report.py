@@ -10,15 +10,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from mbmrl_base.robots.catalogue import load_robot
-from mbmrl_base.robots.millirobot.layout import pack_state
-from mbmrl_base.robots.observation import Observation
-from mbmrl_control.control.run_record import Record, Tick
+from mbmrl_control.control.run_record import Record
 from mbmrl_control.evaluation.report import write_report
-from robot_testing import FOLLOW, PLANNER, path_task
+from robot_testing import path_task, walked
 
 Run = Callable[..., tuple[int, str, str]]
 VOID = {"meta", "img"}
@@ -27,15 +23,7 @@ VOID = {"meta", "img"}
 @pytest.fixture
 def run() -> Record:
     """A robot that walks ahead for 6 s, beside its path, and loses a leg half-way."""
-    ticks = []
-    for index in range(121):
-        state = pack_state((0.01 * index, 0.002, 0.025), (0.2, 0, 0), (0,) * 3, (0,) * 3, (0, 0), (20, 20), (1, 1), 3.9)
-        observation = Observation(state, np.full(2, 20.0), index / 20, index, 1, 0.05)
-        lost = ("leg_loss:4",) if index > 60 else ()
-        ticks.append(Tick(observation, True, lost, prior_error=0.4, adapted_error=0.1, planning_time=0.021))
-    origin = np.zeros(3)
-    robot = load_robot("millirobot")
-    return Record(robot, "grbal", FOLLOW, PLANNER, 0, 20.0, "leg_loss:4@3", 3.0, ticks, origin)
+    return walked()
 
 
 class Page(HTMLParser):
@@ -69,7 +57,7 @@ class Page(HTMLParser):
 def test_page_shows_the_figures_and_loads_nothing(run: Record, tmp_path: Path) -> None:
     summary = write_report(run, [], [], tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert page.of("h1") == page.of("title") == ["millirobot, grbal on straight, leg_loss:4@3"]
+    assert page.of("h1") == page.of("title") == ["millirobot, grbal on straight, leg_loss:right_middle@3"]
     cards = dict(zip(page.of("span"), page.of("b"), strict=True))
     assert cards["model error after it, adapted"] == "0.100"
     assert cards["model error after it, prior"] == "0.400"

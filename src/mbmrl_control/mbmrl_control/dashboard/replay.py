@@ -88,13 +88,13 @@ def replay_of(record: Record, beside: Beside | None = None) -> Replay:
     are those that follow from state and task.
 
     Raises:
-        ValueError: If the robot has no URDF, or does not move on a plane, or the task is of a file that is not there.
+        ValueError: If there is no URDF of the robot, or no pose, or the task is of a file that is not there.
     """
     beside = beside or Beside()
     robot, task = record.robot, record.make_task()
     urdf = beside.urdf or robot.urdf()
     if urdf is None:
-        raise ValueError(f"{robot.name} has no URDF here, so it cannot be shown in 3-D")
+        raise ValueError(f"there is no URDF of {robot.name}: a recording of its run has one")
     tracking = record.track(task)
     reference = task.reference()
     paths = beside.paths or [(-np.inf, NO_PATH if reference is None else reference)]
@@ -119,7 +119,7 @@ def replay_of(record: Record, beside: Beside | None = None) -> Replay:
         turn = np.array(quaternion(body.angles))
         moments.append(Snapshot(time, body.position, turn, joints, tick.faults, foresight, numbers, path))
     if not moments:
-        raise ValueError(f"{robot.name} does not move on a plane, or is nowhere, so it cannot be shown in 3-D")
+        raise ValueError(f"{robot.name} does not move on a plane, or its pose is not known")
     try:
         kinds = fault_kinds(robot.name)
     except ValueError:  # a robot that nobody simulates

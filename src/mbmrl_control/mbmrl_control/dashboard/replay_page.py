@@ -65,8 +65,8 @@ class ReplayPage:
         self._play = gui.add_button("Pause", icon=viser.Icon.PLAYER_PAUSE)
         self._play.on_click(lambda _: self._toggle())
         faults = [fault for replay in self._replays if (fault := replay.record.fault_time) is not None]
-        named = [(fault, "fault" if fault == faults[0] else "") for fault in faults]
-        marks = ((0.0, "0"), *named, (self._end, f"{self._end:.0f}"))
+        named = {fault: "" if index else "fault" for index, fault in enumerate(dict.fromkeys(faults))}
+        marks = ((0.0, "0"), *named.items(), (self._end, f"{self._end:.0f}"))
         step = 1.0 / RATE
         self._scrubber: Any = gui.add_slider("time (s)", 0.0, max(self._end, step), step, 0.0, marks=marks)
         self._scrubber.on_update(self._seek)

@@ -47,7 +47,8 @@ class PageServer:
             with socket.create_server((host, port)) as free:
                 port = free.getsockname()[1]
         except OSError as error:
-            raise ValueError(f"no page can be served at {host}:{port}: {error.strerror}") from None
+            why = str(error.strerror).partition(" (while")[0]  # Python adds the address, which is named already
+            raise ValueError(f"no page can be served at {host}:{port}: {why}") from None
         self._token = "" if _is_local(host) else token or secrets.token_urlsafe(12)
         real = websockets.asyncio.server.serve
 

@@ -21,7 +21,10 @@ def read_replay(path: Path) -> tuple[RecordedRun, Replay]:
     found = Beside()
     for topic, message in run.messages:
         _take(found, topic, message)
-    return run, replay_of(run.record, found)
+    try:
+        return run, replay_of(run.record, found)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be shown in 3-D: {error}") from None
 
 
 def _take(found: Beside, topic: str, message: Any) -> None:
