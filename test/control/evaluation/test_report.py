@@ -91,6 +91,15 @@ def test_texts_of_others_are_no_elements(run: Record, tmp_path: Path) -> None:
     assert "<script" not in (tmp_path / "r.html").read_text()
 
 
+def test_film_is_a_page_within_the_page(run: Record, tmp_path: Path) -> None:
+    film = '<html><script>alert("1 & 2")</script></html>'
+    write_report(run, [], [], tmp_path / "r.html", film)
+    assert ("iframe.srcdoc", film) in Page(tmp_path / "r.html").attributes
+    assert "<script" not in (tmp_path / "r.html").read_text()
+    write_report(run, [], [], tmp_path / "r.html")
+    assert "<iframe" not in (tmp_path / "r.html").read_text()
+
+
 def test_run_without_a_fault_or_a_tick_in_time_is_reported(run: Record, tmp_path: Path) -> None:
     for ticks in (run.ticks, run.ticks[:1]):
         write_report(replace(run, fault=None, fault_time=None, ticks=ticks), [], [], tmp_path / "report.html")

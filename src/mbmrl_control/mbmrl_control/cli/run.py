@@ -227,17 +227,22 @@ def report(
 ) -> None:
     """Write a page on a run that opens from disk.
 
-    With its figures, a table and plots.
+    With its figures, a table and plots, and in 3-D.
     """
     from mbmrl_base.system.files import check_file
+    from mbmrl_control.dashboard.replay_film import as_page
     from mbmrl_control.evaluation.report import write_report
     from mbmrl_control.nodes.bag_reader import read_run
+    from mbmrl_control.nodes.replay_reader import replay_of_run
 
     file = out or (run / "report.html" if run.is_dir() else run.with_suffix(".html"))
     with refusing(), stoppable("nothing was written"):
         recorded = read_run(run)
         check_file(file)
-        summary = write_report(recorded.record, recorded.errors, recorded.warnings, file)
+        film = ""
+        with suppress(ValueError):  # of a robot without a URDF, or that does not move on a plane, there is none
+            film = as_page(replay_of_run(recorded))
+        summary = write_report(recorded.record, recorded.errors, recorded.warnings, file, film)
     for sentence in recorded.warnings:
         warn(sentence)
     console.print(f"written: {file}", soft_wrap=True)

@@ -30,17 +30,27 @@ h1 { font-size: 1.5rem; margin: .5rem 0 0; } h2 { font-size: 1.1rem; margin: 2re
 .figures span { font-size: .85rem; opacity: .75; }
 .wide { overflow-x: auto; }
 img { width: 100%; min-width: 40rem; background: #fff; border-radius: .5rem; border: 1px solid var(--line); }
+iframe { width: 100%; height: min(28rem, 80vh); border-radius: .5rem; border: 1px solid var(--line); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line); }
 td + td { white-space: nowrap; }
 td:first-child, th:first-child { text-align: left; padding-left: 0; }
 tr.end td { border-bottom-width: 2px; }
 @media (max-width: 30rem) { table { font-size: .85rem; } td, th { padding: .3rem; } }
+.note { font-size: .85rem; opacity: .75; margin: .25rem 0 1rem; }
 .warning { border-left: .3rem solid #d08700; padding: .3rem .9rem; background: var(--card); }
 """
 
+# A data URI would be of another origin, in which browsers refuse some of what the page does.
+_FILM: Final = """<h2>In 3-D</h2>
+<iframe title="The run in 3-D" loading="lazy" srcdoc="{}"></iframe>
+<p class="note">The path is blue, the way orange. If plans were recorded, ghosts stand where the prior (red) and the
+adapted model (green) expected the plan to lead, and thin lines are its candidates.</p>"""
 
-def write_report(record: Record, errors: Sequence[str], warnings: Sequence[str], file: Path) -> dict[str, Any]:
+
+def write_report(
+    record: Record, errors: Sequence[str], warnings: Sequence[str], file: Path, film: str = ""
+) -> dict[str, Any]:
     """Write the report of a run.
 
     Args:
@@ -48,6 +58,7 @@ def write_report(record: Record, errors: Sequence[str], warnings: Sequence[str],
         errors: What nodes have logged as errors.
         warnings: Sentences on what may be wrong with the recording.
         file: HTML file to write, whole or not at all.
+        film: Page that plays the run in 3-D, HTML that loads nothing; empty: none.
 
     Returns:
         The object of summary.json.
@@ -74,6 +85,7 @@ def write_report(record: Record, errors: Sequence[str], warnings: Sequence[str],
         f"<p>{duration:.1f} s at {record.rate:g} Hz, seed {record.seed}</p>",
         *(f'<p class="warning">{escape(text)}</p>' for text in (*warnings, *errors)),
         _figures(summary),
+        *([_FILM.format(escape(film))] if film else []),
         _picture(draw(record, tracking, None if path is None else path[:, :2]), "Way, distance and model error"),
         "<h2>Summary</h2>",
         _rows(table),

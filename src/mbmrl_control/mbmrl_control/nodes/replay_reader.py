@@ -18,13 +18,22 @@ def read_replay(path: Path) -> tuple[RecordedRun, Replay]:
         ValueError: If there is none, or it cannot be shown.
     """
     run = read_run(path)
+    try:
+        return run, replay_of_run(run)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be shown in 3-D: {error}") from None
+
+
+def replay_of_run(run: RecordedRun) -> Replay:
+    """How a run is shown again, with what else was recorded.
+
+    Raises:
+        ValueError: As of `replay_of`.
+    """
     found = Beside()
     for topic, message in run.messages:
         _take(found, topic, message)
-    try:
-        return run, replay_of(run.record, found)
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be shown in 3-D: {error}") from None
+    return replay_of(run.record, found)
 
 
 def _take(found: Beside, topic: str, message: Any) -> None:
