@@ -37,5 +37,11 @@ def test_report_plays_the_run_from_disk(tmp_path: Path) -> None:
         assert window.driver.execute_script(LOADED) == []
 
 
+def test_run_of_one_moment_has_a_film() -> None:
+    run = walked()
+    del run.ticks[1:]
+    assert "<html" in as_page(replay_of(run))
+
+
 def test_same_run_gives_the_same_film() -> None:
     assert as_page(replay_of(walked())) == as_page(replay_of(walked()))

@@ -73,6 +73,16 @@ def test_random_fault_follows_from_the_seed(new_world: NewWorld) -> None:
     assert sorted(legs[0]) == sorted(LEG_NAMES)
 
 
+def test_joints_follow_from_the_state(new_world: NewWorld) -> None:
+    """To a whole turn, and to what the gear of a leg gives."""
+    world = new_world(seed=6)
+    state = states(world, random_actions(20))[-1]
+    joints = world.joints()
+    shown = load_robot("millirobot").joints(state)
+    assert tuple(shown) == joints.names
+    np.testing.assert_allclose(np.cos(list(shown.values()) - np.array(joints.positions)), 1.0, atol=1e-3)
+
+
 # Movement
 
 

@@ -23,7 +23,7 @@ _STYLE: Final = """
 :root { color-scheme: light dark; --line: light-dark(#ddd, #444); --card: light-dark(#f6f7f9, #24262b); }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 0 auto; padding: 1rem;
        background: light-dark(#fff, #16181d); color: light-dark(#1c1e21, #e8e8e8); }
-h1 { font-size: 1.5rem; margin: .5rem 0 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+h1 { font-size: 1.5rem; margin: .5rem 0 0; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; margin: 1rem 0; }
 .figures div { background: var(--card); border-radius: .5rem; padding: .75rem 1rem; }
 .figures b { display: block; font-size: 1.5rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
