@@ -38,6 +38,7 @@ PIP_ONLY = {
         "pybullet_utils",
         "rosbags",
         "safetensors",
+        "selenium",
         "tensorboard",
     ),
     *("torch", "trimesh", "typer", "urdf_parser_py", "viser"),

@@ -46,7 +46,7 @@ setup(
         "viser",
         "websockets",
     ],
-    extras_require={"test": ["hypothesis", "pytest"]},
+    extras_require={"test": ["hypothesis", "pytest", "selenium"]},
     zip_safe=False,
     entry_points={
         "console_scripts": [

@@ -253,19 +253,21 @@ def test_learner_is_switched_and_knows_what_was_seen_before(
 
     for message in states[:9]:
         robot.send(message, node)
-        adapter.observe(from_robot_state(MILLIROBOT, message))
     assert not (refused := switch(learner="bayes_last_layer")).successful
     assert "is a prior of grbal, wanted is one of bayes_last_layer" in refused.reason
     robot.send(states[9], node)
-    adapter.observe(from_robot_state(MILLIROBOT, states[9]))
     assert robot.models[-1].prior_hash == prior.hash
     assert robot.statuses[-1].weights_moved > 0
     assert switch(learner="bayes_last_layer", checkpoint="").successful
     robot.send(states[10], node)
-    expected = adapter.observe(from_robot_state(MILLIROBOT, states[10]))
+    # As if it had seen the last WINDOW + 1 states.
+    for message in states[9 - WINDOW : 11]:
+        expected = adapter.observe(from_robot_state(MILLIROBOT, message))
     model, status = robot.models[-1], robot.statuses[-1]
     assert (model.learner, status.members) == ("bayes_last_layer", ["bayes_last_layer"])
-    # As if it had seen the last WINDOW + 1 states.
-    assert status.window_length == WINDOW + 1
+    assert status.window_length == expected.window == WINDOW + 1
     assert status.prior_error == pytest.approx(expected.prior_error, rel=1e-4)
-    assert conversions.from_adapted_model(model).keys() == expected.update.keys()
+    update = conversions.from_adapted_model(model)
+    assert update.keys() == expected.update.keys()
+    for name, tensor in update.items():
+        torch.testing.assert_close(tensor, expected.update[name])

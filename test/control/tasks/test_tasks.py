@@ -52,7 +52,7 @@ def test_robot_goes_to_the_goal_and_stands_there(goal: tuple[float, float]) -> N
 
 @pytest.mark.parametrize(("speed", "turn"), [(0.25, 0.6), (0.2, -0.8)])
 def test_robot_keeps_speed_and_turn_rate(speed: float, turn: float) -> None:
-    _, poses = do("track_velocity", 4.0, {"forward_speed": speed, "turn_rate": turn})
+    _, poses = do("track_velocity", 8.0, {"forward_speed": speed, "turn_rate": turn})
     walked = poses[20:]
     elapsed = (len(walked) - 1) / RATE
     way = np.linalg.norm(np.diff(walked[:, :2], axis=0), axis=1).sum()

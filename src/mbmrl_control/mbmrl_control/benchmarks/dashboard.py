@@ -34,7 +34,7 @@ def viewer(address: str) -> Iterator[None]:
     """Takes all that a page sends, and draws nothing of it, as if that were another machine's work."""
     protocol = Subprotocol(f"viser-v{viser.__version__}")
     with connect(address.replace("http", "ws", 1), subprotocols=[protocol], max_size=None) as connection:
-        connection.send(msgspec.msgpack.encode([_CAMERA.as_serializable_dict()]))
+        connection.send(msgspec.msgpack.encode(_CAMERA.as_serializable_dict()))
 
         def take() -> None:
             try:
