@@ -167,7 +167,7 @@ OTHERS = [
     (["render", "{files}/none"], "{files}/none holds no run: there is no run.json"),
     (["report", "{files}"], "{files} holds no run: there is no run.json"),
     (["render", "{files}", "--out", "walk.avi"], "a film ends in .mp4 or .gif, not 'walk.avi'"),
-    (["bench", "--only", "lunch"], "unknown part 'lunch': allowed is planning, growth, neighbour, loop, page, handover"),
+    (["bench", "--only", "lunch"], "unknown part 'lunch': allowed is planning, growth, neighbour, loop, page"),
     (["collect", "--rate", "0"], "a control rate of 0 Hz is not reachable"),
     (["collect", "--prior", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
     (["collect", "--prior", "{files}/fast.safetensors"], "the prior predicts at 50 Hz, not at 20 Hz"),
