@@ -17,6 +17,7 @@ from std_srvs.srv import SetBool
 
 from mbmrl_base.robots.features import TOLERANCE
 from mbmrl_base.robots.observation import Observation
+from mbmrl_base.system.plugins import blamed
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import from_robot_state, to_diagnostics, to_seconds
 from mbmrl_base.toolkit.parameters import declare, on_change
@@ -51,6 +52,8 @@ class AdaptationNode(Node):
         settings.prepare(settings.threads)
         self._robot = prior.robot
         self._rate, self._frozen = prior.settings.rate, False
+        self._wanted = prior.hash
+        """Hash of the prior that is used, or will be when the worker comes to it."""
         self._recent: deque[Observation] = deque(maxlen=prior.settings.window + 1)
         self._use(prior)
         self._states: queue.SimpleQueue[tuple[Observation, float] | Prior | None] = queue.SimpleQueue()
@@ -79,9 +82,12 @@ class AdaptationNode(Node):
         Raises:
             ValueError: If they are refused.
         """
-        prior = settings.load_prior()
+        with blamed(ValueError):
+            prior = settings.load_prior()
         prior.check_rate(self._rate)
-        self._states.put(prior)
+        if prior.hash != self._wanted:
+            self._wanted = prior.hash
+            self._states.put(prior)
 
     def _use(self, prior: Prior) -> None:
         """Adapt a prior from now on, and at once to what was seen lately."""

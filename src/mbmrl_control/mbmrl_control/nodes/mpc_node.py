@@ -177,9 +177,10 @@ class MpcNode(Node):
         """
         before, source = self._settings, None
         if (settings.learner, settings.checkpoint) != (before.learner, before.checkpoint):
-            prior = settings.load_prior()
+            with blamed(ValueError):
+                prior = settings.load_prior()
+                source = Source(prior)
             prior.check_rate(settings.rate)
-            source = Source(prior)
         self._steering.set(settings)
         self._settings, self._next_source = settings, source or self._next_source
 
