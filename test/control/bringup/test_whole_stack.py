@@ -145,7 +145,8 @@ def test_robot_walks_whatever_the_real_time_factor(
     states = peer.record(RobotState, "robot_state", EVERY_STATE)
     statuses = peer.record(PlannerStatus, "planner_status", EVERY_STATE)
     sim = start_command("sim", "--path", "straight", "--real-time-factor", str(factor))
-    peer.spin_until(lambda: sim.poll() is not None or (states and states[-1].command_sequence > 0))
+    # Each topic is found by itself, a second apart at times.
+    peer.spin_until(lambda: sim.poll() is not None or (statuses and states and states[-1].command_sequence > 0))
     assert sim.poll() is None
     first = len(states)
     peer.spin_until(lambda: sim.poll() is not None or len(states) >= first + count)
