@@ -6,12 +6,15 @@ import os
 import re
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from diagnostic_msgs.msg import DiagnosticArray
+
 from browser_testing import browser
 from mbmrl_base.toolkit import qos
-from mbmrl_msgs.msg import FaultArray, MotorCommand, RobotState
+from mbmrl_msgs.msg import FaultArray, MotorCommand, PlannerStatus, RobotState
 from ros_testing import Peer, processes
 
 StartCommand = Callable[..., subprocess.Popen[str]]
@@ -41,6 +44,16 @@ def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: P
         window.tab("Charts")
         window.wait(lambda: window.shows("cross track (mm)"))
         window.picture(tmp_path / "page.png")
+        # Time stands still for the planner too: nothing is planned again and again.
+        statuses = peer.record(PlannerStatus, "planner_status", qos.STATE)
+        diagnostics = peer.record(DiagnosticArray, "/diagnostics", qos.STATE)
+        window.button("Pause").click()
+        window.wait(lambda: window.shows("paused"))
+        diagnostics.clear()
+        peer.spin_until(lambda: len(diagnostics) >= 9)
+        window.button("Resume").click()
+        window.wait(lambda: window.shows("walking"))
+        assert max(Counter(status.state_sequence for status in statuses).values()) <= 4
         window.button("STOP").click()
         window.wait(lambda: window.shows("stopped"))
         commands = peer.record(MotorCommand, "motor_command", qos.LATEST)

@@ -53,6 +53,9 @@ class Played:
     def reset(self) -> Answer:
         return self._take("reset")
 
+    def pause(self, paused: bool) -> Answer:
+        return self._take("pause", paused)
+
     def stop(self, stopped: bool) -> Answer:
         return self._take("stop", stopped)
 
@@ -123,6 +126,14 @@ def test_buttons_ask_for_what_they_say(window: Browser, page: Page, played: Play
     assert played.asked.get(timeout=60) == ("stop", True)  # twice is not to go on
     window.button("Go on").click()
     assert played.asked.get(timeout=60) == ("stop", False)
+    page.say(Status(paused=False))
+    window.button("Pause").click()
+    assert played.asked.get(timeout=60) == ("pause", True)
+    page.say(Status(state="paused", paused=True))
+    window.button("Resume").click()
+    assert played.asked.get(timeout=60) == ("pause", False)
+    page.say(Status())  # a real robot's time does not stand still
+    window.wait(lambda: not window.shows("Pause") and not window.shows("Resume"))
     window.button("Let it happen").click()
     assert played.asked.get(timeout=60) == ("inject", Fault("leg_loss"))
     window.button("left").click()

@@ -21,8 +21,8 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import BatteryState, Imu, JointState
-from std_msgs.msg import String
-from std_srvs.srv import Trigger
+from std_msgs.msg import Bool, String
+from std_srvs.srv import SetBool, Trigger
 
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import LEG_NAMES, MAX_LEG_SPEED
@@ -467,7 +467,34 @@ def test_two_simulators_in_two_namespaces(start_simulator: StartSimulator, peer:
     assert states["one"][-1].header.frame_id == "odom"
 
 
-def test_without_a_clock_time_is_real_time(start_simulator: StartSimulator) -> None:
+def test_time_stands_still_while_paused(start_simulator: StartSimulator, peer: Peer) -> None:
+    simulator = start_simulator()
+    states = peer.record(RobotState, "robot_state", EVERY_STATE)
+    paused = peer.record(Bool, "paused", qos.LATCHED)
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 10)
+    peer.spin_until(lambda: states and paused, simulator)
+    assert not paused[-1].data
+    assert peer.call(SetBool, "pause", simulator, data=True).message == "time stands still"
+    diagnostics.clear()
+    peer.spin_until(lambda: len(diagnostics) >= 2, simulator)
+    last, told = states[-1].sequence, len(states)
+    assert paused[-1].data
+    assert "paused" in [status.message for status in diagnostics[-1].status]
+    peer.spin_until(lambda: len(diagnostics) >= 3, simulator)
+    assert len(states) == told
+    assert peer.call(SetBool, "pause", simulator, data=False).message == "time goes on"
+    peer.spin_until(lambda: len(states) >= told + 5, simulator)
+    assert [state.sequence for state in states[told:][:5]] == list(range(last + 1, last + 6))
+    assert not paused[-1].data
+    # One that is paused ends in order too.
+    peer.call(SetBool, "pause", simulator, data=True)
+    assert simulator.end(signal.SIGINT) == 0
+
+
+def test_without_a_clock_time_is_real_time(start_simulator: StartSimulator, peer: Peer) -> None:
+    simulator = start_simulator(publish_clock=False)
+    response = peer.call(SetBool, "pause", simulator, data=True)
+    assert (response.success, "does not stand still" in response.message) == (False, True)
     refused = start_simulator(publish_clock=False, real_time_factor=2.0)
     refused.assert_refused("parameter 'real_time_factor' is 2.0", "only 1 is allowed")
 

@@ -52,6 +52,9 @@ class Robot(Protocol):
     def reset(self) -> Answer:
         """To be intact and at its start."""
 
+    def pause(self, paused: bool) -> Answer:
+        """Time to stand still, or to go on."""
+
     def stop(self, stopped: bool) -> Answer:
         """To take its safe action, or to go on."""
 
@@ -90,6 +93,10 @@ class Page:
         stop.on_click(lambda _: self._ask(robot.stop(True)))
         self._go_on = gui.add_button("Go on", color="green", icon=viser.Icon.PLAYER_PLAY, visible=False)
         self._go_on.on_click(lambda _: self._ask(robot.stop(False)))
+        self._pause = gui.add_button("Pause", icon=viser.Icon.PLAYER_PAUSE, hint="Time stands still", visible=False)
+        self._pause.on_click(lambda _: self._ask(robot.pause(True)))
+        self._resume = gui.add_button("Resume", color="green", icon=viser.Icon.PLAYER_PLAY, visible=False)
+        self._resume.on_click(lambda _: self._ask(robot.pause(False)))
         self._answer = gui.add_html("")
         self._back = gui.add_slider("look back (s)", 0.0, LONGEST_BACK, 0.1, 0.0, hint="0: what happens just now")
         self._back.on_update(lambda _: self.look_back(self._back.value))
@@ -183,6 +190,7 @@ class Page:
         self._status = status
         self._words.content = status.as_html()
         self._go_on.visible = status.stopped
+        self._pause.visible, self._resume.visible = status.paused is False, bool(status.paused)
         if self._fault_folder is not None:
             self._fault_folder.visible = status.takes_faults
             self._no_faults.visible = not status.takes_faults

@@ -18,6 +18,8 @@ class Status:
     stopped: bool = False
     frozen: bool = False
     faults: tuple[str, ...] = ()
+    paused: bool | None = None
+    """Whether time stands still; None: it cannot."""
     takes_faults: bool = True
     """Whether somebody serves them, as for a robot that is simulated."""
     steered_by: str = ""
@@ -25,7 +27,7 @@ class Status:
 
     def as_html(self, colour: str = "") -> str:
         """It as part of the page; the state in a colour of CSS, if one is given."""
-        colour = colour or ("#c0392b" if self.stopped or not self.alive else "#27864a")
+        colour = colour or ("#c0392b" if self.stopped or not self.alive else "#d68910" if self.paused else "#27864a")
         faults = "".join(f"<div style='color:#c0392b'>{escape(fault)}</div>" for fault in self.faults)
         steered = f"steered by {self.steered_by}" if self.steered_by else ""
         words = filter(None, (self.robot, self.task, self.learner, steered))

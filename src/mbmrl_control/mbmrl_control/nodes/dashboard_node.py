@@ -16,7 +16,7 @@ from rcl_interfaces.msg import Log
 from rclpy.client import Client
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
 
 from mbmrl_base.robots.faults import Fault, FaultKinds
@@ -70,6 +70,7 @@ class Requests:
             "clear_faults": ClearFaults,
             "push": Push,
             "reset": Trigger,
+            "pause": SetBool,
             "stop": SetBool,
             "freeze": SetBool,
         }
@@ -112,6 +113,10 @@ class Requests:
         """As of `dashboard.page.Robot`."""
         return self._call("reset", Trigger.Request())
 
+    def pause(self, paused: bool) -> Answer:
+        """As of `dashboard.page.Robot`."""
+        return self._call("pause", SetBool.Request(data=paused))
+
     def stop(self, stopped: bool) -> Answer:
         """As of `dashboard.page.Robot`."""
         return self._call("stop", SetBool.Request(data=stopped))
@@ -150,9 +155,8 @@ class DashboardNode(Node):
             (FaultArray, "faults", qos.LATCHED),
         ):
             SoleSubscription(self, message_type, topic, partial(self._keep, topic), profile)
-        self.create_subscription(
-            JointState, "joint_states", partial(self._newest.__setitem__, "joint_states"), qos.LATEST
-        )
+        for message_type, topic, profile in ((JointState, "joint_states", qos.LATEST), (Bool, "paused", qos.LATCHED)):
+            self.create_subscription(message_type, topic, partial(self._newest.__setitem__, topic), profile)
         self.create_subscription(Odometry, "odom", self._take_odometry, qos.LATEST)
         self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
         self.create_subscription(String, "robot_description", self._take_description, qos.LATCHED)
@@ -236,8 +240,10 @@ class DashboardNode(Node):
     def _status(self, newest: dict[str, Any], alive: bool) -> Status:
         planner, adaptation = newest.get("planner_status"), newest.get("adaptation_status")
         outcome = planner.outcome if planner else PlannerStatus.NO_STATE
-        state = OUTCOMES.get(outcome, "?") if alive else "no state comes"
-        if alive and planner is None:
+        paused = newest["paused"].data if "paused" in newest else None
+        alive = alive or bool(paused)
+        state = "paused" if paused else OUTCOMES.get(outcome, "?") if alive else "no state comes"
+        if alive and not paused and planner is None:
             state = "no planner"
         return Status(
             robot=self._settings.robot,
@@ -247,6 +253,7 @@ class DashboardNode(Node):
             takes_faults=self._requests.take_faults,
             state=state,
             alive=alive,
+            paused=paused,
             stopped=outcome == PlannerStatus.STOPPED,
             frozen=bool(adaptation and adaptation.frozen),
             faults=tuple(map(str, from_fault_array(newest["faults"]))) if "faults" in newest else (),

@@ -199,9 +199,13 @@ class MpcNode(Node):
         return response
 
     def _control(self) -> None:
+        seen, then = None, -1.0
         while self._ticker.wait(self._stop):
             start = time.monotonic()
             newest = self._newest
+            before, seen, then = (seen, then), newest, self._now()
+            if self._time_is_simulated and seen is before[0] and then == before[1] and not self._stopped:
+                continue  # time stands still: what was planned is for this moment
             try:
                 decision = self._decide(newest)
                 report = self._steering.observe(self._order, self._controller.task, decision.why)

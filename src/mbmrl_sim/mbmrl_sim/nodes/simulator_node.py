@@ -23,7 +23,8 @@ from rclpy.clock import Clock as SteadyClock
 from rclpy.clock import ClockType
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
-from std_srvs.srv import Trigger
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool, Trigger
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.robots.observation import Array, Observation
@@ -133,6 +134,7 @@ class SimulatorNode(Node):
             self._held.append(claim(self, "/clock", "simulator", CLOCK_REMEDY))
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._going = threading.Event()
         self._command: tuple[Array, int, float] | None = None
         """The newest command's action and number, and when it arrived, s of simulated time."""
         self._emergency_stop = False
@@ -151,6 +153,9 @@ class SimulatorNode(Node):
         self._commands = SoleSubscription(self, MotorCommand, "motor_command", self._take_command, qos.LATEST)
         self.create_service(Trigger, "reset", self._reset)
         self.create_service(Trigger, "emergency_stop", self._stop_at_once)
+        self.create_service(SetBool, "pause", self._pause)
+        self._paused = self.create_publisher(Bool, "paused", qos.LATCHED)
+        self._go(going=True)
         if not self._settings.publish_clock:
             self._offset = self._ros_time() - self._told
         self._faults = FaultServices(self, self._simulator, self._lock, lambda: self._offset)
@@ -161,6 +166,7 @@ class SimulatorNode(Node):
     def close(self) -> None:
         """Stop the worker."""
         self._stop.set()
+        self._going.set()
         self.worker.join()
         for held in self._held:
             held.close()
@@ -198,6 +204,10 @@ class SimulatorNode(Node):
         ticker = Ticker(1.0 / self._settings.rate)
         episode = 0  # of the last state that was published
         while not self._stop.is_set():
+            if not self._going.is_set():
+                self._going.wait()
+                ticker = Ticker(ticker.period)  # what it did not do meanwhile is not missed
+                continue
             ticker.period = 1.0 / (self._settings.rate * self._settings.real_time_factor)
             slices = min(max(1, round(ticker.period / SLICE)), self._simulator.substeps)
             bounds = np.linspace(0, self._simulator.substeps, slices + 1).round().astype(int)
@@ -262,6 +272,9 @@ class SimulatorNode(Node):
         elapsed, simulated = (now - then for now, then in zip(self._looked, before, strict=True))
         wanted, reached = self._settings.real_time_factor, simulated / elapsed
         part = Part("time")
+        if not self._going.is_set():
+            part.check(True, Level.WARN, "paused")
+            return part
         # What was published last may be a slice old.
         slow = simulated + SLICE * wanted < LEAST_RATE * wanted * elapsed
         part.check(slow, Level.WARN, f"a real-time factor of {reached:.2f} is reached, wanted is {wanted:g}")
@@ -274,6 +287,20 @@ class SimulatorNode(Node):
             self._faults.publish()
             self._emergency_stop = False
         response.success, response.message = True, "the robot is intact and at the origin"
+        self.get_logger().info(response.message)
+        return response
+
+    def _go(self, going: bool) -> None:
+        (self._going.set if going else self._going.clear)()
+        self._paused.publish(Bool(data=not going))
+
+    def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success = self._settings.publish_clock
+        if not response.success:
+            response.message = "without publish_clock time is real time, which does not stand still"
+            return response
+        self._go(not request.data)
+        response.message = "time stands still" if request.data else "time goes on"
         self.get_logger().info(response.message)
         return response
 
