@@ -24,6 +24,7 @@ from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, NodeSpec, arguments
 from mbmrl_control.learners import LEARNERS
 from mbmrl_control.planning import PLANNERS
+from mbmrl_control.priors import shipped_prior
 from mbmrl_control.tasks.path import PATH_NAMES
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -200,11 +201,13 @@ def test_only_what_is_given_overrides_the_file() -> None:
 
 
 @needs_launch
-def test_arguments_are_values_of_their_types() -> None:
-    given = {"seed": "7", "rate": "20", "gui": "true", "learner": "mb", "checkpoint": "8", "use_sim_time": "false"}
+def test_arguments_are_values_of_their_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("8").write_bytes(shipped_prior("mb", "millirobot").read_bytes())
+    given = {"seed": "7", "rate": "20", "publish_tf": "false", "learner": "mb", "checkpoint": "8", "use_sim_time": "false"}
     adaptation = {"learner": "mb", "checkpoint": "8", "use_sim_time": False}
     assert launched(**given) == {
-        "simulator_node": {"seed": 7, "rate": 20.0, "gui": True},
+        "simulator_node": {"seed": 7, "rate": 20.0, "publish_tf": False},
         "adaptation_node": adaptation,
         "mpc_node": adaptation | {"seed": 7, "rate": 20.0},
     }
@@ -286,6 +289,18 @@ def test_rviz_is_started_where_it_is_wanted_and_installed(
 def test_impossible_argument_is_refused_with_a_sentence(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"^the argument {name} is '{value}': "):
         launched(**{name: value})
+
+
+@needs_launch
+def test_nodes_that_do_not_fit_together_are_not_started(tmp_path: Path) -> None:
+    text = (SHARE / "config" / "mbmrl.yaml").read_text()
+    for change, sentence in (
+        (("rate: 20.0", "rate: 50.0"), "simulator_node runs at 50 Hz and mpc_node at 20 Hz"),
+        (('learner: ""', "learner: mb"), "adaptation_node and mpc_node have different priors"),
+    ):
+        (file := tmp_path / "mine.yaml").write_text(text.replace(*change, 1))
+        with pytest.raises(ValueError, match=sentence):
+            list(actions(params_file=str(file)))
 
 
 @pytest.mark.skipif(shutil.which("ros2") is None, reason="needs the ros2 command: it runs where a ROS 2 is sourced")

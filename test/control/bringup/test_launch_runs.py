@@ -59,9 +59,9 @@ def launch(mark: str, domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
-        ("rate:=0", "simulator_node has ended with exit code 2"),
-        ("learner:=ppo", "has ended with exit code 2"),
-        ("bag:=.", "recorder_node has ended with exit code 2"),
+        ("rate:=0", "greater than or equal to 5"),
+        ("learner:=ppo", "unknown learner 'ppo'"),
+        ("bag:=.", "a recording makes a folder of its own"),
         ("params_file:=none.yaml", "there is no such file"),
     ],
 )

@@ -18,8 +18,9 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import Action, LaunchContext, LaunchDescription
 from mbmrl_base.system.endings import PARENT
-from mbmrl_control.bringup.graph import NodeSpec, Values, arguments
-from mbmrl_control.bringup.parameters import is_started, read_settings
+from mbmrl_base.toolkit.settings import NodeSettings
+from mbmrl_control.bringup.graph import NodeSpec, arguments
+from mbmrl_control.bringup.parameters import check_settings, is_started
 
 
 def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[str, ...] = ()) -> LaunchDescription:
@@ -85,9 +86,10 @@ def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Action]:
     }
     values = {name: value.evaluate(context) for name, value in given.items()}
     values |= {name: LaunchConfiguration(name).perform(context) for name in ("namespace", "params_file")}
+    settings = check_settings(nodes, values)
     return [
         *(_action(node, given, use_sim_time) for node in nodes if is_started(node, values)),
-        *_state_publisher(nodes, values, use_sim_time),
+        *_state_publisher(nodes, settings, use_sim_time),
         *(_rviz(use_sim_time) if rviz.evaluate(context) else ()),
     ]
 
@@ -100,13 +102,14 @@ def _is_installed(package: str) -> bool:
     return True
 
 
-def _state_publisher(nodes: tuple[NodeSpec, ...], values: Values, use_sim_time: ParameterValue) -> Iterator[Action]:
+def _state_publisher(
+    nodes: tuple[NodeSpec, ...], settings: dict[str, NodeSettings], use_sim_time: ParameterValue
+) -> Iterator[Action]:
     """What publishes the frames of the robot's links, if it is installed, and the robot's own is published."""
-    spec = next(node for node in nodes if "publish_tf" in node.parameters)
+    used = settings[next(node.executable for node in nodes if "publish_tf" in node.parameters)]
     if not _is_installed("robot_state_publisher"):
         return
-    settings = read_settings(spec, values)
-    robot, own = settings.check(), dict(settings)
+    robot, own = used.check(), dict(used)
     if not own["publish_tf"] or robot is None or robot.urdf() is None:
         return
     yield Node(

@@ -73,17 +73,15 @@ def _sections_of(name: str, content: dict[Any, Any]) -> Iterator[tuple[str, dict
             yield from _sections_of(f"{name}/{str(key).lstrip('/')}", value)
 
 
-def check_nodes(nodes: tuple[NodeSpec, ...], values: Values) -> dict[str, NodeSettings]:
-    """Check what is to run, and that no other robot does in that namespace, nor another simulator's clock.
+def check_settings(nodes: tuple[NodeSpec, ...], values: Values) -> dict[str, NodeSettings]:
+    """Check what is to run.
 
     Returns:
         Settings that the nodes will have, by their executables; of those that are started.
 
     Raises:
-        ValueError: If a value is not possible, or another robot runs: until a second simulator gave up, two
-            planners would drive it.
+        ValueError: If a value is not possible, or not with one of another node.
     """
-    surroundings.check()
     found = {spec.executable: read_settings(spec, values) for spec in nodes if is_started(spec, values)}
     robots: dict[str, Robot] = {}
     for name, settings in found.items():
@@ -104,6 +102,21 @@ def check_nodes(nodes: tuple[NodeSpec, ...], values: Values) -> dict[str, NodeSe
         raise ValueError(
             "adaptation_node and mpc_node have different priors: give both the same learner and checkpoint"
         )
+    return found
+
+
+def check_nodes(nodes: tuple[NodeSpec, ...], values: Values) -> dict[str, NodeSettings]:
+    """Check what is to run, and that no other robot does in that namespace, nor another simulator's clock.
+
+    Returns:
+        As of `check_settings`.
+
+    Raises:
+        ValueError: If a value is not possible, or another robot runs: until a second simulator gave up, two
+            planners would drive it.
+    """
+    surroundings.check()
+    found = check_settings(nodes, values)
     refusals = {}
     if "mpc_node" in found:
         refusals[f"{values.get('namespace') or ''}/robot_state"] = (
