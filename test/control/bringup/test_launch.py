@@ -204,7 +204,14 @@ def test_only_what_is_given_overrides_the_file() -> None:
 def test_arguments_are_values_of_their_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("8").write_bytes(shipped_prior("mb", "millirobot").read_bytes())
-    given = {"seed": "7", "rate": "20", "publish_tf": "false", "learner": "mb", "checkpoint": "8", "use_sim_time": "false"}
+    given = {
+        "seed": "7",
+        "rate": "20",
+        "publish_tf": "false",
+        "learner": "mb",
+        "checkpoint": "8",
+        "use_sim_time": "false",
+    }
     adaptation = {"learner": "mb", "checkpoint": "8", "use_sim_time": False}
     assert launched(**given) == {
         "simulator_node": {"seed": 7, "rate": 20.0, "publish_tf": False},
