@@ -202,12 +202,12 @@ def test_words_charts_and_reasons_are_there_after_a_reload(window: Browser, page
 
 
 def test_look_back_holds_a_moment_until_it_is_given_up(server: PageServer, page: Page) -> None:
-    for step in range(100):
+    for step in range(101):
         page.show(moment(0.05 * step, 0.01 * step))
     world = server.viser.scene.get_handle_by_name("/world/robot")
     assert world is not None
     page.look_back(2.0)
-    assert world.position[0] == pytest.approx(0.01 * (99 - 40))
+    assert world.position[0] == pytest.approx(0.01 * (100 - 40))
     page.look_back(0.0)
     page.look_back(1000.0)
     assert world.position[0] == pytest.approx(0.0)

@@ -26,10 +26,12 @@ Answer = Future[tuple[bool, str]]
 
 LONGEST_BACK: Final = 300.0
 """How far one can look back, s."""
-_MOMENTS: Final = 6000
+_APART: Final = 0.1
+"""Least time from one moment that can be looked back at to the next, s."""
+_MOMENTS: Final = round(LONGEST_BACK / _APART)
 _SLOW_PERIOD: Final = 0.25
 """Time from one drawing of charts and of the way walked to the next, s."""
-_TRACE: Final = 1200
+_TRACE: Final = 600
 """Newest moments of which the way is shown."""
 _PUSHES: Final = {"behind": (1.0, 0.0), "left": (0.0, -1.0), "right": (0.0, 1.0)}
 """Where a push comes from, and where it goes, ahead and to the left."""
@@ -216,7 +218,8 @@ class Page:
         """Show a moment."""
         if self._past and moment.time < self._past[-1].time:
             self._past.clear()
-        self._past.append(moment)
+        if not self._past or moment.time - self._past[-1].time > 0.99 * _APART:
+            self._past.append(moment)
         self._charts.take(moment.time, moment.numbers)
         if not self._server.get_clients():
             return

@@ -193,7 +193,8 @@ class DashboardNode(Node):
 
     def _keep(self, topic: str, message: Any) -> None:
         check_message(message, getattr(message, "robot", ""))  # of whichever robot
-        self._newest[topic] = message
+        # Once, and not in each moment until the next one comes.
+        self._newest[topic] = from_plan_insight(message) if isinstance(message, PlanInsight) else message
 
     def _take_odometry(self, message: Odometry) -> None:
         self._odometry = to_seconds(message.header.stamp), *from_pose(message.pose.pose)
@@ -225,14 +226,14 @@ class DashboardNode(Node):
         planner, adaptation = newest.get("planner_status"), newest.get("adaptation_status")
         if planner is not None and planner.figure_names:
             self._page.chart(planner.figure_names[0])
-        insight, faults, joints = (newest.get(topic) for topic in ("plan_insight", "faults", "joint_states"))
+        faults, joints = (newest.get(topic) for topic in ("faults", "joint_states"))
         return Snapshot(
             time,
             np.nan_to_num(position),
             turn if np.isfinite(turn).all() else np.array([1.0, 0.0, 0.0, 0.0]),
             from_joint_state(joints) if joints else {},
             tuple(map(str, from_fault_array(faults))) if faults else (),
-            from_plan_insight(insight) if insight else None,
+            newest.get("plan_insight"),
             from_statuses(planner, adaptation),
             newest.get("reference_path", NO_PATH),
         )
