@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +12,24 @@ from torch import Tensor
 
 from mbmrl_base.robots.features import TOLERANCE, Features
 from mbmrl_base.robots.observation import Observation
-from mbmrl_control.dynamics.model import Model
+from mbmrl_control.dynamics.model import Model, Prediction
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.rollout import roll_out
+
+
+class _SideBySide(Model):
+    """Several models, each of which predicts a row of its own: what is of all of them is computed once."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._models = models
+
+    def predict(self, inputs: Tensor, memory: Any = None) -> Prediction:
+        remembered = memory or [None] * len(self._models)
+        rows = [
+            model.predict(row, known)
+            for model, row, known in zip(self._models, inputs.split(1), remembered, strict=True)
+        ]
+        return Prediction(torch.cat([row.mean for row in rows]), memory=[row.memory for row in rows])
 
 
 class OpenLoop:
@@ -44,7 +60,7 @@ class OpenLoop:
         if len(self._past) < (self._past.maxlen or 0):
             return None
         start, past = self._past[0]
-        applied = torch.from_numpy(np.array([[seen.action for seen, _ in self._past][1:]]))
-        known = self._features, self._normalizer
-        state = torch.from_numpy(start.state)
-        return torch.stack([roll_out(*known, model, state, applied).states[0, -1] for model in past])
+        applied = torch.from_numpy(np.array([seen.action for seen, _ in self._past][1:]))
+        applied = applied.expand(len(past), -1, -1)
+        found = roll_out(self._features, self._normalizer, _SideBySide(past), torch.from_numpy(start.state), applied)
+        return found.states[:, -1]
