@@ -27,7 +27,7 @@ class _SideBySide(Model):
         remembered = memory or [None] * len(self._models)
         rows = [
             model.predict(row, known)
-            for model, row, known in zip(self._models, inputs.split(1), remembered, strict=True)
+            for model, row, known in zip(self._models, inputs.unsqueeze(1), remembered, strict=True)
         ]
         return Prediction(torch.cat([row.mean for row in rows]), memory=[row.memory for row in rows])
 
