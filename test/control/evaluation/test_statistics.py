@@ -97,6 +97,21 @@ def test_planners_are_compared_to_mppi_and_learners_under_one_planner() -> None:
     }
 
 
+def test_what_differs_in_precision_too_is_not_compared() -> None:
+    rows = [
+        row(f"mb/{planner}", 0) | {"contender": f"{planner}/{precision}", "precision": precision}
+        for planner in ("cem", "mppi")
+        for precision in ("float32", "bfloat16")
+    ]
+    own = {pair for pair in pairs([each | {"learner": "grbal"} for each in rows])}
+    assert own == {
+        ("cem/float32", "mppi/float32"),
+        ("cem/bfloat16", "mppi/bfloat16"),
+        ("cem/bfloat16", "cem/float32"),
+        ("mppi/bfloat16", "mppi/float32"),
+    }
+
+
 # The summary
 
 

@@ -16,7 +16,7 @@ RESAMPLES: Final = 2000
 BASELINES: Final = tuple(name for name, learner in LEARNER_TYPES.items() if learner.baseline)
 """Learners to which the others are compared, if they take part."""
 DEFAULT_PLANNER: Final = ("mppi", "float32")
-"""And its precision."""
+"""And its precision; others are compared to it that differ from it in one of the two."""
 POOLED: Final = ("cost_before", "cost_after", "cross_track_after_m", "model_error_after")
 
 Row = dict[str, Any]
@@ -79,7 +79,10 @@ def differences(rows: Iterable[Row], first: str, second: str, what: str = "cost_
 
 
 def pairs(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Which contenders to compare: each with the baselines of its planner, and with its learner's own MPPI."""
+    """Which contenders to compare: each with the baselines of its planner, and with its learner's own MPPI.
+
+    Of contenders of one learner that differ in precision too, those of the same planner, or precision, are compared.
+    """
     kinds = {row["contender"]: (row["learner"], (row["planner"], row["precision"])) for row in rows}
     return [
         (first, second)
@@ -90,9 +93,17 @@ def pairs(rows: Sequence[Row]) -> list[tuple[str, str]]:
         if first != second
         and (
             (base_learner in BASELINES and planner == base_planner)
-            or (learner == base_learner and base_planner == DEFAULT_PLANNER)
+            or (learner == base_learner and _is_base(planner, base_planner))
         )
     ]
+
+
+def _is_base(planner: tuple[str, str], base: tuple[str, str]) -> bool:
+    """Whether a planner and its precision differ from the base's in one of the two, in which that is the default."""
+    differing = [
+        own == default for own, each, default in zip(base, planner, DEFAULT_PLANNER, strict=True) if own != each
+    ]
+    return differing == [True]
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
