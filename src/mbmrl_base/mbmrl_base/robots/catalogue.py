@@ -10,7 +10,7 @@ from mbmrl_base.system.plugins import from_file
 
 # What takes its time to load, a command line is not to wait for that only names robots.
 if TYPE_CHECKING:
-    from mbmrl_base.robots.description import RobotDescription
+    from mbmrl_base.robots.description import Described, RobotDescription
     from mbmrl_base.robots.robot import Robot
 
 DEFAULT_ROBOT: Final = "millirobot"
@@ -33,24 +33,54 @@ def _yaml(text: str) -> Any:
     return yaml.load(text, Loader)
 
 
-def read_description(path: Path) -> RobotDescription:
+def _line(text: str, place: tuple[str | int, ...]) -> int:
+    """Line of a YAML text, from 1 on, at which what keys and numbers of items lead to begins, as far as they do."""
+    import yaml
+
+    node = yaml.compose(text, yaml.SafeLoader)
+    for step in place:
+        items = node.value if isinstance(node, yaml.CollectionNode) else []
+        found = [value for key, value in items if key.value == step] if isinstance(node, yaml.MappingNode) else []
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(items):
+            found = [items[step]]
+        if not found:
+            break
+        node = found[0]
+    return int(node.start_mark.line) + 1
+
+
+def read_yaml(path: Path, kind: type[Described]) -> Described:
     """The description in a YAML file.
+
+    Args:
+        path: The file.
+        kind: What it is a description of.
 
     Raises:
         ValueError: If it is none.
     """
     import yaml
 
-    from mbmrl_base.robots.description import describe
+    from mbmrl_base.robots.description import DescriptionError, describe_as
 
+    text = ""
     try:
-        return describe(_yaml(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        return describe_as(kind, _yaml(text))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except DescriptionError as error:
+        where = f", line {_line(text, error.place)}" if error.place else ""
+        raise ValueError(f"{path}{where}: {error}") from None
+
+
+def read_description(path: Path) -> RobotDescription:
+    """The description of a robot in a YAML file, see `read_yaml`."""
+    from mbmrl_base.robots.description import RobotDescription
+
+    return read_yaml(path, RobotDescription)
 
 
 def _described(path: Path) -> Robot:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -19,7 +19,9 @@ def _printable(name: str) -> str:
 Name = Annotated[str, AfterValidator(_printable)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """Values by their names; lists stand for tuples."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
@@ -42,7 +44,7 @@ class _Part(BaseModel):
         return given if listed is None else tuple(tuple(each) if isinstance(each, list) else each for each in listed)
 
 
-class State(_Part):
+class State(Part):
     """A number of the state vector; its name alone will do if the rest is as by default."""
 
     name: Name = Field(min_length=1)
@@ -53,7 +55,7 @@ class State(_Part):
     """Whether the model sees it; it predicts its change in any case."""
 
 
-class Action(_Part):
+class Action(Part):
     """A number that the robot is commanded; its name alone will do for data that nothing is planned with."""
 
     name: Name = Field(min_length=1)
@@ -105,7 +107,7 @@ _KINDS = ("str", "float", "tuple[str, str]")
 """What pydantic adds to the place of a value that may be of several types."""
 
 
-class Planar(_Part):
+class Planar(Part):
     """What moves on a plane: its model sees the world from its heading, and not where it is."""
 
     position: tuple[str, str]
@@ -115,7 +117,7 @@ class Planar(_Part):
     """Components along x and y of the fixed frame, m/s, if the state has them."""
 
 
-class Pose(_Part):
+class Pose(Part):
     """Where a robot's `nav_msgs/Odometry` and `sensor_msgs/Imu` come from beside `Planar`; what is left out is 0."""
 
     height: str | None = None
@@ -126,14 +128,14 @@ class Pose(_Part):
     """About the axes of base_link, rad/s."""
 
 
-class Mirror(_Part):
+class Mirror(Part):
     """The robot's mirror image, if it is as good as its own: names of states and actions."""
 
     negated: tuple[str, ...] = ()
     swapped: tuple[tuple[str, str], ...] = ()
 
 
-class RobotDescription(_Part):
+class RobotDescription(Part):
     """A robot; `mbmrl robots show NAME` prints one."""
 
     name: Name = ""
@@ -216,15 +218,41 @@ def _names(values: Iterable[Any]) -> Iterator[str]:
             yield from _names(value)
 
 
+Described = TypeVar("Described", bound=RobotDescription)
+
+
+class DescriptionError(ValueError):
+    """What is no description.
+
+    Attributes:
+        place: Keys and numbers of items that lead to what is wrong.
+    """
+
+    def __init__(self, text: str, place: tuple[str | int, ...]) -> None:
+        """Take a sentence and the place."""
+        super().__init__(text)
+        self.place = place
+
+
 def describe(given: Any) -> RobotDescription:
+    """The description of a robot, see `describe_as`."""
+    return describe_as(RobotDescription, given)
+
+
+def describe_as(kind: type[Described], given: Any) -> Described:
     """The description that a mapping of YAML or JSON holds.
 
+    Args:
+        kind: What it is a description of.
+        given: The mapping.
+
     Raises:
-        ValueError: If it contradicts itself or lacks something; one sentence that begins with the place.
+        DescriptionError: If it contradicts itself or lacks something; one sentence that begins with the place.
     """
     try:
-        return RobotDescription.model_validate(given)
+        return kind.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part not in _KINDS)
-        raise ValueError(f"{place}: {reason(first)}" if place else reason(first)) from None
+        place = tuple(part for part in first["loc"] if part not in _KINDS)
+        words = ".".join(map(str, place))
+        raise DescriptionError(f"{words}: {reason(first)}" if words else reason(first), place) from None

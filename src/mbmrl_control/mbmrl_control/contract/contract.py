@@ -1,0 +1,162 @@
+"""The contract of a robot that speaks ROS: its description, and which fields of which topics its numbers are.
+
+A YAML file, as that of a robot, whose states and actions say where they come from and go to:
+
+    topics:
+      odom: {type: nav_msgs/msg/Odometry}
+      cmd_vel: {type: geometry_msgs/msg/Twist}
+    states:
+      - {name: x, unit: m, topic: odom, field: pose.pose.position.x}
+    actions:
+      - {name: speed, unit: m/s, low: 0.0, high: 1.0, topic: cmd_vel, field: linear.x}
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from mbmrl_base.robots.catalogue import read_yaml
+from mbmrl_base.robots.description import Action, Part, RobotDescription, State
+from mbmrl_base.robots.robot import Robot
+from mbmrl_control.contract import fields
+
+_OWN: Final = ("topic", "field", "scale", "offset")
+"""What a state or an action has of the contract."""
+
+
+class Sampling(StrEnum):
+    """How the value at a time is made of messages."""
+
+    NEWEST = "newest"
+    INTERPOLATE = "interpolate"
+
+
+class Reliability(StrEnum):
+    """Quality of service of a subscription or a publisher."""
+
+    RELIABLE = "reliable"
+    BEST_EFFORT = "best_effort"
+
+
+class Clock(StrEnum):
+    """Whose clock says when a message was measured."""
+
+    HEADER = "header"
+    RECEIVED = "received"
+
+
+def _type(name: str) -> str:
+    package, kind, own = (*name.split("/"), "", "")[:3]
+    if name.count("/") != 2 or kind != "msg" or not package or not own:
+        raise ValueError(f"{name!r} is no type of messages: wanted is such as nav_msgs/msg/Odometry")
+    return name
+
+
+def _path(path: str) -> str:
+    fields.Field(path)
+    return path
+
+
+FieldPath = Annotated[str, AfterValidator(_path)]
+
+
+class Topic(Part):
+    """A topic that is listened to, or published."""
+
+    type: Annotated[str, AfterValidator(_type)]
+    """Such as nav_msgs/msg/Odometry; any that is installed."""
+    reliability: Reliability = Field(Reliability.RELIABLE, strict=False)
+    depth: int = Field(10, ge=1, le=1000)
+    sampling: Sampling = Field(Sampling.NEWEST, strict=False)
+    """`interpolate` between the messages before and after a time, or the `newest` before it."""
+    max_age: float | None = Field(None, gt=0.0)
+    """Longest time, s, from the message that a value is of, or between the two it is interpolated between; two
+    control intervals if it is not given."""
+    clock: Clock = Field(Clock.HEADER, strict=False)
+    """`header`: the stamp of a message that has one; `received`: when it came."""
+
+
+class ContractState(State):
+    """A state, and where it is measured: SCALE times a field plus OFFSET."""
+
+    topic: str
+    field: FieldPath
+    scale: float = 1.0
+    offset: float = 0.0
+
+    @field_validator("scale")
+    @classmethod
+    def _is_not_zero(cls, scale: float) -> float:
+        if scale == 0.0:
+            raise ValueError("it is 0: nothing would be left of the field")
+        return scale
+
+
+class ContractAction(Action):
+    """An action, and where it is published: a field is its value less OFFSET, by SCALE."""
+
+    topic: str
+    field: FieldPath
+    scale: float = 1.0
+    offset: float = 0.0
+
+    _is_not_zero = field_validator("scale")(ContractState._is_not_zero.__func__)
+
+
+class Contract(RobotDescription):
+    """A robot, and what its numbers are in ROS."""
+
+    states: tuple[ContractState, ...] = Field(min_length=1)
+    actions: tuple[ContractAction, ...] = ()
+    topics: dict[str, Topic] = Field(min_length=1)
+    timeout: float = Field(0.25, gt=0.0)
+    """Time without a complete state after which the robot takes its safe action, s."""
+
+    @model_validator(mode="after")
+    def _names_topics(self) -> Self:
+        if not self.name:
+            raise ValueError("name is missing: messages, priors and episodes name the robot")
+        for part in (*self.states, *self.actions):
+            if part.topic not in self.topics:
+                raise ValueError(f"{part.name!r} is of the topic {part.topic!r}: allowed is {', '.join(self.topics)}")
+        heard, said = ({part.topic for part in parts} for parts in (self.states, self.actions))
+        if both := sorted(heard & said):
+            raise ValueError(f"the topic {both[0]!r} is both of states and of actions: one of them must be another one")
+        if idle := [name for name in self.topics if name not in heard | said]:
+            raise ValueError(f"the topic {idle[0]!r} is of no state and no action")
+        return self
+
+    @cached_property
+    def robot(self) -> Robot:
+        """The robot alone, as priors and data know it."""
+        given = self.as_json()
+        for name in ("topics", "timeout"):
+            given.pop(name, None)
+        for part in (*given["states"], *given.get("actions", ())):
+            for name in _OWN:
+                part.pop(name, None)
+        return Robot(RobotDescription.model_validate(given))
+
+    def max_age(self, topic: str) -> float:
+        """That of a topic, s."""
+        own = self.topics[topic].max_age
+        return 2.0 / self.rate if own is None else own
+
+
+def load_contract(path: Path) -> Contract:
+    """The contract in a YAML file.
+
+    Raises:
+        ValueError: If it is none; its text names file, line and rule.
+    """
+    return read_yaml(path, Contract)
+
+
+def is_contract(content: Any) -> bool:
+    """Whether what a YAML file holds is a contract rather than a description."""
+    return isinstance(content, dict) and "topics" in content

@@ -1,0 +1,144 @@
+"""Numbers in messages by their paths, whichever library has made the messages."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+_WHOLE: Final = re.compile(r"(?:(?P<angle>roll|pitch|yaw)\((?P<inner>[^()]+)\)|(?P<plain>[^()]+))")
+_STEP: Final = re.compile(r"(?P<name>[A-Za-z]\w*)(?:\[(?P<key>[^\[\]]+)\])?")
+_NAMES: Final = "name"
+"""Field of a message whose items are called by it, as in sensor_msgs/JointState."""
+
+
+def _roll(w: float, x: float, y: float, z: float) -> float:
+    return math.atan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))
+
+
+def _pitch(w: float, x: float, y: float, z: float) -> float:
+    return math.asin(min(1.0, max(-1.0, 2.0 * (w * y - z * x))))
+
+
+def _yaw(w: float, x: float, y: float, z: float) -> float:
+    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+
+
+_ANGLES: Final[dict[str, Callable[[float, float, float, float], float]]] = {"roll": _roll, "pitch": _pitch, "yaw": _yaw}
+"""Angles of a rotation about the axes of a fixed frame, in the order x, y, z (REP 103), of a unit quaternion."""
+
+
+class FieldError(ValueError):
+    """A path that is none, or that a message does not have."""
+
+
+class Field:
+    """A number in a message.
+
+    A path is names with dots between, as ``pose.pose.position.x``. ``[3]`` after a name is an item by its number;
+    ``[left_wheel]`` is the item whose name stands at the same place of the field ``name`` beside it, as in
+    sensor_msgs/JointState. ``yaw(PATH)``, ``pitch(PATH)`` and ``roll(PATH)`` are angles, rad, of a quaternion.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Parse a path.
+
+        Raises:
+            FieldError: If it is none.
+        """
+        whole = _WHOLE.fullmatch(path)
+        steps = [_STEP.fullmatch(step) for step in (whole["inner"] or whole["plain"]).split(".")] if whole else [None]
+        if whole is None or None in steps:
+            raise FieldError(
+                f"{path!r} is no path in a message: wanted is such as twist.twist.linear.x, position[left_wheel],"
+                " data[3] or yaw(pose.pose.orientation)"
+            )
+        self.path = path
+        self._angle = _ANGLES[whole["angle"]] if whole["angle"] else None
+        self._steps = [(step["name"], step["key"]) for step in steps if step is not None]
+        self._place = 0
+
+    def read(self, message: Any) -> float:
+        """The number; NaN for an angle of what is no unit quaternion.
+
+        Raises:
+            FieldError: If the message has none there.
+        """
+        value = self._walk(message)
+        try:
+            if self._angle is None:
+                return float(value)
+            w, x, y, z = (float(getattr(value, axis)) for axis in "wxyz")
+        except (TypeError, ValueError, AttributeError):
+            wanted = "number" if self._angle is None else "quaternion"
+            raise FieldError(f"{self.path!r} is no {wanted} but {type(value).__name__}") from None
+        # Who has no orientation leaves it at 0 (sensor_msgs/Imu) .
+        return self._angle(w, x, y, z) if abs(w * w + x * x + y * y + z * z - 1.0) < 0.1 else math.nan
+
+    def write(self, message: Any, value: float) -> None:
+        """Set the number in a message that is to be published.
+
+        Raises:
+            FieldError: If the message has none there, or it is an angle.
+        """
+        *before, (name, key) = self._steps
+        if self._angle is not None:
+            raise FieldError(f"{self.path!r} cannot be set: an angle is not a number of a quaternion")
+        holder = self._walk(message, before)
+        present = self._attribute(holder, name)
+        if key is None:
+            if not isinstance(present, int | float):
+                raise FieldError(f"{self.path!r} is no number but {type(present).__name__}")
+            setattr(holder, name, type(present)(value))
+            return
+        if key.isdecimal():
+            if hasattr(present, "append"):
+                present.extend([0.0] * (int(key) + 1 - len(present)))
+            if int(key) >= len(present):
+                raise FieldError(f"{self.path!r}: there are {len(present)} items")
+            present[int(key)] = value
+            return
+        names = self._attribute(holder, _NAMES)
+        if key not in names:
+            names.append(key)
+        present.extend([math.nan] * (len(names) - len(present)))
+        present[names.index(key)] = value
+
+    def _walk(self, message: Any, steps: list[tuple[str, str | None]] | None = None) -> Any:
+        value = message
+        for name, key in self._steps if steps is None else steps:
+            holder, value = value, self._attribute(value, name)
+            if key is not None:
+                value = self._item(holder, value, key)
+        return value
+
+    def _attribute(self, value: Any, name: str) -> Any:
+        try:
+            return getattr(value, name)
+        except AttributeError:
+            there = fields_of(value)
+            beside = f": it has {', '.join(there)}" if there else ""
+            raise FieldError(f"{self.path!r}: there is no {name!r} in {type(value).__name__}{beside}") from None
+
+    def _item(self, holder: Any, items: Any, key: str) -> Any:
+        try:
+            if key.isdecimal():
+                return items[int(key)]
+            names = holder.name
+            if not (self._place < len(names) and names[self._place] == key):
+                self._place = list(names).index(key)
+            return items[self._place]
+        except (AttributeError, TypeError):
+            raise FieldError(f"{self.path!r}: there are no items with names in {type(holder).__name__}") from None
+        except ValueError:
+            raise FieldError(f"{self.path!r}: there is no {key!r} in {', '.join(names) or 'no names'}") from None
+        except IndexError:
+            raise FieldError(f"{self.path!r}: there are {len(items)} items") from None
+
+
+def fields_of(message: Any) -> list[str]:
+    """Names of the fields of a message of rclpy or of rosbags."""
+    if hasattr(message, "get_fields_and_field_types"):
+        return list(message.get_fields_and_field_types())
+    return [name for name in getattr(message, "__dataclass_fields__", {}) if not name.startswith("_")]
