@@ -23,6 +23,7 @@ from command_testing import parse
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.toolkit.settings import bounds, is_runtime
 from mbmrl_control.bringup.graph import HARDWARE, SIM, arguments
+from mbmrl_control.contract.contract import load_contract
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.catalogue import SIMULATED, fault_kinds
 from reference import NODES, context_of, every_command, parameters
@@ -207,7 +208,10 @@ def test_yaml_is_taken(page: str, text: str, tmp_path: Path) -> None:
     else:
         return
     (tmp_path / "robot.yaml").write_text(text)
-    load_robot(str(tmp_path / "robot.yaml"))
+    if page == "docs/extending/contract.md":
+        load_contract(tmp_path / "robot.yaml")
+    else:
+        load_robot(str(tmp_path / "robot.yaml"))
 
 
 @pytest.mark.parametrize(("page", "text"), blocks("json"))

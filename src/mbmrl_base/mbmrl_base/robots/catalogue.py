@@ -37,7 +37,7 @@ def _line(text: str, place: tuple[str | int, ...]) -> int:
     """Line of a YAML text, from 1 on, at which what keys and numbers of items lead to begins, as far as they do."""
     import yaml
 
-    node = yaml.compose(text, yaml.SafeLoader)
+    node: Any = yaml.compose(text, yaml.SafeLoader)
     for step in place:
         items = node.value if isinstance(node, yaml.CollectionNode) else []
         found = [value for key, value in items if key.value == step] if isinstance(node, yaml.MappingNode) else []

@@ -16,7 +16,7 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -24,9 +24,6 @@ from mbmrl_base.robots.catalogue import read_yaml
 from mbmrl_base.robots.description import Action, Part, RobotDescription, State
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.contract import fields
-
-_OWN: Final = ("topic", "field", "scale", "offset")
-"""What a state or an action has of the contract."""
 
 
 class Sampling(StrEnum):
@@ -81,8 +78,8 @@ class Topic(Part):
     """`header`: the stamp of a message that has one; `received`: when it came."""
 
 
-class ContractState(State):
-    """A state, and where it is measured: SCALE times a field plus OFFSET."""
+class InRos(Part):
+    """Where a number is in ROS: it is SCALE times a field of a topic plus OFFSET."""
 
     topic: str
     field: FieldPath
@@ -97,15 +94,12 @@ class ContractState(State):
         return scale
 
 
-class ContractAction(Action):
-    """An action, and where it is published: a field is its value less OFFSET, by SCALE."""
+class ContractState(State, InRos):
+    """A state, and where it is measured."""
 
-    topic: str
-    field: FieldPath
-    scale: float = 1.0
-    offset: float = 0.0
 
-    _is_not_zero = field_validator("scale")(ContractState._is_not_zero.__func__)
+class ContractAction(Action, InRos):
+    """An action, and where it is published."""
 
 
 class Contract(RobotDescription):
@@ -121,7 +115,8 @@ class Contract(RobotDescription):
     def _names_topics(self) -> Self:
         if not self.name:
             raise ValueError("name is missing: messages, priors and episodes name the robot")
-        for part in (*self.states, *self.actions):
+        parts: tuple[ContractState | ContractAction, ...] = (*self.states, *self.actions)
+        for part in parts:
             if part.topic not in self.topics:
                 raise ValueError(f"{part.name!r} is of the topic {part.topic!r}: allowed is {', '.join(self.topics)}")
         heard, said = ({part.topic for part in parts} for parts in (self.states, self.actions))
@@ -138,7 +133,7 @@ class Contract(RobotDescription):
         for name in ("topics", "timeout"):
             given.pop(name, None)
         for part in (*given["states"], *given.get("actions", ())):
-            for name in _OWN:
+            for name in InRos.model_fields:
                 part.pop(name, None)
         return Robot(RobotDescription.model_validate(given))
 
@@ -155,8 +150,3 @@ def load_contract(path: Path) -> Contract:
         ValueError: If it is none; its text names file, line and rule.
     """
     return read_yaml(path, Contract)
-
-
-def is_contract(content: Any) -> bool:
-    """Whether what a YAML file holds is a contract rather than a description."""
-    return isinstance(content, dict) and "topics" in content

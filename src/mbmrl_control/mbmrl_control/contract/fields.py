@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from typing import Any, Final
+
+from mbmrl_base.robots import rotations
 
 _WHOLE: Final = re.compile(r"(?:(?P<angle>roll|pitch|yaw)\((?P<inner>[^()]+)\)|(?P<plain>[^()]+))")
 _STEP: Final = re.compile(r"(?P<name>[A-Za-z]\w*)(?:\[(?P<key>[^\[\]]+)\])?")
@@ -13,20 +14,7 @@ _NAMES: Final = "name"
 """Field of a message whose items are called by it, as in sensor_msgs/JointState."""
 
 
-def _roll(w: float, x: float, y: float, z: float) -> float:
-    return math.atan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))
-
-
-def _pitch(w: float, x: float, y: float, z: float) -> float:
-    return math.asin(min(1.0, max(-1.0, 2.0 * (w * y - z * x))))
-
-
-def _yaw(w: float, x: float, y: float, z: float) -> float:
-    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
-
-
-_ANGLES: Final[dict[str, Callable[[float, float, float, float], float]]] = {"roll": _roll, "pitch": _pitch, "yaw": _yaw}
-"""Angles of a rotation about the axes of a fixed frame, in the order x, y, z (REP 103), of a unit quaternion."""
+_ANGLES: Final = ("roll", "pitch", "yaw")
 
 
 class FieldError(ValueError):
@@ -55,7 +43,7 @@ class Field:
                 " data[3] or yaw(pose.pose.orientation)"
             )
         self.path = path
-        self._angle = _ANGLES[whole["angle"]] if whole["angle"] else None
+        self._angle = _ANGLES.index(whole["angle"]) if whole["angle"] else None
         self._steps = [(step["name"], step["key"]) for step in steps if step is not None]
         self._place = 0
 
@@ -73,8 +61,9 @@ class Field:
         except (TypeError, ValueError, AttributeError):
             wanted = "number" if self._angle is None else "quaternion"
             raise FieldError(f"{self.path!r} is no {wanted} but {type(value).__name__}") from None
-        # Who has no orientation leaves it at 0 (sensor_msgs/Imu) .
-        return self._angle(w, x, y, z) if abs(w * w + x * x + y * y + z * z - 1.0) < 0.1 else math.nan
+        # Who has no orientation leaves it at 0 (sensor_msgs/Imu).
+        is_rotation = abs(w * w + x * x + y * y + z * z - 1.0) < 0.1
+        return rotations.roll_pitch_yaw(w, x, y, z)[self._angle] if is_rotation else math.nan
 
     def write(self, message: Any, value: float) -> None:
         """Set the number in a message that is to be published.

@@ -52,7 +52,7 @@ class _Source:
         return received if stamp is None else stamp
 
     def read(self, message: Any) -> Array:
-        values = self._scale * [field.read(message) for field in self._fields] + self._offset
+        values: Array = self._scale * [field.read(message) for field in self._fields] + self._offset
         values[~(np.abs(values) <= LARGEST)] = math.nan
         return values
 
@@ -82,9 +82,9 @@ class Sampler:
     """Takes messages in the order in which they came, and makes states.
 
     Attributes:
-        counts: What was found and handled, by its name: ``duplicates`` and ``out_of_order``, messages that are not newer
-            than one of the same topic; ``jumps``, of the clock or in the recording; ``missing``, ticks that were left
-            out; ``unknown_actions``, ticks before which no action is known.
+        counts: What was found and not used, by its name: ``duplicates`` and ``out_of_order``, messages that are not
+            newer than one of the same topic; ``jumps``, of the clock or in the recording; ``missing``, ticks that were
+            left out; ``unknown_actions``, ticks before which no action is known.
         late: Topics for want of which ticks were left out, with how many.
     """
 
@@ -96,9 +96,7 @@ class Sampler:
         self._states = {name: _Source(contract, name, contract.states) for name in topics}
         topics = dict.fromkeys(part.topic for part in contract.actions)
         self._actions = {name: _Source(contract, name, contract.actions) for name in topics}
-        self._interpolated = {
-            name for name in self._states if contract.topics[name].sampling is Sampling.INTERPOLATE
-        }
+        self._interpolated = {name for name in self._states if contract.topics[name].sampling is Sampling.INTERPOLATE}
         self._patience = max((self._states[name].max_age for name in self._interpolated), default=0.0)
         self.counts: Counter[str] = Counter()
         self.late: Counter[str] = Counter()
@@ -150,8 +148,10 @@ class Sampler:
         return found
 
     def _complete(self) -> Iterator[Observation]:
-        while self._interpolated and self._tick is not None and all(
-            self._states[name].held[-1][0] >= self._tick / self._rate for name in self._interpolated
+        while (
+            self._interpolated
+            and self._tick is not None
+            and all(self._states[name].held[-1][0] >= self._tick / self._rate for name in self._interpolated)
         ):
             yield from self._close()
 

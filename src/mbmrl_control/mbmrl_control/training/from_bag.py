@@ -1,0 +1,178 @@
+"""Episodes of recordings (rosbag2: MCAP or SQLite, compressed or split) by a contract; no ROS has to be there."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
+
+from mbmrl_base.robots.catalogue import as_metadata
+from mbmrl_base.robots.observation import Observation
+from mbmrl_control.contract.contract import Contract
+from mbmrl_control.contract.fields import FieldError
+from mbmrl_control.contract.sampler import Sampler
+from mbmrl_control.training.episodes import Episode, EpisodeError
+
+EPISODE: Final = 30.0
+"""Longest episode, s: some are held out of a training, which needs several."""
+
+
+@dataclass
+class Found:
+    """What was made of recordings.
+
+    Attributes:
+        episodes: How many.
+        transitions: Those with states at both ends and a known action, over all episodes.
+        dropped: What was found and not used, by its name, see `Sampler.counts`.
+        messages: Messages that were read, by topic.
+    """
+
+    episodes: int = 0
+    transitions: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
+
+
+@contextmanager
+def _opened(bag: Path) -> Iterator[AnyReader]:
+    """A recording; EpisodeError if it is none, or is cut."""
+    if not bag.exists():
+        raise EpisodeError(f"there is no recording {bag}")
+    try:
+        with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+            yield reader
+    except (EpisodeError, FieldError):
+        raise
+    except Exception as error:  # a damaged file fails in as many ways as its formats know
+        raise EpisodeError(f"{bag} cannot be read: {error or type(error).__name__}") from None
+
+
+def check_bag(bag: Path, contract: Contract) -> None:
+    """See whether a recording holds the topics of a contract.
+
+    Raises:
+        EpisodeError: If it lacks one, or one is of another type.
+    """
+    with _opened(bag) as reader:
+        _connections(bag, contract, reader)
+
+
+def _connections(bag: Path, contract: Contract, reader: AnyReader) -> dict[int, str]:
+    """Topics of the contract by the numbers of the recording's connections."""
+    there = {connection.topic: connection.msgtype for connection in reader.connections}
+    for name, topic in contract.topics.items():
+        full = _full(name)
+        if full not in there:
+            raise EpisodeError(f"{bag} has no topic {full}: it has {', '.join(sorted(there)) or 'none'}")
+        if there[full] != topic.type:
+            raise EpisodeError(f"{bag}: the topic {full} is of {there[full]}, the contract has {topic.type}")
+    names = {_full(name): name for name in contract.topics}
+    return {each.id: names[each.topic] for each in reader.connections if each.topic in names}
+
+
+def _full(topic: str) -> str:
+    return f"/{topic.lstrip('/')}"
+
+
+def episodes(bag: Path, contract: Contract, found: Found, progress: Callable[[float], None]) -> Iterator[Episode]:
+    """Episodes of a recording, each without a gap longer than a jump of the clock, at most EPISODE long.
+
+    Args:
+        bag: The folder, or file, of the recording.
+        contract: Says what is read.
+        found: Counts go here.
+        progress: Is called with the share that is read.
+
+    Raises:
+        EpisodeError: If it cannot be read, or is none of the contract's robot.
+    """
+    sampler, seen = Sampler(contract), list[Observation]()
+    longest = round(EPISODE * contract.rate)
+    metadata = {
+        "robot": as_metadata(contract.robot),
+        "rate": contract.rate,
+        "bag": bag.name,
+        "contract": hashlib.sha256(contract.model_dump_json().encode()).hexdigest(),
+    }
+    for observation in _observations(bag, contract, sampler, found, progress):
+        if seen and (observation.episode != seen[-1].episode or observation.sequence - seen[0].sequence >= longest):
+            # The last state of an episode is the first one of the next, so that no transition is lost.
+            last = seen[-1]
+            yield from _episode(seen, metadata, contract, found)
+            seen = [last] if observation.episode == last.episode else []
+        seen.append(observation)
+    yield from _episode(seen, metadata, contract, found)
+    found.dropped.update(sampler.counts)
+
+
+def _observations(
+    bag: Path, contract: Contract, sampler: Sampler, found: Found, progress: Callable[[float], None]
+) -> Iterator[Observation]:
+    with _opened(bag) as reader:
+        topics = _connections(bag, contract, reader)
+        used = [connection for connection in reader.connections if connection.id in topics]
+        start, end = reader.start_time, reader.end_time
+        for number, (connection, time, data) in enumerate(reader.messages(connections=used)):
+            name = topics[connection.id]
+            found.messages[name] += 1
+            if number % 1000 == 0:
+                progress((time - start) / max(1, end - start))
+            message: Any = reader.deserialize(data, connection.msgtype)
+            try:
+                yield from sampler.take(name, message, time * 1e-9)
+            except FieldError as error:
+                raise EpisodeError(f"{bag}: the topic {connection.topic}: {error}") from None
+        yield from sampler.advance(end * 1e-9)
+
+
+def _episode(
+    seen: Sequence[Observation], metadata: dict[str, Any], contract: Contract, found: Found
+) -> Iterator[Episode]:
+    """The episode of observations, if it holds a transition; a tick that was left out is a missing sample."""
+    whole = sum(after.interval > 0.0 for after in seen[1:])
+    if not whole:
+        return
+    first = seen[0].sequence
+    rows = seen[-1].sequence - first + 1
+    state, action = (np.full((rows, len(parts)), math.nan) for parts in (contract.states, contract.actions))
+    for each in seen:
+        row = each.sequence - first
+        # A state that ends a transition with an unknown action is a piece's first one: the row before is none.
+        if row and each.interval == 0.0:
+            state[row - 1] = math.nan
+        state[row], action[row] = each.state, each.action
+    time = seen[0].time + np.arange(rows) / contract.rate
+    found.episodes, found.transitions = found.episodes + 1, found.transitions + whole
+    yield Episode(state, action[1:], time, dict(metadata))
+
+
+def write(
+    bags: Sequence[Path], contract: Contract, folder: Path, progress: Callable[[float], None] = lambda _: None
+) -> Found:
+    """Write the episodes of recordings into a folder, in the order of the recordings.
+
+    Raises:
+        EpisodeError: See `episodes`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found = Found()
+    for number, bag in enumerate(bags):
+        for episode in episodes(bag, contract, found, lambda share: progress((number + share) / len(bags))):  # noqa: B023
+            episode.save(folder / f"{number:03d}-{found.episodes:05d}.npz")
+    if not found.transitions:
+        raise EpisodeError(f"{', '.join(map(str, bags))}: there is no transition, {_why(found)}")
+    return found
+
+
+def _why(found: Found) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found.dropped.items()) or "nothing came"

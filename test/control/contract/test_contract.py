@@ -1,0 +1,72 @@
+"""The file of a robot that speaks ROS."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mbmrl_base.robots.catalogue import of_metadata
+from mbmrl_control.contract.contract import load_contract
+from rover_testing import ROVER, contract
+
+
+def test_contract_is_a_robot_and_where_its_numbers_are(tmp_path: Path) -> None:
+    file = tmp_path / "rover.yaml"
+    file.write_text(ROVER)
+    rover = load_contract(file)
+    assert rover == contract()
+    assert rover.robot.state_names == ("x", "y", "yaw", "forward")
+    assert rover.robot.features.position
+    assert of_metadata(rover.robot.description.as_json()) == rover.robot  # data name it so
+    assert "topic" not in str(rover.robot.description.as_json())
+    assert (rover.max_age("odom"), contract(rate=50.0).max_age("odom")) == (0.1, 0.04)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("type: nav_msgs/msg/Odometry", "type: Odometry", r", line 4: topics.odom.type: 'Odometry' is no type of mess"),
+        ("nav_msgs/msg/Odometry", "nav_msgs/srv/Odometry", ", line 4: topics.odom.type: 'nav_msgs/srv/Odometry' is no"),
+        ("sampling: interpolate", "sampling: cubic", ", line 4: topics.odom.sampling: input should be 'newest' or"),
+        ("sampling: interpolate", "reliability: none", ", line 4: topics.odom.reliability: input should be 'reliable"),
+        (
+            "sampling: interpolate",
+            "depth: 0",
+            ", line 4: topics.odom.depth: input should be greater than or equal to 1",
+        ),
+        ("sampling: interpolate", "max_age: 0.0", ", line 4: topics.odom.max_age: input should be greater than 0"),
+        (
+            "sampling: interpolate",
+            "quality: good",
+            ", line 4: topics.odom: there is no 'quality': allowed is type, rel",
+        ),
+        (
+            "topic: odom, field: twist",
+            "topic: odometry, field: twist",
+            ": 'forward' is of the topic 'odometry': allowed",
+        ),
+        ("field: linear.x", "field: linear x", ", line 12: actions.0.field: 'linear x' is no path in a message"),
+        ("field: linear.x", "scale: 1.0", ", line 12: actions.0.field: it is missing"),
+        (
+            "field: linear.x",
+            "field: linear.x, scale: 0.0",
+            ", line 12: actions.0.scale: it is 0: nothing would be left",
+        ),
+        ("name: rover\n", "", ": name is missing"),
+        ("topic: cmd_vel, field: angular.z", "topic: odom, field: angular.z", "is both of states and of actions"),
+        (
+            "states:\n",
+            "  imu: {type: sensor_msgs/msg/Imu}\nstates:\n",
+            ": the topic 'imu' is of no state and no action",
+        ),
+        ("low: -1.0", "low: 2.0", ", line 12: actions.0: the action 'speed' has low 2 and high 1: low must be less"),
+    ],
+)
+def test_what_is_wrong_is_named_by_file_line_and_rule(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    file = tmp_path / "rover.yaml"
+    assert old in ROVER
+    file.write_text(ROVER.replace(old, new))
+    with pytest.raises(ValueError, match=f"^{re.escape(str(file))}.*{re.escape(sentence)}"):
+        load_contract(file)
