@@ -72,8 +72,7 @@ def drive(duration: float, start: float = 1000.0, seed: int = 0) -> list[Timed]:
             messages.append((time + 0.003, "cmd_vel", twist(speed, turn_rate)))
         forward, turning = forward + 0.1 * (speed - forward), turning + 0.2 * (turn_rate - turning)
         x, y, yaw = x + 0.02 * forward * math.cos(yaw), y + 0.02 * forward * math.sin(yaw), yaw + 0.02 * turning
-    # Clocks and recordings count whole nanoseconds.
-    return [(round(time * 1e9) * 1e-9, topic, message) for time, topic, message in messages]
+    return messages
 
 
 def record(folder: Path, messages: Iterable[Timed], storage: str = "mcap", compressed: bool = False) -> Path:

@@ -55,6 +55,9 @@ def test_contract_is_a_robot_and_where_its_numbers_are(tmp_path: Path) -> None:
             ", line 12: actions.0.scale: it is 0: nothing would be left",
         ),
         ("name: rover\n", "", ": name is missing"),
+        ("name: rover", "name: husky", ": husky comes with the package: another robot needs another name"),
+        ("rate: 20.0", "rate: 1.0e+9", ", line 2: rate: input should be less than or equal to 1000"),
+        ("topics:\n", "topics:\n  /odom: {type: nav_msgs/msg/Odometry}\n", "'odom' stands in topics twice"),
         ("topic: cmd_vel, field: angular.z", "topic: odom, field: angular.z", "is both of states and of actions"),
         (
             "states:\n",

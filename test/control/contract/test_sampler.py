@@ -8,11 +8,12 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from sensor_msgs.msg import JointState
 
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.contract.contract import Contract
 from mbmrl_control.contract.sampler import Sampler
-from rover_testing import Timed, contract, drive, odom, twist
+from rover_testing import ODOM, TWIST, Timed, contract, drive, odom, twist
 
 NEWEST = {"topics": {"odom": {"type": "nav_msgs/msg/Odometry"}, "cmd_vel": {"type": "geometry_msgs/msg/Twist"}}}
 
@@ -20,7 +21,9 @@ NEWEST = {"topics": {"odom": {"type": "nav_msgs/msg/Odometry"}, "cmd_vel": {"typ
 def sampled(messages: Iterable[Timed], of: Contract | None = None) -> tuple[list[Observation], Sampler]:
     """States of messages."""
     sampler = Sampler(of or contract())
-    return [state for time, topic, message in messages for state in sampler.take(topic, message, time)], sampler
+    return [
+        state for time, topic, message in messages for state in sampler.take(topic, message, round(time * 1e9))
+    ], sampler
 
 
 def test_states_lie_a_control_interval_apart_whenever_messages_come() -> None:
@@ -46,12 +49,73 @@ def test_action_is_what_was_in_force_on_average() -> None:
     assert speeds[1000.20] == [0.4, 1.0]
 
 
-def test_newest_number_counts_that_had_come_by_then() -> None:
+def test_newest_number_is_that_of_the_newest_message_by_then() -> None:
     messages = [(999.9, "cmd_vel", twist(0.2, 0.0))]
     messages += [(1000 + k / 50 + 0.004, "odom", odom(1000 + k / 50, x=k)) for k in range(20)]
     states, _ = sampled(messages, contract(**NEWEST))
-    # At 1000.10 number 5, of that time, had not come yet.
-    assert [state.state[0] for state in states][:3] == [0.0, 2.0, 4.0]
+    # That of 1000.10 is of that time, however late it came.
+    assert [state.state[0] for state in states][:4] == [0.0, 2.0, 5.0, 7.0]
+
+
+def test_messages_at_the_times_of_the_ticks_are_those_of_the_ticks() -> None:
+    """At times of today a float of seconds has steps of 240 ns."""
+    start = 1_700_000_000
+    messages = [(start - 1, "cmd_vel", twist(0.2, 0.0))]
+    messages += [(start + k / 20, "odom", odom(start + k / 20, x=k)) for k in range(600)]
+    for of in (contract(**NEWEST), contract()):
+        states, sampler = sampled(messages, of)
+        assert [state.state[0] for state in states] == list(range(len(states)))
+        assert len(states) >= 599
+        assert not sampler.counts["missing"]
+
+
+def test_delay_of_a_topic_changes_nothing() -> None:
+    clean = drive(4.0)
+    for delay in (0.09, 0.5):
+        late = [(time + delay if topic == "odom" else time, topic, message) for time, topic, message in clean]
+        states, sampler = sampled(sorted(late, key=lambda each: each[0]))
+        wanted, _ = sampled(clean)
+        assert sampler.clocks()["odom"] == pytest.approx(0.002 + delay)
+        assert not sampler.counts["missing"]
+        for got, want in zip(states, wanted, strict=True):
+            assert np.array_equal(got.state, want.state)
+
+
+@pytest.mark.parametrize(("every", "age"), [(5, None), (50, 1.5), (100, 5.0)])
+def test_topic_may_be_as_slow_as_its_greatest_age(every: int, age: float | None) -> None:
+    """Of 10, 1 and 0.5 Hz; by default two control intervals."""
+    topics = {"odom": {"type": ODOM, "sampling": "interpolate"} | ({"max_age": age} if age else {})}
+    messages = [each for k, each in enumerate(drive(20.0)) if each[1] == "cmd_vel"]
+    messages += [(1000 + k / 50, "odom", odom(1000 + k / 50, x=k)) for k in range(0, 1000, every)]
+    states, sampler = sampled(
+        sorted(messages, key=lambda each: each[0]), contract(topics=topics | {"cmd_vel": {"type": TWIST}})
+    )
+    assert (sampler.counts["jumps"], sampler.counts["missing"]) == (0, 0)
+    assert len(states) > 340
+    assert all(state.state[0] == pytest.approx(50 * (state.time - 1000)) for state in states)
+
+
+def test_stamp_that_is_none_of_now_is_a_jump() -> None:
+    clean = drive(4.0)
+    time = clean[100][0]
+    states, sampler = sampled([*clean[:100], (time, "odom", odom(1.0)), *clean[100:]])
+    assert sampler.counts["jumps"] == 2
+    assert len(states) > 60
+    assert all(state.time > 1000 for state in states if state.interval)
+
+
+def test_message_that_lacks_an_item_is_none_of_the_robot() -> None:
+    joints = {"name": "arm", "unit": "rad", "topic": "joints", "field": "position[arm]"}
+    topics = {"joints": {"type": "sensor_msgs/msg/JointState"}}
+    of = contract(states=[joints], actions=[], topics=topics, planar=None)
+    own = JointState(name=["arm"], position=[1.0])
+    others = (JointState(name=["grip"], position=[0.5]), JointState(name=["arm"]))
+    messages = [(1000 + k / 50, "joints", own if k % 3 else others[k % 2]) for k in range(60)]
+    states, sampler = sampled(messages, of)
+    assert sampler.counts["incomplete"] == 20
+    assert {state.state[0] for state in states} == {1.0}
+    assert not sampler.counts["missing"]
+    assert sampler.lacking["joints"].startswith("'position[arm]': there ")
 
 
 def test_number_that_is_too_old_is_not_made_up() -> None:

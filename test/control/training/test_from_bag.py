@@ -32,7 +32,7 @@ def rover(folder: Path) -> Path:
 def transitions_of(messages: list[Timed]) -> list[tuple[Observation, Observation]]:
     """Successive states with one known action between them, as a running robot would show them."""
     sampler = Sampler(contract())
-    states = [state for time, topic, message in messages for state in sampler.take(topic, message, time)]
+    states = [state for time, topic, message in messages for state in sampler.take(topic, message, round(time * 1e9))]
     return [(before, after) for before, after in itertools.pairwise(states) if after.interval]
 
 
@@ -84,7 +84,20 @@ def test_what_is_missing_in_a_recording_is_missing_in_the_data(folder: Path, rov
     assert told["dropped"]["missing"] == 10
     first = read_folder(folder / "episodes").episodes[0]
     missing = np.isnan(first.state).all(axis=1)
-    assert missing.sum() == 10 + 1  # and the first one, since the action after it is not known
+    assert missing.sum() == 10
+
+
+def test_action_that_is_forgotten_parts_episodes(folder: Path, rover: Path, mbmrl: Run) -> None:
+    """A command is in force for 0.2 s, and comes each 0.4 s."""
+    rover.write_text(ROVER.replace("msg/Twist}", "msg/Twist, max_age: 0.2}"))
+    record(folder / "bag", MESSAGES[:1000])
+    code, output, errors = mbmrl(
+        "dataset", "from-bag", "bag", "--contract", "rover.yaml", "--out", "episodes", "--json"
+    )
+    assert code == 0, errors
+    data = read_folder(folder / "episodes")
+    held = sum(len(piece.actions) for episode in data.episodes for piece in pieces_of(episode, 20.0))
+    assert held == json.loads(output.splitlines()[-1])["transitions"] > 150
 
 
 @pytest.mark.parametrize(
@@ -116,10 +129,18 @@ def test_impossible_recording_is_refused(folder: Path, rover: Path, mbmrl: Run) 
     refused("none", "there is no recording none")
     (folder / "empty").mkdir()
     refused("empty", "empty cannot be read: ")
+    booted = [(time, topic, odom(time - 999) if topic == "odom" else message) for time, topic, message in MESSAGES]
+    record(folder / "booted", booted)
+    refused("booted", "messages on cmd_vel came 0 s after their stamps, those on odom 999 s: their clocks are apart")
     (file,) = record(folder / "bag", MESSAGES).glob("*.mcap")
     os.truncate(file, file.stat().st_size // 2)
     refused("bag", "bag cannot be read: ")
     record(folder / "short", [(1000.0, "odom", odom(1000.0))])
     refused("short", "there is no transition")
     record(folder / "good", MESSAGES[:500])
+    code, _, errors = mbmrl("dataset", "from-bag", "good", "short", "--contract", "rover.yaml", "--out", "episodes")
+    assert code == 0, errors  # nothing of the second one
+    code, _, errors = mbmrl("dataset", "from-bag", "good", "bag", "--contract", "rover.yaml", "--out", "others")
+    assert (code, "bag cannot be read: " in errors) == (2, True)
+    assert not (folder / "others").exists()
     refused("good", "is not empty: episodes of several contracts would be mixed", out=".")

@@ -148,7 +148,7 @@ class RobotDescription(Part):
     battery: str | None = None
     """State that is the battery's voltage, V."""
     mirror: Mirror | None = None
-    rate: float = Field(20.0, gt=0.0)
+    rate: float = Field(20.0, gt=0.0, le=1000.0)
     """Control rate, Hz, unless another one is given."""
     speed: tuple[float, float] | None = None
     """Least and greatest speed at which one that is planar can be made to go, m/s, beside standing; None: any."""

@@ -45,7 +45,7 @@ def from_bag(
             raise EpisodeError(f"{out} is not empty: episodes of several contracts would be mixed")
         for bag in bags:
             check_bag(bag, robot)
-        with stoppable(f"what is done is in {out}"), progress_bar(console) as bar:
+        with stoppable("nothing was written"), progress_bar(console) as bar:
             task = bar.add_task("reading", total=1.0, note="")
             found = write(bags, robot, out, lambda share: bar.update(task, completed=share))
             bar.update(task, completed=1.0)
@@ -53,6 +53,8 @@ def from_bag(
             warn(sentence)
     dropped = {name: count for name, count in found.dropped.items() if count}
     console.print(f"written: {found.episodes} episodes with {found.transitions} transitions in {out}", soft_wrap=True)
+    for sentence in found.why:
+        warn(sentence)
     if dropped:
         words = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in dropped.items())
         console.print(f"found and not used: {words}", soft_wrap=True)

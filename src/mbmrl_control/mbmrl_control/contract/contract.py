@@ -20,7 +20,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from mbmrl_base.robots.catalogue import read_yaml
+from mbmrl_base.robots.catalogue import ROBOTS, read_yaml
 from mbmrl_base.robots.description import Action, Part, RobotDescription, State
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.contract import fields
@@ -115,6 +115,11 @@ class Contract(RobotDescription):
     def _names_topics(self) -> Self:
         if not self.name:
             raise ValueError("name is missing: messages, priors and episodes name the robot")
+        if self.name in ROBOTS:
+            raise ValueError(f"{self.name} comes with the package: another robot needs another name")
+        names = [name.strip("/") for name in self.topics]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"the topic {twice[0]!r} stands in topics twice, with a slash and without")
         parts: tuple[ContractState | ContractAction, ...] = (*self.states, *self.actions)
         for part in parts:
             if part.topic not in self.topics:

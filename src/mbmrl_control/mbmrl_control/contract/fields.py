@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from mbmrl_base.robots import rotations
 
 _WHOLE: Final = re.compile(r"(?:(?P<angle>roll|pitch|yaw)\((?P<inner>[^()]+)\)|(?P<plain>[^()]+))")
-_STEP: Final = re.compile(r"(?P<name>[A-Za-z]\w*)(?:\[(?P<key>[^\[\]]+)\])?")
+_STEP: Final = re.compile(r"(?P<name>[A-Za-z]\w*)(?:\[(?P<key>[^\[\]]{1,100})\])?")
 _NAMES: Final = "name"
 """Field of a message whose items are called by it, as in sensor_msgs/JointState."""
 
@@ -18,7 +19,11 @@ _ANGLES: Final = ("roll", "pitch", "yaw")
 
 
 class FieldError(ValueError):
-    """A path that is none, or that a message does not have."""
+    """A path that is none, or that no message of a type has."""
+
+
+class LackingError(FieldError):
+    """An item that a message lacks; others of its type may have it."""
 
 
 class Field:
@@ -46,6 +51,8 @@ class Field:
         self._angle = _ANGLES.index(whole["angle"]) if whole["angle"] else None
         self._steps = [(step["name"], step["key"]) for step in steps if step is not None]
         self._place = 0
+        self._known: type | None = None
+        """Type of messages that have the path."""
 
     def read(self, message: Any) -> float:
         """The number; NaN for an angle of what is no unit quaternion.
@@ -54,7 +61,10 @@ class Field:
             FieldError: If the message has none there.
         """
         value = self._walk(message)
+        self._known = type(message)
         try:
+            if isinstance(value, str):
+                raise TypeError
             if self._angle is None:
                 return float(value)
             w, x, y, z = (float(getattr(value, axis)) for axis in "wxyz")
@@ -103,14 +113,14 @@ class Field:
         return value
 
     def _attribute(self, value: Any, name: str) -> Any:
-        try:
-            return getattr(value, name)
-        except AttributeError:
-            there = fields_of(value)
+        there = None if self._known else fields_of(value)  # what has been found once is not looked for again
+        if there is not None and name not in there:
             beside = f": it has {', '.join(there)}" if there else ""
-            raise FieldError(f"{self.path!r}: there is no {name!r} in {type(value).__name__}{beside}") from None
+            raise FieldError(f"{self.path!r}: there is no {name!r} in {type(value).__name__}{beside}")
+        return getattr(value, name)
 
     def _item(self, holder: Any, items: Any, key: str) -> Any:
+        names: Sequence[str] = ()
         try:
             if key.isdecimal():
                 return items[int(key)]
@@ -121,9 +131,9 @@ class Field:
         except (AttributeError, TypeError):
             raise FieldError(f"{self.path!r}: there are no items with names in {type(holder).__name__}") from None
         except ValueError:
-            raise FieldError(f"{self.path!r}: there is no {key!r} in {', '.join(names) or 'no names'}") from None
+            raise LackingError(f"{self.path!r}: there is no {key!r} in {', '.join(names) or 'no names'}") from None
         except IndexError:
-            raise FieldError(f"{self.path!r}: there are {len(items)} items") from None
+            raise LackingError(f"{self.path!r}: there are {len(items)} items") from None
 
 
 def fields_of(message: Any) -> list[str]:

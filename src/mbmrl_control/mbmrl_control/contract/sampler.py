@@ -1,13 +1,15 @@
 """States at a fixed rate of messages that come when they come: the same for a running robot and for its recording.
 
-Ticks are at whole multiples of the control interval, by the clock of the messages. A tick is complete as soon as each
-topic that is interpolated has a message of that time or a later one, and at its time if none is; a number that is
-missing, or too old, is never made up: the tick is left out, and the transition over it is none.
+Ticks are at whole multiples of the control interval, by the clock of the messages, in whole nanoseconds. A tick is
+complete as soon as each topic that is interpolated has a message of that time or a later one, and, if none is, as soon
+as any message is later. A number that is missing, or too old, is never made up: the tick is left out, and the
+transition over it is none.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -16,21 +18,28 @@ import numpy as np
 
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_control.contract.contract import Clock, Contract, ContractAction, ContractState, Sampling
-from mbmrl_control.contract.fields import Field
+from mbmrl_control.contract.fields import Field, LackingError
 
-JUMP: Final = 1.0
-"""Time by which stamps go back, or are ahead of the ticks, that begins another episode, s."""
+SECOND: Final = 1_000_000_000
+"""Nanoseconds."""
+JUMP: Final = SECOND
+"""Time by which stamps of a topic go back, or are ahead of those before, that begins another episode."""
+PATIENCE: Final = SECOND
+"""Time by which other messages are ahead of a tick that is given up for want of one."""
+NEAR: Final = 1000
+"""Time within which a message is of a tick: who calculates stamps with floating-point numbers rounds them."""
 LARGEST: Final = 1e15
 """Greatest magnitude of a number that is one."""
+_JUDGED: Final = 1000
+"""Messages of a topic by which its clock is judged."""
 
 
-def stamp_of(message: Any) -> float | None:
-    """Time in the header of a message, s; None if it has none, or one that was not set."""
-    header = getattr(message, "header", None)
-    if header is None:
+def stamp_of(message: Any) -> int | None:
+    """Time in the header of a message, ns; None if it has none, or one that was not set."""
+    stamp = getattr(getattr(message, "header", None), "stamp", None)
+    if stamp is None or not hasattr(stamp, "nanosec"):
         return None
-    seconds = float(header.stamp.sec + header.stamp.nanosec * 1e-9)
-    return seconds if seconds else None
+    return int(stamp.sec) * SECOND + int(stamp.nanosec) or None
 
 
 class _Source:
@@ -43,35 +52,35 @@ class _Source:
         self._fields = [Field(part.field) for _, part in own]
         self._scale, self._offset = np.array([(part.scale, part.offset) for _, part in own]).T
         self._clock = contract.topics[topic].clock
-        self.max_age = contract.max_age(topic)
-        self.held: deque[tuple[float, Array]] = deque()
-        """Times, s, and values, shape (places,), in order."""
+        self.max_age = round(contract.max_age(topic) * SECOND)
+        self.held: deque[tuple[int, Array]] = deque()
+        """Times, ns, and values, shape (places,), in order."""
+        self.delays: deque[int] = deque(maxlen=_JUDGED)
+        """From the times of messages to their arrivals, ns."""
 
-    def time_of(self, message: Any, received: float) -> float:
+    def time_of(self, message: Any, received: int) -> int:
         stamp = stamp_of(message) if self._clock is Clock.HEADER else None
-        return received if stamp is None else stamp
+        time = received if stamp is None else stamp
+        self.delays.append(received - time)
+        return time
 
     def read(self, message: Any) -> Array:
         values: Array = self._scale * [field.read(message) for field in self._fields] + self._offset
         values[~(np.abs(values) <= LARGEST)] = math.nan
         return values
 
-    def forget(self, time: float) -> None:
+    def forget(self, time: int) -> None:
         """Drop what is older than the newest value at a time."""
-        while len(self.held) > 1 and self.held[1][0] <= time:
+        while len(self.held) > 1 and self.held[1][0] <= time + NEAR:
             self.held.popleft()
 
-    def newest(self, time: float) -> tuple[float, Array] | None:
-        """The newest value by a time."""
-        return next((each for each in reversed(self.held) if each[0] <= time), None)
-
-    def at(self, time: float, interpolate: bool) -> Array | None:
+    def at(self, time: int, interpolate: bool) -> Array | None:
         """Values at a time; None if they are too old or missing."""
-        before = self.newest(time)
-        if before is None or not interpolate or before[0] == time:
-            return None if before is None or time - before[0] > self.max_age else before[1]
+        before = next((each for each in reversed(self.held) if each[0] <= time + NEAR), None)
+        if before is None or not interpolate or before[0] >= time - NEAR:
+            return None if before is None or time - before[0] > self.max_age + NEAR else before[1]
         after = next((each for each in self.held if each[0] > time), None)
-        if after is None or after[0] - before[0] > self.max_age:
+        if after is None or after[0] - before[0] > self.max_age + NEAR:
             return None
         share, change = (time - before[0]) / (after[0] - before[0]), after[1] - before[1]
         change[self.angles] = (change[self.angles] + math.pi) % (2.0 * math.pi) - math.pi
@@ -83,23 +92,24 @@ class Sampler:
 
     Attributes:
         counts: What was found and not used, by its name: ``duplicates`` and ``out_of_order``, messages that are not
-            newer than one of the same topic; ``jumps``, of the clock or in the recording; ``missing``, ticks that were
-            left out; ``unknown_actions``, ticks before which no action is known.
+            newer than one of the same topic; ``incomplete``, messages that lack an item; ``jumps``, of the clock or in
+            the recording; ``missing``, ticks that were left out; ``unknown_actions``, ticks before which no action is
+            known.
         late: Topics for want of which ticks were left out, with how many.
+        lacking: What the last message that was incomplete lacks, by topics.
     """
 
     def __init__(self, contract: Contract) -> None:
         """Take the contract."""
         self.contract = contract
-        self._rate, self._period = contract.rate, 1.0 / contract.rate
         topics = dict.fromkeys(part.topic for part in contract.states)
         self._states = {name: _Source(contract, name, contract.states) for name in topics}
         topics = dict.fromkeys(part.topic for part in contract.actions)
         self._actions = {name: _Source(contract, name, contract.actions) for name in topics}
         self._interpolated = {name for name in self._states if contract.topics[name].sampling is Sampling.INTERPOLATE}
-        self._patience = max((self._states[name].max_age for name in self._interpolated), default=0.0)
         self.counts: Counter[str] = Counter()
         self.late: Counter[str] = Counter()
+        self.lacking: dict[str, str] = {}
         self._sequence = self._episode = 0
         self._tick: int | None = None
         """Number of the next tick, in control intervals of the clock; None: not all topics have come."""
@@ -111,54 +121,69 @@ class Sampler:
         """Topics of states of which nothing has come yet."""
         return [name for name, source in self._states.items() if not source.held]
 
-    def restart(self) -> None:
-        """Begin another episode."""
-        for source in (*self._states.values(), *self._actions.values()):
-            source.held.clear()
-        self._tick, self._whole = None, False
+    def clocks(self) -> dict[str, float]:
+        """By how much the arrival of messages is later than their times, s, by topics that have come; the median."""
+        sources = (self._states | self._actions).items()
+        return {name: statistics.median(source.delays) / SECOND for name, source in sources if source.delays}
 
-    def take(self, topic: str, message: Any, received: float) -> list[Observation]:
-        """Take in a message that came at a time, s; returns what is complete by it.
+    def take(self, topic: str, message: Any, received: int) -> list[Observation]:
+        """Take in a message that came at a time, ns; returns what is complete by it.
 
         Raises:
-            FieldError: If it lacks a field.
+            FieldError: If no message of its type has a field.
         """
         source = self._states.get(topic) or self._actions[topic]
-        time, values = source.time_of(message, received), source.read(message)
-        found = self.advance(received)
-        last = source.held[-1][0] if source.held else -math.inf
-        if time < last - JUMP or (self._tick is not None and time > self._tick / self._rate + JUMP):
+        time = source.time_of(message, received)
+        try:
+            values = source.read(message)
+        except LackingError as error:
+            self.counts["incomplete"] += 1
+            self.lacking[topic] = str(error)
+            return []
+        if source.held and self._jumps(topic, time - source.held[-1][0]):
             self.counts["jumps"] += 1
-            self.restart()
-        elif time <= last:
-            self.counts["duplicates" if time == last else "out_of_order"] += 1
-            return found
+            self._restart(time < source.held[-1][0])
+        elif source.held and time <= source.held[-1][0]:
+            self.counts["duplicates" if time == source.held[-1][0] else "out_of_order"] += 1
+            return []
+        if topic in self._actions and self._tick is None:
+            source.held.clear()  # however long it is before the first state
         source.held.append((time, values))
         if self._tick is None and not self.silent:
             newest = max(each.held[-1][0] for each in self._states.values())
-            self._tick = math.ceil(newest * self._rate - 1e-9)
+            self._tick = math.ceil(round(newest * self.contract.rate / SECOND, 6))
             self._episode += 1
-        return [*found, *self._complete()]
+        return list(self._complete(time)) if topic in self._states else []
 
-    def advance(self, now: float) -> list[Observation]:
-        """What is complete since a time, s, has come: by it all that is not interpolated is known, or given up."""
-        found = []
-        while self._tick is not None and self._tick / self._rate + self._patience < now:
-            found += self._close()
-        return found
+    def _jumps(self, topic: str, passed: int) -> bool:
+        """Whether a message of a topic begins another episode, so much later, ns, than the one before it.
 
-    def _complete(self) -> Iterator[Observation]:
-        while (
-            self._interpolated
-            and self._tick is not None
-            and all(self._states[name].held[-1][0] >= self._tick / self._rate for name in self._interpolated)
-        ):
-            yield from self._close()
+        No command is no gap: the last one is in force.
+        """
+        longest = max(JUMP, self._states[topic].max_age) if topic in self._states else math.inf
+        return passed < -JUMP or passed > longest
 
-    def _close(self) -> list[Observation]:
-        """The state at the next tick, if it is complete."""
+    def _restart(self, back: bool) -> None:
+        """Begin another episode; if time went back, nothing that is known is of it."""
+        for source in (*self._states.values(), *(self._actions.values() if back else ())):
+            source.held.clear()
+        self._tick, self._whole = None, False
+
+    def _time(self, tick: int) -> int:
+        return round(tick * SECOND / self.contract.rate)
+
+    def _complete(self, newest: int) -> Iterator[Observation]:
+        """States that are complete since a message of some time has come."""
+        while self._tick is not None:
+            time = self._time(self._tick)
+            held = [self._states[name].held[-1][0] >= time - NEAR for name in self._interpolated]
+            if not ((held and all(held)) or newest > time + (PATIENCE if held else NEAR)):
+                return
+            yield from self._close(time)
+
+    def _close(self, time: int) -> Iterator[Observation]:
+        """The state at the next tick, which is at a time, if it is complete."""
         assert self._tick is not None
-        time = self._tick / self._rate
         state = np.full(len(self.contract.states), math.nan)
         for name, source in self._states.items():
             values = source.at(time, name in self._interpolated)
@@ -167,31 +192,29 @@ class Sampler:
             else:
                 state[source.places] = values
             source.forget(time)
-        action = self._mean_action(time - self._period, time)
+        action = self._mean_action(self._time(self._tick - 1), time)
         for source in self._actions.values():
             source.forget(time)
         self._tick, self._sequence = self._tick + 1, self._sequence + 1
         before, self._whole = self._whole, not bool(np.isnan(state).any())
         if not self._whole:
             self.counts["missing"] += 1
-            return []
+            return
         known = not np.isnan(action).any()
         self.counts["unknown_actions"] += not known
-        interval = self._period if before and known else 0.0
-        return [Observation(state, action, time, self._sequence, self._episode, interval)]
+        interval = 1.0 / self.contract.rate if before and known else 0.0
+        yield Observation(state, action, time / SECOND, self._sequence, self._episode, interval)
 
-    def _mean_action(self, start: float, end: float) -> Array:
-        """What was in force from a time to another, s, on average over time; NaN where it is not known."""
+    def _mean_action(self, start: int, end: int) -> Array:
+        """What was in force from a time to another, ns, on average over time; NaN where it is not known."""
         mean = np.full(len(self.contract.actions), math.nan)
         for name, source in self._actions.items():
             age = self.contract.topics[name].max_age
             held = [each for each in source.held if each[0] < end]
-            if not held or held[0][0] > start or (age is not None and start - held[0][0] > age):
+            if not held or held[0][0] > start or (age is not None and start - held[0][0] > round(age * SECOND)):
                 continue
-            times = np.clip([*(time for time, _ in held), end], start, end)
-            values = np.array([values for _, values in held])
-            lengths = np.diff(times)
-            used = lengths > 0.0
-            same = (values[used] == values[used][:1]).all()
-            mean[source.places] = values[used][0] if same else lengths @ values / (end - start)
+            lengths = np.diff(np.clip([*(time - start for time, _ in held), end - start], 0, end - start))
+            values = np.array([values for _, values in held])[lengths > 0]
+            same = (values == values[:1]).all()
+            mean[source.places] = values[0] if same else lengths[lengths > 0] @ values / (end - start)
         return mean

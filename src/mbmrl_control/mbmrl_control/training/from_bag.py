@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,9 @@ from mbmrl_control.training.episodes import Episode, EpisodeError
 EPISODE: Final = 30.0
 """Longest episode, s: some are held out of a training, which needs several."""
 
+APART: Final = 1.0
+"""Time by which the clocks of two topics may be apart, s."""
+
 
 @dataclass
 class Found:
@@ -35,12 +39,14 @@ class Found:
         transitions: Those with states at both ends and a known action, over all episodes.
         dropped: What was found and not used, by its name, see `Sampler.counts`.
         messages: Messages that were read, by topic.
+        why: What there is to say of times without a state.
     """
 
     episodes: int = 0
     transitions: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     messages: Counter[str] = field(default_factory=Counter)
+    why: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -69,13 +75,14 @@ def check_bag(bag: Path, contract: Contract) -> None:
 
 def _connections(bag: Path, contract: Contract, reader: AnyReader) -> dict[int, str]:
     """Topics of the contract by the numbers of the recording's connections."""
-    there = {connection.topic: connection.msgtype for connection in reader.connections}
+    there = dict(sorted((connection.topic, connection.msgtype) for connection in reader.connections))
     for name, topic in contract.topics.items():
         full = _full(name)
         if full not in there:
-            raise EpisodeError(f"{bag} has no topic {full}: it has {', '.join(sorted(there)) or 'none'}")
-        if there[full] != topic.type:
-            raise EpisodeError(f"{bag}: the topic {full} is of {there[full]}, the contract has {topic.type}")
+            raise EpisodeError(f"{bag} has no topic {full}: it has {', '.join(there) or 'none'}")
+        for connection in reader.connections:
+            if connection.topic == full and connection.msgtype != topic.type:
+                raise EpisodeError(f"{bag}: the topic {full} is of {connection.msgtype}, the contract has {topic.type}")
     names = {_full(name): name for name in contract.topics}
     return {each.id: names[each.topic] for each in reader.connections if each.topic in names}
 
@@ -105,14 +112,21 @@ def episodes(bag: Path, contract: Contract, found: Found, progress: Callable[[fl
         "contract": hashlib.sha256(contract.model_dump_json().encode()).hexdigest(),
     }
     for observation in _observations(bag, contract, sampler, found, progress):
-        if seen and (observation.episode != seen[-1].episode or observation.sequence - seen[0].sequence >= longest):
-            # The last state of an episode is the first one of the next, so that no transition is lost.
-            last = seen[-1]
+        last = seen[-1] if seen else observation
+        # A state that follows another one, but after no action that is known, begins anew as after a jump.
+        follows = observation.interval > 0.0 or observation.sequence != last.sequence + 1
+        follows &= observation.episode == last.episode
+        if not follows or observation.sequence - (seen[0] if seen else last).sequence > longest:
             yield from _episode(seen, metadata, contract, found)
-            seen = [last] if observation.episode == last.episode else []
+            # The last state of an episode is the first one of the next, so that no transition is lost.
+            seen = [last] if follows else []
         seen.append(observation)
     yield from _episode(seen, metadata, contract, found)
     found.dropped.update(sampler.counts)
+    found.why += [f"nothing came on {name}" for name in sampler.silent]
+    found.why += [f"{sampler.late[name]} times there was nothing fresh enough on {name}" for name in sampler.late]
+    found.why += sampler.lacking.values()
+    _check_clocks(bag, contract, sampler)
 
 
 def _observations(
@@ -129,10 +143,20 @@ def _observations(
                 progress((time - start) / max(1, end - start))
             message: Any = reader.deserialize(data, connection.msgtype)
             try:
-                yield from sampler.take(name, message, time * 1e-9)
+                yield from sampler.take(name, message, time)
             except FieldError as error:
                 raise EpisodeError(f"{bag}: the topic {connection.topic}: {error}") from None
-        yield from sampler.advance(end * 1e-9)
+
+
+def _check_clocks(bag: Path, contract: Contract, sampler: Sampler) -> None:
+    """EpisodeError if stamps of topics are of clocks that are apart: what happened at the same time is not known."""
+    clocks = sampler.clocks()
+    first, last = min(clocks, key=clocks.__getitem__, default=""), max(clocks, key=clocks.__getitem__, default="")
+    if clocks and clocks[last] - clocks[first] > APART:
+        raise EpisodeError(
+            f"{bag}: messages on {first} came {clocks[first]:.4g} s after their stamps, those on {last}"
+            f" {clocks[last]:.4g} s: their clocks are apart; give both `clock: received` in the contract"
+        )
 
 
 def _episode(
@@ -143,36 +167,40 @@ def _episode(
     if not whole:
         return
     first = seen[0].sequence
+    metadata = {**metadata, "start": seen[0].time}
     rows = seen[-1].sequence - first + 1
     state, action = (np.full((rows, len(parts)), math.nan) for parts in (contract.states, contract.actions))
     for each in seen:
-        row = each.sequence - first
-        # A state that ends a transition with an unknown action is a piece's first one: the row before is none.
-        if row and each.interval == 0.0:
-            state[row - 1] = math.nan
-        state[row], action[row] = each.state, each.action
-    time = seen[0].time + np.arange(rows) / contract.rate
+        state[each.sequence - first], action[each.sequence - first] = each.state, each.action
+    time = np.arange(rows) / contract.rate
     found.episodes, found.transitions = found.episodes + 1, found.transitions + whole
-    yield Episode(state, action[1:], time, dict(metadata))
+    yield Episode(state, action[1:], time, metadata)
 
 
 def write(
     bags: Sequence[Path], contract: Contract, folder: Path, progress: Callable[[float], None] = lambda _: None
 ) -> Found:
-    """Write the episodes of recordings into a folder, in the order of the recordings.
+    """Write the episodes of recordings into a folder, new or empty, in their order: all of them, or none.
 
     Raises:
         EpisodeError: See `episodes`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     found = Found()
-    for number, bag in enumerate(bags):
-        for episode in episodes(bag, contract, found, lambda share: progress((number + share) / len(bags))):  # noqa: B023
-            episode.save(folder / f"{number:03d}-{found.episodes:05d}.npz")
-    if not found.transitions:
-        raise EpisodeError(f"{', '.join(map(str, bags))}: there is no transition, {_why(found)}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as place:
+        _write(bags, contract, Path(place), found, progress)
+        if not found.transitions:
+            why = "; ".join(found.why) or "nothing came"
+            raise EpisodeError(f"{', '.join(map(str, bags))}: there is no transition: {why}")
+        folder.mkdir(exist_ok=True)
+        for file in sorted(Path(place).iterdir()):
+            file.rename(folder / file.name)
     return found
 
 
-def _why(found: Found) -> str:
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found.dropped.items()) or "nothing came"
+def _write(
+    bags: Sequence[Path], contract: Contract, folder: Path, found: Found, progress: Callable[[float], None]
+) -> None:
+    for number, bag in enumerate(bags):
+        for episode in episodes(bag, contract, found, lambda share: progress((number + share) / len(bags))):  # noqa: B023
+            episode.save(folder / f"{number:03d}-{found.episodes:05d}.npz")
