@@ -38,14 +38,12 @@ class Found:
         episodes: How many.
         transitions: Those with states at both ends and a known action, over all episodes.
         dropped: What was found and not used, by its name, see `Sampler.counts`.
-        messages: Messages that were read, by topic.
         why: What there is to say of times without a state.
     """
 
     episodes: int = 0
     transitions: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
-    messages: Counter[str] = field(default_factory=Counter)
     why: list[str] = field(default_factory=list)
 
 
@@ -138,7 +136,6 @@ def _observations(
         start, end = reader.start_time, reader.end_time
         for number, (connection, time, data) in enumerate(reader.messages(connections=used)):
             name = topics[connection.id]
-            found.messages[name] += 1
             if number % 1000 == 0:
                 progress((time - start) / max(1, end - start))
             message: Any = reader.deserialize(data, connection.msgtype)
