@@ -48,6 +48,7 @@ class Member:
     def reset(self) -> None:
         """Forget all transitions."""
         self.learner.reset()
+        self._spare: Learner | None = None
         self._change = ChangeDetector()
         self._inputs = self._targets = torch.empty(0)
         self._errors: deque[tuple[float, float]] = deque(maxlen=JUDGED)
@@ -59,10 +60,12 @@ class Member:
         return len(self._inputs)
 
     def warm_up(self) -> None:
-        """Adapt to the window as it is, and drop what comes out."""
+        """Adapt a copy to the window as it is, and drop what comes out."""
         if len(self):
             with suppress(Exception):  # the adaptation itself reports it
-                copy.deepcopy(self.learner).adapt(self._inputs, self._targets)
+                # One for all times: a new one each time takes ever more memory.
+                self._spare = self._spare or copy.deepcopy(self.learner)
+                self._spare.adapt(self._inputs, self._targets)
 
     def learn(self, inputs: Tensor, targets: Tensor, prior_error: float, frozen: bool = False) -> float:
         """Take in a transition and adapt.
