@@ -30,17 +30,11 @@ def test_contract_is_a_robot_and_where_its_numbers_are(tmp_path: Path) -> None:
         ("type: nav_msgs/msg/Odometry", "type: Odometry", r", line 4: topics.odom.type: 'Odometry' is no type of mess"),
         ("nav_msgs/msg/Odometry", "nav_msgs/srv/Odometry", ", line 4: topics.odom.type: 'nav_msgs/srv/Odometry' is no"),
         ("sampling: interpolate", "sampling: cubic", ", line 4: topics.odom.sampling: input should be 'newest' or"),
-        ("sampling: interpolate", "reliability: none", ", line 4: topics.odom.reliability: input should be 'reliable"),
-        (
-            "sampling: interpolate",
-            "depth: 0",
-            ", line 4: topics.odom.depth: input should be greater than or equal to 1",
-        ),
         ("sampling: interpolate", "max_age: 0.0", ", line 4: topics.odom.max_age: input should be greater than 0"),
         (
             "sampling: interpolate",
             "quality: good",
-            ", line 4: topics.odom: there is no 'quality': allowed is type, rel",
+            ", line 4: topics.odom: there is no 'quality': allowed is type, sam",
         ),
         (
             "topic: odom, field: twist",

@@ -70,18 +70,3 @@ def test_what_is_no_path_is_refused(path: str) -> None:
 def test_what_a_message_lacks_is_named(path: str, message: object, sentence: str) -> None:
     with pytest.raises(FieldError, match=sentence):
         Field(path).read(message)
-
-
-def test_number_is_set_by_its_path() -> None:
-    twist, joints, array = Twist(), JointState(), Float64MultiArray()
-    Field("linear.x").write(twist, 0.5)
-    assert twist.linear.x == 0.5
-    for name, value in (("left", 1.0), ("right", 2.0)):
-        Field(f"velocity[{name}]").write(joints, value)
-    assert (joints.name, list(joints.velocity)) == (["left", "right"], [1.0, 2.0])
-    Field("data[1]").write(array, 3.0)
-    assert list(array.data) == [0.0, 3.0]
-    with pytest.raises(FieldError, match="cannot be set"):
-        Field("yaw(pose.pose.orientation)").write(Odometry(), 1.0)
-    with pytest.raises(FieldError, match="is no number but Vector3"):
-        Field("linear").write(Twist(), 1.0)

@@ -33,13 +33,6 @@ class Sampling(StrEnum):
     INTERPOLATE = "interpolate"
 
 
-class Reliability(StrEnum):
-    """Quality of service of a subscription or a publisher."""
-
-    RELIABLE = "reliable"
-    BEST_EFFORT = "best_effort"
-
-
 class Clock(StrEnum):
     """Whose clock says when a message was measured."""
 
@@ -67,8 +60,6 @@ class Topic(Part):
 
     type: Annotated[str, AfterValidator(_type)]
     """Such as nav_msgs/msg/Odometry; any that is installed."""
-    reliability: Reliability = Field(Reliability.RELIABLE, strict=False)
-    depth: int = Field(10, ge=1, le=1000)
     sampling: Sampling = Field(Sampling.NEWEST, strict=False)
     """`interpolate` between the messages before and after a time, or the `newest` before it."""
     max_age: float | None = Field(None, gt=0.0)
@@ -108,8 +99,6 @@ class Contract(RobotDescription):
     states: tuple[ContractState, ...] = Field(min_length=1)
     actions: tuple[ContractAction, ...] = ()
     topics: dict[str, Topic] = Field(min_length=1)
-    timeout: float = Field(0.25, gt=0.0)
-    """Time without a complete state after which the robot takes its safe action, s."""
 
     @model_validator(mode="after")
     def _names_topics(self) -> Self:
@@ -135,8 +124,7 @@ class Contract(RobotDescription):
     def robot(self) -> Robot:
         """The robot alone, as priors and data know it."""
         given = self.as_json()
-        for name in ("topics", "timeout"):
-            given.pop(name, None)
+        given.pop("topics")
         for part in (*given["states"], *given.get("actions", ())):
             for name in InRos.model_fields:
                 part.pop(name, None)

@@ -11,8 +11,6 @@ from mbmrl_base.robots import rotations
 
 _WHOLE: Final = re.compile(r"(?:(?P<angle>roll|pitch|yaw)\((?P<inner>[^()]+)\)|(?P<plain>[^()]+))")
 _STEP: Final = re.compile(r"(?P<name>[A-Za-z]\w*)(?:\[(?P<key>[^\[\]]{1,100})\])?")
-_NAMES: Final = "name"
-"""Field of a message whose items are called by it, as in sensor_msgs/JointState."""
 
 
 _ANGLES: Final = ("roll", "pitch", "yaw")
@@ -75,38 +73,9 @@ class Field:
         is_rotation = abs(w * w + x * x + y * y + z * z - 1.0) < 0.1
         return rotations.roll_pitch_yaw(w, x, y, z)[self._angle] if is_rotation else math.nan
 
-    def write(self, message: Any, value: float) -> None:
-        """Set the number in a message that is to be published.
-
-        Raises:
-            FieldError: If the message has none there, or it is an angle.
-        """
-        *before, (name, key) = self._steps
-        if self._angle is not None:
-            raise FieldError(f"{self.path!r} cannot be set: an angle is not a number of a quaternion")
-        holder = self._walk(message, before)
-        present = self._attribute(holder, name)
-        if key is None:
-            if not isinstance(present, int | float):
-                raise FieldError(f"{self.path!r} is no number but {type(present).__name__}")
-            setattr(holder, name, type(present)(value))
-            return
-        if key.isdecimal():
-            if hasattr(present, "append"):
-                present.extend([0.0] * (int(key) + 1 - len(present)))
-            if int(key) >= len(present):
-                raise FieldError(f"{self.path!r}: there are {len(present)} items")
-            present[int(key)] = value
-            return
-        names = self._attribute(holder, _NAMES)
-        if key not in names:
-            names.append(key)
-        present.extend([math.nan] * (len(names) - len(present)))
-        present[names.index(key)] = value
-
-    def _walk(self, message: Any, steps: list[tuple[str, str | None]] | None = None) -> Any:
+    def _walk(self, message: Any) -> Any:
         value = message
-        for name, key in self._steps if steps is None else steps:
+        for name, key in self._steps:
             holder, value = value, self._attribute(value, name)
             if key is not None:
                 value = self._item(holder, value, key)
