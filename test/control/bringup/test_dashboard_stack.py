@@ -28,7 +28,7 @@ def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: P
     with browser(1000, 640) as window:
         window.driver.get(address)
         window.wait(lambda: window.shows("walking"))
-        window.wait(lambda: window.shows("bayes_replay"))
+        window.wait(lambda: window.shows("committee"))
         window.button("Let it happen").click()
         window.wait(lambda: window.shows("leg_loss:"))
         peer.spin_until(lambda: faults and len(faults[-1].faults) == 1)
@@ -36,7 +36,7 @@ def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: P
         window.wait(lambda: window.shows("cheapest candidate"))
         window.tab("Settings")
         window.wait(lambda: window.field("figure_eight"))
-        window.choose("bayes_replay", "attention")
+        window.choose("committee", "attention")
         window.wait(lambda: window.shows("follow_path · attention"))
         window.wait(lambda: window.shows("walking"))
         window.tab("Nodes")

@@ -63,7 +63,7 @@ def test_demo_walks_loses_a_leg_and_writes_what_happened(run: Run, mark: str, tm
     assert "Traceback" not in errors
     summary = json.loads(output.splitlines()[-1])
     assert set(summary) == KEYS
-    assert (summary["learner"], summary["seed"]) == ("bayes_replay", 0)
+    assert (summary["learner"], summary["seed"]) == ("committee", 0)
     assert (summary["task"]["name"], summary["task"]["settings"]["path"]) == ("follow_path", "figure_eight")
     assert (summary["planner"]["name"], summary["planner"]["settings"]["horizon"]) == ("mppi", 16)
     assert (summary["rate_hz"], summary["duration_s"], summary["fault"]) == (20.0, 5.0, "leg_loss:4@2")
@@ -127,7 +127,7 @@ def test_demo_compares_learners_that_suffer_the_same(run: Run, mark: str, tmp_pa
     (folder,) = (tmp_path / "out").iterdir()
     assert summary.pop("against") == json.loads((folder / "mb" / "summary.json").read_text())
     assert summary == json.loads((folder / "summary.json").read_text())
-    for run_folder, learner in ((folder, "bayes_replay"), (folder / "mb", "mb")):
+    for run_folder, learner in ((folder, "committee"), (folder / "mb", "mb")):
         record = Record.read(run_folder)
         assert (record.learner, record.fault) == (learner, fault)
         lost = [tick.faults for tick in record.ticks]

@@ -174,7 +174,7 @@ OTHERS = [
     (["hardware", "--port", "x", "--pose-topic", "a b"], "'a b' is no topic: allowed are letters, digits and _"),
     (["hardware", "--port", "x", "--odometry-topic", ""], "'' is no topic"),
     (["sim", "--gui"], "there is no screen for a window: DISPLAY names none that can be opened"),
-    (["train", "--learner", "committee"], "a committee is not trained: train each of its members on the same data"),
+    (["train", "--set", "inner_steps=1"], "committee has no setting 'inner_steps': allowed is none"),
     (["join", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
     (["train", "--learner", "maml"], "unknown learner 'maml': allowed is grbal, rebal"),
     (["evaluate", "--learners", "default,maml"], "unknown learner 'maml': allowed is grbal, rebal"),

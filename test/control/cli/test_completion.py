@@ -63,7 +63,7 @@ def test_commands_options_and_names_are_completed(complete: Complete) -> None:
     assert complete("mbmrl demo --robot husky --fault slope@10+i") == ["slope@10+ice@10"]
     assert complete("mbmrl evaluate --learners mb,gr") == ["mb,grbal"]
     assert complete("mbmrl evaluate --scenarios none,leg") == ["none,leg_loss"]
-    assert complete("mbmrl train --learner com") == []  # a committee is not trained
+    assert complete("mbmrl train --learner com") == ["committee"]
     assert complete("mbmrl sim --params-file ") == []  # the shell completes files
     assert complete("mbmrl demo --robot x.py --fault ") == []
     assert complete("mbmrl completion z") == ["zsh"]

@@ -23,8 +23,10 @@ from mbmrl_control.dynamics.prior import Prior, PriorError, PriorSettings, load_
 from mbmrl_control.dynamics.rollout import roll_out
 from mbmrl_control.evaluation import model_error as evaluation
 from mbmrl_control.evaluation.model_error import model_error, windows_of
+from mbmrl_control.learners.committee import join
 from mbmrl_control.learners.grbal import StepSettings
 from mbmrl_control.nodes.settings import ModelSettings
+from mbmrl_control.priors import DEFAULT_LEARNER, MEMBERS
 from mbmrl_control.training.episodes import Episode, EpisodeError
 from mbmrl_control.training.from_data import train_on_data
 from mbmrl_control.training.meta_training import TrainingSettings
@@ -152,7 +154,7 @@ def test_data_of_another_robot_or_too_short_are_refused(tmp_path: Path) -> None:
 def carts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Episodes of carts, and the prior that was trained on them."""
     folder = tmp_path_factory.mktemp("carts")
-    prior = train_on_data(QUICK, save_carts(folder / "data", 60), folder / "work", Console(quiet=True))
+    [prior] = train_on_data([QUICK], save_carts(folder / "data", 60), folder / "work", Console(quiet=True))
     prior.save(folder / "cart.safetensors")
     return folder / "data", folder / "cart.safetensors"
 
@@ -211,6 +213,37 @@ def test_commands_train_and_judge(mbmrl: Run, tmp_path: Path) -> None:
     assert set(told) == {"before", "after", "windows"}
     assert set(told["before"]) == set(told["after"]) == {"overall", "per_state"}
     assert f"over {told['windows']} windows" in errors
+
+
+def test_default_is_trained_member_by_member_and_judged_by_those_that_are_planned_with(
+    mbmrl: Run, tmp_path: Path
+) -> None:
+    """Of the plain model, which is a member and what the others start from, there is one training."""
+    data = save_carts(tmp_path / "data", 4, length=40)
+    sizes = ("--window", "12", "--future", "4", "--steps", "3")
+    code, output, errors = mbmrl("train", "--data", str(data), *sizes, "--out", "cart.safetensors", "--json")
+    assert code == 0, errors
+    assert json.loads(output)["learner"] == DEFAULT_LEARNER
+    assert errors.count("4 episodes, of which 1 are held out") == 1
+    members = [member["learner"] for member in load_prior(Path("cart.safetensors")).settings.training["members"]]
+    assert members == MEMBERS.split(",")
+    assert sorted(file.name.split("-")[0] for file in Path("runs/train").glob("*-state.safetensors")) == sorted(members)
+    code, output, errors = mbmrl("model-error", "--checkpoint", "cart.safetensors", "--data", str(data), "--json")
+    assert code == 0, errors
+    assert 0 < json.loads(output)["after"]["overall"] < math.inf
+
+
+def test_each_window_has_the_error_of_the_member_that_predicts_it_best(tmp_path: Path) -> None:
+    still = constant_model(0.0, spread=0.5, window=8)
+    layers = [[(torch.zeros(1, 2), torch.tensor([change]))] for change in (0.05, 0.1)]
+    join([replace(still, layers=each) for each in layers]).save(tmp_path / "both.safetensors")
+    for number, interval in enumerate((INTERVAL, INTERVAL / 2)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        replace(ramp(11, interval), time=np.arange(12) * INTERVAL).save(folder / "ramp.npz")
+        told = model_error(tmp_path / "both.safetensors", folder)
+        assert told["after"]["overall"] == pytest.approx(0.0, abs=1e-6)
+        assert (told["before"]["overall"] < 1e-6) == (number == 1)  # the first member is slow
 
 
 def test_data_that_look_wrong_are_told_and_used(mbmrl: Run, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import typer
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_control.cli.completion import OF_PARAMETERS, kinds_of, robots, several, words
 from mbmrl_control.cli.options import AsJson, Rate, Seed, Workers, console, refusing, show, stoppable, warn
-from mbmrl_control.priors import DEFAULT_LEARNER, shipped_learners
+from mbmrl_control.priors import DEFAULT_LEARNER, MEMBERS, shipped_learners
 
 app = typer.Typer()
 Robot = Annotated[
@@ -118,8 +118,8 @@ def train(
     learner: Annotated[
         str,
         typer.Option(
-            help="Learner to train a prior for: its name, or its file, *.py.",
-            autocompletion=words(lambda _: (name for name in shipped_learners(DEFAULT_ROBOT) if name != "committee")),
+            help="Learner to train a prior for, or its file, *.py; committee: each of its members, joined.",
+            autocompletion=words(lambda _: shipped_learners(DEFAULT_ROBOT)),
         ),
     ] = DEFAULT_LEARNER,
     preset: Annotated[
@@ -173,11 +173,14 @@ def train(
 ) -> None:
     """Train a prior, from nothing or on given data.
 
-    Ctrl-C stops, the same command goes on.
+    Without --learner those of all members of the default, a committee, on
+    the same data. Ctrl-C stops, the same command goes on.
     """
     from mbmrl_base.robots.catalogue import load_robot
     from mbmrl_base.system.files import check_file, check_folder
     from mbmrl_control.learners import load_learner
+    from mbmrl_control.learners.committee import Committee
+    from mbmrl_control.learners.committee import join as joined
     from mbmrl_control.training.from_data import train_on_data
     from mbmrl_control.training.meta_training import TrainingSettings
     from mbmrl_control.training.pipeline import make_prior
@@ -189,14 +192,22 @@ def train(
         file = out or Path(f"{kind.name}.safetensors")
         check_file(file)
         check_folder(work)
-        settings = settings_of(
-            preset,
-            TrainingSettings(learner=kind.name, seed=seed, future=future, options=kind.settings_of(options or ())),
-            steps,
-            window,
-            open_loop,
-            alone=data is not None,
-        )
+        own_settings = kind.settings_of(options or ())
+        trained = [
+            settings_of(
+                preset,
+                TrainingSettings(learner=name, seed=seed, future=future, options=given),
+                steps,
+                window,
+                open_loop,
+                alone=data is not None,
+            )
+            for name, given in (
+                [(name, load_learner(name).settings_type()) for name in MEMBERS.split(",")]
+                if kind is Committee
+                else [(kind.name, own_settings)]
+            )
+        ]
         conditions: dict[str, list[str]] = {}
         for condition in hold_out or ():
             name, equals, value = condition.partition("=")
@@ -205,15 +216,16 @@ def train(
                 raise ValueError(f"--hold-out {condition}: {wrong}")
             conditions.setdefault(name, []).append(value)
         if data is None:
-            settings = replace(settings, simulator=robot or DEFAULT_ROBOT)
-            check_simulator(settings.simulator, settings.rate)
+            trained = [replace(settings, simulator=robot or DEFAULT_ROBOT) for settings in trained]
+            check_simulator(trained[0].simulator, trained[0].rate)
     with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
         if data is not None:
             own = load_robot(robot) if robot else None
-            prior = train_on_data(settings.training, data, work, console, own, conditions)
+            priors = train_on_data([settings.training for settings in trained], data, work, console, own, conditions)
         else:
             work.mkdir(parents=True, exist_ok=True)
-            prior = make_prior(settings, work, workers, console)
+            priors = [make_prior(settings, work, workers, console) for settings in trained]
+    prior = joined(priors) if kind is Committee else priors[0]
     given: dict[str, object] = {"learner": learner, "preset": preset, "seed": seed, "data": data}
     given |= {"steps": steps, "window": window, "open-loop": open_loop, "robot": robot}
     prior.settings.training["command"] = f"mbmrl train --future {future}" + "".join(

@@ -14,13 +14,16 @@ from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.model import Model
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
 from mbmrl_control.dynamics.rollout import roll_out, transition
-from mbmrl_control.learners import make_learner
+from mbmrl_control.learners import Learner, make_learner
+from mbmrl_control.learners.committee import likeliest
 from mbmrl_control.training.data_checks import warnings_of
 from mbmrl_control.training.episodes import EpisodeError, read_folder
 from mbmrl_control.training.transitions import Piece, pieces_of
 
 MOST_WINDOWS: Final = 1000
 """Windows that are looked at; of more, as many as that at equal distances."""
+AT_ONCE: Final = 50
+"""Windows in which the members of a committee are judged at a time: their models take memory."""
 
 
 def _part(piece: Piece, start: int, end: int) -> Piece:
@@ -38,6 +41,18 @@ def windows_of(pieces: Sequence[Piece], window: int, future: int) -> list[tuple[
     return [found[int(index * every)] for index in range(min(len(found), MOST_WINDOWS))]
 
 
+def _members(learner: Learner, prior: Prior, windows: Sequence[Piece]) -> list[int]:
+    """Numbers of the members that are planned with after windows; a committee has several."""
+    if len(learner.members) == 1:
+        return [0] * len(windows)
+    found: list[int] = []
+    for first in range(0, len(windows), AT_ONCE):
+        some = windows[first : first + AT_ONCE]
+        parts = [torch.stack([getattr(piece, name) for piece in some]) for name in ("states", "actions", "intervals")]
+        found += likeliest(learner.members, prior.features, prior.normalizer, *parts).tolist()
+    return found
+
+
 @torch.no_grad()
 def errors(prior: Prior, windows: Sequence[tuple[Piece, Piece]]) -> tuple[Tensor, Tensor]:
     """Errors of the prior and of the adapted models at each step, states less real ones, shapes (w, K, n)."""
@@ -53,9 +68,10 @@ def errors(prior: Prior, windows: Sequence[tuple[Piece, Piece]]) -> tuple[Tensor
 
     before = predicted(learner.adapted_model({}), slice(None))
     after = before.clone()
-    for index, (past, _) in enumerate(windows):
+    members = [learner.members[number] for number in _members(learner, prior, [past for past, _ in windows])]
+    for index, ((past, _), member) in enumerate(zip(windows, members, strict=True)):
         inputs, targets = transition(features, past.states[:-1], past.actions, past.states[1:], past.intervals)
-        model = learner.fitted_model(normalizer.inputs(inputs), normalizer.targets(targets))
+        model = member.fitted_model(normalizer.inputs(inputs), normalizer.targets(targets))
         # As on the robot, an update that is not finite is withheld.
         if all(tensor.isfinite().all() for tensor in model.tensors()):
             one = slice(index, index + 1)

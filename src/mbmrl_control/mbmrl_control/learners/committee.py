@@ -23,6 +23,7 @@ from mbmrl_control.dynamics.model import Model
 from mbmrl_control.dynamics.network import Layers, Normalizer
 from mbmrl_control.dynamics.open_loop import OpenLoop
 from mbmrl_control.dynamics.prior import Prior, PriorError, layers_of
+from mbmrl_control.dynamics.rollout import roll_out, transition
 from mbmrl_control.learners.base import Learner, NetworkLearner, Update
 
 STEPS: Final = 8
@@ -106,8 +107,9 @@ def join(priors: Sequence[Prior]) -> Prior:
         if name == Committee.name or not same:
             raise PriorError(f"members of a committee are learners that were trained on the same data: {name} was not")
         tensors |= {f"{number}.{name}.{key}": tensor for key, tensor in prior.tensors.items()}
-    training = {"members": [prior.settings.training for prior in priors]}
-    training |= {key: first.settings.training[key] for key in ("future", "spread") if key in first.settings.training}
+    members = [prior.settings.training for prior in priors]
+    training = {key: value for key, value in members[0].items() if all(each.get(key) == value for each in members)}
+    training["members"] = members
     settings = replace(first.settings, learner=Committee.name, training=training)
     return Prior([], first.normalizer, settings, tensors, robot=first.robot)
 
@@ -142,7 +144,8 @@ class Choice:
         """Take in an observation, the models adapted to it, and which are not to be chosen; returns the chosen one."""
         expected = self._open_loop.observe(observation, models)
         if expected is not None:
-            errors = self._distance(expected, torch.from_numpy(observation.state)).numpy()
+            state = torch.from_numpy(observation.state)
+            errors = _distance(self._features, self._normalizer, expected, state).numpy()
             self._errors.append(np.where(out or [False] * len(models), math.inf, errors))
         if len(self._errors) >= _FEWEST:
             self.errors = np.nan_to_num(np.mean(self._errors, axis=0), nan=math.inf, posinf=math.inf)
@@ -151,14 +154,54 @@ class Choice:
                 self.chosen = best
         return self.chosen
 
-    def _distance(self, expected: Tensor, state: Tensor) -> Tensor:
-        """How far states, shape (models, n), are from the one that came."""
-        features, deviation = self._features, self._normalizer.output_deviation
-        change = features.targets(expected, state)
-        if not features.pose_outputs:
-            distance: Tensor = (change / deviation).square().mean(-1).sqrt()
-            return distance
-        ahead, left, turn = features.pose_outputs
-        # What a robot covers to its side is little, and is no measure.
-        distance = change[:, [ahead, left]].norm(dim=-1) / deviation[ahead] + change[:, turn].abs() / deviation[turn]
+
+@torch.no_grad()
+def likeliest(
+    members: Sequence[Learner],
+    features: Features,
+    normalizer: Normalizer,
+    states: Tensor,
+    actions: Tensor,
+    intervals: Tensor,
+) -> Tensor:
+    """The members that predict windows best, as `Choice` finds them, if nothing before the windows is known.
+
+    Each member is adapted to the first transitions of a window, and judged by the STEPS after them, or half the window
+    if that is shorter.
+
+    Args:
+        members: The members.
+        features: What the model of the robot sees and predicts.
+        normalizer: Its normaliser.
+        states: Shape (windows, M + 1, states).
+        actions: Shape (windows, M, actions).
+        intervals: Length of each interval as a share of the nominal one, shape (windows, M).
+
+    Returns:
+        Their numbers, shape (windows,).
+    """
+    inputs, targets = transition(features, states[:, :-1], actions, states[:, 1:], intervals)
+    inputs, targets = normalizer.inputs(inputs), normalizer.targets(targets)
+    window = actions.shape[1]
+    steps = min(STEPS, window // 2)
+    errors = torch.zeros(len(members), len(states), dtype=torch.float64)
+    for end in range(max(1, window - steps - JUDGED + 1), window - steps + 1):
+        ahead = (actions[:, None, end : end + steps], intervals[:, None, end : end + steps])
+        for number, member in enumerate(members):
+            model = member.fitted_model(inputs[:, :end], targets[:, :end])
+            expected = roll_out(features, normalizer, model, states[:, end, None], *ahead).states[:, 0, -1]
+            errors[number] += _distance(features, normalizer, expected, states[:, end + steps])
+    return errors.nan_to_num(nan=math.inf).argmin(0)
+
+
+def _distance(features: Features, normalizer: Normalizer, expected: Tensor, state: Tensor) -> Tensor:
+    """How far states, shape (n, states), are from the ones that came, in what changes in a usual step, shape (n,)."""
+    deviation = normalizer.output_deviation
+    change = features.targets(expected, state)
+    if not features.pose_outputs:
+        distance: Tensor = (change / deviation).square().mean(-1).sqrt()
         return distance
+    ahead, left, turn = features.pose_outputs
+    # What a robot covers to its side is little, and is no measure.
+    distance = change[:, [ahead, left]].norm(dim=-1) / deviation[ahead] + change[:, turn].abs() / deviation[turn]
+    return distance

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mbmrl_base.robots.robot import Robot
     from mbmrl_control.dynamics.prior import Prior
 
-DEFAULT_LEARNER: Final = "bayes_replay"
+DEFAULT_LEARNER: Final = "committee"
 """The one that follows paths best after a fault: see docs/results."""
 MEMBERS: Final = "mb,attention,bayes_replay"
 """Members of a committee, if no others are given."""

@@ -104,17 +104,17 @@ def summary(trainer: MetaTrainer, folder: Folder) -> Iterator[str]:
 
 
 def train_on_data(
-    settings: TrainingSettings,
+    members: Sequence[TrainingSettings],
     path: Path,
     work: Path,
     console: Console,
     robot: Robot | None = None,
     conditions: Mapping[str, Sequence[str]] | None = None,
-) -> Prior:
-    """Train a prior on the episodes of a folder.
+) -> list[Prior]:
+    """Train priors on the episodes of a folder.
 
     Args:
-        settings: How to train.
+        members: How to train each; all with the same M and K.
         path: The folder.
         work: Folder for the state of the training: a stopped one of the same settings and data goes on.
         console: Where to show what was found in the data, what looks wrong in them, and progress.
@@ -125,18 +125,22 @@ def train_on_data(
         EpisodeError: If the data cannot be used.
     """
     folder = read_folder(path, robot)
-    training, held_out = ([folder.episodes[index] for index in part] for part in split(folder, settings, conditions))
+    training, held_out = ([folder.episodes[index] for index in part] for part in split(folder, members[0], conditions))
     # One thread: as quick for layers of this size, and the same result on every machine.
     torch.set_num_threads(1)
     work.mkdir(parents=True, exist_ok=True)
-    start, lines = None, [f"warning: {line}" for line in warnings_of(folder)]
-    for stage in stages(settings):
-        trainer = MetaTrainer(stage, folder.rate, training, held_out, start)
-        for line in (*summary(trainer, folder), *lines) if start is None else ():
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-        identity = json.dumps([asdict(stage), folder.hash, conditions], sort_keys=True)
-        name = f"{stage.learner}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}-state.safetensors"
-        prior = train_with_bar(trainer, work / name, f"training {stage.learner}", console)
-        start = prior.layers
-    prior.settings.training.update(constant=list(folder.constant), data=folder.hash)
-    return prior
+    priors: list[Prior] = []
+    for settings in members:
+        start = None
+        for stage in stages(settings):
+            trainer = MetaTrainer(stage, folder.rate, training, held_out, start)
+            if not priors and start is None:
+                for line in (*summary(trainer, folder), *(f"warning: {line}" for line in warnings_of(folder))):
+                    console.print(line, markup=False, highlight=False, soft_wrap=True)
+            identity = json.dumps([asdict(stage), folder.hash, conditions], sort_keys=True)
+            name = f"{stage.learner}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}-state.safetensors"
+            prior = train_with_bar(trainer, work / name, f"training {stage.learner}", console)
+            start = prior.layers
+        prior.settings.training.update(constant=list(folder.constant), data=folder.hash)
+        priors.append(prior)
+    return priors

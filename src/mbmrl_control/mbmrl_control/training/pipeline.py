@@ -24,7 +24,6 @@ from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.learners import LEARNER_TYPES
 from mbmrl_control.learners.base import NetworkLearner
 from mbmrl_control.learners.bayes import BayesLastLayer
-from mbmrl_control.learners.committee import Committee
 from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.training.collect import CollectSettings, collect
 from mbmrl_control.training.episodes import Episode
@@ -113,8 +112,6 @@ def preset(
     """
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}: allowed is {', '.join(PRESETS)}")
-    if training.learner == Committee.name:
-        raise ValueError("a committee is not trained: train each of its members on the same data, and join them")
     given, suits = PRESETS[name], LEARNER_TYPES[training.learner].training
     if open_loop is None:
         open_loop = OPEN_LOOP_ON_DATA * LEARNER_TYPES[training.learner].adapts if alone else suits.open_loop
@@ -144,7 +141,10 @@ def stages(training: TrainingSettings) -> list[TrainingSettings]:
     """
     if is_final(training):
         return [training]
-    plain = replace(training, learner=ModelBased.name, options=None, steps=training.plain_steps, open_loop=0.0)
+    kind = ModelBased
+    plain = replace(
+        training, learner=kind.name, options=kind.settings_type(), steps=training.plain_steps, open_loop=0.0
+    )
     return [plain, replace(training, learning_rate=training.learning_rate / 2)]
 
 
