@@ -38,8 +38,8 @@ bench: setup
 EVALUATE = .venv/bin/mbmrl evaluate --precision bfloat16 --duration 18 --fault-time 8 --seed 20000
 results: setup
 	@$(EVALUATE) --seeds 40 --learners all --out docs/results
-	@$(EVALUATE) --seeds 40 --learners default,attention,mb,committee --scenarios all --out docs/results/kinds
-	@$(EVALUATE) --seeds 16 --learners default,mb --scenarios severe --out docs/results/severe
+	@$(EVALUATE) --seeds 40 --learners default,bayes_replay,attention,mb --scenarios all --out docs/results/kinds
+	@$(EVALUATE) --seeds 40 --learners default,mb --scenarios severe --out docs/results/severe
 	@$(EVALUATE) --seeds 20 --learners default --planner all --out docs/results/planners
 	@$(EVALUATE) --seeds 20 --learners default --precision all --out docs/results/precisions
 
