@@ -11,8 +11,8 @@ import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from mbmrl_base.robots.contract.contract import Contract
 from mbmrl_base.robots.description import describe_as
-from mbmrl_control.contract.contract import Contract
 from pages import FOLDER
 
 STORE: Final = get_typestore(Stores.ROS2_JAZZY)

@@ -21,16 +21,16 @@ import yaml
 import ros_testing  # noqa: F401 (before any message: a field of a wrong type is an error)
 from command_testing import parse
 from mbmrl_base.robots.catalogue import load_robot
+from mbmrl_base.robots.contract.contract import load_contract
 from mbmrl_base.toolkit.settings import bounds, is_runtime
-from mbmrl_control.bringup.graph import HARDWARE, SIM, arguments
-from mbmrl_control.contract.contract import load_contract
+from mbmrl_control.bringup.graph import HARDWARE, SIM, TOPICS, arguments
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.catalogue import SIMULATED, fault_kinds
 from reference import NODES, context_of, every_command, parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-GRAPHS = {"sim.launch.py": SIM, "hardware.launch.py": HARDWARE}
+GRAPHS = {"sim.launch.py": SIM, "hardware.launch.py": HARDWARE, "robot.launch.py": TOPICS}
 OF_LAUNCH = {"namespace", "params_file", "use_sim_time", "log_level", "rviz"}
 AS_EVERYWHERE = ("colcon build", "source install/setup.bash")
 """What any workspace is built and used with: CI does it by `make setup`."""

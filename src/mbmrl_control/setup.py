@@ -57,6 +57,7 @@ setup(
             "mpc_node = mbmrl_control.nodes.entry:mpc_node",
             "recorder_node = mbmrl_control.nodes.entry:recorder_node",
             "serial_bridge_node = mbmrl_control.nodes.entry:serial_bridge_node",
+            "topic_bridge_node = mbmrl_control.nodes.entry:topic_bridge_node",
         ],
     },
 )

@@ -21,7 +21,7 @@ from ament_index_python.packages import get_package_share_directory
 
 from mbmrl_base.robots.catalogue import ROBOTS, load_robot
 from mbmrl_base.toolkit.settings import NodeSettings
-from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, NodeSpec, arguments
+from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, TOPICS, NodeSpec, arguments
 from mbmrl_control.learners import LEARNERS
 from mbmrl_control.planning import PLANNERS
 from mbmrl_control.priors import shipped_prior
@@ -29,8 +29,9 @@ from mbmrl_control.tasks.path import PATH_NAMES
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARE = Path(get_package_share_directory("mbmrl_control"))
-FILES = ("sim.launch.py", "hardware.launch.py")
-NODES = tuple(dict.fromkeys(SIM + HARDWARE + EMULATOR))
+FILES = {"sim.launch.py": "real_time_factor", "hardware.launch.py": "port", "robot.launch.py": "contract"}
+"""With an argument that no other one takes."""
+NODES = tuple(dict.fromkeys(SIM + HARDWARE + EMULATOR + TOPICS[1:2]))
 SETTINGS: dict[str, type[NodeSettings]] = {node.executable: node.settings for node in NODES}
 COMMON = {"namespace", "params_file", "use_sim_time", "log_level", "rviz"}
 # The folder launch/ of this workspace is no package, but would be found as one.
@@ -58,7 +59,7 @@ def test_node_has_a_main_and_an_executable(spec: NodeSpec) -> None:
     assert executable.is_file()
 
 
-@pytest.mark.parametrize("graph", [SIM, HARDWARE, EMULATOR], ids=["sim", "hardware", "emulator"])
+@pytest.mark.parametrize("graph", [SIM, HARDWARE, TOPICS, EMULATOR], ids=["sim", "hardware", "topics", "emulator"])
 def test_arguments_are_what_the_settings_of_the_nodes_declare(graph: tuple[NodeSpec, ...]) -> None:
     told = arguments(graph)
     topics = {name: topic for node in graph for name, topic, _ in node.topics}
@@ -143,7 +144,7 @@ def load(name: str) -> Any:
 
 
 @needs_launch
-@pytest.mark.parametrize(("name", "graph"), zip(FILES, (SIM, HARDWARE), strict=True), ids=FILES)
+@pytest.mark.parametrize(("name", "graph"), zip(FILES, (SIM, HARDWARE, TOPICS), strict=True), ids=FILES)
 def test_arguments_are_described(name: str, graph: tuple[NodeSpec, ...]) -> None:
     arguments = {argument.name: argument for argument in load(name).get_launch_arguments()}
     topics = {argument for spec in graph for argument, _, _ in spec.topics}
@@ -151,7 +152,7 @@ def test_arguments_are_described(name: str, graph: tuple[NodeSpec, ...]) -> None
     assert set(arguments) == COMMON | topics | switches | {argument for spec in graph for argument in spec.arguments}
     assert all(len(argument.description) > 5 for argument in arguments.values())
     without_default = {name for name, argument in arguments.items() if argument.default_value is None}
-    assert without_default == ({"port"} if graph is HARDWARE else set())
+    assert without_default == ({SIM: set(), HARDWARE: {"port"}, TOPICS: {"contract"}}[graph])
 
 
 def actions(**given: str) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -317,4 +318,4 @@ def test_ros2_launch_shows_the_arguments(name: str) -> None:
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "'params_file':" in result.stdout
-    assert ("'port':" if name == "hardware.launch.py" else "'real_time_factor':") in result.stdout
+    assert f"'{FILES[name]}':" in result.stdout

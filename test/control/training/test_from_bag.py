@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mbmrl_base.robots.contract.sampler import Sampler
 from mbmrl_base.robots.observation import Observation
-from mbmrl_control.contract.sampler import Sampler
 from mbmrl_control.training.episodes import read_folder
 from mbmrl_control.training.transitions import pieces_of
 from rover_testing import ROVER, Timed, contract, drive, odom, record

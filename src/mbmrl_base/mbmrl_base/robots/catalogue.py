@@ -77,10 +77,21 @@ def read_yaml(path: Path, kind: type[Described]) -> Described:
 
 
 def read_description(path: Path) -> RobotDescription:
-    """The description of a robot in a YAML file, see `read_yaml`."""
+    """The description of a robot in a YAML file, see `read_yaml`; that of a robot in ROS may be in its contract."""
+    from mbmrl_base.robots.contract.contract import load_contract
     from mbmrl_base.robots.description import RobotDescription
 
+    if is_contract(path):
+        return load_contract(path).robot.description
     return read_yaml(path, RobotDescription)
+
+
+def is_contract(path: Path) -> bool:
+    """Whether a YAML file says in which topics the numbers of a robot are."""
+    try:
+        return any(line.startswith("topics:") for line in path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _described(path: Path) -> Robot:

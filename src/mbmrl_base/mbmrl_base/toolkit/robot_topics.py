@@ -41,6 +41,7 @@ class RobotTopics:
         joint_names: Sequence[str] = (),
         frame_prefix: str = "",
         publish_tf: bool = True,
+        own_only: bool = False,
     ) -> None:
         """Start to publish.
 
@@ -50,21 +51,22 @@ class RobotTopics:
             joint_names: Names of its joints, if it has any.
             frame_prefix: Prefix of all names of frames.
             publish_tf: Whether to publish the transform from odom to base_link (REP 105) too, where tf2_msgs is there.
+            own_only: Whether to publish the state and the description only: the robot itself publishes the others.
         """
         self._robot, self._joint_names, self._prefix = robot, joint_names, frame_prefix
         types: dict[str, type] = {"robot_state": RobotState}
-        if robot.description.planar is not None:
+        if robot.description.planar is not None and not own_only:
             types |= {"odom": Odometry, "imu/data": Imu}
-        if joint_names:
+        if joint_names and not own_only:
             types["joint_states"] = JointState
-        if robot.description.battery is not None:
+        if robot.description.battery is not None and not own_only:
             types["battery_state"] = BatteryState
         self._publishers = {topic: node.create_publisher(kind, topic, qos.STATE) for topic, kind in types.items()}
         self._transforms = None
         if TFMessage is not None and publish_tf and "odom" in types:
             self._transforms = node.create_publisher(TFMessage, "/tf", qos.TRANSFORMS)
         latched: list[tuple[str, Any]] = [("robot", to_robot_description(robot))]
-        if (urdf := robot.urdf()) is not None:
+        if (urdf := robot.urdf()) is not None and not own_only:
             latched.append(("robot_description", String(data=urdf)))
         for topic, message in latched:
             publisher = node.create_publisher(type(message), topic, qos.LATCHED)
@@ -94,6 +96,7 @@ class RobotTopics:
             messages["joint_states"] = to_joint_state(self._joint_names, *joints, seconds)
         if battery is not None:
             messages["battery_state"] = to_battery_state(observation.state[self._robot.state(battery)], seconds)
+        messages = {topic: message for topic, message in messages.items() if topic in self._publishers}
         for topic, message in messages.items():
             if amend is not None:
                 amend(message)

@@ -30,6 +30,7 @@ class NodeSpec:
             without any it always is. With each, the parameter that it sets, or empty, and then its description.
         essential: Whether all nodes end with it; without, they do if it refuses what it is to do, see `ends_all`.
         topics: Arguments that rename topics, those topics, and descriptions.
+        renamed: Arguments of a launch with other names than the parameters that they set, and these.
     """
 
     executable: str
@@ -39,6 +40,7 @@ class NodeSpec:
     switches: tuple[tuple[str, str, str], ...] = ()
     essential: bool = True
     topics: tuple[tuple[str, str, str], ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
 
     def ends_all(self, code: int) -> bool:
         """Whether all nodes end as this one has ended with an exit code."""
@@ -52,7 +54,8 @@ class NodeSpec:
     @property
     def arguments(self) -> dict[str, str]:
         """Arguments of a launch that set parameters of the node, and the parameter that each sets."""
-        return {name: name for name in self.parameters} | {name: sets for name, sets, _ in self.switches if sets}
+        switches = {name: sets for name, sets, _ in self.switches if sets}
+        return {name: name for name in self.parameters} | dict(self.renamed) | switches
 
     @property
     def module(self) -> str:
@@ -143,6 +146,22 @@ HARDWARE: Final = (
     replace(_DASHBOARD, parameters=("robot", "host", "page_port")),
 )
 """Robot on a serial port, adaptation, planning, and a recording and a page if they are wanted."""
+_BY_CONTRACT: Final = (("contract", "robot"),)
+TOPICS: Final = (
+    _RECORDER,
+    NodeSpec(
+        "topic_bridge_node",
+        "mbmrl_control.nodes.topic_bridge_node:TopicBridgeSettings",
+        ("autostart",),
+        renamed=_BY_CONTRACT,
+    ),
+    replace(_ADAPTATION, parameters=_ADAPTATION.parameters[1:], renamed=_BY_CONTRACT),
+    replace(_PLANNER, parameters=_PLANNER.parameters[1:], renamed=_BY_CONTRACT),
+    replace(_DASHBOARD, parameters=("host", "page_port"), renamed=_BY_CONTRACT),
+)
+"""Robot that speaks ROS by its own topics, adaptation, planning, and a recording and a page if they are wanted."""
+NAMESPACE: Final = "/mbmrl"
+"""Of the stack beside a robot that speaks ROS, whose own names are taken."""
 RECORDER: Final = (replace(_RECORDER, parameters=("bag", "exclude"), switches=(), essential=True),)
 """A recording alone, of nodes that others have started."""
 EMULATOR: Final = (_EMULATOR,)

@@ -20,20 +20,23 @@ from launch import Action, LaunchContext, LaunchDescription
 from mbmrl_base.system.endings import PARENT
 from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.bringup.graph import NodeSpec, arguments
-from mbmrl_control.bringup.parameters import check_settings, is_started
+from mbmrl_control.bringup.parameters import check_settings, implied, is_started
 
 
-def describe(nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[str, ...] = ()) -> LaunchDescription:
+def describe(
+    nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[str, ...] = (), namespace: str = ""
+) -> LaunchDescription:
     """Describe the launch of nodes; when one of them ends, all end.
 
     Args:
         nodes: Nodes to start.
         use_sim_time: Default of the argument of that name.
         required: Arguments that have no default.
+        namespace: Default of the argument of that name.
     """
     params_file = PathJoinSubstitution([FindPackageShare("mbmrl_control"), "config", "mbmrl.yaml"])
     declarations = [
-        DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes"),
+        DeclareLaunchArgument("namespace", default_value=namespace, description="Namespace of all nodes"),
         DeclareLaunchArgument("params_file", default_value=params_file, description="File of parameters"),
         DeclareLaunchArgument(
             "use_sim_time", default_value=str(use_sim_time).lower(), description="Whether time is /clock"
@@ -86,7 +89,9 @@ def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Action]:
     }
     values = {name: value.evaluate(context) for name, value in given.items()}
     values |= {name: LaunchConfiguration(name).perform(context) for name in ("namespace", "params_file")}
-    settings = check_settings(nodes, values)
+    more = implied(values)
+    given |= {name: ParameterValue(value, value_type=type(value)) for name, value in more.items()}
+    settings = check_settings(nodes, values | more)
     return [
         *(_action(node, given, use_sim_time) for node in nodes if is_started(node, values)),
         *_state_publisher(nodes, settings, use_sim_time),
@@ -106,8 +111,8 @@ def _state_publisher(
     nodes: tuple[NodeSpec, ...], settings: dict[str, NodeSettings], use_sim_time: ParameterValue
 ) -> Iterator[Action]:
     """What publishes the frames of the robot's links, if it is installed, and the robot's own is published."""
-    used = settings[next(node.executable for node in nodes if "publish_tf" in node.parameters)]
-    if not _is_installed("robot_state_publisher"):
+    used = next((settings[node.executable] for node in nodes if "publish_tf" in node.parameters), None)
+    if used is None or not _is_installed("robot_state_publisher"):
         return
     robot, own = used.check(), dict(used)
     if not own["publish_tf"] or robot is None or robot.urdf() is None:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from ament_index_python.packages import get_package_share_directory
 
+from mbmrl_base.robots.contract.contract import load_contract
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system import surroundings
 from mbmrl_base.system.exclusive import hold
@@ -73,6 +74,17 @@ def _sections_of(name: str, content: dict[Any, Any]) -> Iterator[tuple[str, dict
             yield from _sections_of(f"{name}/{str(key).lstrip('/')}", value)
 
 
+def implied(values: Values) -> dict[str, Any]:
+    """Arguments that were not given, and follow from a contract that was: its rate.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not values.get("contract") or values.get("rate") is not None:
+        return {}
+    return {"rate": load_contract(Path(values["contract"]).expanduser()).rate}
+
+
 def check_settings(nodes: tuple[NodeSpec, ...], values: Values) -> dict[str, NodeSettings]:
     """Check what is to run.
 
@@ -93,6 +105,8 @@ def check_settings(nodes: tuple[NodeSpec, ...], values: Values) -> dict[str, Nod
         if difference := other.difference(robot):
             raise ValueError(f"{name} is for another robot than {first}: {difference}")
     rates = {spec.executable: dict(found[spec.executable])["rate"] for spec in nodes if "rate" in spec.parameters}
+    if values.get("contract"):
+        rates = {"the contract": implied({**values, "rate": None})["rate"]} | rates
     for name, rate in rates.items():
         first, other = next(iter(rates.items()))
         if rate != other:

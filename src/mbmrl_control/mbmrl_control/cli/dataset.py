@@ -31,8 +31,8 @@ def from_bag(
 
     No ROS has to be installed.
     """
+    from mbmrl_base.robots.contract.contract import load_contract
     from mbmrl_base.system.files import check_folder
-    from mbmrl_control.contract.contract import load_contract
     from mbmrl_control.training.data_checks import warnings_of
     from mbmrl_control.training.episodes import EpisodeError, read_folder
     from mbmrl_control.training.from_bag import check_bag, write

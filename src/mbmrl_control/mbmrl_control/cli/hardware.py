@@ -8,7 +8,7 @@ from functools import partial
 import typer
 
 from mbmrl_base.system import surroundings
-from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, Values
+from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, NAMESPACE, TOPICS, Values
 from mbmrl_control.cli.options import AsJson, Namespace, refuse, refusing, within
 from mbmrl_control.cli.parameters import takes_parameters
 from mbmrl_control.cli.run import run_nodes
@@ -32,6 +32,24 @@ def hardware(values: Values) -> None:
         assert isinstance(bridge, BridgeSettings)
         check_port(bridge.port)
     run_nodes(HARDWARE, values, use_sim_time=False)
+
+
+@takes_parameters(app, TOPICS, "mbmrl run --contract rover.yaml --checkpoint rover.safetensors")
+def run(values: Values) -> None:
+    """Drive a robot that speaks ROS until Ctrl-C.
+
+    Its topics are those that --contract names; this stack's are in a
+    namespace of their own, /mbmrl if --namespace is not given.
+    """
+    from mbmrl_control.bringup.parameters import check_nodes, implied
+
+    given = {**values, "namespace": values["namespace"] or NAMESPACE}
+    with refusing():
+        if not given["contract"]:
+            refuse("a contract is missing: give its file, --contract robot.yaml")
+        given |= implied(given)
+        check_nodes(TOPICS, given)
+    run_nodes(TOPICS, given, use_sim_time=False)
 
 
 @takes_parameters(app, EMULATOR, "mbmrl emulate --protocol velociroach")

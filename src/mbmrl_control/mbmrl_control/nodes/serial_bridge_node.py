@@ -18,18 +18,16 @@ from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
-from lifecycle_msgs.msg import State
-from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
-from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
 from mbmrl_base.robots.millirobot.body import JOINT_NAMES, of_joints
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import from_motor_command, to_diagnostics, to_seconds
 from mbmrl_base.toolkit.health import Level
+from mbmrl_base.toolkit.managed import ManagedNode
 from mbmrl_base.toolkit.parameters import declare, refuse_simulated_time
 from mbmrl_base.toolkit.robot_topics import RobotTopics
 from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, full_name, topics
@@ -49,14 +47,13 @@ from mbmrl_control.hardware.state_builder import StateBuilder
 from mbmrl_control.nodes import hardware_conversions
 from mbmrl_msgs.msg import MotorCommand
 
-RCLError = rclpy_implementation.RCLError
 DIAGNOSTICS_PERIOD = 1.0
 """s (REP 107)."""
 REACTIVATION_PERIOD = 0.1
 """Time between two looks whether a lost link is there again, s."""
 
 
-class SerialBridgeNode(LifecycleNode):
+class SerialBridgeNode(ManagedNode):
     """Callbacks hand commands and poses to the link's thread, which publishes each state when it is there."""
 
     def __init__(self) -> None:
@@ -65,7 +62,7 @@ class SerialBridgeNode(LifecycleNode):
         Raises:
             ValueError: If a parameter is refused, or the robot cannot be brought up.
         """
-        super().__init__("serial_bridge_node", automatically_declare_parameters_from_overrides=True)
+        super().__init__("serial_bridge_node")
         self._settings = declare(self, BridgeSettings)
         refuse_simulated_time(self)
         self._codec = self._settings.codec("host")
@@ -75,8 +72,6 @@ class SerialBridgeNode(LifecycleNode):
         self._health: Health | None = None
         self._news: News | None = None
         self._source = ""
-        self._reason = "the bridge has failed"
-        self._starts = self._settings.autostart
         self._fell = threading.Event()
         self._lost = self._comes_back = False
         self._gate = CommandGate(MILLIROBOT, self._settings.command_timeout)
@@ -91,11 +86,8 @@ class SerialBridgeNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD, self._diagnose, clock=steady)
         self.create_timer(REACTIVATION_PERIOD, self._look, clock=steady)
-        for trigger in (self.trigger_configure, self.trigger_activate) if self._starts else ():
-            if trigger() != TransitionCallbackReturn.SUCCESS:
-                self.close()
-                raise ValueError(self._reason)
-        self._starts = False
+        if self._settings.autostart:
+            self.bring_up()
 
     def close(self) -> None:
         """Stop the robot and close the port."""
@@ -120,7 +112,7 @@ class SerialBridgeNode(LifecycleNode):
         except LinkError as error:
             link.close()
             worker.join()
-            return self._refuse(error)
+            return self.refuse(error)
         self._link, self.worker = link, worker
         self._health = Health(link, self._poses, self._builder.clock, measured.missing, self._gate.refused)
         self.get_logger().info(
@@ -144,13 +136,13 @@ class SerialBridgeNode(LifecycleNode):
         """Enable the motors."""
         assert self._link is not None
         if hindrance := self._hindrance():
-            return self._refuse(hindrance)
+            return self.refuse(hindrance)
         self._fell.clear()
         self._comes_back = False
         try:
             self._link.enable()
         except LinkError as error:
-            return self._refuse(error)
+            return self.refuse(error)
         self._builder.begin_episode()
         self.get_logger().info("the motors are enabled")
         return TransitionCallbackReturn.SUCCESS
@@ -183,26 +175,6 @@ class SerialBridgeNode(LifecycleNode):
         self.get_logger().error("a transition has failed: the motors are off, the port is closed")
         return self.on_cleanup(state)
 
-    def _LifecycleNodeMixin__on_change_state(
-        self, request: ChangeState.Request, response: ChangeState.Response
-    ) -> ChangeState.Response:
-        """Refuse a transition that is not possible now; rclpy would end the node, and with it the robot's run."""
-        try:
-            return super()._LifecycleNodeMixin__on_change_state(request, response)
-        except RCLError:
-            response.success = False
-            return response
-
-    def _refuse(self, error: LinkError | str) -> TransitionCallbackReturn:
-        self._reason = str(error)
-        if not self._starts:
-            self.get_logger().error(self._reason)
-        return TransitionCallbackReturn.FAILURE
-
-    @property
-    def _is_active(self) -> bool:
-        return bool(self._state_machine.current_state[0] == State.PRIMARY_STATE_ACTIVE)
-
     def _hindrance(self) -> str:
         """Why the motors must be off: others command, or states are of another time; empty: they need not."""
         now = time.monotonic()
@@ -210,18 +182,18 @@ class SerialBridgeNode(LifecycleNode):
 
     def _fall(self, reason: str, lost: bool) -> None:
         """The motors are off though nobody asked for it; called in the link's thread."""
-        self._reason, self._lost = reason, lost
+        self.reason, self._lost = reason, lost
         self._fell.set()
 
     def _look(self) -> None:
         """Let the lifecycle follow what became of the link and the clocks, and of who commands."""
-        if self._is_active and (hindrance := self._hindrance()):
+        if self.is_active and (hindrance := self._hindrance()):
             self._fall(hindrance, lost=False)
         logged = ""
         if self._fell.is_set():
             self._fell.clear()
-            if self._is_active:
-                logged = self._reason
+            if self.is_active:
+                logged = self.reason
                 self.get_logger().error(f"the motors are off: {logged}", throttle_duration_sec=1.0)
                 self.trigger_deactivate()
                 # A robot that has switched itself off had a reason.
@@ -268,7 +240,7 @@ class SerialBridgeNode(LifecycleNode):
     # What arrives
 
     def _take_command(self, message: MotorCommand) -> None:
-        if self._link is None or not self._is_active:
+        if self._link is None or not self.is_active:
             return
         issued = to_seconds(message.header.stamp)
         command = from_motor_command(MILLIROBOT, message)
@@ -301,13 +273,13 @@ class SerialBridgeNode(LifecycleNode):
             response.message = f"{error}: cut the robot's power"
             missing = "obey" if isinstance(error, DisobeyedError) else "acknowledge"
             self.get_logger().error(f"emergency stop: the robot did not {missing} it: {response.message}")
-        if self._is_active:
+        if self.is_active:
             self.trigger_deactivate()
         return response
 
     def _diagnose(self) -> None:
         if self._health is not None:
-            parts = self._health.look(self._source, self._is_active)
+            parts = self._health.look(self._source, self.is_active)
             parts.append(topics(self._commands.trouble, dispute(self, "robot_state")))
             now = self.get_clock().now().nanoseconds * 1e-9
             self._diagnostics.publish(to_diagnostics(parts, full_name(self), self._settings.port, now))

@@ -46,7 +46,9 @@ def load_shipped(learner: str, robot: Robot, members: str = "") -> Prior:
 
     file = shipped_prior(learner, robot.name)
     if not file.is_file() and learner == Committee.name:
-        return join([load_shipped(member, robot) for member in (members or MEMBERS).split(",")])
+        names = (members or MEMBERS).split(",")
+        if all(shipped_prior(name, robot.name).is_file() for name in names):
+            return join([load_shipped(name, robot) for name in names])
     if not file.is_file():
         raise PriorError(
             f"no prior of {file.stem} is shipped for the robot {robot.name}: train one with `mbmrl train`, and give its"

@@ -17,10 +17,10 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from mbmrl_base.robots.catalogue import as_metadata
+from mbmrl_base.robots.contract.contract import Contract
+from mbmrl_base.robots.contract.fields import FieldError
+from mbmrl_base.robots.contract.sampler import Sampler
 from mbmrl_base.robots.observation import Observation
-from mbmrl_control.contract.contract import Contract
-from mbmrl_control.contract.fields import FieldError
-from mbmrl_control.contract.sampler import Sampler
 from mbmrl_control.training.episodes import Episode, EpisodeError
 
 EPISODE: Final = 30.0

@@ -73,9 +73,41 @@ class Field:
         is_rotation = abs(w * w + x * x + y * y + z * z - 1.0) < 0.1
         return rotations.roll_pitch_yaw(w, x, y, z)[self._angle] if is_rotation else math.nan
 
-    def _walk(self, message: Any) -> Any:
+    def write(self, message: Any, value: float) -> None:
+        """Set the number in a message that is to be published; items that it lacks are added.
+
+        Raises:
+            FieldError: If no message of its type has one there, or it is an angle.
+        """
+        *before, (name, key) = self._steps
+        if self._angle is not None:
+            raise FieldError(f"{self.path!r} cannot be set: an angle is not a number of a quaternion")
+        holder = self._walk(message, before)
+        present = self._attribute(holder, name)
+        if key is None:
+            if not isinstance(present, int | float):
+                raise FieldError(f"{self.path!r} is no number but {type(present).__name__}")
+            setattr(holder, name, type(present)(value if isinstance(present, float) else round(value)))
+            return
+        if not hasattr(present, "append"):
+            if not key.isdecimal() or int(key) >= len(present):
+                raise FieldError(f"{self.path!r}: there are {len(present)} items")
+            present[int(key)] = value
+            return
+        place = int(key) if key.isdecimal() else self._named(holder, key)
+        present.extend([0.0] * (place + 1 - len(present)))
+        present[place] = value
+
+    def _named(self, holder: Any, key: str) -> int:
+        """Place of an item by its name, which is added if it is not there."""
+        names = self._attribute(holder, "name")
+        if key not in names:
+            names.append(key)
+        return int(names.index(key))
+
+    def _walk(self, message: Any, steps: Sequence[tuple[str, str | None]] | None = None) -> Any:
         value = message
-        for name, key in self._steps:
+        for name, key in self._steps if steps is None else steps:
             holder, value = value, self._attribute(value, name)
             if key is not None:
                 value = self._item(holder, value, key)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mbmrl_base.robots.catalogue import of_metadata
-from mbmrl_control.contract.contract import load_contract
+from mbmrl_base.robots.contract.contract import load_contract
 from rover_testing import ROVER, contract
 
 
@@ -34,7 +34,7 @@ def test_contract_is_a_robot_and_where_its_numbers_are(tmp_path: Path) -> None:
         (
             "sampling: interpolate",
             "quality: good",
-            ", line 4: topics.odom: there is no 'quality': allowed is type, sam",
+            ", line 4: topics.odom: there is no 'quality': allowed is type, reliab",
         ),
         (
             "topic: odom, field: twist",

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from mbmrl_base.robots.contract.contract import Clock, Contract, ContractAction, ContractState, Sampling
+from mbmrl_base.robots.contract.fields import Field, LackingError
 from mbmrl_base.robots.observation import Array, Observation
-from mbmrl_control.contract.contract import Clock, Contract, ContractAction, ContractState, Sampling
-from mbmrl_control.contract.fields import Field, LackingError
 
 SECOND: Final = 1_000_000_000
 """Nanoseconds."""

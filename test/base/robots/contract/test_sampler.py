@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import JointState
 
+from mbmrl_base.robots.contract.contract import Contract
+from mbmrl_base.robots.contract.sampler import Sampler
 from mbmrl_base.robots.observation import Observation
-from mbmrl_control.contract.contract import Contract
-from mbmrl_control.contract.sampler import Sampler
 from rover_testing import ODOM, TWIST, Timed, contract, drive, odom, twist
 
 NEWEST = {"topics": {"odom": {"type": "nav_msgs/msg/Odometry"}, "cmd_vel": {"type": "geometry_msgs/msg/Twist"}}}

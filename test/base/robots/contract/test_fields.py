@@ -12,7 +12,7 @@ from std_msgs.msg import Float64MultiArray, String
 
 import rover_testing
 from mbmrl_base.robots import rotations
-from mbmrl_control.contract.fields import Field, FieldError
+from mbmrl_base.robots.contract.fields import Field, FieldError
 
 JOINTS = JointState(name=["left", "right"], position=[1.0, 2.0], velocity=[3.0, 4.0])
 

@@ -21,9 +21,9 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from mbmrl_base.robots.catalogue import ROBOTS, read_yaml
+from mbmrl_base.robots.contract import fields
 from mbmrl_base.robots.description import Action, Part, RobotDescription, State
 from mbmrl_base.robots.robot import Robot
-from mbmrl_control.contract import fields
 
 
 class Sampling(StrEnum):
@@ -31,6 +31,13 @@ class Sampling(StrEnum):
 
     NEWEST = "newest"
     INTERPOLATE = "interpolate"
+
+
+class Reliability(StrEnum):
+    """Quality of service of a subscription or a publisher."""
+
+    RELIABLE = "reliable"
+    BEST_EFFORT = "best_effort"
 
 
 class Clock(StrEnum):
@@ -60,6 +67,10 @@ class Topic(Part):
 
     type: Annotated[str, AfterValidator(_type)]
     """Such as nav_msgs/msg/Odometry; any that is installed."""
+    reliability: Reliability | None = Field(None, strict=False)
+    """If not given, of states best_effort, which hears every publisher, of actions reliable, which all hear."""
+    depth: int = Field(10, ge=1, le=1000)
+    """Messages that are kept until they are taken."""
     sampling: Sampling = Field(Sampling.NEWEST, strict=False)
     """`interpolate` between the messages before and after a time, or the `newest` before it."""
     max_age: float | None = Field(None, gt=0.0)
@@ -99,6 +110,8 @@ class Contract(RobotDescription):
     states: tuple[ContractState, ...] = Field(min_length=1)
     actions: tuple[ContractAction, ...] = ()
     topics: dict[str, Topic] = Field(min_length=1)
+    timeout: float = Field(0.25, gt=0.0, le=10.0)
+    """Time without a state after which the robot takes its safe action, s."""
 
     @model_validator(mode="after")
     def _names_topics(self) -> Self:
@@ -124,7 +137,8 @@ class Contract(RobotDescription):
     def robot(self) -> Robot:
         """The robot alone, as priors and data know it."""
         given = self.as_json()
-        given.pop("topics")
+        for name in ("topics", "timeout"):
+            given.pop(name, None)
         for part in (*given["states"], *given.get("actions", ())):
             for name in InRos.model_fields:
                 part.pop(name, None)

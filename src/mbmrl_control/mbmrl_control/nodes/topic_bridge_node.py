@@ -1,0 +1,352 @@
+"""A robot that speaks ROS by topics of its own, as a managed node: the same states and commands as the simulator's.
+
+Configured it listens to the robot, and states are published. Active it commands: from each tick on the newest command
+is in force, or the safe action. Inactive others may command the robot; what they do is listened to.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from collections import deque
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from diagnostic_msgs.msg import DiagnosticArray
+from pydantic import Field
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from std_srvs.srv import Trigger
+
+from mbmrl_base.robots.contract.contract import Contract, Reliability, load_contract
+from mbmrl_base.robots.contract.fields import Field as Number
+from mbmrl_base.robots.contract.fields import FieldError, LackingError
+from mbmrl_base.robots.contract.sampler import SECOND, Sampler
+from mbmrl_base.robots.contract.writer import Writer
+from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.robots.robot import Robot
+from mbmrl_base.toolkit import qos
+from mbmrl_base.toolkit.conversions import from_motor_command, to_diagnostics
+from mbmrl_base.toolkit.health import Level, Part
+from mbmrl_base.toolkit.managed import ManagedNode
+from mbmrl_base.toolkit.parameters import declare
+from mbmrl_base.toolkit.robot_topics import RobotTopics
+from mbmrl_base.toolkit.settings import NodeSettings
+from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, full_name, topics
+from mbmrl_base.toolkit.spin import run
+from mbmrl_base.toolkit.worker import Worker
+from mbmrl_control.nodes.message_definitions import message_class
+from mbmrl_msgs.msg import MotorCommand
+
+LOOK_PERIOD: Final = 0.1
+"""Time between two looks whether somebody else commands the robot, s."""
+POLL: Final = 0.002
+"""Longest time between two looks at a clock that is simulated, s."""
+LAST_COMMAND_TIME: Final = 0.5
+"""Longest time that the safe action has to arrive where the node stops to command, s."""
+OWN_TOPICS: Final = ("robot_state", "motor_command", "cmd_vel", "goal_pose", "path", "robot")
+"""Topics of the stack that no topic of the contract may be."""
+
+
+class TopicBridgeSettings(NodeSettings):
+    """Parameters of the topic bridge."""
+
+    robot: str = Field("", description="Contract, *.yaml: which fields of which topics the robot's numbers are")
+    autostart: bool = Field(True, description="Whether to command the robot from the start on")
+    command_timeout: float = Field(
+        0.15,
+        ge=0.01,
+        le=2.0,
+        description="Age from which a command is in force no more, s; more than a control interval",
+    )
+
+    def contract(self) -> Contract:
+        """The contract.
+
+        Raises:
+            ValueError: If it cannot be used here.
+        """
+        if not self.robot:
+            raise ValueError("a contract is missing: wanted is its file, *.yaml")
+        contract = load_contract(Path(self.robot).expanduser())
+        kinds = {name: message_class(topic.type) for name, topic in contract.topics.items()}
+        if not contract.actions:
+            raise ValueError(f"{self.robot}: actions are missing: there would be nothing to command")
+        try:
+            for state in contract.states:
+                try:
+                    Number(state.field).read(kinds[state.topic]())
+                except LackingError:
+                    continue  # an empty message has no items
+            for action in contract.actions:
+                Writer(contract, action.topic, kinds[action.topic])
+        except FieldError as error:
+            raise ValueError(f"{self.robot}: {error}") from None
+        if self.command_timeout <= 1.0 / contract.rate:
+            raise ValueError(
+                f"parameter 'command_timeout' is {self.command_timeout:g}: wanted is more than a control interval,"
+                f" {1.0 / contract.rate:g} s"
+            )
+        return contract
+
+    def check(self) -> Robot:
+        """As of `NodeSettings`."""
+        return self.contract().robot
+
+
+def _profile(contract: Contract, name: str, default: Reliability) -> QoSProfile:
+    topic = contract.topics[name]
+    wanted = topic.reliability or default
+    policy = ReliabilityPolicy.RELIABLE if wanted is Reliability.RELIABLE else ReliabilityPolicy.BEST_EFFORT
+    return QoSProfile(depth=topic.depth, reliability=policy)
+
+
+class TopicBridgeNode(ManagedNode):
+    """Callbacks make states of messages; a thread publishes the command that is in force at the start of each tick."""
+
+    def __init__(self) -> None:
+        """Declare parameters and topics, and command the robot if that is wanted.
+
+        Raises:
+            ValueError: If a parameter or the contract is refused, or somebody else commands the robot.
+        """
+        super().__init__("topic_bridge_node")
+        self._settings = declare(self, TopicBridgeSettings)
+        self._contract = self._settings.contract()
+        self._robot = self._contract.robot
+        self._heard, self._said = (
+            {part.topic: message_class(self._contract.topics[part.topic].type) for part in parts}
+            for parts in (self._contract.states, self._contract.actions)
+        )
+        own = {self.resolve_topic_name(name): name for name in OWN_TOPICS}
+        if taken := next((name for name in self._contract.topics if _absolute(name) in own), None):
+            raise ValueError(
+                f"the robot's topic {_absolute(taken)} is one of this stack's too: give it another namespace"
+            )
+        self._writers = {name: Writer(self._contract, name, kind) for name, kind in self._said.items()}
+        self._held = claim(self, "robot_state", "robot")
+        self._lock = threading.Lock()
+        self._sampler = Sampler(self._contract)
+        self._stop = threading.Event()
+        self._overheard: list[Subscription[Any]] = []
+        self._outputs: dict[str, Publisher[Any]] = {}
+        self._newest: tuple[Observation, float] | None = None
+        """The newest state, and when it was published, s of the steady clock."""
+        self._command: tuple[Array, int, float] | None = None
+        """The newest command, its number, and when it arrived, s of the steady clock."""
+        self._sent: deque[tuple[int, int]] = deque(maxlen=200)
+        """Ticks, and numbers of the commands that are in force from then on."""
+        self._trouble = ""
+        self._looked = (time.monotonic(), 0)
+        self._topics = RobotTopics(self, self._robot, own_only=True)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._commands = SoleSubscription(self, MotorCommand, "motor_command", self._take_command, qos.LATEST)
+        self.create_service(Trigger, "emergency_stop", self._stop_at_once)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._diagnose, clock=steady)
+        self.create_timer(LOOK_PERIOD, self._look, clock=steady)
+        self.worker = Worker(self._tick, "commands")
+        if self._settings.autostart:
+            self.bring_up()
+        self.get_logger().info(
+            f"{self._robot.name} at {self._contract.rate:g} Hz, by {', '.join(self._contract.topics)}"
+        )
+
+    def close(self) -> None:
+        """Stop the robot."""
+        self._stop.set()
+        self.worker.join()
+        self._release()
+        self._held.close()
+
+    # The lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen to the robot."""
+        self._sampler = Sampler(self._contract)
+        for name, kind in self._heard.items():
+            profile = _profile(self._contract, name, Reliability.BEST_EFFORT)
+            self.create_subscription(kind, _absolute(name), partial(self._take, name), profile)
+        self._listen()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to command."""
+        self._ignore()
+        for name, kind in self._said.items():
+            profile = _profile(self._contract, name, Reliability.RELIABLE)
+            self._outputs[name] = self.create_publisher(kind, _absolute(name), profile)
+        if others := self._hindrance():
+            self._release()
+            self._listen()
+            return self.refuse(others)
+        self.get_logger().info("the robot is commanded")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Take the safe action, and leave the robot to others."""
+        self._release()
+        self._listen()
+        self.get_logger().info("the robot is not commanded")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop to listen."""
+        self._release()
+        self._ignore()
+        for subscription in [each for each in self.subscriptions if each.topic_name in map(_absolute, self._heard)]:
+            self.destroy_subscription(subscription)
+        self._newest = None
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As `on_cleanup`."""
+        return self.on_cleanup(state)
+
+    def _listen(self) -> None:
+        """Listen to what others command."""
+        for name, kind in self._said.items():
+            profile = _profile(self._contract, name, Reliability.BEST_EFFORT)
+            self._overheard.append(self.create_subscription(kind, _absolute(name), partial(self._take, name), profile))
+
+    def _ignore(self) -> None:
+        while self._overheard:
+            self.destroy_subscription(self._overheard.pop())
+
+    def _release(self) -> None:
+        """Take the safe action last, and command no more."""
+        if not self._outputs:
+            return
+        with self._lock:
+            publishers, self._outputs = self._outputs, {}
+        safe = self._safe_action()
+        for name, publisher in publishers.items():
+            publisher.publish(self._writers[name].message(safe, self._now()))
+        for publisher in publishers.values():
+            publisher.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIME))
+            self.destroy_publisher(publisher)
+
+    def _hindrance(self) -> str:
+        """Why the robot must not be commanded: others do; empty: it may be."""
+        found = (dispute(self, _absolute(name)) for name in self._said)
+        return self._commands.dispute or next(filter(None, found), "")
+
+    def _look(self) -> None:
+        if self.is_active and (hindrance := self._hindrance()):
+            self.get_logger().error(f"the robot is not commanded: {hindrance}")
+            self.trigger_deactivate()
+
+    # States
+
+    def _take(self, topic: str, message: Any) -> None:
+        try:
+            with self._lock:
+                for observation in self._sampler.take(topic, message, self._now()):
+                    self._publish(observation)
+            self._trouble = ""
+        except FieldError as error:
+            self._trouble = f"{_absolute(topic)}: {error}"
+
+    def _publish(self, observation: Observation) -> None:
+        self._newest = (observation, time.monotonic())
+        begun = round(observation.time * self._contract.rate) - 1
+        numbers = [number for tick, number in self._sent if tick <= begun]
+        self._topics.publish(observation, numbers[-1] if numbers and self._outputs else 0)
+
+    def _now(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    # Commands
+
+    def _take_command(self, message: MotorCommand) -> None:
+        action = self._robot.check_command(from_motor_command(self._robot, message))
+        self._command = (self._robot.clip(action), message.sequence, time.monotonic())
+
+    def _safe_action(self) -> Array:
+        newest = self._newest
+        return self._robot.safe_action(newest[0].state if newest else None)
+
+    def _in_force(self) -> tuple[Array, int]:
+        """The action that is to be in force, and the number of its command; 0: none."""
+        now, newest, command = time.monotonic(), self._newest, self._command
+        is_known = newest is not None and now - newest[1] <= self._contract.timeout
+        if command is None or not is_known or now - command[2] > self._settings.command_timeout:
+            return self._safe_action(), 0
+        return (self._safe_action(), 0) if self._commands.contested else command[:2]
+
+    def _tick(self) -> None:
+        """Publish at the start of each tick what is in force from then on."""
+        tick, rate = 0, self._contract.rate
+        while not self._stop.is_set():
+            now = self._now()
+            following = math.floor(now * rate / SECOND) + 1
+            # A clock that is read a moment too early would have the same tick twice.
+            tick = following + (following == tick)
+            while (left := round(tick * SECOND / rate) - self._now()) > 0 and left <= 2 * SECOND / rate:
+                longest = POLL if self.get_clock().ros_time_is_active else math.inf
+                if self._stop.wait(min(left / SECOND, longest)):
+                    return
+            if left <= 0:
+                self._send(tick)
+
+    def _send(self, tick: int) -> None:
+        """Publish what is in force from a tick on."""
+        with self._lock:
+            if not self._outputs:
+                return
+            action, number = self._in_force()
+            self._sent.append((tick, number))
+            start = round(tick * SECOND / self._contract.rate)
+            for name, publisher in self._outputs.items():
+                message = self._writers[name].message(action, start)
+                publisher.publish(message)
+                self._sampler.take(name, message, start)
+
+    def _stop_at_once(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self.is_active:
+            self.trigger_deactivate()
+        response.success, response.message = True, "stopped: activate the bridge to let the robot move again"
+        self.get_logger().warning(f"emergency stop: {response.message}")
+        return response
+
+    # Health
+
+    def _diagnose(self) -> None:
+        now, before = time.monotonic(), self._looked
+        with self._lock:
+            sampler = self._sampler
+            silent, counts, late = sampler.silent, dict(sampler.counts), dict(sampler.late)
+            lacking = list(sampler.lacking.values())
+        age = now - self._newest[1] if self._newest else math.inf
+        states = Part("states")
+        states.check(bool(self._trouble), Level.ERROR, self._trouble)
+        states.check(bool(silent), Level.ERROR, f"nothing has come on {', '.join(map(_absolute, silent))}")
+        what = f"no state for {age:.1f} s"
+        states.check(not silent and age > self._contract.timeout, Level.ERROR, "; ".join([what, *lacking]))
+        self._looked = (now, counts.get("missing", 0))
+        missing = counts.get("missing", 0) - before[1]
+        states.check(missing > 0, Level.WARN, f"{missing} states were left out, for want of {', '.join(late)}")
+        states.values = {f"{name} (so far)": count for name, count in counts.items()}
+        motors = Part("motors")
+        motors.check(not self.is_active, Level.WARN, "the robot is not commanded: activate the bridge")
+        parts = [states, motors, topics(self._commands.trouble, dispute(self, "robot_state"))]
+        seconds = self._now() / SECOND
+        self._diagnostics.publish(to_diagnostics(parts, full_name(self), self._robot.name, seconds))
+
+
+def _absolute(topic: str) -> str:
+    """Name of a topic of the contract: it is of no namespace but its own."""
+    return "/" + topic.strip("/")
+
+
+main = partial(run, TopicBridgeNode)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""A robot that speaks ROS and knows nothing of this project: from its recording to a controller that drives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
+
+from mbmrl_base.toolkit import qos
+from mbmrl_control.nodes.conversions import from_figures
+from mbmrl_msgs.msg import AdaptationStatus, PlannerStatus, RobotState
+from ros_testing import TIME_LIMIT, Peer
+from rover_testing import ROVER, drive, record
+
+TEST = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def rover(domain: int, tmp_path: Path) -> Iterator[None]:
+    """The rover runs."""
+    environment = os.environ | {"ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, str(TEST / "rover_node.py")], env=environment)
+    yield
+    process.send_signal(signal.SIGINT)
+    assert process.wait(TIME_LIMIT) == 0
+
+
+@pytest.mark.usefixtures("rover")
+def test_from_a_recording_to_a_robot_that_follows_paths(
+    start_command: Callable[..., subprocess.Popen[str]], peer: Peer, tmp_path: Path
+) -> None:
+    record(tmp_path / "drive", drive(240.0))
+    (tmp_path / "rover.yaml").write_text(ROVER)
+    for command in (
+        "dataset from-bag drive --contract rover.yaml --out episodes",
+        "train --data episodes --learner bayes_last_layer --window 16 --steps 300 --out rover.safetensors",
+    ):
+        process = start_command(*command.split())
+        _, errors = process.communicate(timeout=2 * TIME_LIMIT)
+        assert process.returncode == 0, errors
+    states = peer.record(RobotState, "mbmrl/robot_state", qos.STATE)
+    ticks = peer.record(PlannerStatus, "mbmrl/planner_status", qos.STATE)
+    adaptations = peer.record(AdaptationStatus, "mbmrl/adaptation_status", qos.STATE)
+    places = peer.record(Odometry, "odom", 10)
+    commands = peer.record(Twist, "cmd_vel", 10)
+    given = ("--contract", "rover.yaml", "--checkpoint", "rover.safetensors", "--path", "left")
+    process = start_command("run", *given)
+
+    def follows() -> bool:
+        figures = from_figures(ticks[-1]) if ticks else {}
+        return process.poll() is not None or figures.get("progress_m", 0.0) > 0.6
+
+    peer.spin_until(follows)
+    assert process.poll() is None, process.communicate()
+    assert states[-1].robot == "rover"
+    assert max(abs(from_figures(tick).get("cross_track_m", 0.0)) for tick in ticks[-20:]) < 0.05
+    assert adaptations[-1].window_length > 0
+    assert adaptations[-1].adapted_error < 1.0
+    process.send_signal(signal.SIGINT)
+    assert process.wait(TIME_LIMIT) == 0
+    peer.spin_until(lambda: commands[-1] == Twist())
+    peer.spin_until(lambda: abs(places[-1].twist.twist.linear.x) < 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "a contract is missing: give its file, --contract robot.yaml"),
+        (("--contract", "none.yaml"), "none.yaml: No such file or directory"),
+        (("--contract", "rover.yaml"), "no prior of committee is shipped for the robot rover"),
+    ],
+)
+def test_what_cannot_be_driven_is_refused_before_anything_starts(
+    arguments: tuple[str, ...], words: str, mbmrl: Callable[..., tuple[int, str, str]], folder: Path
+) -> None:
+    (folder / "rover.yaml").write_text(ROVER)
+    code, _, errors = mbmrl("run", *arguments)
+    assert (code, errors.count("\n")) == (2, 1), errors
+    assert words in errors
