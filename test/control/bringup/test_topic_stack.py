@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -39,6 +40,8 @@ def test_from_a_recording_to_a_robot_that_follows_paths(
     record(tmp_path / "drive", drive(240.0))
     (tmp_path / "rover.yaml").write_text(ROVER)
     for command in (
+        "robots check rover.yaml --bag drive",
+        "robots check rover.yaml --duration 2",  # the running one
         "dataset from-bag drive --contract rover.yaml --out episodes",
         "train --data episodes --learner bayes_last_layer --window 16 --steps 300 --out rover.safetensors",
     ):
@@ -67,6 +70,20 @@ def test_from_a_recording_to_a_robot_that_follows_paths(
     assert process.wait(TIME_LIMIT) == 0
     peer.spin_until(lambda: commands[-1] == Twist())
     peer.spin_until(lambda: abs(places[-1].twist.twist.linear.x) < 1e-3)
+
+
+def test_what_does_not_fit_the_contract_is_told(mbmrl: Callable[..., tuple[int, str, str]], folder: Path) -> None:
+    record(folder / "drive", drive(5.0))
+    (folder / "rover.yaml").write_text(ROVER.replace("twist.twist.linear.x", "twist.twist.linear.y"))
+    code, output, errors = mbmrl("robots", "check", "rover.yaml", "--bag", "drive", "--json")
+    assert code == 1
+    (problem,) = json.loads(output)["problems"]
+    assert problem == "forward (odom: twist.twist.linear.y) is always 0"
+    assert f"warning: {problem}" in errors
+    (folder / "rover.yaml").write_text(ROVER.replace("twist.twist.linear.x", "twist.speed"))
+    code, _, errors = mbmrl("robots", "check", "rover.yaml", "--bag", "drive")
+    assert (code, errors.count("\n")) == (2, 1), errors
+    assert "rover.yaml: 'twist.speed': there is no 'speed' in" in errors
 
 
 @pytest.mark.parametrize(

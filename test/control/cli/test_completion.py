@@ -46,7 +46,7 @@ def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Complete:
 
 def test_commands_options_and_names_are_completed(complete: Complete) -> None:
     assert complete("mbmrl de") == ["demo"]
-    assert complete("mbmrl robots ") == ["show"]
+    assert complete("mbmrl robots ") == ["show", "check"]
     assert complete("mbmrl robots show h") == ["husky"]
     assert complete("mbmrl sim --par") == ["--params-file"]
     assert complete("mbmrl sim --robot ") == ["millirobot", "husky"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,9 +13,11 @@ import yaml
 
 from mbmrl_base.robots.catalogue import ROBOTS, load_robot
 from mbmrl_control.cli import completion
-from mbmrl_control.cli.options import AsJson, console, refusing
+from mbmrl_control.cli.options import AsJson, console, refusing, warn
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from mbmrl_base.robots.features import Features
     from mbmrl_base.robots.robot import Robot
 
@@ -76,6 +80,67 @@ def show(
     for what, values in found.items():
         print(textwrap.fill(f"{what}: {', '.join(map(str, values))}", initial_indent="# ", subsequent_indent="#   "))
     print(yaml.safe_dump(description, sort_keys=False, default_flow_style=None, width=120), end="")
+
+
+@robots.command(epilog="Example: mbmrl robots check rover.yaml --bag drive")
+def check(
+    contract: Annotated[Path, typer.Argument(help="Contract of the robot, *.yaml: which topics its numbers are.")],
+    bag: Annotated[
+        Path | None, typer.Option(help="A recording: a folder of rosbag2, or a file, *.mcap; if not given, live.")
+    ] = None,
+    duration: Annotated[float, typer.Option(help="How long to listen to the robot, s.", min=1.0)] = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a contract with a running robot, or with a recording.
+
+    What is missing, late, constant or out of bounds makes the exit code 1.
+    """
+    from mbmrl_base.robots.contract.contract import load_contract
+    from mbmrl_base.robots.contract.fields import FieldError
+    from mbmrl_base.robots.contract.inspection import Inspection
+
+    with refusing():
+        inspection = Inspection(load_contract(contract), commanded=bag is not None)
+        try:
+            if bag is not None:
+                from mbmrl_control.training.from_bag import messages
+
+                with console.status("reading"):
+                    for message in messages(bag, inspection.contract):
+                        inspection.take(*message)
+            else:
+                from mbmrl_control.nodes.listening import listen
+
+                with console.status("listening"):
+                    listen(inspection.contract, inspection.take, duration)
+        except FieldError as error:
+            raise ValueError(f"{contract}: {error}") from None
+    found = inspection.as_json()
+    for table in _tables(found):
+        console.print(table)
+    for problem in found["problems"]:
+        warn(problem)
+    if not found["problems"]:
+        console.print(f"in order: {found['states']['complete']} states")
+    if as_json:
+        print(json.dumps(found))
+    raise typer.Exit(1 if found["problems"] else 0)
+
+
+def _tables(found: dict[str, Any]) -> Iterator[Table]:
+    """Topics and numbers of an inspection."""
+    from rich.table import Table
+
+    for title, rows in (("topic", found["topics"]), ("number", found["numbers"])):
+        columns = list(next(iter(rows.values())))
+        table = Table(title, *(name.replace("_hz", ", Hz").replace("_s", ", s").replace("_", " ") for name in columns))
+        for name, row in rows.items():
+            table.add_row(name, *(_cell(value) for value in row.values()))
+        yield table
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def _sees(robot: Robot, features: Features) -> list[str]:

@@ -21,13 +21,11 @@ from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
 from mbmrl_base.robots.contract.contract import Contract, Reliability, load_contract
-from mbmrl_base.robots.contract.fields import Field as Number
-from mbmrl_base.robots.contract.fields import FieldError, LackingError
+from mbmrl_base.robots.contract.fields import FieldError
 from mbmrl_base.robots.contract.sampler import SECOND, Sampler
 from mbmrl_base.robots.contract.writer import Writer
 from mbmrl_base.robots.observation import Array, Observation
@@ -42,7 +40,7 @@ from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.worker import Worker
-from mbmrl_control.nodes.message_definitions import message_class
+from mbmrl_control.nodes.contract_topics import absolute, classes_of, profile_of
 from mbmrl_msgs.msg import MotorCommand
 
 LOOK_PERIOD: Final = 0.1
@@ -76,18 +74,11 @@ class TopicBridgeSettings(NodeSettings):
         if not self.robot:
             raise ValueError("a contract is missing: wanted is its file, *.yaml")
         contract = load_contract(Path(self.robot).expanduser())
-        kinds = {name: message_class(topic.type) for name, topic in contract.topics.items()}
         if not contract.actions:
             raise ValueError(f"{self.robot}: actions are missing: there would be nothing to command")
         try:
-            for state in contract.states:
-                try:
-                    Number(state.field).read(kinds[state.topic]())
-                except LackingError:
-                    continue  # an empty message has no items
-            for action in contract.actions:
-                Writer(contract, action.topic, kinds[action.topic])
-        except FieldError as error:
+            classes_of(contract)
+        except ValueError as error:
             raise ValueError(f"{self.robot}: {error}") from None
         if self.command_timeout <= 1.0 / contract.rate:
             raise ValueError(
@@ -99,13 +90,6 @@ class TopicBridgeSettings(NodeSettings):
     def check(self) -> Robot:
         """As of `NodeSettings`."""
         return self.contract().robot
-
-
-def _profile(contract: Contract, name: str, default: Reliability) -> QoSProfile:
-    topic = contract.topics[name]
-    wanted = topic.reliability or default
-    policy = ReliabilityPolicy.RELIABLE if wanted is Reliability.RELIABLE else ReliabilityPolicy.BEST_EFFORT
-    return QoSProfile(depth=topic.depth, reliability=policy)
 
 
 class TopicBridgeNode(ManagedNode):
@@ -121,14 +105,15 @@ class TopicBridgeNode(ManagedNode):
         self._settings = declare(self, TopicBridgeSettings)
         self._contract = self._settings.contract()
         self._robot = self._contract.robot
+        kinds = classes_of(self._contract)
         self._heard, self._said = (
-            {part.topic: message_class(self._contract.topics[part.topic].type) for part in parts}
+            {part.topic: kinds[part.topic] for part in parts}
             for parts in (self._contract.states, self._contract.actions)
         )
         own = {self.resolve_topic_name(name): name for name in OWN_TOPICS}
-        if taken := next((name for name in self._contract.topics if _absolute(name) in own), None):
+        if taken := next((name for name in self._contract.topics if absolute(name) in own), None):
             raise ValueError(
-                f"the robot's topic {_absolute(taken)} is one of this stack's too: give it another namespace"
+                f"the robot's topic {absolute(taken)} is one of this stack's too: give it another namespace"
             )
         self._writers = {name: Writer(self._contract, name, kind) for name, kind in self._said.items()}
         self._held = claim(self, "robot_state", "robot")
@@ -172,8 +157,8 @@ class TopicBridgeNode(ManagedNode):
         """Listen to the robot."""
         self._sampler = Sampler(self._contract)
         for name, kind in self._heard.items():
-            profile = _profile(self._contract, name, Reliability.BEST_EFFORT)
-            self.create_subscription(kind, _absolute(name), partial(self._take, name), profile)
+            profile = profile_of(self._contract, name, Reliability.BEST_EFFORT)
+            self.create_subscription(kind, absolute(name), partial(self._take, name), profile)
         self._listen()
         return TransitionCallbackReturn.SUCCESS
 
@@ -181,8 +166,8 @@ class TopicBridgeNode(ManagedNode):
         """Begin to command."""
         self._ignore()
         for name, kind in self._said.items():
-            profile = _profile(self._contract, name, Reliability.RELIABLE)
-            self._outputs[name] = self.create_publisher(kind, _absolute(name), profile)
+            profile = profile_of(self._contract, name, Reliability.RELIABLE)
+            self._outputs[name] = self.create_publisher(kind, absolute(name), profile)
         if others := self._hindrance():
             self._release()
             self._listen()
@@ -201,7 +186,7 @@ class TopicBridgeNode(ManagedNode):
         """Stop to listen."""
         self._release()
         self._ignore()
-        for subscription in [each for each in self.subscriptions if each.topic_name in map(_absolute, self._heard)]:
+        for subscription in [each for each in self.subscriptions if each.topic_name in map(absolute, self._heard)]:
             self.destroy_subscription(subscription)
         self._newest = None
         return TransitionCallbackReturn.SUCCESS
@@ -213,8 +198,8 @@ class TopicBridgeNode(ManagedNode):
     def _listen(self) -> None:
         """Listen to what others command."""
         for name, kind in self._said.items():
-            profile = _profile(self._contract, name, Reliability.BEST_EFFORT)
-            self._overheard.append(self.create_subscription(kind, _absolute(name), partial(self._take, name), profile))
+            profile = profile_of(self._contract, name, Reliability.BEST_EFFORT)
+            self._overheard.append(self.create_subscription(kind, absolute(name), partial(self._take, name), profile))
 
     def _ignore(self) -> None:
         while self._overheard:
@@ -235,7 +220,7 @@ class TopicBridgeNode(ManagedNode):
 
     def _hindrance(self) -> str:
         """Why the robot must not be commanded: others do; empty: it may be."""
-        found = (dispute(self, _absolute(name)) for name in self._said)
+        found = (dispute(self, absolute(name)) for name in self._said)
         return self._commands.dispute or next(filter(None, found), "")
 
     def _look(self) -> None:
@@ -252,7 +237,7 @@ class TopicBridgeNode(ManagedNode):
                     self._publish(observation)
             self._trouble = ""
         except FieldError as error:
-            self._trouble = f"{_absolute(topic)}: {error}"
+            self._trouble = f"{absolute(topic)}: {error}"
 
     def _publish(self, observation: Observation) -> None:
         self._newest = (observation, time.monotonic())
@@ -327,7 +312,7 @@ class TopicBridgeNode(ManagedNode):
         age = now - self._newest[1] if self._newest else math.inf
         states = Part("states")
         states.check(bool(self._trouble), Level.ERROR, self._trouble)
-        states.check(bool(silent), Level.ERROR, f"nothing has come on {', '.join(map(_absolute, silent))}")
+        states.check(bool(silent), Level.ERROR, f"nothing has come on {', '.join(map(absolute, silent))}")
         what = f"no state for {age:.1f} s"
         states.check(not silent and age > self._contract.timeout, Level.ERROR, "; ".join([what, *lacking]))
         self._looked = (now, counts.get("missing", 0))
@@ -339,11 +324,6 @@ class TopicBridgeNode(ManagedNode):
         parts = [states, motors, topics(self._commands.trouble, dispute(self, "robot_state"))]
         seconds = self._now() / SECOND
         self._diagnostics.publish(to_diagnostics(parts, full_name(self), self._robot.name, seconds))
-
-
-def _absolute(topic: str) -> str:
-    """Name of a topic of the contract: it is of no namespace but its own."""
-    return "/" + topic.strip("/")
 
 
 main = partial(run, TopicBridgeNode)

@@ -109,7 +109,7 @@ def episodes(bag: Path, contract: Contract, found: Found, progress: Callable[[fl
         "bag": bag.name,
         "contract": hashlib.sha256(contract.model_dump_json().encode()).hexdigest(),
     }
-    for observation in _observations(bag, contract, sampler, found, progress):
+    for observation in _observations(bag, contract, sampler, progress):
         last = seen[-1] if seen else observation
         # A state that follows another one, but after no action that is known, begins anew as after a jump.
         follows = observation.interval > 0.0 or observation.sequence != last.sequence + 1
@@ -127,9 +127,14 @@ def episodes(bag: Path, contract: Contract, found: Found, progress: Callable[[fl
     _check_clocks(bag, contract, sampler)
 
 
-def _observations(
-    bag: Path, contract: Contract, sampler: Sampler, found: Found, progress: Callable[[float], None]
-) -> Iterator[Observation]:
+def messages(
+    bag: Path, contract: Contract, progress: Callable[[float], None] = lambda _: None
+) -> Iterator[tuple[str, Any, int]]:
+    """Messages of a recording: the topic of the contract, the message, and when it came, ns.
+
+    Raises:
+        EpisodeError: If it cannot be read, or lacks a topic.
+    """
     with _opened(bag) as reader:
         topics = _connections(bag, contract, reader)
         used = [connection for connection in reader.connections if connection.id in topics]
@@ -138,11 +143,17 @@ def _observations(
             name = topics[connection.id]
             if number % 1000 == 0:
                 progress((time - start) / max(1, end - start))
-            message: Any = reader.deserialize(data, connection.msgtype)
-            try:
-                yield from sampler.take(name, message, time)
-            except FieldError as error:
-                raise EpisodeError(f"{bag}: the topic {connection.topic}: {error}") from None
+            yield name, reader.deserialize(data, connection.msgtype), time
+
+
+def _observations(
+    bag: Path, contract: Contract, sampler: Sampler, progress: Callable[[float], None]
+) -> Iterator[Observation]:
+    for name, message, time in messages(bag, contract, progress):
+        try:
+            yield from sampler.take(name, message, time)
+        except FieldError as error:
+            raise EpisodeError(f"{bag}: the topic {_full(name)}: {error}") from None
 
 
 def _check_clocks(bag: Path, contract: Contract, sampler: Sampler) -> None:
