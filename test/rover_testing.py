@@ -60,8 +60,11 @@ def odom(time: float, x: float = 0.0, y: float = 0.0, yaw: float = 0.0, forward:
     )
 
 
-def drive(duration: float, start: float = 1000.0, seed: int = 0) -> list[Timed]:
-    """Messages of a drive, odometry at 50 Hz: commands at random, which the rover follows with a delay."""
+def drive(duration: float, start: float = 1000.0, seed: int = 0, worn: float = 1.0) -> list[Timed]:
+    """Messages of a drive, odometry at 50 Hz: commands at random, which the rover follows with a delay.
+
+    Wheels that are `worn` go that share of the way.
+    """
     rng, messages = np.random.default_rng(seed), list[Timed]()
     x = y = yaw = forward = turning = speed = turn_rate = 0.0
     for tick in range(round(50 * duration)):
@@ -70,7 +73,7 @@ def drive(duration: float, start: float = 1000.0, seed: int = 0) -> list[Timed]:
         if tick % 20 == 0:
             speed, turn_rate = rng.uniform(0.0, 0.6), rng.uniform(-1.0, 1.0)
             messages.append((time + 0.003, "cmd_vel", twist(speed, turn_rate)))
-        forward, turning = forward + 0.1 * (speed - forward), turning + 0.2 * (turn_rate - turning)
+        forward, turning = forward + 0.1 * (worn * speed - forward), turning + 0.2 * (turn_rate / worn - turning)
         x, y, yaw = x + 0.02 * forward * math.cos(yaw), y + 0.02 * forward * math.sin(yaw), yaw + 0.02 * turning
     return messages
 

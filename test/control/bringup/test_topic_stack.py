@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
+from std_srvs.srv import Trigger
 
 from mbmrl_base.toolkit import qos
 from mbmrl_control.nodes.conversions import from_figures
@@ -66,6 +67,14 @@ def test_from_a_recording_to_a_robot_that_follows_paths(
     assert max(abs(from_figures(tick).get("cross_track_m", 0.0)) for tick in ticks[-20:]) < 0.05
     assert adaptations[-1].window_length > 0
     assert adaptations[-1].adapted_error < 1.0
+    stop = peer.node.create_client(Trigger, "mbmrl/emergency_stop")
+    peer.spin_until(stop.service_is_ready)
+    peer.spin_until(stop.call_async(Trigger.Request()).done)
+    peer.spin_until(lambda: commands[-1] == Twist())
+    activate = start_command("activate", "--namespace", "/mbmrl")
+    peer.spin_until(lambda: activate.poll() is not None)
+    assert activate.returncode == 0, activate.communicate()
+    peer.spin_until(lambda: commands[-1] != Twist())
     process.send_signal(signal.SIGINT)
     assert process.wait(TIME_LIMIT) == 0
     peer.spin_until(lambda: commands[-1] == Twist())

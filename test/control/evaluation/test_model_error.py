@@ -23,7 +23,7 @@ from mbmrl_control.dynamics.prior import Prior, PriorError, PriorSettings, load_
 from mbmrl_control.dynamics.rollout import roll_out
 from mbmrl_control.evaluation import model_error as evaluation
 from mbmrl_control.evaluation.model_error import model_error, windows_of
-from mbmrl_control.learners.committee import join
+from mbmrl_control.learners.committee import join, split
 from mbmrl_control.learners.grbal import StepSettings
 from mbmrl_control.nodes.settings import ModelSettings
 from mbmrl_control.priors import DEFAULT_LEARNER, MEMBERS
@@ -244,6 +244,41 @@ def test_each_window_has_the_error_of_the_member_that_predicts_it_best(tmp_path:
         told = model_error(tmp_path / "both.safetensors", folder)
         assert told["after"]["overall"] == pytest.approx(0.0, abs=1e-6)
         assert (told["before"]["overall"] < 1e-6) == (number == 1)  # the first member is slow
+
+
+def test_prior_is_tuned_further_on_data_of_a_changed_cart(mbmrl: Run, tmp_path: Path) -> None:
+    """A committee's members each; with the data that it knew beside them it forgets little of these."""
+    drives = {"old": (20, 0, 1.0), "old again": (5, 100, 1.0), "new": (10, 200, -2.0), "new again": (5, 300, -2.0)}
+    data = {name: tmp_path / name for name in drives}
+    for name, (count, first, gain) in drives.items():
+        data[name].mkdir()
+        for seed in range(first, first + count):  # whoever drives the changed one has its motor the other way round
+            cart = drive_cart(seed)
+            replace(cart, action=cart.action / gain).save(data[name] / f"{seed}.npz")
+    sizes = ("--window", "12", "--future", "4", "--steps", "200")
+    assert mbmrl("train", "--data", str(data["old"]), *sizes, "--out", "cart.safetensors")[0] == 0
+    tune = ("finetune", "--checkpoint", "cart.safetensors", "--data", str(data["new"]), "--steps", "200")
+    assert mbmrl(*tune)[0] == 0
+    assert mbmrl(*tune, "--rehearse", str(data["old"]), "--out", "both.safetensors")[0] == 0
+    error = {
+        (name, what): model_error(Path(f"{name}.safetensors"), data[what])["after"]["overall"]
+        for name in ("cart", "tuned", "both")
+        for what in ("old again", "new again")
+    }
+    assert error["tuned", "new again"] < 0.8 * error["cart", "new again"]
+    assert error["both", "new again"] < 0.9 * error["cart", "new again"]
+    assert error["both", "old again"] < error["tuned", "old again"]
+    start, tuned = (load_prior(Path(name)) for name in ("cart.safetensors", "tuned.safetensors"))
+    assert [member["start"] for member in tuned.settings.training["members"]] == [part.hash for part in split(start)]
+    assert torch.equal(tuned.normalizer.input_mean, start.normalizer.input_mean)
+    code, _, errors = mbmrl(*tune[:3], "--data", str(tmp_path / "none"))
+    assert (code, errors.count("\n")) == (2, 1)
+
+
+def test_split_undoes_join() -> None:
+    parts = [constant_model(change, spread=0.5) for change in (0.1, 0.1)]
+    assert [part.hash for part in split(join(parts))] == [part.hash for part in parts]
+    assert split(parts[0]) == [parts[0]]
 
 
 def test_data_that_look_wrong_are_told_and_used(mbmrl: Run, tmp_path: Path) -> None:

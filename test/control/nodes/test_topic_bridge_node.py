@@ -44,6 +44,8 @@ class Rover:
         self._timers: dict[str, Any] = {}
         self._begun, self.number = self._now(), 0
         self.moves = self.says = True
+        self.late = self.age = 0.0
+        """How much later than their stamps odometry and commands come, s."""
 
     def start(self, **parameters: Any) -> NodeProcess:
         self.bridge = self._start("topic_bridge_node", "-r", "__ns:=/mbmrl", robot=self.file, **parameters)
@@ -59,7 +61,7 @@ class Rover:
     def _measure(self) -> None:
         if self.moves:
             message, now = Odometry(), self._now()
-            message.header.stamp = to_time(now)
+            message.header.stamp = to_time(now - self.late)
             message.pose.pose.position.x = SPEED * (now - self._begun)
             message.pose.pose.orientation.w = 1.0
             message.twist.twist.linear.x = SPEED
@@ -69,7 +71,7 @@ class Rover:
         if self.says:
             self.number += 1
             robot = load_robot(str(self.file))
-            command = to_motor_command(robot, np.array([0.3, -0.5]), self._now(), self.number, 0)
+            command = to_motor_command(robot, np.array([0.3, -0.5]), self._now() - self.age, self.number, 0)
             self._planner.publish(command)
 
     def until(self, predicate: Callable[[], Any]) -> None:
@@ -133,6 +135,35 @@ def test_robot_stands_without_commands_or_without_states(rover: Rover, silent: s
     rover.until(rover.drives)
 
 
+@pytest.mark.parametrize("late", [5.0, -5.0])
+def test_robot_stands_if_states_are_of_another_time(rover: Rover, late: float) -> None:
+    rover.start()
+    rover.until(rover.drives)
+    rover.late = late
+    rover.until(rover.stands)
+    rover.until(lambda: "after their stamps: they are late, or of another clock" in rover.told("states"))
+
+
+def test_commands_that_come_late_are_refused(rover: Rover) -> None:
+    rover.start()
+    rover.until(rover.drives)
+    rover.age = 1.0
+    rover.until(rover.stands)
+    rover.until(lambda: "a command issued 1.0" in rover.bridge.errors)
+
+
+def test_action_that_keeps_a_state_waits_for_the_first_one(rover: Rover) -> None:
+    """What to keep is not known before."""
+    rover.file.write_text(ROVER.replace("low: -1.0, high: 1.0,", "low: -1.0, high: 1.0, safe: forward,"))
+    rover.moves = rover.says = False
+    rover.start()
+    rover.until(lambda: "nothing has come on /odom" in rover.told("states"))
+    assert not rover.commands
+    rover.moves = True
+    rover.until(lambda: len(rover.commands) > 5)
+    assert {message.linear.x for message in rover.commands} == {SPEED}
+
+
 def test_emergency_stop_holds_until_a_person_activates_the_bridge(rover: Rover) -> None:
     rover.start()
     rover.until(rover.drives)
@@ -156,7 +187,8 @@ def test_others_command_an_inactive_bridge_s_robot_and_are_learned_from(rover: R
     rover.until(lambda: rover.states and list(rover.states[-1].action) == [0.2, 0.0])
     assert rover.states[-1].command_sequence == 0
     assert not rover.change(Transition.TRANSITION_ACTIVATE)
-    assert "cmd_vel has several publishers" in rover.bridge.errors
+    assert "another controller publishes /cmd_vel" in rover.bridge.errors
+    assert {message.linear.x for message in rover.commands} == {0.2}  # nothing came between
     rover.peer.node.destroy_timer(timer)
     rover.peer.node.destroy_publisher(teleoperation)
     rover.until(lambda: rover.change(Transition.TRANSITION_ACTIVATE))
@@ -210,7 +242,10 @@ def test_messages_without_numbers_make_no_states(rover: Rover) -> None:
         ({"actions": [{"name": "speed", "low": 0.0, "high": 1.0, "topic": "cmd_vel", "field": "linear.w"}]},
          "there is no 'w' in Vector3: it has x, y, z"),
         ({"actions": []}, "'cmd_vel' is of no state and no action"),
-        ({"rate": 5.0}, "'command_timeout' is 0.15: wanted is more than a control interval, 0.2 s"),
+        ({"rate": 3.0}, "timeout is 0.25 s: wanted is more than a control interval, 0.333333 s"),
+        ({"topics": {"odom": {"type": "nav_msgs/msg/Odometry"}, "cmd_vel": {"type": "std_msgs/msg/UInt8"}},
+          "actions": [{"name": "speed", "low": -1.0, "high": 1.0, "topic": "cmd_vel", "field": "data"}]},
+         "'data' cannot hold speed of -1: 0"),
     ],
 )  # fmt: skip
 def test_contract_that_cannot_be_used_is_refused(rover: Rover, change: dict[str, Any], words: str) -> None:

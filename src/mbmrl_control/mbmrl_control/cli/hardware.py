@@ -16,6 +16,7 @@ from mbmrl_control.cli.run import run_nodes
 app = typer.Typer()
 ANSWER_TIME = 5.0
 """Longest time until a running bridge answers, s."""
+BRIDGES = ("serial_bridge_node", "topic_bridge_node")
 COMPLAINT_TIME = 2.0
 """Longest time until its log says why it refuses, s."""
 
@@ -87,20 +88,22 @@ def activate(namespace: Namespace = "", as_json: AsJson = False) -> None:
         State.PRIMARY_STATE_ACTIVE: (),
     }
     with beside(partial(MonitorNode, namespace)) as monitor:
-        complaints = Complaints(monitor, "serial_bridge_node")
-        change = monitor.create_client(ChangeState, "serial_bridge_node/change_state")
-        asked = monitor.ask(GetState, ["serial_bridge_node/get_state"], ANSWER_TIME)
+        # Before they are asked: see `MonitorNode.ask`.
+        complaints = {name: Complaints(monitor, name) for name in BRIDGES}
+        changes = {name: monitor.create_client(ChangeState, f"{name}/change_state") for name in BRIDGES}
+        asked = monitor.ask(GetState, [f"{name}/get_state" for name in BRIDGES], ANSWER_TIME)
+        name = next((each for each in BRIDGES if changes[each].service_is_ready()), BRIDGES[0])
         if asked is None:
             refuse(
                 f"no bridge{within(namespace)} answers within {ANSWER_TIME:g} s:"
-                " start one with `mbmrl hardware`, on this ROS_DOMAIN_ID, or give its --namespace"
+                " start one with `mbmrl hardware` or `mbmrl run`, on this ROS_DOMAIN_ID, or give its --namespace"
             )
         for transition in steps.get(asked.current_state.id, ()):
             request = ChangeState.Request(transition=Transition(id=transition))
-            complaints.forget()
-            answer = monitor.answer(change.call_async(request), ANSWER_TIME)
+            complaints[name].forget()
+            answer = monitor.answer(changes[name].call_async(request), ANSWER_TIME)
             if answer is None or not answer.success:
-                why = complaints.wait(COMPLAINT_TIME) or "the bridge's log says why"
+                why = complaints[name].wait(COMPLAINT_TIME) or "the bridge's log says why"
                 refuse(f"the motors could not be enabled: {why}")
     print("the motors are enabled")
     if as_json:

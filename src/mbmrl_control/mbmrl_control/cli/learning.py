@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -208,13 +209,9 @@ def train(
                 else [(kind.name, own_settings)]
             )
         ]
-        conditions: dict[str, list[str]] = {}
-        for condition in hold_out or ():
-            name, equals, value = condition.partition("=")
-            if data is None or not (name and equals and value):
-                wrong = "no --data are given" if data is None else "allowed is FIELD=VALUE, such as terrain=gravel"
-                raise ValueError(f"--hold-out {condition}: {wrong}")
-            conditions.setdefault(name, []).append(value)
+        conditions = _conditions(hold_out or ())
+        if data is None and hold_out:
+            raise ValueError(f"--hold-out {hold_out[0]}: no --data are given")
         if data is None:
             trained = [replace(settings, simulator=robot or DEFAULT_ROBOT) for settings in trained]
             check_simulator(trained[0].simulator, trained[0].rate)
@@ -241,6 +238,72 @@ def train(
     console.print(f"written: {file}, {file.stat().st_size / 1e6:.2f} MB, hash {prior.hash[:12]}", soft_wrap=True)
     if as_json:
         print(json.dumps({"written": str(file), "learner": kind.name, "hash": prior.hash}))
+
+
+def _conditions(hold_out: Iterable[str]) -> dict[str, list[str]]:
+    """Values by fields of what is held out; ValueError if it is none."""
+    found: dict[str, list[str]] = {}
+    for condition in hold_out:
+        name, equals, value = condition.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"--hold-out {condition}: allowed is FIELD=VALUE, such as terrain=gravel")
+        found.setdefault(name, []).append(value)
+    return found
+
+
+@app.command(epilog="Example: mbmrl finetune --checkpoint rover.safetensors --data today")
+def finetune(
+    checkpoint: Annotated[Path, typer.Option(help="File of the prior, *.safetensors.")],
+    data: Annotated[Path, typer.Option(help="Folder of episodes of the robot that it is for.")],
+    out: Annotated[Path, typer.Option(help="File of the prior that is made.")] = Path("tuned.safetensors"),
+    rehearse: Annotated[
+        Path | None,
+        typer.Option(help="Folder of episodes that it was trained on, so that what they say is not forgotten."),
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="full, or quick: fewer steps.", autocompletion=words(lambda _: ("full", "quick")))
+    ] = "full",
+    steps: Annotated[int | None, typer.Option(help="Steps; those of the preset if not given.", min=1)] = None,
+    seed: Seed = 0,
+    work: Annotated[Path, typer.Option(help="Folder for what is needed to go on.")] = Path("runs/train"),
+    hold_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="FIELD=VALUE, such as terrain=gravel: validate on episodes with that in their metadata, and do not"
+            " train on them; may be given several times."
+        ),
+    ] = None,
+    robot: Annotated[str | None, typer.Option(help="Robot, if it has features of its own: its file, *.py.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a prior further on new data, near to what it knows.
+
+    Ctrl-C stops, the same command goes on.
+    """
+    from mbmrl_base.robots.catalogue import load_robot
+    from mbmrl_base.system.files import check_file, check_folder
+    from mbmrl_control.dynamics.prior import load_prior
+    from mbmrl_control.learners.committee import join as joined
+    from mbmrl_control.learners.committee import split
+    from mbmrl_control.training.from_data import train_on_data
+    from mbmrl_control.training.pipeline import further
+
+    with refusing():
+        check_file(out)
+        check_folder(work)
+        known = load_prior(checkpoint, load_robot(robot) if robot else None)
+        parts = split(known)
+        settings = [further(preset, part, seed, steps) for part in parts]
+        conditions = _conditions(hold_out or ())
+    with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
+        tuned = train_on_data(settings, data, work, console, known.robot, conditions, parts, rehearse)
+    prior = joined(tuned) if len(tuned) > 1 else tuned[0]
+    also = f" --rehearse {rehearse}" if rehearse else ""
+    prior.settings.training["command"] = f"mbmrl finetune --checkpoint {checkpoint} --data {data}{also}"
+    prior.save(out)
+    console.print(f"written: {out}, {out.stat().st_size / 1e6:.2f} MB, hash {prior.hash[:12]}", soft_wrap=True)
+    if as_json:
+        print(json.dumps({"written": str(out), "learner": prior.settings.learner, "hash": prior.hash}))
 
 
 @app.command(epilog="Example: mbmrl join mb.safetensors grbal.safetensors --out both.safetensors")

@@ -114,6 +114,22 @@ def join(priors: Sequence[Prior]) -> Prior:
     return Prior([], first.normalizer, settings, tensors, robot=first.robot)
 
 
+def split(prior: Prior) -> list[Prior]:
+    """The priors that `join` has put together; the prior alone if it is of another learner."""
+    if prior.settings.learner != Committee.name:
+        return [prior]
+    found: list[Prior] = []
+    for number, training in enumerate(prior.settings.training.get("members", ())):
+        own = {key: tensor for key, tensor in prior.extras.items() if key.startswith(f"{number}.")}
+        name = next(iter(own), "..").split(".")[1]
+        tensors = {key.removeprefix(f"{number}.{name}."): tensor for key, tensor in own.items()}
+        extras = {key.removeprefix("learner."): each for key, each in tensors.items() if key.startswith("learner.")}
+        layers = layers_of(f"the member {name}", tensors, prior.features.input_size)
+        settings = replace(prior.settings, learner=name, training=training)
+        found.append(Prior(layers, prior.normalizer, settings, extras, robot=prior.robot))
+    return found
+
+
 def _member(kind: type[Learner], tensors: dict[str, Tensor]) -> Learner:
     first = tensors.get("layers.0.weight")
     layers = layers_of(f"the member {kind.name}", tensors, 0 if first is None else first.shape[-1])

@@ -33,10 +33,11 @@ def classes_of(contract: Contract) -> dict[str, Any]:
     """
     found = {name: message_class(topic.type) for name, topic in contract.topics.items()}
     for state in contract.states:
+        field, message = Field(state.field), found[state.topic]()
         try:
-            Field(state.field).read(found[state.topic]())
+            field.read(message)
         except LackingError:
-            continue  # an empty message has no items
+            field.write(message, 0.0)  # an empty message has no items; some lists cannot have more than they have
     for action in contract.actions:
         Writer(contract, action.topic, found[action.topic])
     return found

@@ -31,15 +31,16 @@ from mbmrl_base.robots.contract.writer import Writer
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit import qos
-from mbmrl_base.toolkit.conversions import from_motor_command, to_diagnostics
+from mbmrl_base.toolkit.conversions import from_motor_command, to_diagnostics, to_seconds
 from mbmrl_base.toolkit.health import Level, Part
 from mbmrl_base.toolkit.managed import ManagedNode
 from mbmrl_base.toolkit.parameters import declare
 from mbmrl_base.toolkit.robot_topics import RobotTopics
 from mbmrl_base.toolkit.settings import NodeSettings
-from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, full_name, topics
+from mbmrl_base.toolkit.sole import DISCOVERY_TIME, SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_base.toolkit.spin import run
 from mbmrl_base.toolkit.worker import Worker
+from mbmrl_control.hardware.link.command_book import CommandGate
 from mbmrl_control.nodes.contract_topics import absolute, classes_of, profile_of
 from mbmrl_msgs.msg import MotorCommand
 
@@ -47,6 +48,8 @@ LOOK_PERIOD: Final = 0.1
 """Time between two looks whether somebody else commands the robot, s."""
 POLL: Final = 0.002
 """Longest time between two looks at a clock that is simulated, s."""
+APART: Final = 1.0
+"""Time from a stamp to its arrival from which on a state is of another time, s."""
 LAST_COMMAND_TIME: Final = 0.5
 """Longest time that the safe action has to arrive where the node stops to command, s."""
 OWN_TOPICS: Final = ("robot_state", "motor_command", "cmd_vel", "goal_pose", "path", "robot")
@@ -59,10 +62,10 @@ class TopicBridgeSettings(NodeSettings):
     robot: str = Field("", description="Contract, *.yaml: which fields of which topics the robot's numbers are")
     autostart: bool = Field(True, description="Whether to command the robot from the start on")
     command_timeout: float = Field(
-        0.15,
-        ge=0.01,
+        0.0,
+        ge=0.0,
         le=2.0,
-        description="Age from which a command is in force no more, s; more than a control interval",
+        description="Age from which a command is in force no more, s; more than a control interval; 0: three",
     )
 
     def contract(self) -> Contract:
@@ -80,7 +83,7 @@ class TopicBridgeSettings(NodeSettings):
             classes_of(contract)
         except ValueError as error:
             raise ValueError(f"{self.robot}: {error}") from None
-        if self.command_timeout <= 1.0 / contract.rate:
+        if 0.0 < self.command_timeout <= 1.0 / contract.rate:
             raise ValueError(
                 f"parameter 'command_timeout' is {self.command_timeout:g}: wanted is more than a control interval,"
                 f" {1.0 / contract.rate:g} s"
@@ -115,8 +118,12 @@ class TopicBridgeNode(ManagedNode):
             raise ValueError(
                 f"the robot's topic {absolute(taken)} is one of this stack's too: give it another namespace"
             )
+        self._keeps = any(isinstance(action.safe, str) for action in self._contract.actions)
         self._writers = {name: Writer(self._contract, name, kind) for name, kind in self._said.items()}
-        self._held = claim(self, "robot_state", "robot")
+        self._held = [claim(self, "robot_state", "robot")]
+        self._made = time.monotonic()
+        self._timeout = self._settings.command_timeout or 3.0 / self._contract.rate
+        self._gate = CommandGate(self._robot, self._timeout)
         self._lock = threading.Lock()
         self._sampler = Sampler(self._contract)
         self._stop = threading.Event()
@@ -127,7 +134,9 @@ class TopicBridgeNode(ManagedNode):
         self._command: tuple[Array, int, float] | None = None
         """The newest command, its number, and when it arrived, s of the steady clock."""
         self._sent: deque[tuple[int, int]] = deque(maxlen=200)
-        """Ticks, and numbers of the commands that are in force from then on."""
+        """Ticks since the robot is commanded, and numbers of the commands that are in force from then on."""
+        self._last_sent = math.inf
+        """When the last command was published, s of the steady clock."""
         self._trouble = ""
         self._looked = (time.monotonic(), 0)
         self._topics = RobotTopics(self, self._robot, own_only=True)
@@ -149,7 +158,7 @@ class TopicBridgeNode(ManagedNode):
         self._stop.set()
         self.worker.join()
         self._release()
-        self._held.close()
+        self._held[0].close()
 
     # The lifecycle
 
@@ -164,14 +173,21 @@ class TopicBridgeNode(ManagedNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to command."""
+        # Whoever commands already is found by then.
+        time.sleep(max(0.0, self._made + DISCOVERY_TIME - time.monotonic()))
+        if self._commands.dispute:
+            return self.refuse(self._commands.dispute)
+        try:
+            for name in self._said:
+                self._held.append(claim(self, absolute(name), "controller", "or let it publish elsewhere"))
+        except ValueError as error:
+            self._let_go()
+            return self.refuse(error)
         self._ignore()
-        for name, kind in self._said.items():
-            profile = profile_of(self._contract, name, Reliability.RELIABLE)
-            self._outputs[name] = self.create_publisher(kind, absolute(name), profile)
-        if others := self._hindrance():
-            self._release()
-            self._listen()
-            return self.refuse(others)
+        with self._lock:
+            for name, kind in self._said.items():
+                profile = profile_of(self._contract, name, Reliability.RELIABLE)
+                self._outputs[name] = self.create_publisher(kind, absolute(name), profile)
         self.get_logger().info("the robot is commanded")
         return TransitionCallbackReturn.SUCCESS
 
@@ -188,7 +204,6 @@ class TopicBridgeNode(ManagedNode):
         self._ignore()
         for subscription in [each for each in self.subscriptions if each.topic_name in map(absolute, self._heard)]:
             self.destroy_subscription(subscription)
-        self._newest = None
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -211,12 +226,19 @@ class TopicBridgeNode(ManagedNode):
             return
         with self._lock:
             publishers, self._outputs = self._outputs, {}
-        safe = self._safe_action()
-        for name, publisher in publishers.items():
-            publisher.publish(self._writers[name].message(safe, self._now()))
+            was_commanded, self._last_sent = bool(self._sent), math.inf
+            self._sent.clear()
+        for name, publisher in publishers.items() if was_commanded else ():
+            publisher.publish(self._writers[name].message(self._safe_action(), self._now()))
         for publisher in publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIME))
             self.destroy_publisher(publisher)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Leave the names of the topics of actions to others."""
+        while len(self._held) > 1:
+            self._held.pop().close()
 
     def _hindrance(self) -> str:
         """Why the robot must not be commanded: others do; empty: it may be."""
@@ -233,8 +255,9 @@ class TopicBridgeNode(ManagedNode):
     def _take(self, topic: str, message: Any) -> None:
         try:
             with self._lock:
-                for observation in self._sampler.take(topic, message, self._now()):
-                    self._publish(observation)
+                observations = self._sampler.take(topic, message, self._now())
+            for observation in observations:
+                self._publish(observation)
             self._trouble = ""
         except FieldError as error:
             self._trouble = f"{absolute(topic)}: {error}"
@@ -242,7 +265,8 @@ class TopicBridgeNode(ManagedNode):
     def _publish(self, observation: Observation) -> None:
         self._newest = (observation, time.monotonic())
         begun = round(observation.time * self._contract.rate) - 1
-        numbers = [number for tick, number in self._sent if tick <= begun]
+        with self._lock:
+            numbers = [number for tick, number in self._sent if tick <= begun]
         self._topics.publish(observation, numbers[-1] if numbers and self._outputs else 0)
 
     def _now(self) -> int:
@@ -251,7 +275,9 @@ class TopicBridgeNode(ManagedNode):
     # Commands
 
     def _take_command(self, message: MotorCommand) -> None:
-        action = self._robot.check_command(from_motor_command(self._robot, message))
+        action = from_motor_command(self._robot, message)
+        if refusal := self._gate.refusal(action, to_seconds(message.header.stamp), self._now() / SECOND):
+            raise ValueError(refusal)
         self._command = (self._robot.clip(action), message.sequence, time.monotonic())
 
     def _safe_action(self) -> Array:
@@ -261,10 +287,20 @@ class TopicBridgeNode(ManagedNode):
     def _in_force(self) -> tuple[Array, int]:
         """The action that is to be in force, and the number of its command; 0: none."""
         now, newest, command = time.monotonic(), self._newest, self._command
-        is_known = newest is not None and now - newest[1] <= self._contract.timeout
-        if command is None or not is_known or now - command[2] > self._settings.command_timeout:
+        is_known = newest is not None and now - newest[1] <= self._contract.timeout and not self._clocks_apart()
+        if command is None or not is_known or now - command[2] > self._timeout:
             return self._safe_action(), 0
         return (self._safe_action(), 0) if self._commands.contested else command[:2]
+
+    def _clocks_apart(self) -> str:
+        """What there is to say of states whose stamps are of another time than they come at; empty: nothing."""
+        worst = max(self._sampler.apart.items(), key=lambda each: abs(each[1]), default=("", 0.0))
+        if abs(worst[1]) <= APART:
+            return ""
+        return (
+            f"messages on {absolute(worst[0])} come {worst[1]:.4g} s after their stamps: they are late, or of another"
+            " clock, for which there is `clock: received` in the contract"
+        )
 
     def _tick(self) -> None:
         """Publish at the start of each tick what is in force from then on."""
@@ -278,14 +314,18 @@ class TopicBridgeNode(ManagedNode):
                 longest = POLL if self.get_clock().ros_time_is_active else math.inf
                 if self._stop.wait(min(left / SECOND, longest)):
                     return
+                if time.monotonic() - self._last_sent > max(2.0 / rate, self._timeout):
+                    self._halt()
             if left <= 0:
                 self._send(tick)
 
     def _send(self, tick: int) -> None:
         """Publish what is in force from a tick on."""
         with self._lock:
-            if not self._outputs:
+            # What is to stay as it is cannot be known before the first state.
+            if not self._outputs or (self._newest is None and self._keeps):
                 return
+            self._last_sent = time.monotonic()
             action, number = self._in_force()
             self._sent.append((tick, number))
             start = round(tick * SECOND / self._contract.rate)
@@ -293,6 +333,14 @@ class TopicBridgeNode(ManagedNode):
                 message = self._writers[name].message(action, start)
                 publisher.publish(message)
                 self._sampler.take(name, message, start)
+
+    def _halt(self) -> None:
+        """Take the safe action where the clock, by which commands are published, stands still."""
+        with self._lock:
+            self._last_sent = math.inf
+            for name, publisher in self._outputs.items():
+                publisher.publish(self._writers[name].message(self._safe_action(), self._now()))
+        self.get_logger().warning("time stands still: the robot takes its safe action")
 
     def _stop_at_once(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self.is_active:
@@ -308,10 +356,13 @@ class TopicBridgeNode(ManagedNode):
         with self._lock:
             sampler = self._sampler
             silent, counts, late = sampler.silent, dict(sampler.counts), dict(sampler.late)
-            lacking = list(sampler.lacking.values())
+            lacking, apart = list(sampler.lacking.values()), self._clocks_apart()
         age = now - self._newest[1] if self._newest else math.inf
         states = Part("states")
         states.check(bool(self._trouble), Level.ERROR, self._trouble)
+        states.check(bool(apart), Level.ERROR, apart)
+        several = next(filter(None, (dispute(self, absolute(name)) for name in self._heard)), "")
+        states.check(bool(several), Level.WARN, several)
         states.check(bool(silent), Level.ERROR, f"nothing has come on {', '.join(map(absolute, silent))}")
         what = f"no state for {age:.1f} s"
         states.check(not silent and age > self._contract.timeout, Level.ERROR, "; ".join([what, *lacking]))

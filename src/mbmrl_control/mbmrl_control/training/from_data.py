@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import repeat
 from pathlib import Path
 from typing import Final
 
@@ -110,6 +111,8 @@ def train_on_data(
     console: Console,
     robot: Robot | None = None,
     conditions: Mapping[str, Sequence[str]] | None = None,
+    known: Sequence[Prior] = (),
+    rehearsed: Path | None = None,
 ) -> list[Prior]:
     """Train priors on the episodes of a folder.
 
@@ -120,27 +123,43 @@ def train_on_data(
         console: Where to show what was found in the data, what looks wrong in them, and progress.
         robot: The robot; None: the one that the data say.
         conditions: What is held out, see `split`.
+        known: Priors that are tuned further, one for each of the members; none: they are trained from nothing.
+        rehearsed: Another folder of episodes of the robot, such as those of the first training, that is trained on too.
 
     Raises:
         EpisodeError: If the data cannot be used.
+        PriorError: If a prior is for another rate.
     """
     folder = read_folder(path, robot)
+    for prior in known:
+        prior.check_rate(folder.rate)
     training, held_out = ([folder.episodes[index] for index in part] for part in split(folder, members[0], conditions))
+    data = folder.hash
+    if rehearsed is not None:
+        other = read_folder(rehearsed, folder.robot)
+        if other.rate != folder.rate:
+            raise EpisodeError(f"{rehearsed} is of {other.rate:g} Hz, and {path} of {folder.rate:g} Hz")
+        for part, indices in zip((training, held_out), split(other, members[0]), strict=True):
+            part += [other.episodes[index] for index in indices]
+        data = hashlib.sha256(f"{data}{other.hash}".encode()).hexdigest()
     # One thread: as quick for layers of this size, and the same result on every machine.
     torch.set_num_threads(1)
     work.mkdir(parents=True, exist_ok=True)
     priors: list[Prior] = []
-    for settings in members:
+    for settings, given in zip(members, known or repeat(None, len(members)), strict=True):
         start = None
-        for stage in stages(settings):
-            trainer = MetaTrainer(stage, folder.rate, training, held_out, start)
+        for stage in [settings] if given else stages(settings):
+            trainer = MetaTrainer(stage, folder.rate, training, held_out, start, given)
             if not priors and start is None:
                 for line in (*summary(trainer, folder), *(f"warning: {line}" for line in warnings_of(folder))):
                     console.print(line, markup=False, highlight=False, soft_wrap=True)
-            identity = json.dumps([asdict(stage), folder.hash, conditions], sort_keys=True)
+            tuned = given.hash if given else None
+            identity = json.dumps([asdict(stage), data, conditions, tuned], sort_keys=True)
             name = f"{stage.learner}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}-state.safetensors"
             prior = train_with_bar(trainer, work / name, f"training {stage.learner}", console)
             start = prior.layers
-        prior.settings.training.update(constant=list(folder.constant), data=folder.hash)
+        prior.settings.training.update(constant=list(folder.constant), data=data)
+        if given:  # errors are in units of the data that it was trained on first, so that they can be compared
+            prior.settings.training.update(spread=given.settings.training["spread"], start=given.hash)
         priors.append(prior)
     return priors

@@ -121,10 +121,12 @@ class MetaTrainer:
         training: Sequence[Episode],
         held_out: Sequence[Episode],
         start: Layers | None = None,
+        known: Prior | None = None,
     ) -> None:
         """Take the data: episodes to train on and episodes with faults that are not among them.
 
-        Weights are random at first, or those of layers that were trained on the same data.
+        Weights are random at first, or those of layers that were trained on the same data, or of a prior that is
+        known, of the same learner, which is tuned further; then its normaliser stays.
         If the robot is as good as its mirror image, that of each episode is trained on too.
         """
         wanted = LEARNER_TYPES[settings.learner]
@@ -135,13 +137,17 @@ class MetaTrainer:
         self._features = self._robot.features
         raw = Transitions.of(training, rate, mirrored=self._robot.description.mirror is not None)
         # Over the whole data set: statistics of the newest batch only would change under the weights.
-        self._normalizer = Normalizer.fit(raw.inputs, raw.targets)
+        self._normalizer = known.normalizer if known else Normalizer.fit(raw.inputs, raw.targets)
         self._data = raw.normalised(self._normalizer)
         self._scales = self._changes()
         self.data_held_out = Transitions.of(held_out, rate).normalised(self._normalizer)
         sizes = (self._features.input_size, *settings.hidden, self._features.output_size)
-        layers = start or initial_layers(sizes, torch.Generator().manual_seed(settings.seed))
+        layers = (known.layers if known else start) or initial_layers(
+            sizes, torch.Generator().manual_seed(settings.seed)
+        )
         drawn = self._kind.initial(layers, self.settings.options, torch.Generator().manual_seed(settings.seed + 1))
+        if known is not None:
+            drawn = {name: known.extras[name].clone() for name in drawn}
         self._layers: Layers = [
             (weight.clone().requires_grad_(), bias.clone().requires_grad_())
             for weight, bias in (layers if issubclass(self._kind, NetworkLearner) else [])

@@ -126,6 +126,38 @@ def preset(
     return PipelineSettings(training, **given.amounts)
 
 
+FURTHER: Final = {"full": 600, "quick": 150}
+"""Steps by which a prior that is known is tuned further, by presets."""
+FURTHER_RATE: Final = 3e-4
+"""Its rate of learning."""
+
+
+def further(name: str, known: Prior, seed: int, steps: int | None) -> TrainingSettings:
+    """Settings by which a prior is tuned further on other data, by a preset.
+
+    Raises:
+        ValueError: If there is no such preset, or the prior does not say how it was trained.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}: allowed is {', '.join(PRESETS)}")
+    learner, given = known.settings.learner, known.settings.training
+    kind = LEARNER_TYPES[learner]
+    try:
+        return TrainingSettings(
+            learner=learner,
+            seed=seed,
+            steps=steps or FURTHER[name],
+            window=known.settings.window,
+            future=int(given["future"]),
+            options=kind.settings_type(**given["options"]),
+            learning_rate=FURTHER_RATE,
+            augmented=0.0,
+            open_loop=OPEN_LOOP_ON_DATA,
+        )
+    except (KeyError, TypeError):
+        raise ValueError(f"the prior of {learner} does not say how it was trained") from None
+
+
 def is_final(training: TrainingSettings) -> bool:
     """Whether the plain model, trained on single steps without adaptation, is all that is wanted, or of no use."""
     kind = LEARNER_TYPES[training.learner]

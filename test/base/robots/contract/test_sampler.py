@@ -193,3 +193,14 @@ def test_units_and_signs_are_those_of_the_contract() -> None:
         [(999.0, "cmd_vel", twist(0, 0)), *((t, "odom", odom(t, x=0.5)) for t in (1000.0, 1000.04, 1000.08))], of
     )
     assert [state.state.tolist() for state in found] == [[-47.0], [-47.0]]
+
+
+def test_leap_of_the_clock_is_not_gone_through_tick_by_tick() -> None:
+    """However old a number of a slow topic may be: else the caller would wait for hours of states."""
+    slow = {"odom": {"type": "nav_msgs/msg/Odometry", "max_age": 1e6}, "cmd_vel": NEWEST["topics"]["cmd_vel"]}
+    messages = [(999.0, "cmd_vel", twist(0.2, 0.0))]
+    messages += [(start + k / 50, "odom", odom(start + k / 50)) for start in (1000, 900_000) for k in range(100)]
+    states, sampler = sampled(messages, contract(topics=slow))
+    assert len(states) == 2 * 40
+    assert [state.episode for state in states] == [1] * 40 + [2] * 40
+    assert (sampler.counts["jumps"], sampler.counts["missing"]) == (1, 0)

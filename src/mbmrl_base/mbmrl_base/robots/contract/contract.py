@@ -13,6 +13,7 @@ A YAML file, as that of a robot, whose states and actions say where they come fr
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -48,8 +49,7 @@ class Clock(StrEnum):
 
 
 def _type(name: str) -> str:
-    package, kind, own = (*name.split("/"), "", "")[:3]
-    if name.count("/") != 2 or kind != "msg" or not package or not own:
+    if not re.fullmatch(r"[a-z]\w*/msg/[A-Z]\w*", name, re.ASCII):
         raise ValueError(f"{name!r} is no type of messages: wanted is such as nav_msgs/msg/Odometry")
     return name
 
@@ -119,6 +119,8 @@ class Contract(RobotDescription):
             raise ValueError("name is missing: messages, priors and episodes name the robot")
         if self.name in ROBOTS:
             raise ValueError(f"{self.name} comes with the package: another robot needs another name")
+        if wrong := [name for name in self.topics if not re.fullmatch(r"(/?[A-Za-z_]\w*)+", name, re.ASCII)]:
+            raise ValueError(f"{wrong[0]!r} is no topic: its parts, with slashes between, are letters, digits and _")
         names = [name.strip("/") for name in self.topics]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"the topic {twice[0]!r} stands in topics twice, with a slash and without")
@@ -126,6 +128,13 @@ class Contract(RobotDescription):
         for part in parts:
             if part.topic not in self.topics:
                 raise ValueError(f"{part.name!r} is of the topic {part.topic!r}: allowed is {', '.join(self.topics)}")
+        places = [(part.topic, part.field) for part in self.actions]
+        if twice := [part.name for part in self.actions if places.count((part.topic, part.field)) > 1]:
+            raise ValueError(f"the actions {' and '.join(twice)} are the same field of {self.actions[0].topic!r}")
+        if self.timeout <= 1.0 / self.rate:
+            raise ValueError(
+                f"timeout is {self.timeout:g} s: wanted is more than a control interval, {1 / self.rate:g} s"
+            )
         heard, said = ({part.topic for part in parts} for parts in (self.states, self.actions))
         if both := sorted(heard & said):
             raise ValueError(f"the topic {both[0]!r} is both of states and of actions: one of them must be another one")

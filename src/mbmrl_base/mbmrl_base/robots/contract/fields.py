@@ -13,6 +13,12 @@ _WHOLE: Final = re.compile(r"(?:(?P<angle>roll|pitch|yaw)\((?P<inner>[^()]+)\)|(
 _STEP: Final = re.compile(r"(?P<name>[A-Za-z]\w*)(?:\[(?P<key>[^\[\]]{1,100})\])?")
 
 
+_KIND: Final = re.compile(
+    r"(?P<list>sequence<)?(?:(?P<real>float|double)|boolean|(?P<unsigned>u)?int(?P<bits>8|16|32|64))"
+    r"(?:, \d+)?(?(list)>)(?P<count>\[\d+\])?"
+)
+"""A number, or a list of numbers, as rclpy names the types of fields."""
+_MOST_ITEMS: Final = 10_000
 _ANGLES: Final = ("roll", "pitch", "yaw")
 
 
@@ -46,6 +52,8 @@ class Field:
                 " data[3] or yaw(pose.pose.orientation)"
             )
         self.path = path
+        if any(step and (step["key"] or "").isdecimal() and int(step["key"]) >= _MOST_ITEMS for step in steps):
+            raise FieldError(f"{path!r}: the number of an item is below {_MOST_ITEMS}")
         self._angle = _ANGLES.index(whole["angle"]) if whole["angle"] else None
         self._steps = [(step["name"], step["key"]) for step in steps if step is not None]
         self._place = 0
@@ -83,20 +91,33 @@ class Field:
         if self._angle is not None:
             raise FieldError(f"{self.path!r} cannot be set: an angle is not a number of a quaternion")
         holder = self._walk(message, before)
-        present = self._attribute(holder, name)
+        present, kind = self._attribute(holder, name), holder.get_fields_and_field_types()[name]
+        number = self._fitting(kind, value, key)
         if key is None:
-            if not isinstance(present, int | float):
-                raise FieldError(f"{self.path!r} is no number but {type(present).__name__}")
-            setattr(holder, name, type(present)(value if isinstance(present, float) else round(value)))
-            return
-        if not hasattr(present, "append"):
-            if not key.isdecimal() or int(key) >= len(present):
-                raise FieldError(f"{self.path!r}: there are {len(present)} items")
-            present[int(key)] = value
-            return
-        place = int(key) if key.isdecimal() else self._named(holder, key)
-        present.extend([0.0] * (place + 1 - len(present)))
-        present[place] = value
+            setattr(holder, name, number)
+        elif hasattr(present, "append"):
+            place = int(key) if key.isdecimal() else self._named(holder, key)
+            present.extend([type(number)(0)] * (place + 1 - len(present)))
+            present[place] = number
+        elif key.isdecimal() and int(key) < len(present):
+            present[int(key)] = number
+        else:
+            raise FieldError(f"{self.path!r}: there are {len(present)} items")
+
+    def _fitting(self, kind: str, value: float, key: str | None) -> float | int | bool:
+        """The number of a field's type that is nearest; FieldError if the field is no number."""
+        whole = _KIND.fullmatch(kind)
+        if whole is None or (key is None) == bool(whole["list"] or whole["count"]):
+            wanted = "number" if key is None else "list of numbers"
+            raise FieldError(f"{self.path!r} is no {wanted} but {kind}")
+        if whole["real"]:
+            largest = 3.4e38 if whole["real"] == "float" else 1.7e308
+            return max(-largest, min(largest, value))
+        if whole["bits"] is None:
+            return value >= 0.5
+        bits = int(whole["bits"]) - (not whole["unsigned"])
+        least = 0 if whole["unsigned"] else -(1 << bits)
+        return max(least, min((1 << bits) - 1, round(value)))
 
     def _named(self, holder: Any, key: str) -> int:
         """Place of an item by its name, which is added if it is not there."""

@@ -26,6 +26,10 @@ JUMP: Final = SECOND
 """Time by which stamps of a topic go back, or are ahead of those before, that begins another episode."""
 PATIENCE: Final = SECOND
 """Time by which other messages are ahead of a tick that is given up for want of one."""
+LEAP: Final = 2 * SECOND
+"""Time by which all messages may be ahead of the last tick; what was longer ago is not gone through tick by tick."""
+MOST: Final = 10_000
+"""Messages of a topic that are held at most."""
 NEAR: Final = 1000
 """Time within which a message is of a tick: who calculates stamps with floating-point numbers rounds them."""
 LARGEST: Final = 1e15
@@ -53,7 +57,7 @@ class _Source:
         self._scale, self._offset = np.array([(part.scale, part.offset) for _, part in own]).T
         self._clock = contract.topics[topic].clock
         self.max_age = round(contract.max_age(topic) * SECOND)
-        self.held: deque[tuple[int, Array]] = deque()
+        self.held: deque[tuple[int, Array]] = deque(maxlen=MOST)
         """Times, ns, and values, shape (places,), in order."""
         self.delays: deque[int] = deque(maxlen=_JUDGED)
         """From the times of messages to their arrivals, ns."""
@@ -111,6 +115,7 @@ class Sampler:
         self.late: Counter[str] = Counter()
         self.lacking: dict[str, str] = {}
         self._sequence = self._episode = 0
+        self._leap = max(LEAP, round(3 * SECOND / contract.rate))
         self._tick: int | None = None
         """Number of the next tick, in control intervals of the clock; None: not all topics have come."""
         self._whole = False
@@ -120,6 +125,11 @@ class Sampler:
     def silent(self) -> list[str]:
         """Topics of states of which nothing has come yet."""
         return [name for name, source in self._states.items() if not source.held]
+
+    @property
+    def apart(self) -> dict[str, float]:
+        """By how much the newest message came later than its stamp says, s, by topics of states that have come."""
+        return {name: source.delays[-1] / SECOND for name, source in self._states.items() if source.delays}
 
     def clocks(self) -> dict[str, float]:
         """By how much the arrival of messages is later than their times, s, by topics that have come; the median."""
@@ -149,6 +159,9 @@ class Sampler:
         if topic in self._actions and self._tick is None:
             source.held.clear()  # however long it is before the first state
         source.held.append((time, values))
+        if topic in self._states and self._tick is not None and time - self._time(self._tick) > self._leap:
+            self.counts["jumps"] += 1
+            self._tick, self._whole = None, False
         if self._tick is None and not self.silent:
             newest = max(each.held[-1][0] for each in self._states.values())
             self._tick = math.ceil(round(newest * self.contract.rate / SECOND, 6))
