@@ -12,7 +12,7 @@ help:
 	@echo "make demo [ARGS=...]  the robot walks a path, loses a leg, adapts and walks on (ARGS=--help lists options)"
 	@echo "make test [ARGS=...]  all tests (ARGS go to pytest)"
 	@echo "make bench [ARGS=...] speeds, against other packages, which it installs in .venv-bench (ARGS=--help lists options)"
-	@echo "make results          docs/results anew: 1.5 h of 2 cores; a stopped one goes on, what is the same is not run again"
+	@echo "make results          docs/results anew: about 2 h of 2 cores; a stopped one goes on, what is the same is not run again"
 	@echo "make docs             docs as a site, site/index.html; ARGS=serve shows it while it is written"
 	@echo "make lint             ruff, mypy and import-linter"
 	@echo "make clean            removes .venv*, build, install, log, site and the caches of tools"
