@@ -262,7 +262,7 @@ def test_learner_without_a_shipped_prior_is_refused(mbmrl: Run, folder: Path, mo
     monkeypatch.setattr(
         priors, "shipped_prior", lambda name, robot: folder / "mb" if name == "mb" else shipped_prior(name, robot)
     )
-    code, output, errors = mbmrl("evaluate", "--learners", "default,mb", *SMALL)
+    code, output, errors = mbmrl("evaluate", "--learners", "bayes_replay,mb", *SMALL)
     assert (code, output) == (2, "")
     assert errors.startswith("error: no prior of mb is shipped for the robot millirobot: train one ")
     assert list(folder.iterdir()) == []

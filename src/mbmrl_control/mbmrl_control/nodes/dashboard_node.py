@@ -246,9 +246,13 @@ class DashboardNode(Node):
         state = "paused" if paused else OUTCOMES.get(outcome, "?") if alive else "no state comes"
         if alive and not paused and planner is None:
             state = "no planner"
+        members = list(adaptation.members) if adaptation else []
+        learner = members[adaptation.member] if members else ""
+        if len(members) > 1:
+            learner = f"committee: {learner}"  # its class would load torch
         return Status(
             robot=self._settings.robot,
-            learner=adaptation.members[adaptation.member] if adaptation and adaptation.members else "",
+            learner=learner,
             task=planner.task if planner else "",
             steered_by=planner.steered_by if planner else "",
             takes_faults=self._requests.take_faults,
