@@ -246,10 +246,10 @@ class DashboardNode(Node):
         state = "paused" if paused else OUTCOMES.get(outcome, "?") if alive else "no state comes"
         if alive and not paused and planner is None:
             state = "no planner"
-        members = list(adaptation.members) if adaptation else []
-        learner = members[adaptation.member] if members else ""
-        if len(members) > 1:
-            learner = f"committee: {learner}"  # its class would load torch
+        learner = ""
+        if adaptation and (members := list(adaptation.members)):
+            # The name, since the class of a committee would load torch.
+            learner = ("committee: " if len(members) > 1 else "") + members[adaptation.member]
         return Status(
             robot=self._settings.robot,
             learner=learner,
