@@ -48,6 +48,8 @@ from mbmrl_sim.render import check_screen
 
 SLICE: Final = 0.01
 """Time between two messages on /clock, s of real time."""
+REST: Final = 1e-4
+"""Pause between two slices, s: a thread that is late, and takes a lock again at once, leaves it to nobody else."""
 PATIENCE: Final = 0.5
 """Longest time that simulated time waits for a command, s of real time."""
 CLOCK_REMEDY: Final = "set publish_clock:=false and use_sim_time:=false (mbmrl: --no-clock), or another ROS_DOMAIN_ID"
@@ -219,6 +221,7 @@ class SimulatorNode(Node):
                 safe = self._robot.safe_action(self._simulator.observe().state)
                 self._simulator.apply(safe if command is None else command[0])
             for part, (first, last) in enumerate(pairwise(bounds), start=1):
+                time.sleep(REST)
                 with self._lock:
                     if exact and command is not None and self._fresh_command() is None:
                         self._simulator.halt()
