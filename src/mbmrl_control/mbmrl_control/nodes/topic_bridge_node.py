@@ -138,7 +138,8 @@ class TopicBridgeNode(ManagedNode):
         self._last_sent = math.inf
         """When the last command was published, s of the steady clock."""
         self._trouble = ""
-        self._looked = (time.monotonic(), 0)
+        self._missing = 0
+        """States that were left out, by the last time that diagnostics were told."""
         self._topics = RobotTopics(self, self._robot, own_only=True)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._commands = SoleSubscription(self, MotorCommand, "motor_command", self._take_command, qos.LATEST)
@@ -352,12 +353,11 @@ class TopicBridgeNode(ManagedNode):
     # Health
 
     def _diagnose(self) -> None:
-        now, before = time.monotonic(), self._looked
         with self._lock:
             sampler = self._sampler
             silent, counts, late = sampler.silent, dict(sampler.counts), dict(sampler.late)
             lacking, apart = list(sampler.lacking.values()), self._clocks_apart()
-        age = now - self._newest[1] if self._newest else math.inf
+        age = time.monotonic() - self._newest[1] if self._newest else math.inf
         states = Part("states")
         states.check(bool(self._trouble), Level.ERROR, self._trouble)
         states.check(bool(apart), Level.ERROR, apart)
@@ -366,8 +366,8 @@ class TopicBridgeNode(ManagedNode):
         states.check(bool(silent), Level.ERROR, f"nothing has come on {', '.join(map(absolute, silent))}")
         what = f"no state for {age:.1f} s"
         states.check(not silent and age > self._contract.timeout, Level.ERROR, "; ".join([what, *lacking]))
-        self._looked = (now, counts.get("missing", 0))
-        missing = counts.get("missing", 0) - before[1]
+        before, self._missing = self._missing, counts.get("missing", 0)
+        missing = self._missing - before
         states.check(missing > 0, Level.WARN, f"{missing} states were left out, for want of {', '.join(late)}")
         states.values = {f"{name} (so far)": count for name, count in counts.items()}
         motors = Part("motors")
