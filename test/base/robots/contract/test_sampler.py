@@ -69,6 +69,14 @@ def test_messages_at_the_times_of_the_ticks_are_those_of_the_ticks() -> None:
         assert not sampler.counts["missing"]
 
 
+def test_tick_that_all_topics_have_reached_waits_for_no_later_message() -> None:
+    messages = [(999.9, "cmd_vel", twist(0.2, 0.0))]
+    messages += [(1000 + k / 20, "odom", odom(1000 + k / 20, x=k)) for k in range(20)]
+    for of in (contract(**NEWEST), contract()):
+        states, _ = sampled(messages, of)
+        assert states[-1].state[0] == 19
+
+
 def test_delay_of_a_topic_changes_nothing() -> None:
     clean = drive(4.0)
     for delay in (0.09, 0.5):

@@ -1,8 +1,8 @@
 """States at a fixed rate of messages that come when they come: the same for a running robot and for its recording.
 
 Ticks are at whole multiples of the control interval, by the clock of the messages, in whole nanoseconds. A tick is
-complete as soon as each topic that is interpolated has a message of that time or a later one, and, if none is, as soon
-as any message is later. A number that is missing, or too old, is never made up: the tick is left out, and the
+complete as soon as each topic that is interpolated has a message of that time or a later one; if none is, as soon as
+each topic has one, or any message is later. A number that is missing, or too old, is never made up: the tick is left out, and the
 transition over it is none.
 """
 
@@ -189,8 +189,9 @@ class Sampler:
         """States that are complete since a message of some time has come."""
         while self._tick is not None:
             time = self._time(self._tick)
-            held = [self._states[name].held[-1][0] >= time - NEAR for name in self._interpolated]
-            if not ((held and all(held)) or newest > time + (PATIENCE if held else NEAR)):
+            awaited = self._interpolated or self._states
+            reached = all(self._states[name].held[-1][0] >= time - NEAR for name in awaited)
+            if not reached and newest <= time + (PATIENCE if self._interpolated else NEAR):
                 return
             yield from self._close(time)
 
