@@ -110,7 +110,7 @@ def test_displays_name_topics_that_there_are() -> None:
     """Both show the robot, its reference, the path walked and the plan, and send goals."""
     table = (ROOT / "docs/reference/topics.md").read_text().partition("\n| topic |")[2].partition("\n\n")[0]
     known = {name.strip("`/") for line in table.splitlines() for name in re.findall(r"`[\w/]+`", line.split("|")[1])}
-    paths = {"robot_description", "reference_path", "path_walked", "planned_path", "plan_markers"}
+    paths = {"robot_description", "reference_path", "path_walked", "planned_path", "plan_markers", "fault_markers"}
     rviz = yaml.safe_load((SHARE / "config" / "mbmrl.rviz").read_text())["Visualization Manager"]
     assert topics_of(rviz["Displays"], "Value") == paths
     assert topics_of(rviz["Tools"], "Value") == {"goal_pose"}

@@ -23,6 +23,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import BatteryState, Imu, JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
+from visualization_msgs.msg import Marker, MarkerArray
 
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import LEG_NAMES, MAX_LEG_SPEED
@@ -288,6 +289,18 @@ def test_late_joiner_learns_of_the_faults_in_force(start_simulator: StartSimulat
     peer.spin_until(lambda: arrays, simulator)
     assert list(arrays[0].faults) == injected[::-1]
     assert nanoseconds(injected[0].since) <= nanoseconds(injected[1].since) > 0
+
+
+def test_faults_are_drawn_above_the_robot(start_simulator: StartSimulator, peer: Peer) -> None:
+    simulator = start_simulator(frame_prefix="robot1/")
+    drawn = peer.record(MarkerArray, "fault_markers", qos.LATCHED)
+    peer.call(InjectFault, "inject_fault", simulator, kind="leg_loss", part="3")
+    peer.spin_until(lambda: drawn and drawn[-1].markers[0].text, simulator)
+    (text,) = drawn[-1].markers
+    assert (text.action, text.text, text.header.frame_id) == (Marker.ADD, "leg_loss:right_front", "robot1/base_link")
+    assert 0.005 < text.scale.z < 0.03  # the robot is 0.1 m long
+    peer.call(ClearFaults, "clear_faults", simulator)
+    peer.spin_until(lambda: drawn[-1].markers[0].action == Marker.DELETE, simulator)
 
 
 def test_faults_are_undone_and_said_to_be(start_simulator: StartSimulator, peer: Peer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import math
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -11,10 +12,11 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
 
 from mbmrl_base.robots.faults import NUMBERS, Fault
-from mbmrl_base.toolkit.conversions import check_message, to_header, to_seconds, to_time
+from mbmrl_base.toolkit.conversions import BASE_FRAME, check_message, to_header, to_seconds, to_time
 from mbmrl_msgs.msg import Fault as FaultMessage
 from mbmrl_msgs.msg import FaultArray
 from mbmrl_msgs.srv import InjectFault
@@ -90,3 +92,21 @@ def from_fault_array(message: FaultArray) -> tuple[Fault, ...]:
     """
     check_message(message)
     return tuple(map(from_fault, message.faults))
+
+
+def to_fault_markers(faults: Iterable[Fault], urdf: str | None, prefix: str = "") -> MarkerArray:
+    """Text that goes with the robot, above it: its faults; none if it has none.
+
+    Args:
+        faults: The faults.
+        urdf: What the robot looks like: letters are a tenth of its largest box; None: as if that were 1 m.
+        prefix: Prefix of the frame's name.
+    """
+    sizes = " ".join(re.findall(r'size="([-\d.eE+ ]+)"', urdf or "")).split()
+    size = max(map(float, sizes), default=1.0)
+    text = Marker(ns="faults", type=Marker.TEXT_VIEW_FACING, text=", ".join(map(str, faults)), frame_locked=True)
+    text.header.frame_id = prefix + BASE_FRAME
+    text.action = Marker.ADD if text.text else Marker.DELETE
+    text.pose.position.z, text.scale.z = 0.8 * size, 0.1 * size
+    text.color = ColorRGBA(r=0.8, g=0.1, b=0.1, a=1.0)
+    return MarkerArray(markers=[text])

@@ -8,22 +8,35 @@ from threading import Lock
 
 import numpy as np
 from rclpy.node import Node
+from visualization_msgs.msg import MarkerArray
 
 from mbmrl_base.robots.faults import Fault, FaultError
 from mbmrl_base.robots.simulator import Simulator
 from mbmrl_base.toolkit import qos
 from mbmrl_msgs.msg import FaultArray
 from mbmrl_msgs.srv import ClearFaults, InjectFault, Push
-from mbmrl_sim.nodes.conversions import from_fault, to_fault, to_fault_array
+from mbmrl_sim.nodes.conversions import from_fault, to_fault, to_fault_array, to_fault_markers
 
 
 class FaultServices:
     """Answers the services; what is in force is published at each change."""
 
-    def __init__(self, node: Node, simulator: Simulator, lock: Lock, offset: Callable[[], float]) -> None:
-        """Take the simulator, what is held while it changes, and what returns ROS time less simulated time, s."""
+    def __init__(
+        self, node: Node, simulator: Simulator, lock: Lock, offset: Callable[[], float], frame_prefix: str = ""
+    ) -> None:
+        """Offer the services.
+
+        Args:
+            node: The node.
+            simulator: The simulator.
+            lock: Is held while it changes.
+            offset: Returns ROS time less simulated time, s.
+            frame_prefix: Prefix of all names of frames.
+        """
         self._node, self._simulator, self._lock, self._offset = node, simulator, lock, offset
+        self._prefix = frame_prefix
         self._faults = node.create_publisher(FaultArray, "faults", qos.LATCHED)
+        self._markers = node.create_publisher(MarkerArray, "fault_markers", qos.LATCHED)
         node.create_service(InjectFault, "inject_fault", self._inject)
         node.create_service(ClearFaults, "clear_faults", self._clear)
         node.create_service(Push, "push", self._push)
@@ -31,8 +44,9 @@ class FaultServices:
 
     def publish(self) -> None:
         """Publish the faults in force."""
-        faults = map(self._dated, self._simulator.faults)
-        self._faults.publish(to_fault_array(faults, self._simulator.time + self._offset()))
+        faults = self._simulator.faults
+        self._faults.publish(to_fault_array(map(self._dated, faults), self._simulator.time + self._offset()))
+        self._markers.publish(to_fault_markers(faults, self._simulator.robot.urdf(), self._prefix))
 
     def _dated(self, fault: Fault) -> Fault:
         """The fault with its time on the clock of all messages."""

@@ -160,7 +160,9 @@ class SimulatorNode(Node):
         self._go(going=True)
         if not self._settings.publish_clock:
             self._offset = self._ros_time() - self._told
-        self._faults = FaultServices(self, self._simulator, self._lock, lambda: self._offset)
+        self._faults = FaultServices(
+            self, self._simulator, self._lock, lambda: self._offset, self._settings.frame_prefix
+        )
         self.create_timer(1.0, self._diagnose, clock=SteadyClock(clock_type=ClockType.STEADY_TIME))
         self.worker = Worker(self._simulate, "physics")
         self.get_logger().info(f"simulating at {self._settings.rate:g} Hz, seed {self._settings.seed}")

@@ -2,8 +2,8 @@
 
 Ticks are at whole multiples of the control interval, by the clock of the messages, in whole nanoseconds. A tick is
 complete as soon as each topic that is interpolated has a message of that time or a later one; if none is, as soon as
-each topic has one, or any message is later. A number that is missing, or too old, is never made up: the tick is left out, and the
-transition over it is none.
+each topic has one, or any message is later. A number that is missing, or too old, is never made up: the tick is left
+out, and the transition over it is none.
 """
 
 from __future__ import annotations
