@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import islice
 
 import numpy as np
@@ -45,6 +47,24 @@ def test_robot_walks_along_a_straight_path() -> None:
     # It stands until the first plan, which is made of the first state, is in force.
     assert not actions[:2].any()
     assert (actions[2:] >= MIN_LEG_SPEED - 1e-4).all()
+
+
+LIGHT = """
+import itertools, sys
+from mbmrl_base.robots.catalogue import load_robot
+from mbmrl_control.control.closed_loop import walk
+from mbmrl_control.priors import DEFAULT_LEARNER, load_shipped
+from mbmrl_sim.millirobot.world import World
+prior = load_shipped(DEFAULT_LEARNER, load_robot("millirobot"))
+list(itertools.islice(walk(World(0, 20.0), prior, "move_forward", precision="bfloat16"), 60))
+print({"torch._dynamo", "sympy", "matplotlib", "scipy", "viser", "rclpy"} & set(sys.modules))
+"""
+
+
+def test_default_learner_walks_without_what_takes_long_to_import() -> None:
+    """Torch's compiler, which an optimiser imports, takes a second, before the walk or in the midst of it."""
+    result = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "set()\n"), result.stderr
 
 
 def test_wanted_speed_of_zero_stands() -> None:

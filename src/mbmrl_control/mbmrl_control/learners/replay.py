@@ -12,6 +12,7 @@ from typing import Final
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from mbmrl_control.dynamics.network import predict
 from mbmrl_control.learners.base import Update, to_update
@@ -50,7 +51,8 @@ class BayesReplay(BayesLastLayer):
         """Return to the prior's weights."""
         self._carried = [(weight.detach().clone(), bias.detach().clone()) for weight, bias in self.layers]
         self._tensors = [tensor for layer in self._carried for tensor in layer]
-        self._optimizer = torch.optim.Adam(self._tensors, lr=_RATE, fused=True)
+        self._means, self._squares = ([torch.zeros_like(each) for each in self._tensors] for _ in range(2))
+        self._steps = [torch.zeros(()) for _ in self._tensors]
         self._generator = torch.Generator().manual_seed(0)
         self._tempered = {**self.extras, "root": _SHARE * self._root, "decay": torch.full_like(self._decay, _DECAY)}
 
@@ -60,10 +62,10 @@ class BayesReplay(BayesLastLayer):
         count = len(inputs)
         low, high = _SURPRISE
         share = (self._surprise(inputs[-_SURPRISING:], targets[-_SURPRISING:]) - low) / (high - low)
-        self._optimizer.param_groups[0]["lr"] = _RATE * min(max(share, 0.0), 1.0)
         if count >= NEWEST:
             ages = (-_MEAN_AGE * torch.rand(_DRAWN, generator=self._generator).log()).long() % count
-            self._learn(*(values[count - 1 - torch.cat([torch.arange(NEWEST), ages])] for values in (inputs, targets)))
+            drawn = count - 1 - torch.cat([torch.arange(NEWEST), ages])
+            self._learn(inputs[drawn], targets[drawn], _RATE * min(max(share, 0.0), 1.0))
         fitted = BayesLastLayer(self._carried, self._tempered).adapted(inputs[-_WINDOW:], targets[-_WINDOW:])
         # What is carried goes on changing in place.
         return {name: tensor.clone() for name, tensor in to_update(fitted).items()}
@@ -75,10 +77,24 @@ class BayesReplay(BayesLastLayer):
             for layers in (self.layers, self._carried)
         )
 
-    def _learn(self, inputs: Tensor, targets: Tensor) -> None:
+    def _learn(self, inputs: Tensor, targets: Tensor, rate: float) -> None:
         step = gradient_steps(self._carried, torch.ones(1, 1), inputs, targets)
         assert isinstance(step, LowRank)
         gradients = [(columns.mT @ rows, columns.sum(0)) for ((rows, columns),) in step.factors]
-        for tensor, gradient in zip(self._tensors, (tensor for pair in gradients for tensor in pair), strict=True):
-            tensor.grad = gradient
-        self._optimizer.step()
+        # The class `Adam` would import a compiler, which takes a second.
+        adam(
+            self._tensors,
+            [gradient for pair in gradients for gradient in pair],
+            self._means,
+            self._squares,
+            [],
+            self._steps,
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import importlib
 import os
 from pathlib import Path
 from typing import Final
@@ -31,8 +30,6 @@ def prepare(threads: int, cpus: str = "", priority: int = 0, lock_memory: bool =
     Raises:
         ValueError: If a processor is not there, or the system does not allow what is wanted.
     """
-    # Else it is imported when the first optimiser is made, which takes a second, in the midst of a walk.
-    importlib.import_module("torch._dynamo")
     torch.set_num_threads(threads)
     tasks = [int(task.name) for task in Path("/proc/self/task").iterdir()]
     if cpus:
