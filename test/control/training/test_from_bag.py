@@ -72,6 +72,17 @@ def test_prior_is_trained_on_them(folder: Path, rover: Path, mbmrl: Run) -> None
     assert (folder / "rover.safetensors").is_file()
 
 
+def test_report_tells_of_topics_and_data(folder: Path, rover: Path, mbmrl: Run) -> None:
+    record(folder / "bag", [each for each in MESSAGES if not 1020.0 < each[0] < 1021.5])
+    arguments = ("--contract", str(rover), "--out", "episodes", "--report", "data.html")
+    code, _, errors = mbmrl("dataset", "from-bag", "bag", *arguments)
+    assert code == 0, errors
+    page = (folder / "data.html").read_text()
+    for cell in ("bag", "odom", "cmd_vel", "forward", "1.52", "jumps"):  # the gap in odometry, s
+        assert f"<td>{cell}</td>" in page
+    assert "longer than its max_age, 0.1 s" in page
+
+
 def test_what_is_missing_in_a_recording_is_missing_in_the_data(folder: Path, rover: Path, mbmrl: Run) -> None:
     gap = [each for each in MESSAGES if not (each[1] == "odom" and 1010.0 < each[0] < 1010.5)]
     record(folder / "bag", gap)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbmrl_control.cli.options import AsJson, console, refusing, stoppable, warn
+
+if TYPE_CHECKING:
+    from mbmrl_base.robots.contract.contract import Contract
+    from mbmrl_base.robots.contract.inspection import Inspection
 
 app = typer.Typer()
 dataset = typer.Typer(no_args_is_help=True)
@@ -25,6 +29,9 @@ def from_bag(
     bags: Annotated[list[Path], typer.Argument(help="Recordings: folders of rosbag2, or files, *.mcap.")],
     contract: Annotated[Path, typer.Option(help="Contract of the robot, *.yaml: which topics its numbers are.")],
     out: Annotated[Path, typer.Option(help="Folder, new or empty, of the episodes, one .npz file each.")],
+    report: Annotated[
+        Path | None, typer.Option(help="HTML file on messages and data: rates, gaps, ranges, delays.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make episodes of recordings of a robot that speaks ROS.
@@ -32,7 +39,7 @@ def from_bag(
     No ROS has to be installed.
     """
     from mbmrl_base.robots.contract.contract import load_contract
-    from mbmrl_base.system.files import check_folder
+    from mbmrl_base.system.files import check_file, check_folder
     from mbmrl_control.training.data_checks import warnings_of
     from mbmrl_control.training.episodes import EpisodeError, read_folder
     from mbmrl_control.training.from_bag import check_bag, write
@@ -41,6 +48,8 @@ def from_bag(
     with refusing():
         robot = load_contract(contract)
         check_folder(out)
+        if report is not None:
+            check_file(report)
         if out.is_dir() and any(out.iterdir()):
             raise EpisodeError(f"{out} is not empty: episodes of several contracts would be mixed")
         for bag in bags:
@@ -49,7 +58,14 @@ def from_bag(
             task = bar.add_task("reading", total=1.0, note="")
             found = write(bags, robot, out, lambda share: bar.update(task, completed=share))
             bar.update(task, completed=1.0)
-        for sentence in warnings_of(read_folder(out)):
+        folder = read_folder(out)
+        if report is not None:
+            from mbmrl_control.evaluation.data_report import write_data_report
+
+            with console.status("reading once more, for the report"):
+                inspections = {bag.name: _inspected(bag, robot) for bag in bags}
+            write_data_report(folder, report, found.dropped, inspections, found.why)
+        for sentence in warnings_of(folder):
             warn(sentence)
     dropped = {name: count for name, count in found.dropped.items() if count}
     console.print(f"written: {found.episodes} episodes with {found.transitions} transitions in {out}", soft_wrap=True)
@@ -58,5 +74,45 @@ def from_bag(
     if dropped:
         words = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in dropped.items())
         console.print(f"found and not used: {words}", soft_wrap=True)
+    if report is not None:
+        console.print(f"written: {report}", soft_wrap=True)
     if as_json:
         print(json.dumps({"episodes": found.episodes, "transitions": found.transitions, "dropped": dropped}))
+
+
+def _inspected(bag: Path, contract: Contract) -> Inspection:
+    """What the messages of a recording look like."""
+    from mbmrl_base.robots.contract.inspection import Inspection
+    from mbmrl_control.training.from_bag import messages
+
+    inspection = Inspection(contract)
+    for message in messages(bag, contract):
+        inspection.take(*message)
+    return inspection
+
+
+@dataset.command("report", epilog="Example: mbmrl dataset report data --out data.html")
+def report_on(
+    data: Annotated[Path, typer.Argument(help="Folder of episodes.")],
+    out: Annotated[Path | None, typer.Option(help="HTML file; DATA/report.html if not given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a page on data that opens from disk.
+
+    With what there is, its ranges, what looks wrong, and how long actions take
+    to act.
+    """
+    from mbmrl_base.system.files import check_file
+    from mbmrl_control.evaluation.data_report import write_data_report
+    from mbmrl_control.training.episodes import read_folder
+
+    file = out or data / "report.html"
+    with refusing(), stoppable("nothing was written"):
+        check_file(file)
+        with console.status("looking"):
+            found = write_data_report(read_folder(data), file)
+    for sentence in found["warnings"]:
+        warn(sentence)
+    console.print(f"written: {file}", soft_wrap=True)
+    if as_json:
+        print(json.dumps(found))
