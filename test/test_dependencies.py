@@ -34,6 +34,7 @@ PIP_ONLY = {
         "imageio_ffmpeg",
         "mcap",
         "msgspec",
+        "optuna",
         "pybullet",
         "pybullet_utils",
         "rosbags",

@@ -31,6 +31,7 @@ setup(
         "mcap",
         "msgspec",
         "numpy",
+        "optuna",
         "Pillow",
         "pydantic>=2",
         "pyserial",

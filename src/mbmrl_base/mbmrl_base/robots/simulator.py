@@ -19,20 +19,41 @@ class Joints:
     velocities: tuple[float, ...] = ()
 
 
-class Simulator(Protocol):
-    """A simulated robot in lock-step: time goes on only with `step`, or `advance`.
-
-    Seeded and deterministic: the same seed and the same commands give the same states, bit for bit.
+class World(Protocol):
+    """A robot in lock-step, as who controls it sees it: time goes on only with `step`.
 
     Attributes:
         robot: The robot.
         rate: Control rate, Hz.
-        substeps: Physics steps in a control interval.
-        kinds: Faults that may be injected.
     """
 
     robot: Robot
     rate: float
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Faults in force, in the order of kinds and parts."""
+
+    def observe(self) -> Observation:
+        """The newest observation: of the end of the last interval, or of the start of the episode."""
+
+    def step(self, action: Array) -> Observation:
+        """Hold an action, shape (m,), for one control interval; returns what is observed at its end."""
+
+    def close(self) -> None:
+        """Free what it takes."""
+
+
+class Simulator(World, Protocol):
+    """A simulated robot: time goes on with `step`, or `advance`.
+
+    Seeded and deterministic: the same seed and the same commands give the same states, bit for bit.
+
+    Attributes:
+        substeps: Physics steps in a control interval.
+        kinds: Faults that may be injected.
+    """
+
     substeps: int
     kinds: FaultKinds
 
@@ -45,21 +66,11 @@ class Simulator(Protocol):
         """Number of the episode, from 1; a reset starts a new one."""
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
-        """Faults in force, in the order of kinds and parts."""
-
-    @property
     def about(self) -> dict[str, Any]:
         """What an episode's metadata say of it, for JSON: its parameters, the ground."""
 
     def reset(self, seed: int | None = None) -> Observation:
         """Put an intact robot at its start; the time goes on."""
-
-    def observe(self) -> Observation:
-        """The newest observation: of the end of the last interval, or of the start of the episode."""
-
-    def step(self, action: Array) -> Observation:
-        """Hold an action, shape (m,), for one control interval; returns what is observed at its end."""
 
     def apply(self, action: Array) -> None:
         """Send an action, shape (m,); without faults it is in force from now on."""
@@ -101,6 +112,3 @@ class Simulator(Protocol):
 
     def show(self) -> None:
         """Let a window, if there is one, show the robot as it is."""
-
-    def close(self) -> None:
-        """Free what it takes."""

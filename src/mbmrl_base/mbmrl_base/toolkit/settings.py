@@ -75,9 +75,26 @@ RUNTIME: Final[dict[str, Any]] = {"runtime": True}
 """Marks a field that can be set while the node runs."""
 
 
-def runtime_field(default: float, low: float, high: float, description: str) -> Any:
-    """A number within bounds that can be set while the node runs."""
-    return Field(default, ge=low, le=high, description=description, json_schema_extra=RUNTIME)
+def runtime_field(
+    default: float, low: float, high: float, description: str, tuned: tuple[float, float] | None = None
+) -> Any:
+    """A number within bounds that can be set while the node runs, and be tuned, see `tuned_between`."""
+    extra = RUNTIME if tuned is None else {**RUNTIME, **tuned_between(*tuned, log=True)}
+    return Field(default, ge=low, le=high, description=description, json_schema_extra=extra)
+
+
+def tuned_between(low: float, high: float, log: bool = False) -> dict[str, Any]:
+    """Marks a number whose best value is looked for between two others, on a logarithmic scale or not."""
+    return {"tuned": [low, high, log]}
+
+
+def tuned_fields(kind: type[BaseModel]) -> dict[str, tuple[float, float, bool]]:
+    """Fields that are marked by `tuned_between`, with what they are marked with."""
+    extras = {name: field.json_schema_extra for name, field in kind.model_fields.items()}
+    found: dict[str, Any] = {
+        name: extra["tuned"] for name, extra in extras.items() if isinstance(extra, dict) and "tuned" in extra
+    }
+    return {name: tuple(marks) for name, marks in found.items()}
 
 
 def runtime_text(default: str, description: str, choices: Iterable[str] = ()) -> Any:

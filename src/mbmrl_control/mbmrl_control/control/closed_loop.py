@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mbmrl_base.robots.simulator import Simulator
+from mbmrl_base.robots.simulator import World
 from mbmrl_control.control.controller import Controller, Situation
 from mbmrl_control.control.run_record import Tick
 from mbmrl_control.dynamics.open_loop import OpenLoop
@@ -19,7 +19,7 @@ from mbmrl_control.tasks import DEFAULT_TASK, Task, make_task
 
 
 def walk(
-    world: Simulator,
+    world: World,
     prior: Prior,
     task: Task[Any] | str = DEFAULT_TASK,
     seed: int = 0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,6 +54,17 @@ def _members(learner: Learner, prior: Prior, windows: Sequence[Piece]) -> list[i
 
 
 @torch.no_grad()
+def fitted_models(prior: Prior, learner: Learner, windows: Sequence[Piece]) -> Iterator[Model | None]:
+    """Models adapted to windows, of a committee's member that is planned with; None: its update is not finite."""
+    features, normalizer = prior.features, prior.normalizer
+    for past, number in zip(windows, _members(learner, prior, windows), strict=True):
+        inputs, targets = transition(features, past.states[:-1], past.actions, past.states[1:], past.intervals)
+        model = learner.members[number].fitted_model(normalizer.inputs(inputs), normalizer.targets(targets))
+        # As on the robot, an update that is not finite is withheld.
+        yield model if all(tensor.isfinite().all() for tensor in model.tensors()) else None
+
+
+@torch.no_grad()
 def errors(prior: Prior, windows: Sequence[tuple[Piece, Piece]]) -> tuple[Tensor, Tensor]:
     """Errors of the prior and of the adapted models at each step, states less real ones, shapes (w, K, n)."""
     learner, features, normalizer = make_learner(prior), prior.features, prior.normalizer
@@ -68,12 +79,8 @@ def errors(prior: Prior, windows: Sequence[tuple[Piece, Piece]]) -> tuple[Tensor
 
     before = predicted(learner.adapted_model({}), slice(None))
     after = before.clone()
-    members = [learner.members[number] for number in _members(learner, prior, [past for past, _ in windows])]
-    for index, ((past, _), member) in enumerate(zip(windows, members, strict=True)):
-        inputs, targets = transition(features, past.states[:-1], past.actions, past.states[1:], past.intervals)
-        model = member.fitted_model(normalizer.inputs(inputs), normalizer.targets(targets))
-        # As on the robot, an update that is not finite is withheld.
-        if all(tensor.isfinite().all() for tensor in model.tensors()):
+    for index, model in enumerate(fitted_models(prior, learner, [past for past, _ in windows])):
+        if model is not None:
             one = slice(index, index + 1)
             after[one] = predicted(model, one)
     return features.difference(before, real), features.difference(after, real)

@@ -7,7 +7,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -19,15 +19,17 @@ import numpy as np
 import torch
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
+from mbmrl_base.robots.simulator import World
 from mbmrl_base.system.files import write_text
 from mbmrl_base.system.plugins import blamed
+from mbmrl_base.toolkit.settings import part_of
 from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.control.run_record import Record, choice, in_a_word
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.evaluation.metrics import OPEN_LOOP_STEPS, before_and_after
 from mbmrl_control.evaluation.scenarios import schedule
 from mbmrl_control.learners import load_learner
-from mbmrl_control.planning import load_planner
+from mbmrl_control.planning import SamplingSettings, load_planner
 from mbmrl_control.tasks import Task, make_task
 from mbmrl_sim.catalogue import fault_kinds, make_simulator
 
@@ -83,11 +85,24 @@ class Job:
     fault_time: float
     simulator: str = DEFAULT_ROBOT
     learner_file: str = ""
+    planner_settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the planner that are not its defaults."""
+    judged_as: dict[str, Any] | None = None
+    """The task by whose cost and figures the run is judged, as of `choice`; None: that which is done."""
 
-    def make_task(self) -> Task[Any]:
-        """What is done, at its beginning."""
-        name, settings = self.task["name"], self.task["settings"]
-        return make_task(name, self.prior.robot, settings, 1.0 / self.prior.settings.rate)
+    def make_task(self, judged: bool = False) -> Task[Any]:
+        """What is done, at its beginning; or by what it is judged."""
+        task = (self.judged_as if judged else None) or self.task
+        return make_task(task["name"], self.prior.robot, task["settings"], 1.0 / self.prior.settings.rate)
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """All settings of the planner.
+
+        Raises:
+            ValueError: If one is refused.
+        """
+        return part_of(self.planner_settings, load_planner(self.planner).settings_type)
 
     @cached_property
     def key(self) -> dict[str, Any]:
@@ -95,8 +110,8 @@ class Job:
         own = (self.task["name"], self.planner, self.simulator, self.learner_file)
         return {
             "prior": self.prior.hash,
-            **{field.name: getattr(self, field.name) for field in fields(self) if field.name != "prior"},
-            "planner": choice(self.planner, load_planner(self.planner).settings_type()),
+            **{each.name: getattr(self, each.name) for each in fields(self) if each.name != "prior"},
+            "planner": choice(self.planner, self.sampling),
             "code": own_code(),
             "files": hash_of_code(Path(name).expanduser() for name in own if name.endswith(".py")),
             "versions": {name: version(name) for name in ("mbmrl_control", "mbmrl_sim", "numpy", "pybullet", "torch")},
@@ -112,8 +127,12 @@ class Job:
         )
 
 
-def make_run(job: Job) -> dict[str, Any]:
+def make_run(job: Job, given: World | None = None) -> dict[str, Any]:
     """Make a run.
+
+    Args:
+        job: What to run.
+        given: Where the robot walks, without faults; None: in the job's simulator.
 
     Returns:
         ``figures`` (see `before_and_after`), ``faults`` as they came, and ``cost_trace``: mean cost per step over
@@ -127,25 +146,29 @@ def make_run(job: Job) -> dict[str, Any]:
         load_learner(job.learner_file)
     # Weights as they lie in a file give products other roundings than those that were sent to a process.
     prior = copy.deepcopy(job.prior)
-    world = make_simulator(job.simulator, job.seed, job.prior.settings.rate)
-    events = schedule(job.scenario, fault_kinds(job.simulator), job.seed, job.fault_time, job.duration)
+    simulator = None if given else make_simulator(job.simulator, job.seed, job.prior.settings.rate)
+    world = given or simulator
+    assert world is not None
+    events = []
+    if simulator is not None:
+        events = schedule(job.scenario, fault_kinds(job.simulator), job.seed, job.fault_time, job.duration)
     learner, key = job.prior.settings.learner, job.key
     record = Record(job.prior.robot, learner, key["task"], key["planner"], job.seed, world.rate, None, job.fault_time)
     came: list[str] = []
     ticks = walk(
-        world, prior, job.make_task(), job.seed, planner=job.planner, precision=job.precision, open_loop=OPEN_LOOP_STEPS
+        world, prior, job.make_task(), job.seed, job.sampling, job.planner, job.precision, open_loop=OPEN_LOOP_STEPS
     )
     for step, tick in enumerate(ticks):
         record.ticks.append(tick)
         if step >= round(job.duration * world.rate):
             break
-        while events and step >= round(events[0].time * world.rate):
+        while simulator and events and step >= round(events[0].time * world.rate):
             fault = events.pop(0).fault
             if fault is None:
-                world.clear_faults()
-            came.append(f"{'cleared' if fault is None else world.inject(fault)}@{step / world.rate:g}")
+                simulator.clear_faults()
+            came.append(f"{'cleared' if fault is None else simulator.inject(fault)}@{step / world.rate:g}")
     world.close()
-    tracking = record.track(job.make_task())
+    tracking = record.track(job.make_task(judged=True))
     # The cost of the first tick is that of no step.
     per_bin = round(TRACE_STEP * world.rate)
     bins = [tracking["cost"][start + 1 : start + 1 + per_bin] for start in range(0, len(record.ticks) - 1, per_bin)]

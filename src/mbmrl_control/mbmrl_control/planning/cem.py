@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from pydantic import Field
 
+from mbmrl_base.toolkit.settings import tuned_between
 from mbmrl_control.planning.planner import Evaluate, Plan, Planner, SamplingSettings
 
 KEPT: Final = 0.3
@@ -16,9 +17,15 @@ KEPT: Final = 0.3
 class CrossEntropySettings(SamplingSettings):
     """Settings of CEM."""
 
-    iterations: int = Field(4, ge=1, le=100, description="Iterations of cem")
+    iterations: int = Field(
+        4, ge=1, le=100, description="Iterations of cem", json_schema_extra=tuned_between(2, 8, log=True)
+    )
     elites: float = Field(
-        0.1, gt=0.0, le=1.0, description="Share of an iteration's sequences that cem fits the next one to"
+        0.1,
+        gt=0.0,
+        le=1.0,
+        description="Share of an iteration's sequences that cem fits the next one to",
+        json_schema_extra=tuned_between(0.01, 0.5, log=True),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
+from mbmrl_base.toolkit.settings import tuned_between
 from mbmrl_control.planning.planner import Evaluate, Plan, Planner, SamplingSettings
 
 
@@ -12,7 +13,11 @@ class MppiSettings(SamplingSettings):
     """Settings of MPPI."""
 
     temperature: float = Field(
-        0.05, ge=1e-3, le=10.0, description="Temperature of mppi, as a share of the deviation of the sequences' costs"
+        0.05,
+        ge=1e-3,
+        le=10.0,
+        description="Temperature of mppi, as a share of the deviation of the sequences' costs",
+        json_schema_extra=tuned_between(1e-3, 1.0, log=True),
     )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
-from mbmrl_base.toolkit.settings import NodeSettings
+from mbmrl_base.toolkit.settings import NodeSettings, tuned_between
 from mbmrl_control.dynamics.model import Model
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.rollout import Trajectories
@@ -65,14 +65,20 @@ class SamplingSettings(NodeSettings):
     min_candidates: int = Field(
         100, ge=2, le=100_000, description="Action sequences per plan, at least, if the deadline allows them"
     )
-    horizon: int = Field(16, ge=1, le=200, description="Steps of an action sequence")
+    horizon: int = Field(
+        16, ge=1, le=200, description="Steps of an action sequence", json_schema_extra=tuned_between(5, 40, log=True)
+    )
     noise_std: tuple[float, ...] = Field(
         (0.0,),
         min_length=1,
         description="Deviation of the noise on each action, in its unit; of cem in its first iteration; 0: the robot's",
+        json_schema_extra=tuned_between(0.2, 5.0, log=True),  # shares of the robot's
     )
     correlation: tuple[float, ...] = Field(
-        (0.85,), min_length=1, description="Correlation of the noise on each action from step to step, 0 to below 1"
+        (0.85,),
+        min_length=1,
+        description="Correlation of the noise on each action from step to step, 0 to below 1",
+        json_schema_extra=tuned_between(0.0, 0.98),
     )
     held_share: float = Field(
         0.3,
@@ -80,6 +86,7 @@ class SamplingSettings(NodeSettings):
         le=1.0,
         description="Share of the sequences, of cem in its first iteration, that hold one random action: so a planner"
         " leaves a plan that no small change improves, as after a fault",
+        json_schema_extra=tuned_between(0.0, 1.0),
     )
 
 

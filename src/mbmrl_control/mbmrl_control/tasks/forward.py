@@ -21,7 +21,11 @@ class MoveForwardSettings(NodeSettings):
     """Settings of `MoveForward`."""
 
     effort_weight: float = runtime_field(
-        0.05, 0.0, 1e4, "Cost of an action at its bound, per action, in m/s of speed that it has to bring"
+        0.05,
+        0.0,
+        1e4,
+        "Cost of an action at its bound, per action, in m/s of speed that it has to bring",
+        tuned=(0.005, 0.5),
     )
 
 

@@ -260,9 +260,13 @@ class FollowPathSettings(SpeedSettings):
         " [[0, 0], [1, 0]]",
         PATH_NAMES,
     )
-    distance_weight: float = runtime_field(PathCost.distance, 0.0, 1e4, "Cost of distance from the path, 1/m")
-    progress_weight: float = runtime_field(PathCost.progress, 0.0, 1e4, "Cost of progress lost, 1/m")
-    heading_weight: float = runtime_field(PathCost.heading, 0.0, 1e4, "Cost of the heading error, 1/rad")
+    distance_weight: float = runtime_field(
+        PathCost.distance, 0.0, 1e4, "Cost of distance from the path, 1/m", tuned=(5, 500)
+    )
+    progress_weight: float = runtime_field(PathCost.progress, 0.0, 1e4, "Cost of progress lost, 1/m", tuned=(2, 200))
+    heading_weight: float = runtime_field(
+        PathCost.heading, 0.0, 1e4, "Cost of the heading error, 1/rad", tuned=(0.4, 40)
+    )
 
 
 class FollowPath(PlanarTask[FollowPathSettings]):
