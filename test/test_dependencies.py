@@ -35,6 +35,7 @@ PIP_ONLY = {
         "mcap",
         "msgspec",
         "optuna",
+        "pyarrow",
         "pybullet",
         "pybullet_utils",
         "rosbags",

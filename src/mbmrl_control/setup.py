@@ -33,6 +33,7 @@ setup(
         "numpy",
         "optuna",
         "Pillow",
+        "pyarrow",
         "pydantic>=2",
         "pyserial",
         "pyyaml",

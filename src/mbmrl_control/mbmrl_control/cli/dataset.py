@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -116,3 +119,78 @@ def report_on(
     console.print(f"written: {file}", soft_wrap=True)
     if as_json:
         print(json.dumps(found))
+
+
+@dataset.command("to-lerobot", epilog="Example: mbmrl dataset to-lerobot data --out lerobot")
+def to_lerobot(
+    data: Annotated[Path, typer.Argument(help="Folder of episodes.")],
+    out: Annotated[Path, typer.Option(help="Folder, new or empty, of the data set.")],
+    task: Annotated[str, typer.Option(help="What the robot does, in words.")] = "move",
+    as_json: AsJson = False,
+) -> None:
+    """Make a LeRobot data set (v3.0) of episodes."""
+    from mbmrl_control.training.episodes import read_folder
+    from mbmrl_control.training.lerobot import export
+
+    with refusing(), stoppable("nothing was written"):
+        folder = read_folder(data)
+        with _new_folder(out) as place, console.status("writing"):
+            frames = export(folder, place, task)
+    console.print(f"written: {len(folder.episodes)} episodes with {frames} frames in {out}", soft_wrap=True)
+    if as_json:
+        print(json.dumps({"episodes": len(folder.episodes), "frames": frames}))
+
+
+@dataset.command("from-lerobot", epilog="Example: mbmrl dataset from-lerobot lerobot --out data")
+def from_lerobot(
+    data_set: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a LeRobot data set, v3.0.")],
+    out: Annotated[Path, typer.Option(help="Folder, new or empty, of the episodes, one .npz file each.")],
+    robot: Annotated[
+        str | None, typer.Option(help="Robot, *.yaml or *.py; states and actions of the data set's names if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make episodes of a LeRobot data set (v3.0).
+
+    Of its states and actions; pictures are left out.
+    """
+    from mbmrl_base.robots.catalogue import load_robot
+    from mbmrl_control.training.data_checks import warnings_of
+    from mbmrl_control.training.episodes import read_folder
+    from mbmrl_control.training.lerobot import episodes, open_data_set
+
+    frames = 0
+    with refusing(), stoppable("nothing was written"):
+        found = open_data_set(data_set, load_robot(robot) if robot else None)
+        with _new_folder(out) as place, console.status("reading"):
+            for number, episode in enumerate(episodes(found)):
+                episode.save(place / f"{number:06d}.npz")
+                frames += len(episode.state)
+            folder = read_folder(place)
+            sentences = [sentence.replace(str(place), str(out)) for sentence in warnings_of(folder)]
+    for sentence in sentences:
+        warn(sentence)
+    console.print(f"written: {len(folder.episodes)} episodes with {frames} frames in {out}", soft_wrap=True)
+    if as_json:
+        print(json.dumps({"episodes": len(folder.episodes), "frames": frames}))
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes a new or empty one if all goes well.
+
+    Raises:
+        EpisodeError: If that is not empty.
+    """
+    from mbmrl_base.system.files import check_folder
+    from mbmrl_control.training.episodes import EpisodeError
+
+    check_folder(out)
+    if out.is_dir() and any(out.iterdir()):
+        raise EpisodeError(f"{out} is not empty: its files would be mixed with others")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as place:
+        yield Path(place)
+        out.mkdir(exist_ok=True)
+        for file in sorted(Path(place).iterdir()):
+            file.rename(out / file.name)
