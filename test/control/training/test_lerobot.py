@@ -25,10 +25,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 def same(first: Episode, second: Episode) -> bool:
     """Whether episodes are equal to the last bit."""
-    arrays_too = all(
-        np.array_equal(getattr(first, name), getattr(second, name), equal_nan=True) for name in ("state", "action", "time")
-    )
-    return arrays_too and first.metadata == second.metadata
+    pairs = ((getattr(first, name), getattr(second, name)) for name in ("state", "action", "time"))
+    return all(np.array_equal(*pair, equal_nan=True) for pair in pairs) and first.metadata == second.metadata
 
 
 def test_round_trip_is_exact(folder: Path, mbmrl: Run) -> None:
@@ -87,7 +85,8 @@ def test_data_set_is_as_lerobot_wants_it(tmp_path: Path) -> None:
     values = np.concatenate([episode.state for episode in data.episodes])
     assert np.allclose(stats["observation.state"]["mean"], values.mean(0))
     assert np.allclose(stats["observation.state"]["q99"], np.percentile(values, 99, axis=0))
-    assert json.loads(parquet.read_schema(tmp_path / "set/meta/tasks.parquet").metadata[b"pandas"])["index_columns"] == ["task"]
+    tasks = parquet.read_schema(tmp_path / "set/meta/tasks.parquet")
+    assert json.loads(tasks.metadata[b"pandas"])["index_columns"] == ["task"]
 
 
 def write_set(folder: Path, names: Any = None, rows: int = 40, **changed: Any) -> Path:
@@ -105,9 +104,12 @@ def write_set(folder: Path, names: Any = None, rows: int = 40, **changed: Any) -
         # The second episode is in both.
         numbers = [0] * rows + [1] * (rows // 2) if file == 0 else [1] * (rows // 2) + [2] * rows
         (folder / "data" / "chunk-000").mkdir(parents=True, exist_ok=True)
+        vectors = {"observation.state": 3, "action": 2}
         columns = {
-            "observation.state": pa.array(rng.normal(size=(len(numbers), 3)).astype("f4").tolist(), pa.list_(pa.float32())),
-            "action": pa.array(rng.normal(size=(len(numbers), 2)).astype("f4").tolist(), pa.list_(pa.float32())),
+            **{
+                name: pa.array(rng.normal(size=(len(numbers), width)).astype("f4").tolist(), pa.list_(pa.float32()))
+                for name, width in vectors.items()
+            },
             "episode_index": pa.array(numbers),
         }
         parquet.write_table(pa.table(columns), folder / "data" / "chunk-000" / f"file-{file:03d}.parquet")
