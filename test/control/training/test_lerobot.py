@@ -177,9 +177,7 @@ def words(folder: Path) -> None:
         (words, "the column action is string: wanted are 2 numbers in each row"),
     ],
 )
-def test_damaged_data_set_is_refused(
-    folder: Path, mbmrl: Run, spoil: Callable[[Path], object], sentence: str
-) -> None:
+def test_damaged_data_set_is_refused(folder: Path, mbmrl: Run, spoil: Callable[[Path], object], sentence: str) -> None:
     write_set(folder / "set")
     spoil(folder / "set")
     code, _, errors = mbmrl("dataset", "from-lerobot", "set", "--out", "data")
