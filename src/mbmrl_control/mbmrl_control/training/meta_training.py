@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mbmrl_base.robots.features import wrap
 from mbmrl_base.system.files import whole
+from mbmrl_base.system.provenance import provenance
 from mbmrl_control.dynamics.model import Model, Prediction
 from mbmrl_control.dynamics.network import Layers, Normalizer, initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
@@ -314,6 +315,7 @@ class MetaTrainer:
             "held_out_pre_error": round(pre, 4),
             "held_out_post_error": round(post, 4),
             "held_out_open_loop_error": round(self._open_loop_check(trained), 4),
+            **provenance(),
         }
         settings = PriorSettings(self.settings.learner, self.settings.window, self._rate, training)
         return Prior(layers, self._normalizer, settings, extras, robot=self._robot)
