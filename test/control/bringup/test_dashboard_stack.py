@@ -27,7 +27,7 @@ def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: P
     address = next(found[1] for line in stack.stderr if (found := re.search(r"the page: (http://\S+)", line)))
     with browser(1000, 640) as window:
         window.driver.get(address)
-        window.wait(lambda: window.shows("walking"))
+        window.wait(lambda: window.shows("on its way"))
         window.wait(lambda: window.shows("committee"))
         window.button("Let it happen").click()
         window.wait(lambda: window.shows("leg_loss:"))
@@ -38,7 +38,7 @@ def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: P
         window.wait(lambda: window.field("figure_eight"))
         window.choose("committee", "attention")
         window.wait(lambda: window.shows("follow_path · attention"))
-        window.wait(lambda: window.shows("walking"))
+        window.wait(lambda: window.shows("on its way"))
         window.tab("Nodes")
         window.wait(lambda: window.shows("mpc_node: ticks"))
         window.tab("Charts")
@@ -52,7 +52,7 @@ def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: P
         diagnostics.clear()
         peer.spin_until(lambda: len(diagnostics) >= 9)
         window.button("Resume").click()
-        window.wait(lambda: window.shows("walking"))
+        window.wait(lambda: window.shows("on its way"))
         assert max(Counter(status.state_sequence for status in statuses).values()) <= 4
         window.button("STOP").click()
         window.wait(lambda: window.shows("stopped"))
@@ -60,7 +60,16 @@ def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: P
         peer.spin_until(lambda: commands and not any(commands[-1].action))
         window.driver.refresh()
         window.button("Go on").click()
-        window.wait(lambda: window.shows("walking"))
+        window.wait(lambda: window.shows("on its way"))
+        # A planner that hangs is told, and so is a click that nobody answers.
+        (planner,) = processes(mark, "mpc_node")
+        os.kill(planner, signal.SIGSTOP)
+        window.wait(lambda: window.shows("the planner is silent"))
+        window.button("STOP").click()
+        window.wait(lambda: window.shows("nobody has answered to stop"))
+        os.kill(planner, signal.SIGCONT)
+        window.button("Go on").click()
+        window.wait(lambda: window.shows("on its way"))
     # A page, or a recorder, that is killed changes nothing.
     for node in ("dashboard_node", "recorder_node"):
         (process,) = processes(mark, node)

@@ -7,16 +7,20 @@ import queue
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import trimesh
 import viser
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
-from browser_testing import Browser, browser
+from browser_testing import TIME_LIMIT, Browser, browser
 from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.observation import Array
+from mbmrl_control.dashboard import settings_panel
 from mbmrl_control.dashboard.page import Answer, Page
 from mbmrl_control.dashboard.server import PageServer
 from mbmrl_control.dashboard.settings_panel import Setting
@@ -212,3 +216,52 @@ def test_look_back_holds_a_moment_until_it_is_given_up(server: PageServer, page:
     page.look_back(1000.0)
     assert world.position[0] == pytest.approx(0.0)
     page.look_back(0.0)
+
+
+def test_what_is_typed_is_taken_when_nobody_types_on(
+    window: Browser, page: Page, played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings_panel, "TYPING", 5.0)  # a busy machine types slowly
+    settings = [
+        Setting("mpc_node", "speed", 0.2, "m/s", 0.0, 100.0),
+        Setting("mpc_node", "goal", (0.0, 0.0), "x and y, m"),
+        Setting("mpc_node", "task", "follow_path", "What it does", choices=("follow_path", "go_to_goal")),
+    ]
+    page.offer("mpc_node", settings)
+    window.tab("Settings")
+    for value, keys, wanted in (("0.2", "0.35", ("speed", 0.35)), ("0.0, 0.0", "0.5, -0.25", ("goal", [0.5, -0.25]))):
+        field = window.wait(lambda value=value: window.field(value))
+        field.send_keys(Keys.CONTROL, "a")
+        for key in keys:  # one by one, as a person types
+            field.send_keys(key)
+        assert played.asked.get(timeout=TIME_LIMIT) == ("change", wanted)
+        assert played.asked.empty()
+    labels = [each.text for each in window.driver.find_elements(By.TAG_NAME, "label")]
+    assert labels.index("task") < labels.index("speed")  # what it does, before how
+
+
+def test_goal_is_marked_and_goes_with_its_task(server: PageServer, page: Page) -> None:
+    scene = server.viser.scene
+    page._world.show(replace(moment(200.0), path=np.array([[0.4, 0.2, 0.0]])))
+    goal = scene.get_handle_by_name("/world/goal")
+    assert goal is not None and goal.position.tolist() == [0.4, 0.2, 0.0]
+    assert scene.get_handle_by_name("/world/goal/pole") is not None
+    page._world.show(moment(201.0))
+    assert scene.get_handle_by_name("/world/goal") is None
+
+
+def test_looking_back_is_said(page: Page) -> None:
+    for tick in range(30):
+        page.show(moment(300.0 + 0.1 * tick))
+    page.look_back(2.0)
+    assert page._ago.visible and "<b>2.0 s</b> ago" in page._ago.content
+    page.look_back(0.0)
+    assert not page._ago.visible
+
+
+def test_robot_that_was_shown_stays_if_the_next_one_is_none(page: Page) -> None:
+    two_roots = '<robot name="r"><link name="a"/><link name="b"/></robot>'
+    for description in ("<robot", two_roots):
+        with pytest.raises(ValueError, match="is no URDF"):
+            page.describe(description)
+    page._world.show(moment(400.0))  # it is there

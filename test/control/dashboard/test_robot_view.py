@@ -12,7 +12,7 @@ import viser
 from mbmrl_base.robots.catalogue import ROBOTS, load_robot
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.rotations import matrix
-from mbmrl_control.dashboard.robot_view import RobotView
+from mbmrl_control.dashboard.robot_view import RobotView, parse_urdf
 from mbmrl_control.dashboard.server import PageServer
 from mbmrl_sim.bullet import connect
 
@@ -55,7 +55,7 @@ def place_of(scene: viser.SceneApi, name: str) -> tuple[Array, Array]:
 def test_links_stand_where_the_physics_engine_has_them(scene: viser.SceneApi, name: str, tmp_path: Path) -> None:
     description = load_robot(name).urdf()
     assert description is not None
-    view = RobotView(scene, "/robot", description)
+    view = RobotView(scene, "/robot", parse_urdf(description))
     file = tmp_path / "robot.urdf"
     file.write_text(description)
     client = connect()
@@ -88,14 +88,14 @@ def test_links_stand_where_the_physics_engine_has_them(scene: viser.SceneApi, na
 
 
 def test_slide_moves_along_its_axis(scene: viser.SceneApi) -> None:
-    view = RobotView(scene, "/arm", ARM)
+    view = RobotView(scene, "/arm", parse_urdf(ARM))
     view.show(np.zeros(3), np.array([1.0, 0, 0, 0]), {"rail": 0.4, "another robot's": 1.0})
     np.testing.assert_allclose(place_of(scene, view.links["slide"].name)[0], [1.0, 0.4, 0.0], atol=1e-9)
     assert view.size == pytest.approx(3.0)
 
 
 def test_lost_links_are_pale_until_they_are_not(scene: viser.SceneApi) -> None:
-    view = RobotView(scene, "/arm", ARM)
+    view = RobotView(scene, "/arm", parse_urdf(ARM))
     view.fade(["slide"])
     assert not view.links["slide"].visible and view.links["base"].visible
     view.fade([])
@@ -104,4 +104,4 @@ def test_lost_links_are_pale_until_they_are_not(scene: viser.SceneApi) -> None:
 
 def test_what_is_no_urdf_is_refused(scene: viser.SceneApi) -> None:
     with pytest.raises(ValueError, match="the robot's description is no URDF"):
-        RobotView(scene, "/robot", "<robot")
+        parse_urdf("<robot")

@@ -87,3 +87,23 @@ def test_port_in_use_and_a_foreign_address_are_refused() -> None:
             PageServer("127.0.0.1", port)
     with pytest.raises(ValueError, match=r"no page can be served at 192\.0\.2\.1:8080"):
         PageServer("192.0.2.1", 8080)
+
+
+def test_cookies_of_others_and_headers_of_any_form_do_no_harm(local: PageServer, public: PageServer) -> None:
+    code, _, cookie = get(public, "/?token=secret", Cookie='foo@bar=1; "=; mbmrl_token=old')
+    assert code == 200
+    assert get(public, Cookie=f"foo@bar=1; {cookie.partition(';')[0]}")[0] == 200
+    for headers in ({"Host": "["}, {"Origin": "http://["}):
+        assert get(local, **headers)[0] == 403
+
+
+def test_token_may_be_of_any_letters() -> None:
+    server = PageServer("0.0.0.0", 0, 'a b&c;"ö')
+    try:
+        path = server.address.split(" or ")[0].partition(f":{server.viser.get_port()}")[2]
+        code, _, cookie = get(server, path)
+        assert code == 200
+        assert get(server, Cookie=cookie.partition(";")[0])[0] == 200
+        assert get(server, "/?token=a")[0] == 403
+    finally:
+        server.close()

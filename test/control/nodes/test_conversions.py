@@ -26,8 +26,9 @@ from mbmrl_control.hardware.state_builder import Reading
 from mbmrl_control.learners import make_learner
 from mbmrl_control.learners.online import Adaptation, OnlineAdapter
 from mbmrl_control.nodes import conversions, hardware_conversions
+from mbmrl_control.nodes.dashboard_conversions import from_plan_insight
 from mbmrl_control.training.episodes import Episode
-from mbmrl_msgs.msg import AdaptedModel, PlannerStatus
+from mbmrl_msgs.msg import AdaptedModel, PlanInsight, PlannerStatus
 from robot_testing import path_task
 
 FEW = settings(derandomize=True, deadline=None, max_examples=100, database=None)
@@ -180,3 +181,23 @@ def test_points_of_a_path_are_those_of_its_poses_in_odom() -> None:
 def test_headings_beyond_a_turn_are_the_same_direction() -> None:
     message = conversions.to_path(np.array([[0.0, 0.0, 1.0 + 4 * np.pi]]), 0.0)
     assert to_roll_pitch_yaw(message.poses[0].pose.orientation)[2] == pytest.approx(1.0)
+
+
+def test_insight_whose_arrays_do_not_fit_is_refused() -> None:
+    whole = {"expected": [0.0] * 6, "expected_by_prior": [0.0] * 6, "candidates": 2, "candidate_poses": [0.0] * 12}
+    whole |= {"term_names": ["distance"], "terms": [1.0, 2.0], "runner_up_ranks": [0.0]}
+    assert from_plan_insight(PlanInsight(**whole)).candidates.shape == (2, 2, 3)
+    for name, value in (
+        ("expected", []),
+        ("expected", [0.0] * 5),
+        ("expected_by_prior", [0.0] * 3),
+        ("candidates", 0),
+        ("candidates", 3),
+        ("candidate_poses", [0.0]),
+        ("terms", []),
+        ("terms", [1.0]),
+        ("term_names", []),
+        ("runner_up_ranks", [0.0, 0.1]),
+    ):
+        with pytest.raises(ValueError, match=r"missing or cut|fit to the others"):
+            from_plan_insight(PlanInsight(**whole | {name: value}))

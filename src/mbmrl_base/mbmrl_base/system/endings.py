@@ -5,11 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 PARENT: Final = "MBMRL_PARENT"
 """Variable of the environment by which a launch has its nodes end with it: its process number."""
+_ASKED: Final = (signal.SIGINT, signal.SIGTERM)
 _SET_PARENT_DEATH_SIGNAL: Final = 1
 """PR_SET_PDEATHSIG of Linux."""
 _THREAD: Final = 2
@@ -52,6 +56,34 @@ def exit_within(seconds: float, code: int) -> None:
     ):
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
+
+
+@contextmanager
+def signals_held() -> Iterator[Callable[[], None]]:
+    """Hold SIGINT and SIGTERM back until the function that is given is called, or the end.
+
+    For work in which an exception anywhere would be taken for an error of the work, as in what a C library calls.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    came: list[int] = []
+    handlers = {number: signal.signal(number, lambda *which: came.append(which[0])) for number in _ASKED}
+
+    def let_through() -> None:
+        while came:
+            number = came.pop()
+            held = signal.signal(number, handlers[signal.Signals(number)])
+            signal.raise_signal(number)
+            signal.signal(number, held)
+
+    try:
+        yield let_through
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came.pop())
 
 
 def end_with_parent() -> None:

@@ -217,4 +217,9 @@ def run_demo(demo: Demo, folder: Path, console: Console, *, film: bool, against:
     written = ", ".join(sorted(f"{file.name}/" if file.is_dir() else file.name for file in folder.iterdir()))
     console.print(f"written: {folder}/", soft_wrap=True)
     console.print(f"  {written}", highlight=False)
+    recordings = [bag for each in (demo, against) if each is not None and (bag := each.values.get("bag"))]
+    for recording in recordings:
+        console.print(f"recorded: {recording}", soft_wrap=True)
+    shown = recordings or [str(folder), *([str(folder / against.planner.learner)] if against is not None else [])]
+    console.print(f"watch it again: mbmrl replay {' '.join(map(str, shown))}", soft_wrap=True)
     return summary

@@ -31,6 +31,8 @@ class _Running:
     spec: NodeSpec
     process: subprocess.Popen[bytes]
     log: Path | None
+    told: bool = False
+    """Whether it was said that it has ended."""
 
 
 def command_line(spec: NodeSpec, values: Values, use_sim_time: bool) -> list[str]:
@@ -98,7 +100,11 @@ class Processes:
             NodeEndedError: If one has ended.
         """
         for node in self._running:
-            if (code := node.process.poll()) is not None and node.spec.ends_all(code):
+            code = node.process.poll()
+            if code and not node.told and not node.spec.ends_all(code):
+                node.told = True
+                print(f"warning: {node.spec.executable} has ended: all else goes on", file=sys.stderr)
+            if code is not None and node.spec.ends_all(code):
                 for other in self._running:
                     if other.process.poll() is None:
                         other.process.terminate()

@@ -35,9 +35,12 @@ class FaultPanel:
             for name, folder in folders.items():
                 folder.visible = name == chosen
 
-        choose(names[kind.value])
-        kind.on_update(lambda _: choose(names[kind.value]))
-        button.on_click(lambda _: inject(self._fault(names[kind.value])))
+        def chosen() -> str:
+            return names.get(kind.value, next(iter(kinds)))  # a stranger's browser may send anything
+
+        choose(chosen())
+        kind.on_update(lambda _: choose(chosen()))
+        button.on_click(lambda _: inject(self._fault(chosen())))
 
     def _add_kind(self, name: str) -> viser.GuiFolderHandle:
         kind = self._kinds[name]

@@ -33,8 +33,14 @@ _SLOW_PERIOD: Final = 0.25
 """Time from one drawing of charts and of the way walked to the next, s."""
 _TRACE: Final = 600
 """Newest moments of which the way is shown."""
+_AGO: Final = (
+    "<div style='margin:0 0.9em;padding:0.2em 0.5em;border-radius:0.3em;background:#d68910;color:#fff'>"
+    "<small>What is drawn was <b>{:.1f} s</b> ago; the words above are of now.</small></div>"
+)
 _PUSHES: Final = {"behind": (1.0, 0.0), "left": (0.0, -1.0), "right": (0.0, 1.0)}
 """Where a push comes from, and where it goes, ahead and to the left."""
+_ANSWER_TIME: Final = 15.0
+"""How long an answer is shown, s."""
 _MESSAGES: Final = 8
 """Newest sentences of nodes that are shown."""
 
@@ -79,7 +85,7 @@ class Page:
             robot: Is asked for what is clicked.
         """
         self._server, self._robot = server, robot
-        self._next_slow = 0.0
+        self._next_slow = self._answered = 0.0
         self._status: Status | None = None
         self._past: deque[Snapshot] = deque(maxlen=_MOMENTS)
         self._held: Snapshot | None = None
@@ -90,7 +96,7 @@ class Page:
 
     def _lay_out(self, gui: viser.GuiApi, kinds: FaultKinds) -> None:
         robot = self._robot
-        self._words = gui.add_html("")
+        # What is needed at once stays where it is, whatever the words below say.
         stop = gui.add_button("STOP", color="red", icon=viser.Icon.HAND_STOP, hint="The robot takes its safe action")
         stop.on_click(lambda _: self._ask(robot.stop(True)))
         self._go_on = gui.add_button("Go on", color="green", icon=viser.Icon.PLAYER_PLAY, visible=False)
@@ -99,7 +105,9 @@ class Page:
         self._pause.on_click(lambda _: self._ask(robot.pause(True)))
         self._resume = gui.add_button("Resume", color="green", icon=viser.Icon.PLAYER_PLAY, visible=False)
         self._resume.on_click(lambda _: self._ask(robot.pause(False)))
+        self._words = gui.add_html("")
         self._answer = gui.add_html("")
+        self._ago = gui.add_html("", visible=False)
         self._back = gui.add_slider("look back (s)", 0.0, LONGEST_BACK, 0.1, 0.0, hint="0: what happens just now")
         self._back.on_update(lambda _: self.look_back(self._back.value))
         tabs = gui.add_tab_group()
@@ -116,7 +124,7 @@ class Page:
                     "push (m/s)", 0.05, 1.0, 0.05, 0.3, hint="By how much it changes the robot's velocity"
                 )
                 ways = gui.add_button_group("Push it from", tuple(_PUSHES))
-                ways.on_click(lambda _: self._ask(robot.push(*(hard.value * way for way in _PUSHES[ways.value]))))
+                ways.on_click(lambda _: self._push(float(hard.value), ways.value))
                 clear = gui.add_button("Clear all faults", icon=viser.Icon.BANDAGE)
                 clear.on_click(lambda _: self._ask(robot.clear()))
                 reset = gui.add_button("Reset the robot", icon=viser.Icon.REFRESH)
@@ -132,6 +140,11 @@ class Page:
             self._settings = SettingsPanel(gui, place, self._change)
         with tabs.add_tab("Nodes"):
             self._nodes = gui.add_html("")
+
+    def _push(self, hard: float, way: str) -> None:
+        if way in _PUSHES:  # a stranger's browser may send anything
+            ahead, left = _PUSHES[way]
+            self._ask(self._robot.push(hard * ahead, hard * left))
 
     def _freeze_or_not(self, event: viser.GuiEvent[Any]) -> None:
         if event.client is not None:  # somebody has clicked
@@ -149,6 +162,7 @@ class Page:
             success, text = done.result()
             colour = "inherit" if success else "#c0392b"
             self._answer.content = f"<div style='padding:0 0.9em;color:{colour}'><small>{escape(text)}</small></div>"
+            self._answered = time.monotonic()
 
         answer.add_done_callback(show)
 
@@ -187,6 +201,8 @@ class Page:
 
     def say(self, status: Status) -> None:
         """Show words."""
+        if self._answer.content and time.monotonic() - self._answered > _ANSWER_TIME:
+            self._answer.content = ""
         if status == self._status:
             return
         self._status = status
@@ -205,9 +221,11 @@ class Page:
 
     def look_back(self, seconds: float) -> None:
         """Hold the moment that was some seconds ago; 0: show what happens."""
+        self._ago.visible = bool(self._past) and seconds > 0.0
         if not self._past or seconds == 0.0:
             self._held = None
             return
+        self._ago.content = _AGO.format(seconds)
         wanted = self._past[-1].time - seconds
         self._held = min(tuple(self._past), key=lambda moment: abs(moment.time - wanted))
         with self._server.atomic():

@@ -73,9 +73,9 @@ class ReplayPage:
         self._speed: Any = gui.add_dropdown("speed", SPEEDS, initial_value="1")
         if len(self._replays) > 1:
             look: Any = gui.add_dropdown("look at", tuple(self._names), hint="Whose expectations are shown")
-            look.on_update(lambda _: self._look(self._names.index(look.value), apart=apart.value))
+            look.on_update(lambda _: self._look(look.value, apart=bool(apart.value)))
             apart: Any = gui.add_checkbox("side by side", False, hint="Each on its own ground, with its expectations")
-            apart.on_update(lambda _: self._look(self._names.index(look.value), apart=apart.value))
+            apart.on_update(lambda _: self._look(look.value, apart=bool(apart.value)))
         tabs = gui.add_tab_group()
         self._charts = self._fill(gui, tabs.add_tab("Charts"))
         self._why: WhyPanel | None = None
@@ -109,9 +109,10 @@ class ReplayPage:
                 self._time, self._changed = float(self._scrubber.value), True
                 self._held_until = time.monotonic() + _HOLD
 
-    def _look(self, number: int, *, apart: bool) -> None:
+    def _look(self, name: str, *, apart: bool) -> None:
         with self._lock:
-            self._seen, self._apart, self._changed = number, apart, True
+            self._seen = self._names.index(name) if name in self._names else 0
+            self._apart, self._changed = apart, True
 
     def play(self, stop: threading.Event) -> None:
         """Show the runs, whenever somebody looks, until an event is set."""
@@ -125,7 +126,9 @@ class ReplayPage:
                 changed, self._changed = self._changed, False
                 goes_on = self._playing and time.monotonic() >= self._held_until
                 if goes_on:
-                    self._time = min(self._time + float(self._speed.value) * passed, self._end)
+                    # A stranger's browser may send anything.
+                    speed = float(self._speed.value) if self._speed.value in SPEEDS else 1.0
+                    self._time = min(self._time + speed * passed, self._end)
                     self._playing = self._time < self._end
             if goes_on or changed:
                 drawn += 1

@@ -64,6 +64,20 @@ def _link_mesh(link: Any) -> Any:
     return whole
 
 
+def parse_urdf(description: str) -> urdf.URDF:
+    """A URDF.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        model = urdf.URDF.from_xml_string(description.encode())
+        model.get_root()
+        return model
+    except Exception as error:  # the parser raises whatever its XML library does, and asserts
+        raise ValueError(f"the robot's description is no URDF: {error}") from None
+
+
 class RobotView:
     """A robot in the scene: a frame per joint, and a mesh per link."""
 
@@ -71,7 +85,7 @@ class RobotView:
         self,
         scene: viser.SceneApi,
         name: str,
-        description: str,
+        model: urdf.URDF,
         *,
         colour: Colour | None = None,
         opacity: float = 1.0,
@@ -81,17 +95,10 @@ class RobotView:
         Args:
             scene: The scene.
             name: Name of its node in the scene, such as ``/robot``.
-            description: The URDF.
+            model: What it looks like.
             colour: Of all of it; None: the colours of the URDF.
             opacity: 0 to 1, of one with a colour.
-
-        Raises:
-            ValueError: If it is no URDF.
         """
-        try:
-            model = urdf.URDF.from_xml_string(description.encode())
-        except Exception as error:  # the parser raises whatever its XML library does
-            raise ValueError(f"the robot's description is no URDF: {error}") from None
         self._scene, self._colour, self._opacity = scene, colour, opacity
         self.root = scene.add_frame(name, show_axes=False)
         self.links: dict[str, viser.GlbHandle | viser.MeshHandle] = {}

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hmac
 import io
 import ipaddress
+import re
 import secrets
 import socket
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from http import HTTPStatus
-from http.cookies import SimpleCookie
 from typing import Any, Final
 from unittest.mock import patch
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import viser
 import websockets.asyncio.server
@@ -49,6 +49,8 @@ class PageServer:
         except OSError as error:
             why = str(error.strerror).partition(" (while")[0]  # Python adds the address, which is named already
             raise ValueError(f"no page can be served at {host}:{port}: {why}") from None
+        # Two pages of a machine have their own.
+        self._cookie = f"{_COOKIE}_{port}"
         self._token = "" if _is_local(host) else token or secrets.token_urlsafe(12)
         real = websockets.asyncio.server.serve
 
@@ -61,8 +63,9 @@ class PageServer:
         self.viser.gui.configure_theme(control_width="large", show_logo=False, show_share_button=False)
         self.viser.gui.main_panel.dock_right()
         self.viser.gui.set_panel_label("mbmrl")
-        name = socket.gethostname() if host in ("0.0.0.0", "::") else host
-        self.address = f"http://{name}:{port}" + (f"/?token={self._token}" if self._token else "")
+        names = [socket.gethostname(), *_addresses()] if host in ("0.0.0.0", "::") else [host]
+        query = f"/?token={quote(self._token, safe='')}" if self._token else ""
+        self.address = " or ".join(f"http://{name}:{port}{query}" for name in names)
         """What is to be opened."""
 
     def close(self) -> None:
@@ -77,7 +80,8 @@ class PageServer:
                 return refused
             response = answer(connection, request)
             if response is not None and self._token:
-                response.headers["Set-Cookie"] = f"{_COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/"
+                value = f"{self._cookie}={quote(self._token, safe='')}"
+                response.headers["Set-Cookie"] = f"{value}; HttpOnly; SameSite=Strict; Path=/"
             return response
 
         return checked
@@ -85,15 +89,42 @@ class PageServer:
     def _refusal(self, request: Request) -> str:
         """Why a request is not answered; empty if it is."""
         host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _place(origin) != host:
             return f"this is asked for by another page, {origin}"
         if not self._token:
-            return "" if urlsplit(f"//{host}").hostname in _LOCAL else f"{host} is not an address of this page"
-        cookie = SimpleCookie(request.headers.get("Cookie", "")).get(_COOKIE)
-        given = parse_qs(urlsplit(request.path).query).get("token", [cookie.value if cookie else ""])[0]
+            return "" if _name(host) in _LOCAL else f"{host} is not an address of this page"
+        # Cookies are shared by all ports of a host: others may be of any form.
+        cookie = re.search(rf"(?:^|;)\s*{self._cookie}=([^;]*)", request.headers.get("Cookie", ""))
+        given = parse_qs(urlsplit(request.path).query).get("token", [unquote(cookie[1]) if cookie else ""])[0]
         if hmac.compare_digest(given.encode(), self._token.encode()):
             return ""
         return "the token is missing or wrong: open the address that was shown at the start"
+
+
+def _place(address: str) -> str | None:
+    """Host and port of an address; None if it is none."""
+    try:
+        return urlsplit(address).netloc
+    except ValueError:
+        return None
+
+
+def _name(host: str) -> str | None:
+    """Name of a host with a port; None if it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _addresses() -> list[str]:
+    """The address by which other machines know this one, if it has one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # of nobody (RFC 5737); nothing is sent
+        except OSError:
+            return []
+        return [str(probe.getsockname()[0])]
 
 
 def _is_local(host: str) -> bool:

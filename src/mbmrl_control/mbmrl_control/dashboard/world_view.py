@@ -13,7 +13,7 @@ from mbmrl_base.robots.faults import FaultKinds
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.rotations import quaternion
 from mbmrl_control.dashboard.fault_panel import click_kind, parts_of_links
-from mbmrl_control.dashboard.robot_view import Colour, RobotView
+from mbmrl_control.dashboard.robot_view import Colour, RobotView, parse_urdf
 from mbmrl_control.dashboard.snapshot import NO_PATH, Foresight, Snapshot
 
 _REFERENCE: Final = (70, 110, 200)
@@ -25,6 +25,8 @@ _DEAR: Final = (200, 200, 205)
 _OPACITY: Final = 0.3
 _LIFT: Final = 0.002
 """Height at which lines lie above the ground, m."""
+_FAR: Final = 1e6
+"""Farther away nothing is drawn, m."""
 _CAMERA: Final = 2.1 * np.array([-0.75, -0.9, 0.75])
 """From the robot to where a browser looks from at first, in lengths of the robot."""
 _RIGHT: Final = np.array([0.77, -0.64, 0.0])
@@ -60,6 +62,7 @@ class WorldView:
         self._parts: dict[str, str] = {}
         self._lines: dict[str, viser.LineSegmentsHandle] = {}
         self._path = NO_PATH
+        self._goal: viser.FrameHandle | None = None
         self._shown: Foresight | None = None
         self._faults: tuple[str, ...] = ()
         self._scene.set_up_direction("+z")
@@ -72,13 +75,14 @@ class WorldView:
         Raises:
             ValueError: If it is none.
         """
+        model = parse_urdf(urdf)  # the old one stays if it is none
         with self._server.atomic():
             for old in (self._robot, *self._ghosts.values()):
                 if old is not None:
                     old.root.remove()
-            self._robot = RobotView(self._scene, f"{self._name}/robot", urdf, colour=self._colour)
+            self._robot = RobotView(self._scene, f"{self._name}/robot", model, colour=self._colour)
             self._ghosts = {
-                name: RobotView(self._scene, f"{self._name}/{name}_ghost", urdf, colour=colour, opacity=_OPACITY)
+                name: RobotView(self._scene, f"{self._name}/{name}_ghost", model, colour=colour, opacity=_OPACITY)
                 for name, colour in _GHOSTS.items()
             }
             self._shown, self._faults = None, ()
@@ -122,6 +126,7 @@ class WorldView:
         if moment.path is not self._path:
             self._path = moment.path
             self._line("reference", moment.path, _REFERENCE, 3.0)
+            self._mark(moment.path)
         if moment.faults != self._faults:
             self._faults = moment.faults
             kind = self._click[0] if self._click else ""
@@ -130,6 +135,21 @@ class WorldView:
         if moment.foresight is not self._shown:
             self._shown = moment.foresight
             self._foresee(moment)
+
+    def _mark(self, path: Array) -> None:
+        """Show a path of one pose as a goal: a pole, with a disk below it."""
+        if self._goal is not None:
+            self._goal.remove()
+            self._goal = None
+        if len(path) != 1 or self._robot is None:
+            return
+        size = self._robot.size
+        x, y = np.clip(path[0, :2], -_FAR, _FAR)
+        self._goal = self._scene.add_frame(f"{self._name}/goal", show_axes=False, position=(x, y, 0.0))
+        for part, radius, height in (("pole", 0.02 * size, size), ("disk", 0.3 * size, 0.01 * size)):
+            self._scene.add_cylinder(
+                f"{self._name}/goal/{part}", radius, height, color=_REFERENCE, position=(0.0, 0.0, height / 2)
+            )
 
     def _foresee(self, moment: Snapshot) -> None:
         foresight = moment.foresight
@@ -167,5 +187,5 @@ class WorldView:
 
 def _pieces(path: Array) -> NDArray[np.float32]:
     """Pieces of a line on the ground through points, shape (n, 2 or more) -> (n - 1, 2, 3)."""
-    flat = np.column_stack([path[:, :2], np.full(len(path), _LIFT)]).astype(np.float32)
+    flat = np.column_stack([np.clip(path[:, :2], -_FAR, _FAR), np.full(len(path), _LIFT)]).astype(np.float32)
     return np.stack([flat[:-1], flat[1:]], axis=1) if len(flat) > 1 else np.zeros((0, 2, 3), np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from std_msgs.msg import String
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.faults import FaultPlan
 from mbmrl_base.system import surroundings
+from mbmrl_base.system.endings import signals_held
 from mbmrl_base.toolkit.conversions import check_message
 from mbmrl_base.toolkit.parameters import read
 from mbmrl_control.control.run_record import Record, RecordError
@@ -70,7 +71,7 @@ class _Message(NamedTuple):
         try:
             return deserialize_message(self.data, kind)
         except Exception as error:  # the middleware has errors of its own
-            raise ValueError(f"a message on {self.topic} is damaged: {error}") from None
+            raise ValueError(f"a message on {self.topic} is damaged: {str(error).splitlines()[0]}") from None
 
 
 def files_of(path: Path) -> list[Path]:
@@ -102,14 +103,20 @@ def read_bag(path: Path) -> RecordedRun:
         RecordError: If it holds no run; its text names the recording and says why.
     """
     surroundings.check()  # the middleware reads the messages
+    with signals_held() as let_through:
+        return _read_bag(path, let_through)
+
+
+def _read_bag(path: Path, let_through: Callable[[], None]) -> RecordedRun:
+    """As `read_bag`; a function is called now and then, which may raise KeyboardInterrupt."""
     messages: list[_Message] = []
     definitions: dict[str, str] = {}
-    warnings = [sentence for file in files_of(path) if (sentence := _collect(file, messages, definitions))]
+    warnings = [sentence for file in files_of(path) if (sentence := _collect(file, messages, definitions, let_through))]
     messages.sort(key=lambda message: message.time)
     try:
         namespace = _namespace(messages)
         parameters = _parameters(messages, f"{namespace}/mpc_node")
-        run, own, refused = _play(messages, namespace, parameters.get("robot"), definitions)
+        run, own, refused = _play(messages, namespace, parameters.get("robot"), definitions, let_through)
         settings = read(PlannerSettings, {"robot": run.robot.name, "learner": "unknown"} | parameters)
         faults = run.first_faults
         record = run.record(settings, None, faults[0].since if faults else None)
@@ -129,11 +136,12 @@ def read_bag(path: Path) -> RecordedRun:
     return RecordedRun(record, list(errors), warnings, own)
 
 
-def _collect(file: Path, messages: list[_Message], definitions: dict[str, str]) -> str:
+def _collect(file: Path, messages: list[_Message], definitions: dict[str, str], let_through: Callable[[], None]) -> str:
     """Add what is read to messages, and to definitions of their types; returns a sentence if the file is cut."""
     try:
         with file.open("rb") as stream:
             for schema, channel, message in NonSeekingReader(stream).iter_messages(log_time_order=False):
+                let_through()
                 if schema is not None and channel.topic.rpartition("/")[2] in _READ:
                     messages.append(_Message(message.log_time, channel.topic, schema.name, message.data))
                     if schema.name not in definitions:
@@ -168,7 +176,11 @@ def _parameters(messages: Iterable[_Message], node: str) -> dict[str, Any]:
 
 
 def _play(
-    messages: Iterable[_Message], namespace: str, robot: str | None, definitions: Mapping[str, str]
+    messages: Iterable[_Message],
+    namespace: str,
+    robot: str | None,
+    definitions: Mapping[str, str],
+    let_through: Callable[[], None],
 ) -> tuple[RunMessages, list[tuple[str, Any]], list[str]]:
     """The run of the robot of a namespace, its messages, and a sentence for each topic of which one was refused.
 
@@ -185,6 +197,7 @@ def _play(
     types = {each.type for each, _, kind in own if each.is_a(kind)}
     known = {name for name in types if installed.agree(name, definitions[name])}
     for message, name, kind in own:
+        let_through()
         try:
             if message.type not in known:
                 raise ValueError(f"its type {message.type} is not the one that is installed")

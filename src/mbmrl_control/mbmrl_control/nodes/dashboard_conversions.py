@@ -45,8 +45,23 @@ def from_statuses(planner: PlannerStatus | None, adaptation: AdaptationStatus | 
 
 
 def from_plan_insight(message: PlanInsight) -> Foresight:
-    """What a plan was chosen among."""
-    terms = np.array(message.terms).reshape(-1, len(message.term_names)).T
+    """What a plan was chosen among.
+
+    Raises:
+        ValueError: If its arrays do not fit together.
+    """
+    rows = 1 + len(message.runner_up_ranks)
+    lengths = {
+        "expected_by_prior": len(message.expected),
+        "candidate_poses": message.candidates * len(message.expected),
+        "terms": rows * len(message.term_names),
+    }
+    if not message.expected or not message.candidates or len(message.expected) % 3:
+        raise ValueError("a plan's expected poses, or its candidates, are missing or cut")
+    for name, wanted in lengths.items():
+        if len(getattr(message, name)) != wanted:
+            raise ValueError(f"{name} has {len(getattr(message, name))} numbers: {wanted} fit to the others")
+    terms = np.array(message.terms).reshape(rows, -1).T
     poses = np.array(message.candidate_poses).reshape(message.candidates, -1, 3)
     return Foresight(
         np.array(message.expected).reshape(-1, 3),

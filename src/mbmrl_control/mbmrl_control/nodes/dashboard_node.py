@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
-from concurrent.futures import Future
+import time
+from collections import deque
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -51,13 +55,36 @@ ADJUSTED: Final = ("mpc_node", "simulator_node")
 """Nodes whose parameters the page offers."""
 STALE: Final = 0.5
 """Age from which a state is none, s."""
+LOST: Final = 3.5
+"""Age from which what diagnostics say, each second, is too old, s."""
+SILENT: Final = 1.5
+"""Age from which a planner's status is none, s."""
+ANSWER_TIME: Final = 3.0
+"""Longest time that an answer of a node may take, s."""
+MOVES: Final = 0.005
+"""Way within a second from which on a robot moves, m."""
 OUTCOMES: Final = {
-    PlannerStatus.PLANNED: "walking",
+    PlannerStatus.PLANNED: "on its way",
     PlannerStatus.NO_STATE: "no state: it stands",
     PlannerStatus.STOPPED: "stopped",
     PlannerStatus.NO_FINITE_PLAN: "no plan: it stands",
-    PlannerStatus.LAST_PLAN: "walking, late plans",
+    PlannerStatus.LAST_PLAN: "on its way, late plans",
 }
+
+
+def settle(answer: Answer, success: bool, sentence: str) -> None:
+    """Give an answer, unless there is one."""
+    with suppress(InvalidStateError):
+        answer.set_result((success, sentence))
+
+
+def expect(answer: Answer, otherwise: str) -> Answer:
+    """Answer with a sentence if no answer comes within ANSWER_TIME."""
+    timer = threading.Timer(ANSWER_TIME, settle, (answer, False, f"{otherwise} for {ANSWER_TIME:g} s"))
+    timer.daemon = True
+    timer.start()
+    answer.add_done_callback(lambda _: timer.cancel())
+    return answer
 
 
 class Requests:
@@ -87,10 +114,10 @@ class Requests:
 
         def respond(done: Any) -> None:
             response = done.result()
-            answer.set_result((response.success, response.message))
+            settle(answer, response.success, response.message)
 
         client.call_async(request).add_done_callback(respond)
-        return answer
+        return expect(answer, f"nobody has answered to {service}")
 
     @property
     def take_faults(self) -> bool:
@@ -127,7 +154,7 @@ class Requests:
 
     def change(self, setting: Setting, value: Any) -> Answer:
         """As of `dashboard.page.Robot`."""
-        return self.parameters.set(setting, value)
+        return expect(self.parameters.set(setting, value), f"{setting.node} has not answered")
 
 
 class DashboardNode(Node):
@@ -143,6 +170,10 @@ class DashboardNode(Node):
         self._settings = declare(self, DashboardSettings)
         self._stop = threading.Event()
         self._newest: dict[str, Any] = {}
+        self._came: dict[str, float] = {}
+        """When the newest came, s of the steady clock."""
+        self._places: deque[tuple[float, Array]] = deque()
+        """Where the robot was in the last second, and when."""
         self._odometry: tuple[float, Array, Array] | None = None
         self._server = PageServer(self._settings.host, self._settings.page_port, self._settings.token)
         self._requests = Requests(self)
@@ -160,7 +191,8 @@ class DashboardNode(Node):
         self.create_subscription(Odometry, "odom", self._take_odometry, qos.LATEST)
         self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
         self.create_subscription(String, "robot_description", self._take_description, qos.LATCHED)
-        self._parts: dict[str, tuple[int, str]] = {}
+        self._parts: dict[str, tuple[float, int, str]] = {}
+        """Parts of diagnostics: when they came, s of the steady clock, level and words."""
         self.create_subscription(DiagnosticArray, "/diagnostics", self._take_diagnostics, qos.STATE)
         self.create_subscription(Log, "/rosout", self._take_log, qos.STATE)
         self.worker = Worker(self._show, "page")
@@ -177,13 +209,21 @@ class DashboardNode(Node):
         for status in message.status:
             name = status.name.removeprefix(f"{own}/") if own else status.name
             if "/" not in name:
-                self._parts[name] = status.level[0], status.message
-        self._page.report([(name, *rest) for name, rest in sorted(self._parts.items())])
+                self._parts[name] = time.monotonic(), status.level[0], status.message
+        self._page.report(self._health())
 
     def _take_log(self, message: Log) -> None:
         own, _, name = message.name.rpartition(".")
         if message.level >= Log.ERROR and own == self.get_namespace().strip("/").replace("/", "."):
-            self._page.report([(name, *rest) for name, rest in sorted(self._parts.items())], f"{name}: {message.msg}")
+            self._page.report(self._health(), f"{name}: {message.msg}")
+
+    def _health(self) -> list[tuple[str, int, str]]:
+        """Parts of diagnostics: name, level, and words; those that come no more are errors."""
+        now, found = time.monotonic(), []
+        for name, (came, level, words) in sorted(self._parts.items()):
+            is_old = now - came > LOST
+            found.append((name, 2, f"silent for {now - came:.0f} s") if is_old else (name, level, words))
+        return found
 
     def _kinds(self) -> FaultKinds:
         try:
@@ -193,6 +233,9 @@ class DashboardNode(Node):
 
     def _keep(self, topic: str, message: Any) -> None:
         check_message(message, getattr(message, "robot", ""))  # of whichever robot
+        if isinstance(message, AdaptationStatus) and message.members and message.member >= len(message.members):
+            raise ValueError(f"member is {message.member}: there are {len(message.members)}")
+        self._came[topic] = time.monotonic()
         # Once, and not in each moment until the next one comes.
         self._newest[topic] = from_plan_insight(message) if isinstance(message, PlanInsight) else message
 
@@ -212,14 +255,25 @@ class DashboardNode(Node):
 
     def _show(self) -> None:
         ticker, shown, since = Ticker(1.0 / self._settings.rate), None, 0
+        faults = None
         while ticker.wait(self._stop):
             odometry, newest = self._odometry, dict(self._newest)
             since = 0 if odometry is not shown else since + 1
             self._page.say(self._status(newest, since / self._settings.rate < STALE and odometry is not None))
-            if odometry is None or odometry is shown:
+            # While time stands still faults may come all the same.
+            if odometry is None or (odometry is shown and newest.get("faults") is faults):
                 continue
-            shown = odometry
+            shown, faults = odometry, newest.get("faults")
+            now = time.monotonic()
+            self._places.append((now, odometry[1]))
+            while now - self._places[0][0] > 1.0:
+                self._places.popleft()
             self._page.show(self._snapshot(odometry, newest))
+
+    def _stands(self) -> bool:
+        """Whether the robot has not moved for a second."""
+        places = np.array([place for _, place in self._places])
+        return len(places) > 1 and bool(np.linalg.norm(np.ptp(places, axis=0)) < MOVES)
 
     def _snapshot(self, odometry: tuple[float, Array, Array], newest: dict[str, Any]) -> Snapshot:
         time, position, turn = odometry
@@ -244,8 +298,13 @@ class DashboardNode(Node):
         paused = newest["paused"].data if "paused" in newest else None
         alive = alive or bool(paused)
         state = "paused" if paused else OUTCOMES.get(outcome, "?") if alive else "no state comes"
+        silent = time.monotonic() - self._came.get("planner_status", math.inf)
         if alive and not paused and planner is None:
             state = "no planner"
+        elif alive and not paused and silent > SILENT:
+            alive, state = False, f"no plan for {silent:.0f} s: the planner is silent"
+        elif alive and not paused and outcome == PlannerStatus.PLANNED and self._stands():
+            state = "standing"
         learner = ""
         if adaptation and (members := list(adaptation.members)):
             # The name, since the class of a committee would load torch.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Any, Final
 
 from rcl_interfaces.msg import ParameterDescriptor, ParameterEvent
@@ -102,7 +103,8 @@ class RemoteParameters:
             if result.successful and nodes:
                 ask()
             else:
-                answer.set_result((result.successful, result.reason or f"{setting.name} is {value}"))
+                with suppress(InvalidStateError):  # it may have come too late
+                    answer.set_result((result.successful, result.reason or f"{setting.name} is {value}"))
 
         ask()
         return answer
