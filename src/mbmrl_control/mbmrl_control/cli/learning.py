@@ -12,7 +12,7 @@ import typer
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_control.cli.completion import OF_PARAMETERS, kinds_of, robots, several, words
-from mbmrl_control.cli.options import AsJson, Rate, Seed, Workers, console, refusing, show, stoppable, warn
+from mbmrl_control.cli.options import AsJson, Cluster, Rate, Seed, Workers, console, refusing, show, stoppable, warn
 from mbmrl_control.priors import DEFAULT_LEARNER, MEMBERS, shipped_learners
 
 app = typer.Typer()
@@ -32,6 +32,7 @@ def collect(
     episodes: Annotated[int, typer.Option(help="Number of episodes.", min=1)] = 100,
     seed: Seed = 0,
     workers: Workers = 2,
+    cluster: Cluster = "",
     out: Annotated[Path, typer.Option(help="Folder of the episodes, one .npz file each.")] = Path("runs/episodes"),
     duration: Annotated[float, typer.Option(help="Length of an episode, s.", min=1.0)] = 10.0,
     rate: Rate = 20.0,
@@ -73,6 +74,7 @@ def collect(
     """Collect episodes in the simulator, with faults on the way."""
     from mbmrl_base.robots.faults import Fault
     from mbmrl_base.system.files import check_folder
+    from mbmrl_base.system.parallel import on_cluster
     from mbmrl_control.dynamics.prior import load_prior
     from mbmrl_control.tasks import DEFAULT_TASK, make_task
     from mbmrl_control.training.collect import CollectSettings
@@ -107,7 +109,7 @@ def collect(
         prior=prior,
     )
     seeds = range(seed * 1_000_000, seed * 1_000_000 + episodes)
-    with stoppable(f"what is done is in {out}, the same command goes on"):
+    with refusing(), stoppable(f"what is done is in {out}, the same command goes on"), on_cluster(cluster):
         collect_with_bar(settings, seeds, out, workers, "episodes", console)
     console.print(f"written: {episodes} episodes in {out}", soft_wrap=True)
     if as_json:
@@ -131,6 +133,7 @@ def train(
     ] = "full",
     seed: Seed = 0,
     workers: Workers = 2,
+    cluster: Cluster = "",
     work: Annotated[Path, typer.Option(help="Folder for episodes and what is needed to go on.")] = Path("runs/train"),
     out: Annotated[Path | None, typer.Option(help="File of the prior; LEARNER.safetensors if not given.")] = None,
     data: Annotated[
@@ -179,6 +182,7 @@ def train(
     """
     from mbmrl_base.robots.catalogue import load_robot
     from mbmrl_base.system.files import check_file, check_folder
+    from mbmrl_base.system.parallel import on_cluster
     from mbmrl_control.learners import load_learner
     from mbmrl_control.learners.committee import Committee
     from mbmrl_control.learners.committee import join as joined
@@ -221,7 +225,8 @@ def train(
             priors = train_on_data([settings.training for settings in trained], data, work, console, own, conditions)
         else:
             work.mkdir(parents=True, exist_ok=True)
-            priors = [make_prior(settings, work, workers, console) for settings in trained]
+            with on_cluster(cluster):
+                priors = [make_prior(settings, work, workers, console) for settings in trained]
     prior = joined(priors) if kind is Committee else priors[0]
     given: dict[str, object] = {"learner": learner, "preset": preset, "seed": seed, "data": data}
     given |= {"steps": steps, "window": window, "open-loop": open_loop, "robot": robot}
@@ -408,6 +413,7 @@ def evaluate(
     duration: Annotated[float, typer.Option(help="Length of a run, s.", min=1.0, max=600.0)] = 30.0,
     fault_time: Annotated[float, typer.Option(help="Time of the fault, s.")] = 10.0,
     workers: Workers = 2,
+    cluster: Cluster = "",
     work: Annotated[Path, typer.Option(help="Folder of the runs, one file each.")] = Path("runs/evaluate"),
     out: Annotated[Path | None, typer.Option(help="Folder for table, charts and CSV; none if not given.")] = None,
     as_json: AsJson = False,
@@ -417,6 +423,7 @@ def evaluate(
     Ctrl-C stops, the same command goes on.
     """
     from mbmrl_base.system.files import check_file, check_folder
+    from mbmrl_base.system.parallel import on_cluster
     from mbmrl_control.evaluation.comparison import (
         Comparison,
         choose,
@@ -453,7 +460,8 @@ def evaluate(
     for folder in (work, out or work):
         folder.mkdir(parents=True, exist_ok=True)
     with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
-        rows = run_with_bar(wanted, work, workers, console)
+        with on_cluster(cluster):
+            rows = run_with_bar(wanted, work, workers, console)
         files = write_results(rows, fault_time, out) if out else []
     show(markdown(rows))
     if files:

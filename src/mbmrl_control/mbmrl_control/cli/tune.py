@@ -11,7 +11,7 @@ import typer
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_control.cli.completion import OF_PARAMETERS, kinds_of, several, words
 from mbmrl_control.cli.learning import Robot
-from mbmrl_control.cli.options import AsJson, Workers, console, refuse, refusing, stoppable
+from mbmrl_control.cli.options import AsJson, Cluster, Workers, console, refuse, refusing, stoppable
 
 if TYPE_CHECKING:
     from mbmrl_control.training.transitions import Piece
@@ -57,6 +57,7 @@ def tune(
         bool, typer.Option("--from-scratch", help="Do not begin with the settings as they are.")
     ] = False,
     workers: Workers = 2,
+    cluster: Cluster = "",
     work: Annotated[Path, typer.Option(help="Folder of what was tried.")] = Path("runs/tune"),
     out: Annotated[Path, typer.Option(help="File of parameters for the nodes.")] = Path("tuned.yaml"),
     as_json: AsJson = False,
@@ -67,6 +68,7 @@ def tune(
     the same command goes on.
     """
     from mbmrl_base.system.files import check_file, check_folder
+    from mbmrl_base.system.parallel import on_cluster
     from mbmrl_control.dynamics.prior import load_prior
     from mbmrl_control.evaluation.comparison import choose_learners, choose_scenarios, choose_tasks
     from mbmrl_control.evaluation.learned_world import windows
@@ -102,7 +104,7 @@ def tune(
         check_folder(work)
         check_file(out)
     work.mkdir(parents=True, exist_ok=True)
-    with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
+    with refusing(), stoppable(f"what is done is in {work}, the same command goes on"), on_cluster(cluster):
         search = Search(problem, work, seed, workers, begin_with_present=not from_scratch)
         with progress_bar(console) as bar:
             shown = bar.add_task("trials", total=trials, note="")

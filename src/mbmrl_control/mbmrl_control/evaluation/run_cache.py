@@ -14,13 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-import joblib
 import numpy as np
 import torch
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_base.robots.simulator import World
 from mbmrl_base.system.files import write_text
+from mbmrl_base.system.parallel import each
 from mbmrl_base.system.plugins import blamed
 from mbmrl_base.toolkit.settings import part_of
 from mbmrl_control.control.closed_loop import walk
@@ -185,10 +185,9 @@ def _read(job: Job, work: Path) -> dict[str, Any] | None:
         return None
 
 
-def _make_into(job: Job, work: Path) -> None:
+def _make(job: Job) -> dict[str, Any]:
     with blamed():
-        result = make_run(job)
-    write_text(work / job.file_name, json.dumps({"key": job.key, "result": result}))
+        return make_run(job)
 
 
 def make_runs(jobs: Iterable[Job], work: Path, workers: int) -> Iterator[int]:
@@ -201,9 +200,12 @@ def make_runs(jobs: Iterable[Job], work: Path, workers: int) -> Iterator[int]:
     missing = [job for job in wanted.values() if _read(job, work) is None]
     done = len(wanted) - len(missing)
     yield done
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
-    for count, _ in enumerate(parallel(joblib.delayed(_make_into)(job, work) for job in missing), start=1):
-        yield done + count
+    # Who makes them may be another machine: this one writes.
+    for number, result in each(_make, ((job,) for job in missing), workers):
+        job = missing[number]
+        write_text(work / job.file_name, json.dumps({"key": job.key, "result": result}))
+        done += 1
+        yield done
 
 
 def read_run(job: Job, work: Path) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import joblib
 import numpy as np
 import optuna
 import yaml
@@ -25,6 +24,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from mbmrl_base.system.files import write_text
+from mbmrl_base.system.parallel import in_order
 from mbmrl_base.system.plugins import blamed
 from mbmrl_base.toolkit.settings import NodeSettings, part_of, tuned_fields
 from mbmrl_control.evaluation.learned_world import learned_world
@@ -219,16 +219,15 @@ class Search:
             progress: Is called with the number of trials, the time, s, and the best mean cost.
         """
         start = time.monotonic()
-        with joblib.Parallel(n_jobs=self._workers) as parallel:
-            while (left := trials - len(self._finished())) > 0 and time.monotonic() - start < seconds:
-                self._batch(min(left, self._workers), parallel)
-                progress(len(self._finished()), time.monotonic() - start, self._study.best_value)
+        while (left := trials - len(self._finished())) > 0 and time.monotonic() - start < seconds:
+            self._batch(min(left, self._workers))
+            progress(len(self._finished()), time.monotonic() - start, self._study.best_value)
         return time.monotonic() - start
 
     def _finished(self) -> list[optuna.trial.FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
-    def _batch(self, count: int, parallel: joblib.Parallel) -> None:
+    def _batch(self, count: int) -> None:
         """Make some trials side by side, run by run; those that are worse than most are given up."""
         asked = [self._study.ask() for _ in range(count)]
         waiting = {trial.number: (trial, self.problem.jobs(self._draw(trial)), list[float]()) for trial in asked}
@@ -236,7 +235,7 @@ class Search:
             if not waiting:
                 break
             several = list(waiting.values())
-            costs = parallel(joblib.delayed(cost_of)(jobs[step], self.problem.past) for _, jobs, _ in several)
+            costs = in_order(cost_of, ((jobs[step], self.problem.past) for _, jobs, _ in several), self._workers)
             for (trial, _, known), cost in zip(several, costs, strict=True):
                 known.append(cost)
                 trial.report(_finite(known), step)
@@ -251,7 +250,7 @@ class Search:
         values = dict(self._study.best_params)
         both = (self.problem.jobs(drawn, FRESH, fresh) for drawn in (None, values))
         jobs = [job for pair in zip(*both, strict=True) for job in pair]
-        costs = joblib.Parallel(n_jobs=self._workers)(joblib.delayed(cost_of)(job, self.problem.past) for job in jobs)
+        costs = in_order(cost_of, ((job, self.problem.past) for job in jobs), self._workers)
         trace = list(_best_so_far(self._study))
         return Tuned(values, len(self._finished()), seconds, costs[::2], costs[1::2], trace)
 

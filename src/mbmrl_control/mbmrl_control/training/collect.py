@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import joblib
 import numpy as np
 import torch
 
@@ -16,6 +15,7 @@ from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, as_metadata
 from mbmrl_base.robots.faults import Fault
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.simulator import Simulator
+from mbmrl_base.system.parallel import each
 from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.planning.mppi import MppiSettings
@@ -147,12 +147,6 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
     )
 
 
-def _collect_into(settings: CollectSettings, seed: int, folder: Path) -> None:
-    file = folder / f"{seed:08d}.npz"
-    if not file.exists():
-        collect_episode(settings, seed).save(file)
-
-
 def collect(settings: CollectSettings, seeds: Sequence[int], folder: Path, workers: int) -> Iterator[int]:
     """Collect an episode for each seed, in parallel; episodes that are there already are kept.
 
@@ -162,7 +156,12 @@ def collect(settings: CollectSettings, seeds: Sequence[int], folder: Path, worke
         How many episodes are done.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = (joblib.delayed(_collect_into)(settings, seed, folder) for seed in seeds)
-    results = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
-    for done, _ in enumerate(results, start=1):
+    files = {seed: folder / f"{seed:08d}.npz" for seed in seeds}
+    missing = [seed for seed, file in files.items() if not file.exists()]
+    done = len(files) - len(missing)
+    yield from range(1, done + 1)
+    # Who collects may be another machine: this one writes.
+    for number, episode in each(collect_episode, ((settings, seed) for seed in missing), workers):
+        episode.save(files[missing[number]])
+        done += 1
         yield done
