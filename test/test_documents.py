@@ -32,8 +32,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 GRAPHS = {"sim.launch.py": SIM, "hardware.launch.py": HARDWARE, "robot.launch.py": TOPICS}
 OF_LAUNCH = {"namespace", "params_file", "use_sim_time", "log_level", "rviz"}
-AS_EVERYWHERE = ("colcon build", "source install/setup.bash")
-"""What any workspace is built and used with: CI does it by `make setup`."""
+AS_EVERYWHERE = (
+    *("colcon build", "source install/setup.bash"),
+    *(".venv/bin/pip install --no-deps -r requirements/cluster.txt", ".venv/bin/ros-env ray start --head"),
+)
+"""What any workspace is built and used with: CI does it by `make setup`; and a cluster, by its tests."""
 RUN_ELSEWHERE = {
     "docs/extending/learner.md": "control/learners/test_own_models.py",
     "docs/extending/planner.md": "control/planning/test_any_robot.py",
