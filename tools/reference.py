@@ -9,10 +9,10 @@ import typer
 from pydantic.fields import FieldInfo
 
 from mbmrl_base.toolkit.settings import bounds, is_runtime
-from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, TOPICS, NodeSpec
+from mbmrl_control.bringup.graph import EMULATOR, EXPLORE, HARDWARE, SIM, TOPICS, NodeSpec
 from mbmrl_control.cli.main import app
 
-NODES = {node.executable: node for node in (*TOPICS, *HARDWARE, *SIM, *EMULATOR)}
+NODES = {node.executable: node for node in (*TOPICS, *EXPLORE, *HARDWARE, *SIM, *EMULATOR)}
 """Nodes by their names."""
 
 

@@ -55,6 +55,7 @@ setup(
             "adaptation_node = mbmrl_control.nodes.entry:adaptation_node",
             "dashboard_node = mbmrl_control.nodes.entry:dashboard_node",
             "emulator_node = mbmrl_control.nodes.entry:emulator_node",
+            "explorer_node = mbmrl_control.nodes.entry:explorer_node",
             "mbmrl = mbmrl_control.cli.main:main",
             "mpc_node = mbmrl_control.nodes.entry:mpc_node",
             "recorder_node = mbmrl_control.nodes.entry:recorder_node",

@@ -21,7 +21,7 @@ from ament_index_python.packages import get_package_share_directory
 
 from mbmrl_base.robots.catalogue import ROBOTS, load_robot
 from mbmrl_base.toolkit.settings import NodeSettings
-from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, TOPICS, NodeSpec, arguments
+from mbmrl_control.bringup.graph import EMULATOR, EXPLORE, HARDWARE, SIM, TOPICS, NodeSpec, arguments
 from mbmrl_control.learners import LEARNERS
 from mbmrl_control.planning import PLANNERS
 from mbmrl_control.priors import shipped_prior
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SHARE = Path(get_package_share_directory("mbmrl_control"))
 FILES = {"sim.launch.py": "real_time_factor", "hardware.launch.py": "port", "robot.launch.py": "contract"}
 """With an argument that no other one takes."""
-NODES = tuple(dict.fromkeys(SIM + HARDWARE + EMULATOR + TOPICS[1:2]))
+NODES = tuple(dict.fromkeys(SIM + HARDWARE + EMULATOR + TOPICS[1:2] + EXPLORE[1:]))
 SETTINGS: dict[str, type[NodeSettings]] = {node.executable: node.settings for node in NODES}
 COMMON = {"namespace", "params_file", "use_sim_time", "log_level", "rviz"}
 # The folder launch/ of this workspace is no package, but would be found as one.

@@ -18,7 +18,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 
 from mbmrl_control.bringup import node_processes
-from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, TOPICS, NodeSpec
+from mbmrl_control.bringup.graph import EMULATOR, EXPLORE, HARDWARE, SIM, TOPICS, NodeSpec
 from mbmrl_control.bringup.node_processes import NodeEndedError, Processes, command_line
 from ros_testing import TIME_LIMIT
 
@@ -94,7 +94,7 @@ def test_parameter_file_is_the_installed_one() -> None:
     command = command_line(SIM[1], {}, use_sim_time=False)
     file = Path(command[command.index("--params-file") + 1])
     assert set(yaml.safe_load(file.read_text())) == {
-        f"/**/{spec.executable}" for spec in SIM + HARDWARE + TOPICS + EMULATOR
+        f"/**/{spec.executable}" for spec in SIM + HARDWARE + TOPICS + EXPLORE + EMULATOR
     }
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
@@ -17,6 +18,7 @@ from std_srvs.srv import Trigger
 
 from mbmrl_base.toolkit import qos
 from mbmrl_control.nodes.conversions import from_figures
+from mbmrl_control.training.episodes import read_folder
 from mbmrl_msgs.msg import AdaptationStatus, PlannerStatus, RobotState
 from ros_testing import TIME_LIMIT, Peer
 from rover_testing import ROVER, drive, record
@@ -39,8 +41,22 @@ def test_from_a_recording_to_a_robot_that_follows_paths(
     start_command: Callable[..., subprocess.Popen[str]], peer: Peer, tmp_path: Path
 ) -> None:
     places = peer.record(Odometry, "odom", 10)
-    record(tmp_path / "drive", drive(240.0))
+    peer.spin_until(lambda: places)
     (tmp_path / "rover.yaml").write_text(ROVER)
+    # Random actions, and what is recorded of them.
+    for command in (
+        "explore --contract rover.yaml --duration 8 --out explored",
+        "dataset from-bag explored --contract rover.yaml --out random --json",
+    ):
+        process = start_command(*command.split())
+        output, errors = process.communicate(timeout=2 * TIME_LIMIT)
+        assert process.returncode == 0, errors
+    assert json.loads(output.splitlines()[-1])["transitions"] > 40
+    found = read_folder(tmp_path / "random")
+    actions = np.concatenate([episode.action for episode in found.episodes])
+    low, high = found.robot.planned
+    assert (np.ptp(actions, axis=0) > 0.5 * (high - low)).all()
+    record(tmp_path / "drive", drive(240.0))
     for command in (
         "robots check rover.yaml --bag drive",
         "dataset from-bag drive --contract rover.yaml --out episodes",
@@ -49,7 +65,6 @@ def test_from_a_recording_to_a_robot_that_follows_paths(
         process = start_command(*command.split())
         _, errors = process.communicate(timeout=2 * TIME_LIMIT)
         assert process.returncode == 0, errors
-    peer.spin_until(lambda: places)
     check = start_command("robots", "check", "rover.yaml", "--duration", "5", "--json")
     output, errors = check.communicate(timeout=TIME_LIMIT)
     found = json.loads(output)

@@ -82,7 +82,8 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
     """Run a node until SIGINT, SIGTERM, SIGHUP, the end of its context, or that of the launch that started it.
 
     What ROS 2 refuses, and a ValueError while the node is made, are mistakes of the user's: they are printed as one
-    sentence. A node has a `Worker`, ``worker``, and a method ``close`` that stops it and sends what must be sent last.
+    sentence. A node has a method ``close`` that stops it and sends what must be sent last, and may have a `Worker`,
+    ``worker``.
 
     Returns:
         The process's exit code; it is ended with it after LEAVING_TIME if it has not ended by then.
@@ -126,7 +127,8 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
             signal.signal(number, signal.SIG_IGN)
         if node is not None:
             node.close()
-            code = code or int(node.worker.failed)
+            worker = getattr(node, "worker", None)
+            code = code or int(worker is not None and worker.failed)
         sys.stdout.flush()
         # Fast DDS waits for ever if another participant is just being discovered (its issue 6513).
         exit_within(LEAVING_TIME, code)

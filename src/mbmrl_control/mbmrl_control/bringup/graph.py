@@ -160,6 +160,16 @@ TOPICS: Final = (
     replace(_DASHBOARD, parameters=("host", "page_port"), renamed=_BY_CONTRACT),
 )
 """Robot that speaks ROS by its own topics, adaptation, planning, and a recording and a page if they are wanted."""
+EXPLORE: Final = (
+    replace(TOPICS[1], parameters=()),
+    NodeSpec(
+        "explorer_node",
+        "mbmrl_control.nodes.explorer_node:ExplorerSettings",
+        ("seed", "reach", "longest_hold"),
+        renamed=_BY_CONTRACT,
+    ),
+)
+"""Robot that speaks ROS by its own topics, and random actions."""
 NAMESPACE: Final = "/mbmrl"
 """Of the stack beside a robot that speaks ROS, whose own names are taken."""
 RECORDER: Final = (replace(_RECORDER, parameters=("bag", "exclude"), switches=(), essential=True),)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from mbmrl_base.system import surroundings
-from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, NAMESPACE, TOPICS, Values
-from mbmrl_control.cli.options import AsJson, Namespace, refuse, refusing, within
+from mbmrl_control.bringup.graph import EMULATOR, EXPLORE, HARDWARE, NAMESPACE, RECORDER, TOPICS, Values
+from mbmrl_control.cli.options import AsJson, Namespace, console, refuse, refusing, within
 from mbmrl_control.cli.parameters import takes_parameters
-from mbmrl_control.cli.run import run_nodes
+from mbmrl_control.cli.run import LOOK_PERIOD, run_nodes
 
 app = typer.Typer()
 ANSWER_TIME = 5.0
@@ -51,6 +55,47 @@ def run(values: Values) -> None:
         given |= implied(given)
         check_nodes(TOPICS, given)
     run_nodes(TOPICS, given, use_sim_time=False)
+
+
+@takes_parameters(app, EXPLORE, "mbmrl explore --contract rover.yaml --duration 600 --out drive")
+def explore(
+    values: Values,
+    duration: Annotated[float, typer.Option(help="How long, s.", min=1.0)] = 60.0,
+    out: Annotated[Path | None, typer.Option(help="Folder to record in, which is made; none if not given.")] = None,
+) -> None:
+    """Drive a robot that speaks ROS by random actions.
+
+    Within their bounds in the contract, and record all topics. Stand by: the
+    robot goes anywhere. Ctrl-C stops it.
+    """
+    from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
+    from mbmrl_control.bringup.parameters import check_nodes
+    from mbmrl_control.training.pipeline import progress_bar
+
+    given = {**values, "namespace": values["namespace"] or NAMESPACE}
+    recorded = {**values, "namespace": "", "bag": None if out is None else str(out)}
+    recorder = RECORDER if out is not None else ()
+    with refusing():
+        if not given["contract"]:
+            refuse("a contract is missing: give its file, --contract robot.yaml")
+        check_nodes(EXPLORE, given)
+        if recorder:
+            check_nodes(recorder, recorded)
+    # The robot's own topics are in no namespace of this stack.
+    with (
+        Processes(recorder, recorded, False) as recording,
+        Processes(EXPLORE, given, False) as running,
+        suppress(KeyboardInterrupt),
+        refusing(NodeEndedError),
+        progress_bar(console) as bar,
+    ):
+        task, start = bar.add_task("s", total=round(duration), note="random actions"), time.monotonic()
+        while (passed := time.monotonic() - start) < duration:
+            running.check()
+            recording.check()
+            bar.update(task, completed=int(passed))
+            time.sleep(LOOK_PERIOD)
+        bar.update(task, completed=round(duration))
 
 
 @takes_parameters(app, EMULATOR, "mbmrl emulate --protocol velociroach")

@@ -13,10 +13,11 @@ import torch
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT, as_metadata
 from mbmrl_base.robots.faults import Fault
-from mbmrl_base.robots.observation import Array, Observation
+from mbmrl_base.robots.observation import Observation
 from mbmrl_base.robots.simulator import Simulator
 from mbmrl_base.system.parallel import each
 from mbmrl_control.control.closed_loop import walk
+from mbmrl_control.control.exploration import RandomActions
 from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.tasks import make_task
@@ -24,12 +25,6 @@ from mbmrl_control.tasks.path import PATH_NAMES
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.catalogue import DEFAULT_TERRAIN, fault_kinds, make_simulator
 
-LONGEST_HOLD: Final = 10
-"""Control intervals for which a random action is held at most."""
-AT_A_BOUND: Final = 0.4
-"""Share of the random numbers that are the lowest or highest allowed: a planner goes to the bounds, and stays there."""
-STANDING: Final = 0.1
-"""Share of the random actions that are the safe one: the robot stands before it walks, and after a stop."""
 COLLECTING: Final = MppiSettings(candidates=120, horizon=16)
 """Planner of on-policy episodes: coarser than when the robot is driven, and so more varied."""
 
@@ -80,18 +75,12 @@ def _plan_faults(settings: CollectSettings, rng: np.random.Generator) -> list[tu
 
 
 def _random_walk(simulator: Simulator, rng: np.random.Generator) -> Iterator[Observation]:
-    """Random actions of those that are planned, many at their bounds, or the safe one, each held for a random time."""
-    observation, (low, high) = simulator.observe(), simulator.robot.planned
+    """Random actions, see `RandomActions`."""
+    observation, actions = simulator.observe(), RandomActions(simulator.robot, rng)
     yield observation
     while True:
-        action: Array = rng.uniform(low, high, size=len(low))
-        bounds = np.where(rng.random(len(low)) < 0.5, low, high)
-        action = np.where(rng.random(len(low)) < AT_A_BOUND, bounds, action)
-        if rng.random() < STANDING:
-            action = simulator.robot.safe_action(observation.state)
-        for _ in range(rng.integers(1, LONGEST_HOLD + 1)):
-            observation = simulator.step(action)
-            yield observation
+        observation = simulator.step(actions.next(observation.state))
+        yield observation
 
 
 def _controlled_walk(simulator: Simulator, rng: np.random.Generator, prior: Prior, seed: int) -> Iterator[Observation]:
