@@ -26,7 +26,6 @@ setup(
         "setuptools",
         "cobs",
         "imageio-ffmpeg",
-        "joblib",
         "matplotlib>=3.7",
         "mcap",
         "msgspec",
@@ -48,7 +47,7 @@ setup(
         "viser",
         "websockets",
     ],
-    extras_require={"test": ["hypothesis", "pytest", "selenium"]},
+    extras_require={"test": ["hypothesis", "joblib", "pytest", "selenium"]},
     zip_safe=False,
     entry_points={
         "console_scripts": [

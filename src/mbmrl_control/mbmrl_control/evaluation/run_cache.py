@@ -36,7 +36,7 @@ from mbmrl_sim.catalogue import fault_kinds, make_simulator
 _CODE: Final = {
     "mbmrl_base": (
         *("robots/**/*.py", "toolkit/settings.py"),
-        *(f"system/{name}.py" for name in ("files", "plugins", "refusals", "surroundings")),
+        *(f"system/{name}.py" for name in ("files", "parallel", "plugins", "refusals", "surroundings")),
     ),
     "mbmrl_control": (
         *("control/*.py", "dynamics/*.py", "learners/*.py", "planning/*.py", "tasks/**/*.py"),
