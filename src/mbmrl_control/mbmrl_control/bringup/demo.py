@@ -158,9 +158,10 @@ class Demo:
         planner = self.planner
         robot = load_robot(planner.robot)
         listening = partial(MonitorNode, self.values.get("namespace") or "", robot)
+        # Who listens is there first, so that nothing of the run is missed.
         with (
-            _stack(self.values, self.use_sim_time, self.hardware, folder) as nodes,
             beside(listening) as monitor,
+            _stack(self.values, self.use_sim_time, self.hardware, folder) as nodes,
         ):
             with console.status("starting the nodes"):
                 _await(monitor.run.moved.is_set, nodes, "no command was in force")
