@@ -264,9 +264,9 @@ class DashboardNode(Node):
             if odometry is None or (odometry is shown and newest.get("faults") is faults):
                 continue
             shown, faults = odometry, newest.get("faults")
-            now = time.monotonic()
-            self._places.append((now, odometry[1]))
-            while now - self._places[0][0] > 1.0:
+            # By the robot's time, which may be slower than that of who looks, or begin anew.
+            self._places.append((odometry[0], odometry[1]))
+            while not 0.0 <= odometry[0] - self._places[0][0] <= 1.0:
                 self._places.popleft()
             self._page.show(self._snapshot(odometry, newest))
 
