@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 
 class WriteError(ValueError):
@@ -96,3 +97,24 @@ def write_text(file: Path, text: str) -> None:
     """
     with whole(file) as part:
         part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A place to write files into, which are in a folder, new or empty, if all goes well, and else nowhere.
+
+    Raises:
+        WriteError: If it holds anything, or cannot be written.
+    """
+    check_folder(folder)
+    with _told(folder):
+        if folder.is_dir() and any(folder.iterdir()):
+            raise WriteError(f"{folder} is not empty: its files would be mixed with others")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        place = TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
+    with place as name:
+        yield Path(name)
+        with _told(folder):
+            folder.mkdir(exist_ok=True)
+            for file in sorted(Path(name).iterdir()):
+                file.rename(folder / file.name)

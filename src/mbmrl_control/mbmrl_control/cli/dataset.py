@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -129,12 +126,13 @@ def to_lerobot(
     as_json: AsJson = False,
 ) -> None:
     """Make a LeRobot data set (v3.0) of episodes."""
+    from mbmrl_base.system.files import new_folder
     from mbmrl_control.training.episodes import read_folder
     from mbmrl_control.training.lerobot import export
 
     with refusing(), stoppable("nothing was written"):
         folder = read_folder(data)
-        with _new_folder(out) as place, console.status("writing"):
+        with new_folder(out) as place, console.status("writing"):
             frames = export(folder, place, task)
     console.print(f"written: {len(folder.episodes)} episodes with {frames} frames in {out}", soft_wrap=True)
     if as_json:
@@ -155,6 +153,7 @@ def from_lerobot(
     Of its states and actions; pictures are left out.
     """
     from mbmrl_base.robots.catalogue import load_robot
+    from mbmrl_base.system.files import new_folder
     from mbmrl_control.training.data_checks import warnings_of
     from mbmrl_control.training.episodes import read_folder
     from mbmrl_control.training.lerobot import episodes, open_data_set
@@ -162,7 +161,7 @@ def from_lerobot(
     frames = 0
     with refusing(), stoppable("nothing was written"):
         found = open_data_set(data_set, load_robot(robot) if robot else None)
-        with _new_folder(out) as place, console.status("reading"):
+        with new_folder(out) as place, console.status("reading"):
             for number, episode in enumerate(episodes(found)):
                 episode.save(place / f"{number:06d}.npz")
                 frames += len(episode.state)
@@ -173,24 +172,3 @@ def from_lerobot(
     console.print(f"written: {len(folder.episodes)} episodes with {frames} frames in {out}", soft_wrap=True)
     if as_json:
         print(json.dumps({"episodes": len(folder.episodes), "frames": frames}))
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes a new or empty one if all goes well.
-
-    Raises:
-        EpisodeError: If that is not empty.
-    """
-    from mbmrl_base.system.files import check_folder
-    from mbmrl_control.training.episodes import EpisodeError
-
-    check_folder(out)
-    if out.is_dir() and any(out.iterdir()):
-        raise EpisodeError(f"{out} is not empty: its files would be mixed with others")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as place:
-        yield Path(place)
-        out.mkdir(exist_ok=True)
-        for file in sorted(Path(place).iterdir()):
-            file.rename(out / file.name)

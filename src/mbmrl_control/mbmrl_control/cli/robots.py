@@ -131,16 +131,14 @@ def _tables(found: dict[str, Any]) -> Iterator[Table]:
     """Topics and numbers of an inspection."""
     from rich.table import Table
 
+    from mbmrl_control.evaluation.tables import cell
+
     for title, rows in (("topic", found["topics"]), ("number", found["numbers"])):
         columns = list(next(iter(rows.values())))
         table = Table(title, *(name.replace("_hz", ", Hz").replace("_s", ", s").replace("_", " ") for name in columns))
         for name, row in rows.items():
-            table.add_row(name, *(_cell(value) for value in row.values()))
+            table.add_row(name, *(cell(value) for value in row.values()))
         yield table
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def _sees(robot: Robot, features: Features) -> list[str]:

@@ -16,6 +16,7 @@ from mbmrl_base.robots.description import Action, State
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.system.files import write_text
 from mbmrl_control.evaluation.html import cards, page, picture, table, warning
+from mbmrl_control.evaluation.tables import cell
 from mbmrl_control.training.action_delay import shares_over_delay
 from mbmrl_control.training.data_checks import warnings_of
 from mbmrl_control.training.episodes import Folder, missing_samples
@@ -115,10 +116,6 @@ def _counts(dropped: Mapping[str, int]) -> str:
     return table(("what", "how often"), (((name.replace("_", " "), count), False) for name, count in dropped.items()))
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"
-
-
 def _of_topics(inspections: Mapping[str, Inspection]) -> Iterator[str]:
     """Rates, gaps and delays of the topics of recordings."""
     if not inspections:
@@ -126,7 +123,7 @@ def _of_topics(inspections: Mapping[str, Inspection]) -> Iterator[str]:
     rows = []
     for bag, inspection in inspections.items():
         told = list(inspection.as_json()["topics"].items())
-        rows += [((bag, name, *map(_cell, each.values())), name == told[-1][0]) for name, each in told]
+        rows += [((bag, name, *map(cell, each.values())), name == told[-1][0]) for name, each in told]
     yield "<h2>Topics</h2>"
     yield table(("recording", "topic", "messages", "rate, Hz", "longest gap, s", "delay, s"), rows)
     yield picture(_draw_topics(inspections), "Time from message to message, and from stamp to arrival")

@@ -159,3 +159,8 @@ def summary_table(summary: dict[str, Any]) -> Table:
     result.add_row("command rate", _number(summary["command_rate_hz"], 2, "Hz"), "")
     result.add_row("intervals without a command", f"{summary['missed_ticks']} of {summary['ticks']}", "")
     return result
+
+
+def cell(value: float | None) -> str:
+    """A number of a table that knows nothing of its unit: counts whole, others with four digits, none empty."""
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"

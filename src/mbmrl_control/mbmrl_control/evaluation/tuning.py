@@ -29,7 +29,7 @@ from mbmrl_base.system.plugins import blamed
 from mbmrl_base.toolkit.settings import NodeSettings, part_of, tuned_fields
 from mbmrl_control.evaluation.learned_world import learned_world
 from mbmrl_control.evaluation.metrics import START_UP
-from mbmrl_control.evaluation.run_cache import Job, make_run
+from mbmrl_control.evaluation.run_cache import TRACE_STEP, Job, make_run
 from mbmrl_control.evaluation.statistics import bootstrap
 from mbmrl_control.planning import load_planner
 from mbmrl_control.tasks import load_task
@@ -119,7 +119,7 @@ def cost_of(job: Job, past: tuple[Piece, ...] = ()) -> float:
     world = learned_world(job.prior, past, job.seed) if past else None
     with blamed():
         trace = make_run(job, world)["cost_trace"]
-    costs = [math.inf if each is None else each for each in trace[round(START_UP / 0.5) :]]
+    costs = [math.inf if each is None else each for each in trace[round(START_UP / TRACE_STEP) :]]
     return float(np.mean(costs))
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +20,7 @@ from mbmrl_base.robots.contract.contract import Contract
 from mbmrl_base.robots.contract.fields import FieldError
 from mbmrl_base.robots.contract.sampler import Sampler
 from mbmrl_base.robots.observation import Observation
+from mbmrl_base.system.files import new_folder
 from mbmrl_control.training.episodes import Episode, EpisodeError
 
 EPISODE: Final = 30.0
@@ -194,15 +194,11 @@ def write(
         EpisodeError: See `episodes`.
     """
     found = Found()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as place:
-        _write(bags, contract, Path(place), found, progress)
+    with new_folder(folder) as place:
+        _write(bags, contract, place, found, progress)
         if not found.transitions:
             why = "; ".join(found.why) or "nothing came"
             raise EpisodeError(f"{', '.join(map(str, bags))}: there is no transition: {why}")
-        folder.mkdir(exist_ok=True)
-        for file in sorted(Path(place).iterdir()):
-            file.rename(folder / file.name)
     return found
 
 
