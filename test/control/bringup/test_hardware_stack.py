@@ -42,10 +42,12 @@ def patient(tmp_path: Path) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("protocol", ["mbmrl", "velociroach"])
-def test_demo_over_the_line_is_the_demo(protocol: str, start_command: StartCommand, mark: str, tmp_path: Path) -> None:
+def test_demo_over_the_line_is_the_demo(
+    protocol: str, start_command: StartCommand, mark: str, patient: tuple[str, str], tmp_path: Path
+) -> None:
     demo = start_command(
         *("demo", "--hardware", "--protocol", protocol, "--duration", "5", "--fault", "leg_loss:4@2"),
-        *("--json", "--no-film", "--out", "out"),
+        *("--json", "--no-film", "--out", "out", *patient),
     )
     output, errors = demo.communicate(timeout=2 * TIME_LIMIT)
     assert demo.returncode == 0, errors

@@ -68,17 +68,18 @@ def _stack(given: Values, use_sim_time: bool, hardware: bool, folder: Path) -> I
     tty = folder.resolve() / "tty"
     values = {**given, "tty": str(tty), "port": str(tty)}
     with Processes(EMULATOR, values, use_sim_time=False, log_folder=logs) as nodes:
-        _await(tty.exists, nodes, "the emulated robot was not there")
+        _await(tty.exists, nodes, "the emulated robot was not there", logs)
         nodes.start(HARDWARE, values)
         yield nodes
 
 
-def _await(holds: Callable[[], bool], nodes: Processes, otherwise: str) -> None:
+def _await(holds: Callable[[], bool], nodes: Processes, otherwise: str, logs: Path) -> None:
     end = time.monotonic() + START_TIME
     while not holds():
         nodes.check()
         if time.monotonic() > end:
-            raise NodeEndedError(f"{otherwise} within {START_TIME:g} s")
+            causes = "".join(f"; {error}" for error in errors_in(logs))
+            raise NodeEndedError(f"{otherwise} within {START_TIME:g} s{causes}")
         time.sleep(0.05)
 
 
@@ -164,7 +165,7 @@ class Demo:
             _stack(self.values, self.use_sim_time, self.hardware, folder) as nodes,
         ):
             with console.status("starting the nodes"):
-                _await(monitor.run.moved.is_set, nodes, "no command was in force")
+                _await(monitor.run.moved.is_set, nodes, "no command was in force", folder / "logs")
             fault_time = _drive(self.fault, self.duration, monitor, nodes, console)
             record = monitor.run.record(planner, None if self.fault is None else str(self.fault), fault_time)
         task = planner.make_task(robot)
