@@ -35,8 +35,9 @@ OF_LAUNCH = {"namespace", "params_file", "use_sim_time", "log_level", "rviz"}
 AS_EVERYWHERE = (
     *("colcon build", "source install/setup.bash"),
     *(".venv/bin/pip install --no-deps -r requirements/cluster.txt", ".venv/bin/ros-env ray start --head"),
+    ".venv/bin/ros-env python examples/husky.py",
 )
-"""What any workspace is built and used with: CI does it by `make setup`; and a cluster, by its tests."""
+"""What any workspace is built and used with: CI does it by `make setup`; a cluster and the examples, by their tests."""
 RUN_ELSEWHERE = {
     "docs/extending/learner.md": "control/learners/test_own_models.py",
     "docs/extending/planner.md": "control/planning/test_any_robot.py",
@@ -211,7 +212,7 @@ def test_yaml_is_taken(page: str, text: str, tmp_path: Path) -> None:
     else:
         return
     (tmp_path / "robot.yaml").write_text(text)
-    if page == "docs/extending/contract.md":
+    if page == "docs/extending/contract.md" or page.startswith("docs/examples/"):
         load_contract(tmp_path / "robot.yaml")
     else:
         load_robot(str(tmp_path / "robot.yaml"))

@@ -76,7 +76,7 @@ def test_from_a_recording_to_a_robot_that_follows_paths(
     ticks = peer.record(PlannerStatus, "mbmrl/planner_status", qos.STATE)
     adaptations = peer.record(AdaptationStatus, "mbmrl/adaptation_status", qos.STATE)
     commands = peer.record(Twist, "cmd_vel", 10)
-    given = ("--contract", "rover.yaml", "--checkpoint", "rover.safetensors", "--path", "left")
+    given = ("--contract", "rover.yaml", "--checkpoint", "rover.safetensors", "--path", "left", "--bag", "driven")
     process = start_command("run", *given)
 
     def follows() -> bool:
@@ -101,6 +101,15 @@ def test_from_a_recording_to_a_robot_that_follows_paths(
     assert process.wait(TIME_LIMIT) == 0
     peer.spin_until(lambda: commands[-1] == Twist())
     peer.spin_until(lambda: abs(places[-1].twist.twist.linear.x) < 1e-3)
+    # What was driven is recorded, of the robot and of the stack: more data, and a run to be seen again.
+    for command in (
+        "dataset from-bag driven --contract rover.yaml --out more --json",
+        "report driven --out report.html",
+    ):
+        process = start_command(*command.split())
+        output, errors = process.communicate(timeout=TIME_LIMIT)
+        assert process.returncode == 0, errors
+    assert (tmp_path / "report.html").stat().st_size > 1000
 
 
 def test_what_does_not_fit_the_contract_is_told(mbmrl: Callable[..., tuple[int, str, str]], folder: Path) -> None:

@@ -224,3 +224,12 @@ def test_file_that_holds_no_path_is_refused(name: str, text: str | None, words: 
         (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=re.escape(words)):
         path_task(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("path", ["straight", "left"])
+def test_position_beyond_all_measure_is_a_distance_as_any_other(path: str) -> None:
+    follow = path_task(path)
+    seen(follow, observation(0.0, 0.0, 0.0))
+    figures = [follow.observe(observation(9e14, 2.0, 0.0, time=0.05 * tick)) for tick in range(1, 60)]
+    assert any(figures)
+    assert all(math.isfinite(each["progress_m"]) for each in figures if each)

@@ -31,6 +31,7 @@ class NodeSpec:
         essential: Whether all nodes end with it; without, they do if it refuses what it is to do, see `ends_all`.
         topics: Arguments that rename topics, those topics, and descriptions.
         renamed: Arguments of a launch with other names than the parameters that they set, and these.
+        in_namespace: Whether it is in the namespace of the others, or in none.
     """
 
     executable: str
@@ -41,6 +42,7 @@ class NodeSpec:
     essential: bool = True
     topics: tuple[tuple[str, str, str], ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
+    in_namespace: bool = True
 
     def ends_all(self, code: int) -> bool:
         """Whether all nodes end as this one has ended with an exit code."""
@@ -148,7 +150,7 @@ HARDWARE: Final = (
 """Robot on a serial port, adaptation, planning, and a recording and a page if they are wanted."""
 _BY_CONTRACT: Final = (("contract", "robot"),)
 TOPICS: Final = (
-    _RECORDER,
+    replace(_RECORDER, in_namespace=False),  # the robot's own topics are in no namespace of this stack
     NodeSpec(
         "topic_bridge_node",
         "mbmrl_control.nodes.topic_bridge_node:TopicBridgeSettings",
@@ -161,6 +163,7 @@ TOPICS: Final = (
 )
 """Robot that speaks ROS by its own topics, adaptation, planning, and a recording and a page if they are wanted."""
 EXPLORE: Final = (
+    replace(TOPICS[0], essential=True),
     replace(TOPICS[1], parameters=()),
     NodeSpec(
         "explorer_node",
@@ -169,7 +172,7 @@ EXPLORE: Final = (
         renamed=_BY_CONTRACT,
     ),
 )
-"""Robot that speaks ROS by its own topics, and random actions."""
+"""Robot that speaks ROS by its own topics, random actions, and a recording if it is wanted."""
 NAMESPACE: Final = "/mbmrl"
 """Of the stack beside a robot that speaks ROS, whose own names are taken."""
 RECORDER: Final = (replace(_RECORDER, parameters=("bag", "exclude"), switches=(), essential=True),)

@@ -172,7 +172,7 @@ def _action(node: NodeSpec, given: dict[str, ParameterValue], use_sim_time: Para
         package=node.package,
         executable=node.executable,
         name=node.executable,
-        namespace=LaunchConfiguration("namespace"),
+        namespace=LaunchConfiguration("namespace") if node.in_namespace else "",
         parameters=[LaunchConfiguration("params_file"), overrides],
         remappings=[(topic, LaunchConfiguration(name)) for name, topic, _ in node.topics],
         additional_env={PARENT: str(os.getpid())},

@@ -43,7 +43,7 @@ def command_line(spec: NodeSpec, values: Values, use_sim_time: bool) -> list[str
     command = [sys.executable, "-P", "-m", spec.module, "--ros-args", "--params-file", str(params_file(values))]
     for name, value in parameters.items():
         command += ["-p", f"{name}:={_quote(value)}"]
-    if namespace := values.get("namespace"):
+    if spec.in_namespace and (namespace := values.get("namespace")):
         command += ["-r", f"__ns:={namespace}"]
     for argument, topic, _ in spec.topics:
         if values.get(argument):

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from mbmrl_base.system import surroundings
-from mbmrl_control.bringup.graph import EMULATOR, EXPLORE, HARDWARE, NAMESPACE, RECORDER, TOPICS, Values
+from mbmrl_control.bringup.graph import EMULATOR, EXPLORE, HARDWARE, NAMESPACE, TOPICS, Values
 from mbmrl_control.cli.options import AsJson, Namespace, console, refuse, refusing, within
 from mbmrl_control.cli.parameters import takes_parameters
 from mbmrl_control.cli.run import LOOK_PERIOD, run_nodes
@@ -57,7 +57,12 @@ def run(values: Values) -> None:
     run_nodes(TOPICS, given, use_sim_time=False)
 
 
-@takes_parameters(app, EXPLORE, "mbmrl explore --contract rover.yaml --duration 600 --out drive")
+@takes_parameters(
+    app,
+    EXPLORE,
+    "mbmrl explore --contract rover.yaml --duration 600 --out drive",
+    ("contract", "seed", "reach", "longest_hold"),
+)
 def explore(
     values: Values,
     duration: Annotated[float, typer.Option(help="How long, s.", min=1.0)] = 60.0,
@@ -72,18 +77,12 @@ def explore(
     from mbmrl_control.bringup.parameters import check_nodes
     from mbmrl_control.training.pipeline import progress_bar
 
-    given = {**values, "namespace": values["namespace"] or NAMESPACE}
-    recorded = {**values, "namespace": "", "bag": None if out is None else str(out)}
-    recorder = RECORDER if out is not None else ()
+    given = {**values, "namespace": values["namespace"] or NAMESPACE, "bag": None if out is None else str(out)}
     with refusing():
         if not given["contract"]:
             refuse("a contract is missing: give its file, --contract robot.yaml")
         check_nodes(EXPLORE, given)
-        if recorder:
-            check_nodes(recorder, recorded)
-    # The robot's own topics are in no namespace of this stack.
     with (
-        Processes(recorder, recorded, False) as recording,
         Processes(EXPLORE, given, False) as running,
         suppress(KeyboardInterrupt),
         refusing(NodeEndedError),
@@ -92,7 +91,6 @@ def explore(
         task, start = bar.add_task("s", total=round(duration), note="random actions"), time.monotonic()
         while (passed := time.monotonic() - start) < duration:
             running.check()
-            recording.check()
             bar.update(task, completed=int(passed))
             time.sleep(LOOK_PERIOD)
         bar.update(task, completed=round(duration))

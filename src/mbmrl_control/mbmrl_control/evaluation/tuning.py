@@ -131,7 +131,7 @@ class Tuned:
         values: The best values by `PART.FIELD`.
         trials: Trials that were made, also those given up.
         seconds: How long they took.
-        before: Costs of fresh seeds without what was found, shape (n,).
+        before: Mean cost of each fresh seed without what was found, shape (n,).
         after: The same with it.
         trace: Best mean cost, by the number of trials.
     """
@@ -252,7 +252,9 @@ class Search:
         jobs = [job for pair in zip(*both, strict=True) for job in pair]
         costs = in_order(cost_of, ((job, self.problem.past) for job in jobs), self._workers)
         trace = list(_best_so_far(self._study))
-        return Tuned(values, len(self._finished()), seconds, costs[::2], costs[1::2], trace)
+        # Runs of one seed are no independent ones: a seed counts once.
+        before, after = np.reshape(costs, (fresh, -1, 2)).mean(axis=1).T.tolist()
+        return Tuned(values, len(self._finished()), seconds, before, after, trace)
 
 
 def _finite(costs: Sequence[float]) -> float:

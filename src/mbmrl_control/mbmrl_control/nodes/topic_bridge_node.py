@@ -312,10 +312,11 @@ class TopicBridgeNode(ManagedNode):
             # A clock that is read a moment too early would have the same tick twice.
             tick = following + (following == tick)
             while (left := round(tick * SECOND / rate) - self._now()) > 0 and left <= 2 * SECOND / rate:
-                longest = POLL if self.get_clock().ros_time_is_active else math.inf
-                if self._stop.wait(min(left / SECOND, longest)):
+                simulated = self.get_clock().ros_time_is_active
+                if self._stop.wait(min(left / SECOND, POLL) if simulated else left / SECOND):
                     return
-                if time.monotonic() - self._last_sent > max(2.0 / rate, self._timeout):
+                # The machine's own clock goes on: there it was this process that was held up.
+                if simulated and time.monotonic() - self._last_sent > max(2.0 / rate, self._timeout):
                     self._halt()
             if left <= 0:
                 self._send(tick)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -101,16 +102,21 @@ class ReferencePath:
         return self.length / 2 if self.closed else self.length
 
     def window(self, start: float, stop: float) -> PathWindow:
-        """The stretch between two values of the progress, m; an open path ends at its ends."""
-        indices = np.arange(int(np.floor(start / SPACING)), int(np.ceil(stop / SPACING)) + 1)
+        """The stretch between two values of the progress, m; an open path ends at its ends.
+
+        It is as long as the longest path at most, however far apart the values are.
+        """
+        first, last = math.floor(start / SPACING), math.ceil(stop / SPACING)
+        if not self.closed:
+            first, last = (min(max(index, 0), len(self.points) - 1) for index in (first, last))
+        indices = np.arange(first, min(last, first + round(LONGEST / SPACING)) + 1)
         if self.closed:
             laps, rows = np.divmod(indices, len(self.points))
             # A lap of the circle turns by a whole turn; the headings go on counting.
             turn = 2 * np.pi * round((self.headings[-1] - self.headings[0]) / (2 * np.pi))
             headings = self.headings[rows] + laps * turn
         else:
-            rows = indices = np.unique(np.clip(indices, 0, len(self.points) - 1))
-            headings = self.headings[rows]
+            rows, headings = indices, self.headings[indices]
         return PathWindow(
             torch.as_tensor(self.points[rows], dtype=torch.float32),
             torch.as_tensor(headings, dtype=torch.float32),

@@ -1,0 +1,83 @@
+"""The worked examples of docs/examples: robots that know nothing of this project, from nothing to one that adapts."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mbmrl_base.toolkit import qos
+from mbmrl_control.nodes.conversions import from_figures
+from mbmrl_msgs.msg import AdaptationStatus, PlannerStatus
+from pages import LONGEST
+from ros_testing import TIME_LIMIT, Peer
+
+ROOT = Path(__file__).resolve().parents[3]
+Robot = Callable[[str], subprocess.Popen[str]]
+
+
+def read_page(name: str, folder: Path) -> list[list[str]]:
+    """Write the files of a page to a folder; returns its commands, without the robot's own."""
+    text = (ROOT / "docs" / "examples" / f"{name}.md").read_text()
+    files = dict(re.findall(r"^`(\S+\.yaml)`[^\n]*\n\n```yaml\n(.*?)```", text, re.DOTALL | re.MULTILINE))
+    assert sum(len(content.splitlines()) for content in files.values()) <= LONGEST
+    for file, content in files.items():
+        (folder / file).write_text(content)
+    return [line.split()[1:] for line in re.findall(r"^mbmrl .*", text, re.MULTILINE)]
+
+
+@pytest.fixture
+def robot(domain: int, start_command: Any, tmp_path: Path) -> Iterator[Robot]:
+    """Starts a robot by the name of its file; it ends before the test's commands are seen to have ended."""
+    started = list[subprocess.Popen[str]]()
+
+    def start(name: str) -> subprocess.Popen[str]:
+        environment = os.environ | {"ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(tmp_path)}
+        command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
+        started.append(subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(TIME_LIMIT) == 0
+
+
+@pytest.mark.timeout(300)
+def test_wheeled_base_learns_to_know_itself_and_adapts(
+    robot: Robot, start_command: Callable[..., subprocess.Popen[str]], peer: Peer, tmp_path: Path
+) -> None:
+    check, explore, convert, train, run = read_page("wheeled", tmp_path)
+    explore[explore.index("--duration") + 1] = "60"
+    train += ["--learner", "bayes_replay", "--preset", "quick", "--steps", "300"]
+    run.remove("--dashboard")
+    husky = robot("husky")
+    for command in (check, explore, convert, train):
+        process = start_command(*command)
+        _, errors = process.communicate(timeout=3 * TIME_LIMIT)
+        assert process.returncode == 0, errors
+    ticks = peer.record(PlannerStatus, "mbmrl/planner_status", qos.STATE)
+    adaptations = peer.record(AdaptationStatus, "mbmrl/adaptation_status", qos.STATE)
+    process = start_command(*run)
+
+    def way() -> float:
+        assert process.poll() is None, process.communicate()
+        return from_figures(ticks[-1]).get("progress_m", 0.0) if ticks else 0.0
+
+    peer.spin_until(lambda: way() > 1.0)
+    print("load 40", file=husky.stdin, flush=True)
+    broken, before = way(), len(adaptations)
+    peer.spin_until(lambda: way() > broken + 3.0)
+    assert max(abs(from_figures(tick)["cross_track_m"]) for tick in ticks[-40:]) < 0.15
+    errors = [(each.adapted_error, each.prior_error) for each in adaptations[before + 40 :]]
+    adapted, prior = (sum(column) for column in zip(*errors, strict=True))
+    assert adapted < 0.5 * prior
+    process.send_signal(signal.SIGINT)
+    assert process.wait(TIME_LIMIT) == 0
