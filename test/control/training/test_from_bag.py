@@ -139,7 +139,7 @@ def test_impossible_recording_is_refused(folder: Path, rover: Path, mbmrl: Run) 
 
     refused("none", "there is no recording none")
     (folder / "empty").mkdir()
-    refused("empty", "empty cannot be read: ")
+    refused("empty", "empty has no metadata.yaml")
     booted = [(time, topic, odom(time - 999) if topic == "odom" else message) for time, topic, message in MESSAGES]
     record(folder / "booted", booted)
     refused("booted", "messages on cmd_vel came 0 s after their stamps, those on odom 999 s: their clocks are apart")

@@ -74,6 +74,8 @@ def read_yaml(path: Path, kind: type[Described]) -> Described:
     except DescriptionError as error:
         where = f", line {_line(text, error.place)}" if error.place else ""
         raise ValueError(f"{path}{where}: {error}") from None
+    except ValueError as error:  # such as a number with thousands of digits
+        raise ValueError(f"{path} is no YAML: {error}") from None
 
 
 def read_description(path: Path) -> RobotDescription:

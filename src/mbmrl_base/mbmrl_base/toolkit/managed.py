@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 RCLError = rclpy_implementation.RCLError
 
@@ -21,6 +23,23 @@ class ManagedNode(LifecycleNode):
         self.reason = "the node has failed"
         """Why the last transition was refused."""
         self._starts = False
+        callbacks: dict[int, Callable[[LifecycleState], TransitionCallbackReturn]] = self.__dict__["_callbacks"]
+        callbacks |= {state: self._telling(callback) for state, callback in callbacks.items()}
+
+    def _telling(
+        self, callback: Callable[[LifecycleState], TransitionCallbackReturn]
+    ) -> Callable[[LifecycleState], TransitionCallbackReturn]:
+        """A callback whose exceptions are logged: rclpy drops them."""
+
+        def call(state: LifecycleState) -> TransitionCallbackReturn:
+            try:
+                return callback(state)
+            except Exception as error:
+                self.reason = f"the node has failed: {type(error).__name__}: {error}"
+                self.get_logger().error(traceback.format_exc())
+                raise
+
+        return call
 
     def bring_up(self) -> None:
         """Configure and activate.

@@ -186,11 +186,12 @@ def calibrate(
 def main() -> None:
     """Entry point."""
     surroundings.open_streams()
+    get_completion_inspect_parameters()  # Typer comes to know the shells, as it does for its own options
+    command = typer.main.get_command(app)
     # The nodes that a command has started must end with it, whoever ends it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    get_completion_inspect_parameters()  # Typer comes to know the shells, as it does for its own options
-    app(prog_name="mbmrl")
+    command(prog_name="mbmrl")
 
 
 if __name__ == "__main__":
