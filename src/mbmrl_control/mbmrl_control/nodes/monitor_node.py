@@ -77,8 +77,10 @@ class MonitorNode(Node):
         return None
 
     def wait_for_robot(self, timeout: float) -> bool:
-        """Wait until a robot that takes faults answers, at most a time in s."""
-        return self.ask(GetParameters, (f"{name}/get_parameters" for name in SIMULATED), timeout) is not None
+        """Wait until a robot that takes faults answers, and its services are known, at most a time in s each."""
+        answer = self.ask(GetParameters, (f"{name}/get_parameters" for name in SIMULATED), timeout)
+        clients = (self._inject, self._clear, self._push)
+        return answer is not None and all(client.wait_for_service(timeout) for client in clients)
 
 
 class Complaints:
