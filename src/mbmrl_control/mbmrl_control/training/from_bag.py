@@ -54,8 +54,8 @@ def _opened(bag: Path) -> Iterator[AnyReader]:
         raise EpisodeError(f"there is no recording {bag}")
     if bag.is_dir() and not (bag / "metadata.yaml").exists():
         raise EpisodeError(
-            f"{bag} has no metadata.yaml, as a recording that was not ended: `ros2 bag reindex {bag}` makes one, or give"
-            " its files in place of the folder"
+            f"{bag} has no metadata.yaml, as a recording that was not ended: `ros2 bag reindex {bag}` makes one, or"
+            " give its files in place of the folder"
         )
     try:
         with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
