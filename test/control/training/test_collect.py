@@ -108,3 +108,5 @@ def test_controller_collects_too(make_prior: Callable[..., Prior], tmp_path: Pat
     # The first action that is planned comes into force one interval later.
     assert not first.action[0].any()
     assert (first.action[1:] >= MIN_LEG_SPEED).all()
+    other = collect_episode(replace(settings, task="move_forward"), 5)
+    assert first.action.tobytes() != other.action.tobytes()

@@ -1,4 +1,4 @@
-"""Commands of the ``mbmrl`` command that collect data, train, and evaluate."""
+"""Commands of the ``mbmrl`` command that collect data and train."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_control.cli.completion import OF_PARAMETERS, kinds_of, robots, several, words
-from mbmrl_control.cli.options import AsJson, Cluster, Rate, Seed, Workers, console, refusing, show, stoppable, warn
+from mbmrl_control.cli.options import AsJson, Cluster, Rate, Seed, Workers, console, refusing, stoppable
 from mbmrl_control.priors import DEFAULT_LEARNER, MEMBERS, shipped_learners
 
 app = typer.Typer()
+TASK: Final = "follow_path"
+Task = Annotated[
+    str, typer.Option(help="What the robot does, or the task's file, *.py.", autocompletion=OF_PARAMETERS["task"])
+]
 Robot = Annotated[
     str,
     typer.Option(
@@ -39,6 +43,7 @@ def collect(
     prior: Annotated[
         Path | None, typer.Option(help="Prior of the controller that walks; random actions if not given.")
     ] = None,
+    task: Task = TASK,
     faults: Annotated[
         str | None,
         typer.Option(
@@ -76,7 +81,7 @@ def collect(
     from mbmrl_base.system.files import check_folder
     from mbmrl_base.system.parallel import on_cluster
     from mbmrl_control.dynamics.prior import load_prior
-    from mbmrl_control.tasks import DEFAULT_TASK, make_task
+    from mbmrl_control.tasks import make_task
     from mbmrl_control.training.collect import CollectSettings
     from mbmrl_control.training.episodes import Episode
     from mbmrl_control.training.pipeline import collect_with_bar
@@ -88,7 +93,7 @@ def collect(
             simulated, known = check_simulator(robot, rate, terrain=terrain, sensors=sensors)
         if prior is not None:
             load_prior(prior, simulated).check_rate(rate)
-            make_task(DEFAULT_TASK, simulated, {"speed": 0.0})
+            make_task(task, simulated, {"speed": 0.0} if task == TASK else {})
         kinds = None
         if faults is not None:
             kinds = () if faults == "none" else tuple(known.choose(Fault(kind)).kind for kind in faults.split(","))
@@ -107,6 +112,7 @@ def collect(
         varied=varied,
         sensors=sensors,
         prior=prior,
+        task=task,
     )
     seeds = range(seed * 1_000_000, seed * 1_000_000 + episodes)
     with refusing(), stoppable(f"what is done is in {out}, the same command goes on"), on_cluster(cluster):
@@ -147,6 +153,7 @@ def train(
             autocompletion=robots,
         ),
     ] = None,
+    task: Task = TASK,
     steps: Annotated[
         int | None, typer.Option(help="Steps of the final training; those of the preset if not given.", min=1)
     ] = None,
@@ -186,6 +193,7 @@ def train(
     from mbmrl_control.learners import load_learner
     from mbmrl_control.learners.committee import Committee
     from mbmrl_control.learners.committee import join as joined
+    from mbmrl_control.tasks import make_task
     from mbmrl_control.training.from_data import train_on_data
     from mbmrl_control.training.meta_training import TrainingSettings
     from mbmrl_control.training.pipeline import make_prior
@@ -217,8 +225,9 @@ def train(
         if data is None and hold_out:
             raise ValueError(f"--hold-out {hold_out[0]}: no --data are given")
         if data is None:
-            trained = [replace(settings, simulator=robot or DEFAULT_ROBOT) for settings in trained]
-            check_simulator(trained[0].simulator, trained[0].rate)
+            trained = [replace(settings, simulator=robot or DEFAULT_ROBOT, task=task) for settings in trained]
+            simulated, _ = check_simulator(trained[0].simulator, trained[0].rate)
+            make_task(task, simulated, {"speed": 0.0} if task == TASK else {})
     with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
         if data is not None:
             own = load_robot(robot) if robot else None
@@ -230,6 +239,7 @@ def train(
     prior = joined(priors) if kind is Committee else priors[0]
     given: dict[str, object] = {"learner": learner, "preset": preset, "seed": seed, "data": data}
     given |= {"steps": steps, "window": window, "open-loop": open_loop, "robot": robot}
+    given |= {"task": None if task == TASK else task}
     prior.settings.training["command"] = f"mbmrl train --future {future}" + "".join(
         f" --{name} {value}"
         for name, value in [
@@ -332,139 +342,3 @@ def join(
     console.print(f"written: {out}", soft_wrap=True)
     if as_json:
         print(json.dumps({"written": str(out), "learner": committee.Committee.name, "hash": joined.hash}))
-
-
-@app.command("model-error", epilog="Example: mbmrl model-error --checkpoint mb.safetensors --data episodes")
-def model_error(
-    checkpoint: Annotated[Path, typer.Option(help="File of the prior, *.safetensors.")],
-    data: Annotated[Path, typer.Option(help="Folder of episodes of the robot that it is for.")],
-    as_json: AsJson = False,
-    robot: Annotated[str | None, typer.Option(help="Robot, if it has features of its own: its file, *.py.")] = None,
-    learner: Annotated[str | None, typer.Option(help="Learner, if it is one of your own: its file, *.py.")] = None,
-) -> None:
-    """Measure the error of a prior's predictions over K steps.
-
-    Before and after adaptation.
-    """
-    from mbmrl_base.robots.catalogue import load_robot
-    from mbmrl_control.evaluation import model_error as evaluation
-    from mbmrl_control.learners import load_learner
-
-    with refusing():
-        if learner is not None:
-            load_learner(learner)
-        with console.status("predicting"):
-            found = evaluation.model_error(checkpoint, data, warn, load_robot(robot) if robot else None)
-    console.print(evaluation.table(found), soft_wrap=True)
-    if as_json:
-        print(json.dumps(found))
-
-
-@app.command(epilog="Example: mbmrl evaluate --learners default,mb --scenarios leg_loss --seeds 5")
-def evaluate(
-    robot: Robot = DEFAULT_ROBOT,
-    learners: Annotated[
-        str,
-        typer.Option(
-            help="default, learners with a shipped prior, NAME=FILE or LEARNER.py=FILE, with commas between; or all.",
-            autocompletion=words(
-                lambda given: (*shipped_learners(given.get("robot") or DEFAULT_ROBOT), "default", "all"), many=True
-            ),
-        ),
-    ] = "default,mb",
-    scenarios: Annotated[
-        str | None,
-        typer.Option(
-            help="none, kinds of faults, two_at_once, comes_and_goes, or KIND:VALUE+KIND:VALUE, with commas between;"
-            " all; severe: faults together, up to what no robot stands; if not given, the simulator's first kind.",
-            autocompletion=words(
-                lambda given: ("none", *kinds_of(given), "two_at_once", "comes_and_goes", "all", "severe"), many=True
-            ),
-        ),
-    ] = None,
-    task: Annotated[
-        str,
-        typer.Option(help="What the robot does, or the task's file, *.py.", autocompletion=OF_PARAMETERS["task"]),
-    ] = "follow_path",
-    options: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting of the task, such as speed=0.3; may be given several times."),
-    ] = None,
-    paths: Annotated[
-        str,
-        typer.Option(help="Of follow_path: paths with commas between; or all.", autocompletion=several("path", "all")),
-    ] = "figure_eight",
-    planner: Annotated[
-        str,
-        typer.Option(
-            help="mppi, cem, random_shooting, files, *.py, with commas between; or all.",
-            autocompletion=several("planner", "all"),
-        ),
-    ] = "mppi",
-    precision: Annotated[
-        str,
-        typer.Option(
-            help="Of the planner's roll-outs: float32, bfloat16, with commas between; or all.",
-            autocompletion=words(lambda _: ("float32", "bfloat16", "all"), many=True),
-        ),
-    ] = "float32",
-    seeds: Annotated[int, typer.Option(help="Number of seeds.", min=1)] = 20,
-    seed: Annotated[int, typer.Option(help="The first seed.", min=0, max=2**30)] = 0,
-    duration: Annotated[float, typer.Option(help="Length of a run, s.", min=1.0, max=600.0)] = 30.0,
-    fault_time: Annotated[float, typer.Option(help="Time of the fault, s.")] = 10.0,
-    workers: Workers = 2,
-    cluster: Cluster = "",
-    work: Annotated[Path, typer.Option(help="Folder of the runs, one file each.")] = Path("runs/evaluate"),
-    out: Annotated[Path | None, typer.Option(help="Folder for table, charts and CSV; none if not given.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare learners on faults that training did not show.
-
-    Ctrl-C stops, the same command goes on.
-    """
-    from mbmrl_base.system.files import check_file, check_folder
-    from mbmrl_base.system.parallel import on_cluster
-    from mbmrl_control.evaluation.comparison import (
-        Comparison,
-        choose,
-        choose_learners,
-        choose_scenarios,
-        choose_tasks,
-        result_files,
-        run_with_bar,
-        write_results,
-    )
-    from mbmrl_control.evaluation.statistics import summarise
-    from mbmrl_control.evaluation.tables import markdown
-    from mbmrl_control.planning import PLANNERS, PRECISIONS, load_planner
-    from mbmrl_sim.catalogue import check_simulator
-
-    with refusing():
-        simulated, kinds = check_simulator(robot)
-        scenarios = next(iter(kinds), "none") if scenarios is None else scenarios
-        own = [name for name in planner.split(",") if name.endswith(".py") and load_planner(name)]
-        wanted = Comparison(
-            choose_learners(learners, simulated),
-            choose("planner", planner, [*PLANNERS, *own]),
-            choose("precision", precision, [name for name in PRECISIONS if name != "auto"]),
-            choose_tasks(task, options or (), paths, simulated),
-            choose_scenarios(scenarios, kinds),
-            range(seed, seed + seeds),
-            duration,
-            fault_time,
-            robot,
-        )
-        check_folder(work)
-        for file in result_files(out) if out else []:
-            check_file(file, new_folder=True)
-    for folder in (work, out or work):
-        folder.mkdir(parents=True, exist_ok=True)
-    with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
-        with on_cluster(cluster):
-            rows = run_with_bar(wanted, work, workers, console)
-        files = write_results(rows, fault_time, out) if out else []
-    show(markdown(rows))
-    if files:
-        console.print(f"written: {', '.join(map(str, files))}", soft_wrap=True)
-    if as_json:
-        print(json.dumps(summarise(rows)))

@@ -18,7 +18,19 @@ import typer
 from typer.completion import get_completion_inspect_parameters
 
 from mbmrl_base.system import surroundings
-from mbmrl_control.cli import bench, completion, dataset, doctor, hardware, learning, robots, run, runs, tune
+from mbmrl_control.cli import (
+    bench,
+    completion,
+    dataset,
+    doctor,
+    evaluation,
+    hardware,
+    learning,
+    robots,
+    run,
+    runs,
+    tune,
+)
 from mbmrl_control.cli.options import AsJson, Commands, Namespace, Seed, Workers, console, refuse, show, within
 
 if TYPE_CHECKING:
@@ -40,6 +52,7 @@ app.add_typer(run.app)
 app.add_typer(hardware.app)
 app.add_typer(robots.app)
 app.add_typer(learning.app)
+app.add_typer(evaluation.app)
 app.add_typer(tune.app)
 app.add_typer(runs.app)
 app.add_typer(dataset.app)

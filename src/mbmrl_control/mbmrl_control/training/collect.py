@@ -20,7 +20,7 @@ from mbmrl_control.control.closed_loop import walk
 from mbmrl_control.control.exploration import RandomActions
 from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.planning.mppi import MppiSettings
-from mbmrl_control.tasks import make_task
+from mbmrl_control.tasks import DEFAULT_TASK, make_task
 from mbmrl_control.tasks.path import PATH_NAMES
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.catalogue import DEFAULT_TERRAIN, fault_kinds, make_simulator
@@ -44,6 +44,7 @@ class CollectSettings:
         varied: Share of the episodes in which the robot differs from the nominal one, and the ground slopes.
         sensors: Imperfections of the sensors, as for `make_sensors`.
         prior: Prior of the controller; None for random actions.
+        task: What the controller does: a name, or a file, as of `make_task`.
     """
 
     simulator: str = DEFAULT_ROBOT
@@ -56,6 +57,7 @@ class CollectSettings:
     varied: float = 0.8
     sensors: str = "ideal"
     prior: Path | None = None
+    task: str = DEFAULT_TASK
 
     @property
     def steps(self) -> int:
@@ -83,12 +85,16 @@ def _random_walk(simulator: Simulator, rng: np.random.Generator) -> Iterator[Obs
         yield observation
 
 
-def _controlled_walk(simulator: Simulator, rng: np.random.Generator, prior: Prior, seed: int) -> Iterator[Observation]:
-    """The controller on a random path at a random speed."""
-    low, high = simulator.robot.description.speed or (0.0, np.inf)
-    speed, path = float(np.clip(rng.uniform(0.15, 0.3), low, high)), str(rng.choice(PATH_NAMES))
-    task = make_task("follow_path", prior.robot, {"path": path, "speed": speed}, 1.0 / simulator.rate)
-    for tick in walk(simulator, prior, task, seed, COLLECTING):
+def _controlled_walk(
+    simulator: Simulator, rng: np.random.Generator, prior: Prior, seed: int, task: str
+) -> Iterator[Observation]:
+    """The controller; paths are random, at a random speed."""
+    given: dict[str, Any] = {}
+    if task == DEFAULT_TASK:
+        low, high = simulator.robot.description.speed or (0.0, np.inf)
+        given = {"speed": float(np.clip(rng.uniform(0.15, 0.3), low, high)), "path": str(rng.choice(PATH_NAMES))}
+    made = make_task(task, prior.robot, given, 1.0 / simulator.rate)
+    for tick in walk(simulator, prior, made, seed, COLLECTING):
         yield tick.observation
 
 
@@ -106,7 +112,8 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
     if settings.prior is None:
         observations = _random_walk(simulator, rng)
     else:
-        observations = _controlled_walk(simulator, rng, load_prior(settings.prior, simulator.robot), seed)
+        prior = load_prior(settings.prior, simulator.robot)
+        observations = _controlled_walk(simulator, rng, prior, seed, settings.task)
     robot, about = simulator.robot, simulator.about
     seen: list[Observation] = []
     injected: list[dict[str, Any]] = []

@@ -25,6 +25,7 @@ from mbmrl_control.learners import LEARNER_TYPES
 from mbmrl_control.learners.base import NetworkLearner
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.mb import ModelBased
+from mbmrl_control.tasks import DEFAULT_TASK
 from mbmrl_control.training.collect import CollectSettings, collect
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
@@ -52,6 +53,7 @@ class PipelineSettings:
         rate: Control rate, Hz.
         duration: Length of an episode, s.
         simulator: The simulator, as of `make_simulator`.
+        task: What the controller does whose episodes are collected.
     """
 
     training: TrainingSettings
@@ -63,6 +65,7 @@ class PipelineSettings:
     rate: float = 20.0
     duration: float = 15.0
     simulator: str = DEFAULT_ROBOT
+    task: str = DEFAULT_TASK
 
 
 @dataclass(frozen=True)
@@ -245,7 +248,9 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         return train_with_bar(trainer, work / f"{name}-state.safetensors", title, console)
 
     robot, kinds = check_simulator(settings.simulator, settings.rate)
-    common = CollectSettings(settings.simulator, tuple(kinds), duration=settings.duration, rate=settings.rate)
+    common = CollectSettings(
+        settings.simulator, tuple(kinds), duration=settings.duration, rate=settings.rate, task=settings.task
+    )
     spared = next(iter(kinds.values())).spared if kinds else ()
     unseen = replace(common, kinds=None, parts=spared, faults=(0.1, 0.9, 0.0), varied=0.0)
     held_out = gather(settings.held_out_episodes, "held-out faults", unseen)
