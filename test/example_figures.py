@@ -71,7 +71,8 @@ def run(robot: str, given: list[str], breaks: str, prior: str, seed: int) -> Arr
 
 def draw(table: dict[str, Array], kinds: list[str], file: str) -> None:
     """Mean distance over time, a panel for each of what breaks."""
-    figure, panels = pyplot.subplots(1, len(kinds), figsize=(3.6 * len(kinds), 2.8), sharey=True, layout="constrained")
+    size = 3.6 * len(kinds), 2.8
+    figure, (panels,) = pyplot.subplots(1, len(kinds), figsize=size, sharey=True, squeeze=False, layout="constrained")
     times = np.arange(-BEFORE, AFTER, STEP) + STEP / 2
     for number, (panel, kind) in enumerate(zip(panels, kinds, strict=True)):
         for prior, values in table.items():
@@ -79,8 +80,8 @@ def draw(table: dict[str, Array], kinds: list[str], file: str) -> None:
             (line,) = panel.plot(times, of_kind.mean(0), label=Path(prior).stem)
             panel.fill_between(times, of_kind.min(0), of_kind.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
         panel.axvline(0, color="red", linewidth=1)
-        panel.set(title=kind, xlabel="time since it broke (s)", ylim=(0, None))
-    panels[0].set_ylabel("distance from the path (cm)")
+        panel.set(title=kind, xlabel="time since it broke (s)")
+    panels[0].set(ylabel="distance from the path (cm)", ylim=(0, None))
     panels[0].legend()
     figure.savefig(file, dpi=110)
 
