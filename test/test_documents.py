@@ -276,7 +276,7 @@ def test_reference_leaves_out_no_node_and_no_command() -> None:
 
 @pytest.mark.parametrize("robot", SIMULATED)
 def test_faults_are_those_that_the_simulator_has(robot: str) -> None:
-    section = (ROOT / "docs" / "faults.md").read_text().lower().partition(f"\n## of the {robot}\n")[2]
+    section = (ROOT / "docs" / "faults.md").read_text().lower().partition(f"\n## of the {robot.replace('_', '-')}\n")[2]
     table = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| `")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     kinds = fault_kinds(robot)

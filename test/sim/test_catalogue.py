@@ -142,7 +142,11 @@ def test_joints_are_those_of_the_urdf(simulator: Simulator) -> None:
 
 def test_unknown_simulator_is_refused_with_a_sentence(tmp_path: Path) -> None:
     for given, sentence in (
-        ("tank", "no simulator of 'tank': there are those of millirobot, husky, or a file, *.py, that simulates it"),
+        (
+            "tank",
+            "no simulator of 'tank': there are those of millirobot, husky, half_cheetah, ant, or a file, *.py, that"
+            " simulates it",
+        ),
         (str(tmp_path / "none.py"), f"there is no file {tmp_path / 'none.py'}"),
     ):
         with pytest.raises(ValueError, match=sentence.replace("*", r"\*")):

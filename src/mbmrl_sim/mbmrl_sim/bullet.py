@@ -6,13 +6,15 @@ import ctypes
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mbmrl_base.system.surroundings import open_streams
 
-__all__ = ["BulletClient", "connect", "push", "pybullet", "quiet"]
+__all__ = ["BulletClient", "connect", "load_urdf", "push", "pybullet", "quiet"]
 
 
 @contextmanager
@@ -47,6 +49,14 @@ def connect(gui: bool = False) -> Any:
     # Descriptions are written anew for each robot: a cached file of the same name would be a stale one.
     client.setPhysicsEngineParameter(enableFileCaching=0)
     return client
+
+
+def load_urdf(client: Any, urdf: str, *place: Any, **options: Any) -> int:
+    """Load a URDF, with its moments of inertia; other values as of `loadURDF`. Returns the body."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "robot.urdf"
+        path.write_text(urdf)
+        return int(client.loadURDF(str(path), *place, flags=pybullet.URDF_USE_INERTIA_FROM_FILE, **options))
 
 
 def push(client: Any, body: int, velocity: Sequence[float]) -> None:

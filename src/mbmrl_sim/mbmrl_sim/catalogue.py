@@ -18,6 +18,8 @@ from mbmrl_base.system.plugins import from_file
 _SIMULATORS: Final = {
     DEFAULT_ROBOT: ("mbmrl_sim.millirobot.world", "World"),
     "husky": ("mbmrl_sim.husky", "Husky"),
+    "half_cheetah": ("mbmrl_sim.half_cheetah", "HalfCheetah"),
+    "ant": ("mbmrl_sim.ant", "Ant"),
 }
 DEFAULT_TERRAIN: Final = "carpet"
 _DEFAULTS: Final = {"terrain": DEFAULT_TERRAIN, "slope": (0.0, 0.0), "sensors": "ideal", "gui": False, "varied": None}

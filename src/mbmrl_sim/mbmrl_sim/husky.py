@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -14,7 +12,7 @@ from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.faults import SIDES, Fault, FaultKind, FaultKinds
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.simulator import Joints
-from mbmrl_sim.bullet import connect, push, pybullet
+from mbmrl_sim.bullet import connect, load_urdf, push, pybullet
 from mbmrl_sim.effects import LINK, PAYLOAD, SLOPE, Effects, gravity_on, tilt
 from mbmrl_sim.lockstep import LockStep
 from mbmrl_sim.payload import Payload
@@ -152,10 +150,7 @@ class Husky(LockStep):
         client.setPhysicsEngineParameter(deterministicOverlappingPairs=1, enableFileCaching=0)
         self._plane = client.createMultiBody(0.0, client.createCollisionShape(pybullet.GEOM_PLANE))
         client.changeDynamics(self._plane, -1, lateralFriction=0.0)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "husky.urdf"
-            path.write_text(self.robot.urdf() or "")
-            self._base = client.loadURDF(str(path), [0.0, 0.0, 0.15], flags=pybullet.URDF_USE_INERTIA_FROM_FILE)
+        self._base = load_urdf(client, self.robot.urdf() or "", [0.0, 0.0, 0.15])
         names = [client.getJointInfo(self._base, joint)[1].decode() for joint in range(client.getNumJoints(self._base))]
         self._wheels = [names.index(f"{wheel}_wheel") for wheel in WHEELS]
         for link in range(-1, len(names)):

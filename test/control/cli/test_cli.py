@@ -130,7 +130,10 @@ OTHERS = [
         "simulator_node runs at 50 Hz and mpc_node at 20 Hz: give both the same rate",
     ),
     (["sim", "--params-file", "{files}/plain.yaml"], "adaptation_node and mpc_node have different priors: give both"),
-    (["sim", "--robot", "rover"], "no simulator of 'rover': there are those of millirobot, husky, or a file, *.py"),
+    (
+        ["sim", "--robot", "rover"],
+        "no simulator of 'rover': there are those of millirobot, husky, half_cheetah, ant, or a file, *.py",
+    ),
     (["sim", "--robot", "{files}/rover.yaml"], "no simulator of '{files}/rover.yaml': there are those of"),
     (
         ["hardware", "--port", "/dev/null", "--robot", "{files}/rover.yaml"],
@@ -149,7 +152,10 @@ OTHERS = [
     ),
     (["collect", "--faults", "leg_loss,rust"], "unknown fault kind 'rust'"),
     (["collect", "--parts", "0,9"], "leg_loss hits no part '9'"),
-    (["collect", "--robot", "tank"], "no simulator of 'tank': there are those of millirobot, husky, or a file, *.py"),
+    (
+        ["collect", "--robot", "tank"],
+        "no simulator of 'tank': there are those of millirobot, husky, half_cheetah, ant, or a file, *.py",
+    ),
     (["collect", "--terrains", "carpet,ice"], "unknown terrain 'ice'"),
     (["collect", "--sensors", "bad"], "unknown sensors 'bad'"),
     (["sim", "--camera-rate", "0.01"], "parameter 'rate' is 0.01: input should be greater than or equal to 0.1"),

@@ -47,9 +47,9 @@ def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Complete:
 def test_commands_options_and_names_are_completed(complete: Complete) -> None:
     assert complete("mbmrl de") == ["demo"]
     assert complete("mbmrl robots ") == ["show", "check"]
-    assert complete("mbmrl robots show h") == ["husky"]
+    assert complete("mbmrl robots show h") == ["husky", "half_cheetah"]
     assert complete("mbmrl sim --par") == ["--params-file"]
-    assert complete("mbmrl sim --robot ") == ["millirobot", "husky"]
+    assert complete("mbmrl sim --robot ") == ["millirobot", "husky", "half_cheetah", "ant"]
     assert complete("mbmrl sim --robot husky --learner ") == list(shipped_learners("husky"))
     assert complete("mbmrl demo --learner=bayes_l") == ["bayes_last_layer"]
     assert complete("mbmrl demo --path fig") == ["figure_eight"]
@@ -172,7 +172,7 @@ def test_shell_completes(command: list[str], tmp_path: Path, monkeypatch: pytest
         typed.wait_for(r"ready\r?\n")
         for line, rest in (
             ("bin/mbmrl rob", "ots "),
-            ("~/bin/mbmrl robots show h", "usky "),
+            ("~/bin/mbmrl robots show hu", "sky "),
             ("bin/mbmrl train --learner=bayes_l", "ast_layer"),
             ("bin/mbmrl demo --fault leg_loss:left_m", "iddle@10"),
             ("bin/mbmrl demo --fault=payl", "oad@10"),

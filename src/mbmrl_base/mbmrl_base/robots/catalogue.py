@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mbmrl_base.robots.robot import Robot
 
 DEFAULT_ROBOT: Final = "millirobot"
-ROBOTS: Final = (DEFAULT_ROBOT, "husky")
+ROBOTS: Final = (DEFAULT_ROBOT, "husky", "half_cheetah", "ant")
 """Names of those that come with the package."""
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -24,7 +24,7 @@ Robot = Annotated[
     str,
     typer.Option(
         "--robot",
-        help="Simulated robot: millirobot or husky; or the file of a simulator, *.py.",
+        help="Simulated robot: millirobot, husky, half_cheetah, ant; or the file of a simulator, *.py.",
         autocompletion=robots,
     ),
 ]
@@ -154,6 +154,14 @@ def train(
         ),
     ] = None,
     task: Task = TASK,
+    duration: Annotated[
+        float | None,
+        typer.Option(help="Length of an episode to collect, s; that of the preset if not given.", min=1.0),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(help="Rounds of collecting with the controller; those of the preset if not given.", min=0),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps of the final training; those of the preset if not given.", min=1)
     ] = None,
@@ -225,7 +233,11 @@ def train(
         if data is None and hold_out:
             raise ValueError(f"--hold-out {hold_out[0]}: no --data are given")
         if data is None:
-            trained = [replace(settings, simulator=robot or DEFAULT_ROBOT, task=task) for settings in trained]
+            differing: dict[str, Any] = {"duration": duration, "iterations": rounds}
+            differing = {name: value for name, value in differing.items() if value is not None}
+            trained = [
+                replace(settings, simulator=robot or DEFAULT_ROBOT, task=task, **differing) for settings in trained
+            ]
             simulated, _ = check_simulator(trained[0].simulator, trained[0].rate)
             make_task(task, simulated, {"speed": 0.0} if task == TASK else {})
     with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
@@ -239,7 +251,7 @@ def train(
     prior = joined(priors) if kind is Committee else priors[0]
     given: dict[str, object] = {"learner": learner, "preset": preset, "seed": seed, "data": data}
     given |= {"steps": steps, "window": window, "open-loop": open_loop, "robot": robot}
-    given |= {"task": None if task == TASK else task}
+    given |= {"task": None if task == TASK else task, "duration": duration, "rounds": rounds}
     prior.settings.training["command"] = f"mbmrl train --future {future}" + "".join(
         f" --{name} {value}"
         for name, value in [

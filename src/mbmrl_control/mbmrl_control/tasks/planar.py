@@ -91,14 +91,15 @@ class PlanarTask(Task[Settings]):
             if jumped is None or torch.dist(pose[:2], jumped[:2]) > JUMP:
                 return None
             before = self._jumped = None
-        self._moved, self._action = moved, torch.from_numpy(observation.action).float()
+        self._moved = moved
+        self._state, self._action = (torch.from_numpy(each).float() for each in (observation.state, observation.action))
         figures = self._measure(pose, before if elapsed > 0 else None, elapsed)
         self._last = (pose, observation)
         return figures
 
     @abstractmethod
     def _measure(self, pose: Tensor, before: Tensor | None, elapsed: float) -> dict[str, float]:
-        """Figures at a pose in the frame; ``_action`` was in force before it, ``_moved`` if it was carried there.
+        """Figures at a pose in the frame, and at ``_state``; ``_action`` was in force before; ``_moved``: carried.
 
         Args:
             pose: x, y in m, yaw in rad, shape (3,).

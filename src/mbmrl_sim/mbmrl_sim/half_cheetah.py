@@ -1,0 +1,73 @@
+"""A simulated half-cheetah: two legs of three joints in a plane, as of the simulated tasks of the paper."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+import numpy as np
+
+from mbmrl_base.robots.faults import Fault, FaultKind, FaultKinds
+from mbmrl_base.robots.observation import Array
+from mbmrl_sim.articulated import GROUND_KINDS, Articulated, Motor
+
+JOINT_DEAD: Final = "joint_dead"
+HEIGHT: Final = 0.7
+"""At which its body starts, m."""
+MOTORS: Final = {
+    "bthigh": Motor(120.0, 240.0),
+    "bshin": Motor(90.0, 180.0),
+    "bfoot": Motor(60.0, 120.0),
+    "fthigh": Motor(120.0, 180.0),
+    "fshin": Motor(60.0, 120.0),
+    "ffoot": Motor(30.0, 60.0),
+}
+"""With the torques and springs of the model of MuJoCo."""
+RAILS: Final = {"ahead": ("prismatic", "1 0 0"), "up": ("prismatic", "0 0 1"), "turn": ("continuous", "0 1 0")}
+"""Types and axes of the joints by which its body moves, since it is held in a plane."""
+_RAIL: Final = """
+  <link name="{parent}">
+    <inertial>
+      <mass value="0.001"/>
+      <inertia ixx="1e-6" iyy="1e-6" izz="1e-6" ixy="0" ixz="0" iyz="0"/>
+    </inertial>
+  </link>
+  <joint name="{name}" type="{type}">
+    <parent link="{parent}"/>
+    <child link="{child}"/>
+    <axis xyz="{axis}"/>
+    <limit lower="-1e5" upper="1e5" effort="0" velocity="1e3"/>
+  </joint>"""
+
+
+class HalfCheetah(Articulated):
+    """A half-cheetah on its ground; it moves along x, up and down, and pitches."""
+
+    name: ClassVar[str] = "half_cheetah"
+    motors = MOTORS
+    held = True
+    kinds = FaultKinds(
+        {
+            JOINT_DEAD: FaultKind("a joint has no torque", parts=tuple(MOTORS), spared=("bfoot", "fthigh")),
+            **GROUND_KINDS,
+        }
+    )
+
+    def _urdf(self) -> str:
+        children = (*(f"after_{name}" for name in [*RAILS][:-1]), "base_link")
+        rails, parent = "", "ground"
+        for (name, (kind, axis)), child in zip(RAILS.items(), children, strict=True):
+            rails += _RAIL.format(name=name, type=kind, axis=axis, parent=parent, child=child)
+            parent = child
+        return super()._urdf().replace("</robot>", f"{rails}\n</robot>")
+
+    def _build(self) -> None:
+        super()._build()
+        self._client.resetJointState(self._body, self._joint["up"], HEIGHT)
+
+    def _break(self, fault: Fault, broken: bool) -> None:
+        self._disable(fault.part, broken)
+
+    def _true_state(self) -> Array:
+        states = self._client.getJointStates(self._body, [self._joint[name] for name in (*RAILS, *self.motors)])
+        (x, *places), speeds = np.array([state[:2] for state in states]).T
+        return np.array([x, 0.0, 0.0, *places, *speeds])
