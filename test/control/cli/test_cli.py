@@ -183,6 +183,8 @@ OTHERS = [
     (["train", "--set", "inner_steps=1"], "committee has no setting 'inner_steps': allowed is none"),
     (["join", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
     (["train", "--learner", "maml"], "unknown learner 'maml': allowed is grbal, rebal"),
+    (["train", "--data", "x", "--rounds", "3"], "--rounds: with --data nothing is collected"),
+    (["train", "--data", "x", "--task", "move_forward"], "--task: with --data nothing is collected"),
     (["evaluate", "--learners", "default,maml"], "unknown learner 'maml': allowed is grbal, rebal"),
     (["evaluate", "--learners", "mb,mb"], "the learner mb is given twice"),
     (["evaluate", "--learners", "mb,"], "'' is no name of a learner: it has letters, digits and _ only"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from rich.console import Console
 
 from mbmrl_control.dynamics.network import Layers
-from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.learners.grbal import StepSettings
 from mbmrl_control.training import meta_training, pipeline
 from mbmrl_control.training.episodes import Episode
@@ -156,3 +157,18 @@ def test_learner_is_trained_as_suits_it_unless_asked_for_otherwise(
     )
     with pytest.raises(ValueError, match=r"^unknown preset 'slow': allowed is full, quick$"):
         preset("slow", asked)
+
+
+def test_half_cheetah_is_trained_on_short_episodes_of_its_own_task(
+    mbmrl: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = ("--preset", "quick", "--duration", "1", "--rounds", "0", "--steps", "4", "--window", "4", "--future", "4")
+    command = ("train", "--robot", "half_cheetah", "--task", "move_forward", "--learner", "mb", *few)
+    code, _, errors = mbmrl(*command, "--work", "work", "--out", "prior.safetensors", "--workers", "1")
+    assert code == 0, errors
+    episodes = [Episode.load(file) for file in (tmp_path / "work" / "episodes").glob("*.npz")]
+    assert {(len(each.action), each.metadata["policy"]) for each in episodes} == {(20, "random")}
+    prior = load_prior(tmp_path / "prior.safetensors")
+    assert prior.robot.name == "half_cheetah"
+    assert "--duration 1.0 --rounds 0" in prior.settings.training["command"]

@@ -232,6 +232,10 @@ def train(
         conditions = _conditions(hold_out or ())
         if data is None and hold_out:
             raise ValueError(f"--hold-out {hold_out[0]}: no --data are given")
+        collecting = {"task": task != TASK, "duration": duration is not None, "rounds": rounds is not None}
+        if data is not None and any(collecting.values()):
+            first = next(name for name, is_given in collecting.items() if is_given)
+            raise ValueError(f"--{first}: with --data nothing is collected")
         if data is None:
             differing: dict[str, Any] = {"duration": duration, "iterations": rounds}
             differing = {name: value for name, value in differing.items() if value is not None}
