@@ -183,6 +183,11 @@ OTHERS = [
     (["train", "--set", "inner_steps=1"], "committee has no setting 'inner_steps': allowed is none"),
     (["join", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
     (["train", "--learner", "maml"], "unknown learner 'maml': allowed is grbal, rebal"),
+    (["train", "--task-set", "sped=1"], "unknown parameter 'sped'"),
+    (
+        ["collect", "--task-set", "speed=1"],
+        "--task-set speed=1: random actions do no task, a controller's --prior does",
+    ),
     (["train", "--data", "x", "--rounds", "3"], "--rounds: with --data nothing is collected"),
     (["train", "--data", "x", "--task", "move_forward"], "--task: with --data nothing is collected"),
     (["evaluate", "--learners", "default,maml"], "unknown learner 'maml': allowed is grbal, rebal"),

@@ -164,11 +164,15 @@ def test_half_cheetah_is_trained_on_short_episodes_of_its_own_task(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     few = ("--preset", "quick", "--duration", "1", "--rounds", "0", "--steps", "4", "--window", "4", "--future", "4")
-    command = ("train", "--robot", "half_cheetah", "--task", "move_forward", "--learner", "mb", *few)
+    task = ("--task", "move_forward", "--task-set", "effort_weight=0.01")
+    command = ("train", "--robot", "half_cheetah", *task, "--learner", "mb", *few)
     code, _, errors = mbmrl(*command, "--work", "work", "--out", "prior.safetensors", "--workers", "1")
     assert code == 0, errors
     episodes = [Episode.load(file) for file in (tmp_path / "work" / "episodes").glob("*.npz")]
     assert {(len(each.action), each.metadata["policy"]) for each in episodes} == {(20, "random")}
     prior = load_prior(tmp_path / "prior.safetensors")
     assert prior.robot.name == "half_cheetah"
-    assert "--duration 1.0 --rounds 0" in prior.settings.training["command"]
+    assert (
+        "--task move_forward --duration 1.0 --rounds 0 --task-set effort_weight=0.01"
+        in prior.settings.training["command"]
+    )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,10 +15,17 @@ from mbmrl_control.cli.completion import OF_PARAMETERS, kinds_of, robots, severa
 from mbmrl_control.cli.options import AsJson, Cluster, Rate, Seed, Workers, console, refusing, stoppable
 from mbmrl_control.priors import DEFAULT_LEARNER, MEMBERS, shipped_learners
 
+if TYPE_CHECKING:
+    from mbmrl_base.robots.robot import Robot as RobotType
+
 app = typer.Typer()
 TASK: Final = "follow_path"
 Task = Annotated[
     str, typer.Option(help="What the robot does, or the task's file, *.py.", autocompletion=OF_PARAMETERS["task"])
+]
+TaskSettings = Annotated[
+    list[str] | None,
+    typer.Option("--task-set", help="A setting of the task, such as speed=0.3; may be given several times."),
 ]
 Robot = Annotated[
     str,
@@ -44,6 +51,7 @@ def collect(
         Path | None, typer.Option(help="Prior of the controller that walks; random actions if not given.")
     ] = None,
     task: Task = TASK,
+    task_set: TaskSettings = None,
     faults: Annotated[
         str | None,
         typer.Option(
@@ -81,7 +89,6 @@ def collect(
     from mbmrl_base.system.files import check_folder
     from mbmrl_base.system.parallel import on_cluster
     from mbmrl_control.dynamics.prior import load_prior
-    from mbmrl_control.tasks import make_task
     from mbmrl_control.training.collect import CollectSettings
     from mbmrl_control.training.episodes import Episode
     from mbmrl_control.training.pipeline import collect_with_bar
@@ -91,9 +98,12 @@ def collect(
         grounds = tuple(terrains.split(","))
         for terrain in grounds:
             simulated, known = check_simulator(robot, rate, terrain=terrain, sensors=sensors)
+        task_settings: dict[str, Any] = {}
         if prior is not None:
             load_prior(prior, simulated).check_rate(rate)
-            make_task(task, simulated, {"speed": 0.0} if task == TASK else {})
+            task_settings = _task_settings(task, simulated, task_set or ())
+        elif task_set:
+            raise ValueError(f"--task-set {task_set[0]}: random actions do no task, a controller's --prior does")
         kinds = None
         if faults is not None:
             kinds = () if faults == "none" else tuple(known.choose(Fault(kind)).kind for kind in faults.split(","))
@@ -113,6 +123,7 @@ def collect(
         sensors=sensors,
         prior=prior,
         task=task,
+        task_settings=task_settings,
     )
     seeds = range(seed * 1_000_000, seed * 1_000_000 + episodes)
     with refusing(), stoppable(f"what is done is in {out}, the same command goes on"), on_cluster(cluster):
@@ -154,6 +165,7 @@ def train(
         ),
     ] = None,
     task: Task = TASK,
+    task_set: TaskSettings = None,
     duration: Annotated[
         float | None,
         typer.Option(help="Length of an episode to collect, s; that of the preset if not given.", min=1.0),
@@ -201,7 +213,6 @@ def train(
     from mbmrl_control.learners import load_learner
     from mbmrl_control.learners.committee import Committee
     from mbmrl_control.learners.committee import join as joined
-    from mbmrl_control.tasks import make_task
     from mbmrl_control.training.from_data import train_on_data
     from mbmrl_control.training.meta_training import TrainingSettings
     from mbmrl_control.training.pipeline import make_prior
@@ -232,18 +243,22 @@ def train(
         conditions = _conditions(hold_out or ())
         if data is None and hold_out:
             raise ValueError(f"--hold-out {hold_out[0]}: no --data are given")
-        collecting = {"task": task != TASK, "duration": duration is not None, "rounds": rounds is not None}
+        collecting = {
+            "task": task != TASK,
+            "task-set": bool(task_set),
+            "duration": duration is not None,
+            "rounds": rounds is not None,
+        }
         if data is not None and any(collecting.values()):
             first = next(name for name, is_given in collecting.items() if is_given)
             raise ValueError(f"--{first}: with --data nothing is collected")
         if data is None:
-            differing: dict[str, Any] = {"duration": duration, "iterations": rounds}
+            simulator = robot or DEFAULT_ROBOT
+            simulated, _ = check_simulator(simulator, trained[0].rate)
+            differing: dict[str, Any] = {"simulator": simulator, "task": task, "duration": duration}
+            differing |= {"iterations": rounds, "task_settings": _task_settings(task, simulated, task_set or ())}
             differing = {name: value for name, value in differing.items() if value is not None}
-            trained = [
-                replace(settings, simulator=robot or DEFAULT_ROBOT, task=task, **differing) for settings in trained
-            ]
-            simulated, _ = check_simulator(trained[0].simulator, trained[0].rate)
-            make_task(task, simulated, {"speed": 0.0} if task == TASK else {})
+            trained = [replace(settings, **differing) for settings in trained]
     with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
         if data is not None:
             own = load_robot(robot) if robot else None
@@ -262,6 +277,7 @@ def train(
             *given.items(),
             *(("hold-out", condition) for condition in hold_out or ()),
             *(("set", option) for option in options or ()),
+            *(("task-set", option) for option in task_set or ()),
         ]
         if value is not None
     )
@@ -269,6 +285,15 @@ def train(
     console.print(f"written: {file}, {file.stat().st_size / 1e6:.2f} MB, hash {prior.hash[:12]}", soft_wrap=True)
     if as_json:
         print(json.dumps({"written": str(file), "learner": kind.name, "hash": prior.hash}))
+
+
+def _task_settings(task: str, robot: RobotType, options: Sequence[str]) -> dict[str, Any]:
+    """Settings of a task, as NAME=VALUE; ValueError if the robot cannot do it so."""
+    from mbmrl_control.tasks import make_task, read_settings
+
+    given = read_settings(task, options)
+    make_task(task, robot, ({"speed": 0.0} if task == TASK else {}) | given)
+    return given
 
 
 def _conditions(hold_out: Iterable[str]) -> dict[str, list[str]]:

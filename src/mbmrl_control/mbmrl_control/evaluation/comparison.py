@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from mbmrl_control.evaluation.statistics import Row
 from mbmrl_control.evaluation.tables import markdown, write_csv
 from mbmrl_control.learners import LEARNER_FILES, LEARNERS, load_learner, make_learner
 from mbmrl_control.priors import DEFAULT_LEARNER, load_shipped, shipped_learners
-from mbmrl_control.tasks import DEFAULT_TASK, load_task, make_task
+from mbmrl_control.tasks import DEFAULT_TASK, make_task, read_settings
 from mbmrl_control.tasks.path import PATH_NAMES
 from mbmrl_control.training.pipeline import progress_bar
 
@@ -125,24 +124,13 @@ def choose_scenarios(given: str, kinds: FaultKinds) -> tuple[str, ...]:
     return choose("scenario", given, [*named, *own])
 
 
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
 def choose_tasks(name: str, options: Sequence[str], paths: str, robot: Robot) -> tuple[dict[str, Any], ...]:
     """A task with settings as NAME=VALUE, as of `choice`; to follow paths, names with commas between, one for each.
 
     Raises:
         ValueError: If there is no such task, setting or path, or the robot cannot do it.
     """
-    fields = load_task(name).settings_type.model_fields
-    given = {
-        key: text if key in fields and fields[key].annotation is str else _value(text)
-        for key, _, text in (option.partition("=") for option in options)
-    }
+    given = read_settings(name, options)
     follows = name == DEFAULT_TASK and "path" not in given
     several = [{"path": path} for path in choose("path", paths, PATH_NAMES)] if follows else [{}]
     return tuple(choice(name, make_task(name, robot, given | each).settings) for each in several)

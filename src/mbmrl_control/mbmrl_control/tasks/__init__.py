@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from mbmrl_base.robots.robot import Robot
@@ -19,7 +20,7 @@ TASKS: Final[dict[str, type[Task[Any]]]] = {
 }
 DEFAULT_TASK: Final = FollowPath.name
 
-__all__ = ["DEFAULT_TASK", "TASKS", "Task", "load_task", "make_task"]
+__all__ = ["DEFAULT_TASK", "TASKS", "Task", "load_task", "make_task", "read_settings"]
 
 
 def load_task(given: str) -> type[Task[Any]]:
@@ -32,6 +33,19 @@ def load_task(given: str) -> type[Task[Any]]:
         ValueError: If there is none.
     """
     return class_of(given, "task", TASKS, Task)  # type: ignore[type-abstract]
+
+
+def read_settings(name: str, options: Iterable[str]) -> dict[str, Any]:
+    """Settings of a task that are given as ``NAME=VALUE``; `make_task` refuses those that it does not have."""
+    fields = load_task(name).settings_type.model_fields
+
+    def value(key: str, text: str) -> Any:
+        try:
+            return text if key in fields and fields[key].annotation is str else json.loads(text)
+        except ValueError:
+            return text
+
+    return {key: value(key, text) for key, _, text in (option.partition("=") for option in options)}
 
 
 def make_task(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +45,7 @@ class CollectSettings:
         sensors: Imperfections of the sensors, as for `make_sensors`.
         prior: Prior of the controller; None for random actions.
         task: What the controller does: a name, or a file, as of `make_task`.
+        task_settings: Its settings, as of `make_task`.
     """
 
     simulator: str = DEFAULT_ROBOT
@@ -58,6 +59,7 @@ class CollectSettings:
     sensors: str = "ideal"
     prior: Path | None = None
     task: str = DEFAULT_TASK
+    task_settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -86,14 +88,14 @@ def _random_walk(simulator: Simulator, rng: np.random.Generator) -> Iterator[Obs
 
 
 def _controlled_walk(
-    simulator: Simulator, rng: np.random.Generator, prior: Prior, seed: int, task: str
+    simulator: Simulator, rng: np.random.Generator, prior: Prior, seed: int, task: str, settings: dict[str, Any]
 ) -> Iterator[Observation]:
-    """The controller; paths are random, at a random speed."""
+    """The controller; paths are random, at a random speed, unless settings say otherwise."""
     given: dict[str, Any] = {}
     if task == DEFAULT_TASK:
         low, high = simulator.robot.description.speed or (0.0, np.inf)
         given = {"speed": float(np.clip(rng.uniform(0.15, 0.3), low, high)), "path": str(rng.choice(PATH_NAMES))}
-    made = make_task(task, prior.robot, given, 1.0 / simulator.rate)
+    made = make_task(task, prior.robot, given | settings, 1.0 / simulator.rate)
     for tick in walk(simulator, prior, made, seed, COLLECTING):
         yield tick.observation
 
@@ -113,7 +115,7 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
         observations = _random_walk(simulator, rng)
     else:
         prior = load_prior(settings.prior, simulator.robot)
-        observations = _controlled_walk(simulator, rng, prior, seed, settings.task)
+        observations = _controlled_walk(simulator, rng, prior, seed, settings.task, settings.task_settings)
     robot, about = simulator.robot, simulator.about
     seen: list[Observation] = []
     injected: list[dict[str, Any]] = []

@@ -54,6 +54,7 @@ class PipelineSettings:
         duration: Length of an episode, s.
         simulator: The simulator, as of `make_simulator`.
         task: What the controller does whose episodes are collected.
+        task_settings: Its settings, as of `make_task`.
     """
 
     training: TrainingSettings
@@ -66,6 +67,7 @@ class PipelineSettings:
     duration: float = 15.0
     simulator: str = DEFAULT_ROBOT
     task: str = DEFAULT_TASK
+    task_settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,12 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
 
     robot, kinds = check_simulator(settings.simulator, settings.rate)
     common = CollectSettings(
-        settings.simulator, tuple(kinds), duration=settings.duration, rate=settings.rate, task=settings.task
+        settings.simulator,
+        tuple(kinds),
+        duration=settings.duration,
+        rate=settings.rate,
+        task=settings.task,
+        task_settings=settings.task_settings,
     )
     spared = next(iter(kinds.values())).spared if kinds else ()
     unseen = replace(common, kinds=None, parts=spared, faults=(0.1, 0.9, 0.0), varied=0.0)
