@@ -36,6 +36,7 @@ AS_EVERYWHERE = (
     *("colcon build", "source install/setup.bash"),
     *(".venv/bin/pip install --no-deps -r requirements/cluster.txt", ".venv/bin/ros-env ray start --head"),
     ".venv/bin/ros-env python examples/husky.py",
+    ".venv/bin/ros-env python examples/ant.py",
 )
 """What any workspace is built and used with: CI does it by `make setup`; a cluster and the examples, by their tests."""
 RUN_ELSEWHERE = {

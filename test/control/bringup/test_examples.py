@@ -21,6 +21,7 @@ from ros_testing import TIME_LIMIT, Peer
 
 ROOT = Path(__file__).resolve().parents[3]
 Robot = Callable[[str], subprocess.Popen[str]]
+Start = Callable[..., subprocess.Popen[str]]
 
 
 def read_page(name: str, folder: Path) -> list[list[str]]:
@@ -50,19 +51,24 @@ def robot(domain: int, start_command: Any, tmp_path: Path) -> Iterator[Robot]:
         assert process.wait(TIME_LIMIT) == 0
 
 
+def done(start_command: Start, *commands: list[str]) -> None:
+    """Run commands to their end, one after the other."""
+    for command in commands:
+        process = start_command(*command)
+        _, errors = process.communicate(timeout=3 * TIME_LIMIT)
+        assert process.returncode == 0, errors
+
+
 @pytest.mark.timeout(300)
 def test_wheeled_base_learns_to_know_itself_and_adapts(
-    robot: Robot, start_command: Callable[..., subprocess.Popen[str]], peer: Peer, tmp_path: Path
+    robot: Robot, start_command: Start, peer: Peer, tmp_path: Path
 ) -> None:
     check, explore, convert, train, run = read_page("wheeled", tmp_path)
     explore[explore.index("--duration") + 1] = "60"
     train += ["--learner", "bayes_replay", "--preset", "quick", "--steps", "300"]
     run.remove("--dashboard")
     husky = robot("husky")
-    for command in (check, explore, convert, train):
-        process = start_command(*command)
-        _, errors = process.communicate(timeout=3 * TIME_LIMIT)
-        assert process.returncode == 0, errors
+    done(start_command, check, explore, convert, train)
     ticks = peer.record(PlannerStatus, "mbmrl/planner_status", qos.STATE)
     adaptations = peer.record(AdaptationStatus, "mbmrl/adaptation_status", qos.STATE)
     process = start_command(*run)
@@ -79,5 +85,43 @@ def test_wheeled_base_learns_to_know_itself_and_adapts(
     errors = [(each.adapted_error, each.prior_error) for each in adaptations[before + 40 :]]
     adapted, prior = (sum(column) for column in zip(*errors, strict=True))
     assert adapted < 0.5 * prior
+    process.send_signal(signal.SIGINT)
+    assert process.wait(TIME_LIMIT) == 0
+
+
+@pytest.mark.timeout(300)
+def test_legged_robot_learns_to_walk_and_adapts(
+    robot: Robot, start_command: Start, peer: Peer, tmp_path: Path
+) -> None:
+    check, explore, convert, train, walk, convert_more, train_more, run = read_page("legged", tmp_path)
+    explore[explore.index("--duration") + 1] = "40"
+    for command in (train, train_more):
+        command += ["--learner", "bayes_replay", "--steps", "300"]
+    run.remove("--dashboard")
+    ant = robot("ant")
+    done(start_command, check, explore, convert, train)
+    ticks = peer.record(PlannerStatus, "mbmrl/planner_status", qos.STATE)
+    adaptations = peer.record(AdaptationStatus, "mbmrl/adaptation_status", qos.STATE)
+    walking = start_command(*walk)
+    for count, breaks in ((120, "leg 2"), (240, "nothing")):
+        peer.spin_until(lambda count=count: len(ticks) > count or walking.poll() is not None)  # type: ignore[misc]
+        print(breaks, file=ant.stdin, flush=True)
+    walking.send_signal(signal.SIGINT)
+    assert walking.wait(TIME_LIMIT) == 0
+    done(start_command, convert_more, train_more)
+    ticks.clear()
+    process = start_command(*run)
+
+    def way() -> float:
+        assert process.poll() is None, process.communicate()
+        return from_figures(ticks[-1]).get("distance_m", 0.0) if ticks else 0.0
+
+    peer.spin_until(lambda: way() > 0.3)
+    print("leg 1", file=ant.stdin, flush=True)
+    before = len(adaptations)
+    peer.spin_until(lambda: len(adaptations) > before + 140)
+    errors = [(each.adapted_error, each.prior_error) for each in adaptations[before + 40 :]]
+    adapted, prior = (sum(column) for column in zip(*errors, strict=True))
+    assert adapted < 0.9 * prior
     process.send_signal(signal.SIGINT)
     assert process.wait(TIME_LIMIT) == 0
