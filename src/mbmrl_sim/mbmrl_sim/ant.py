@@ -8,16 +8,17 @@ import numpy as np
 
 from mbmrl_base.robots.faults import Fault, FaultKind, FaultKinds
 from mbmrl_base.robots.observation import Array
-from mbmrl_sim.articulated import GROUND_KINDS, Articulated, Motor
-from mbmrl_sim.bullet import push
+from mbmrl_sim.articulated import GRADIENT, Articulated, Motor
+from mbmrl_sim.bullet import push, pybullet
+from mbmrl_sim.effects import SLOPE
 
 CRIPPLED: Final = "leg_crippled"
 LEGS: Final = ("front_left", "rear_left", "rear_right", "front_right")
 """In the order of their numbers in the URDF, from 1 on."""
 HEIGHT: Final = 0.6
 """At which it is put down, m."""
-TORQUE: Final = 40.0
-"""Of a joint, N m."""
+TORQUE, FASTEST = 150.0, 2.0
+"""Of a joint at most, N m and rad/s."""
 BENT: Final = 1.0
 """Angle of the ankles as it is put down, rad."""
 
@@ -26,6 +27,7 @@ class Ant(Articulated):
     """An ant on its ground."""
 
     name: ClassVar[str] = "ant"
+    ground = (2e3, 2e2)
     motors: ClassVar[dict[str, Motor]] = {
         f"{joint}_{leg}": Motor(TORQUE, start=start)
         for leg in range(1, len(LEGS) + 1)
@@ -34,7 +36,7 @@ class Ant(Articulated):
     kinds = FaultKinds(
         {
             CRIPPLED: FaultKind("both joints of a leg have no torque", parts=LEGS, spared=("rear_right",)),
-            **GROUND_KINDS,
+            SLOPE: GRADIENT,
         }
     )
 
@@ -46,6 +48,20 @@ class Ant(Articulated):
         leg = LEGS.index(fault.part) + 1
         for joint in ("hip", "ankle"):
             self._disable(f"{joint}_{leg}", broken)
+
+    def _simulate(self, steps: int) -> None:
+        client, torques = self._client, self._works * self._torques
+        for joint, target, torque in zip(self._driven, self._action.tolist(), torques.tolist(), strict=True):
+            client.setJointMotorControl2(
+                *(self._body, joint, pybullet.POSITION_CONTROL),
+                targetPosition=target,
+                positionGain=0.1,
+                velocityGain=0.5,
+                force=torque,
+                maxVelocity=FASTEST,
+            )
+        for _ in range(steps):
+            client.stepSimulation()
 
     def _push(self, velocity: Array) -> None:
         push(self._client, self._body, velocity.tolist())

@@ -1,4 +1,4 @@
-"""What the simulated robots of the paper share: bodies of joints that take torques, whose ground slopes and gives way.
+"""What the simulated robots of the paper share: bodies of driven joints, whose ground slopes and gives way.
 
 Source: Nagabandi, Clavera et al., ICLR 2019, section 6.1.
 """
@@ -20,22 +20,12 @@ from mbmrl_sim.lockstep import LockStep
 from mbmrl_sim.sensors import SensorSettings
 
 SOFT_GROUND: Final = "soft_ground"
-STIFFNESS, DAMPING = 3e4, 1e3
-"""Of firm ground, N/m and N s/m."""
 START: Final = 0.1
 """Greatest angle from its own at which a joint starts, rad."""
-GROUND_KINDS: Final = {
-    SLOPE: FaultKind(
-        "the ground rises ahead",
-        *("degrees", -25.0, 25.0, 8.0),
-        worse={"magnitude": (13.0, 17.0)},
-    ),
-    SOFT_GROUND: FaultKind(
-        "the ground has this share of its stiffness",
-        *("", 0.01, 0.95, 0.2, 1.0),
-        worse={"magnitude": (0.05, 0.08)},
-    ),
-}
+GRADIENT: Final = FaultKind("the ground rises ahead", "degrees", -25.0, 25.0, 8.0, worse={"magnitude": (13.0, 17.0)})
+GIVES_WAY: Final = FaultKind(
+    "the ground has this share of its stiffness", "", 0.01, 0.95, 0.2, 1.0, worse={"magnitude": (0.05, 0.08)}
+)
 
 
 @dataclass(frozen=True)
@@ -54,13 +44,15 @@ class Motor:
 
 
 class Articulated(LockStep):
-    """A robot whose actions are the torques of its joints, as shares of the greatest ones."""
+    """A robot of joints that are driven; by torques, as shares of the greatest ones, if a subclass does not say otherwise."""
 
     physics_step: ClassVar[float] = 2.5e-3
     name: ClassVar[str]
     """Of the robot."""
     motors: ClassVar[Mapping[str, Motor]]
     """By names of joints, in the order of the actions."""
+    ground: ClassVar[tuple[float, float]] = (3e4, 1e3)
+    """Stiffness and damping of firm ground, N/m and N s/m."""
     held: ClassVar[bool] = False
     """Whether the root of what is simulated stays where it is."""
 
@@ -106,9 +98,10 @@ class Articulated(LockStep):
         self._works[list(self.motors).index(joint)] = not broken
 
     def _act(self, effects: Effects, now: float) -> None:
-        client, share = self._client, effects.scalar(SOFT_GROUND, now)
+        client, share = self._client, effects.scalar(SOFT_GROUND, now) if SOFT_GROUND in self.kinds else 1.0
         client.setGravity(*gravity_on(effects.value(SLOPE, now)))
-        soft = {"contactStiffness": share * STIFFNESS, "contactDamping": share**0.5 * DAMPING}
+        stiffness, damping = self.ground
+        soft = {"contactStiffness": share * stiffness, "contactDamping": share**0.5 * damping}
         client.changeDynamics(self._ground, -1, lateralFriction=1.0, **soft)
 
     def _simulate(self, steps: int) -> None:

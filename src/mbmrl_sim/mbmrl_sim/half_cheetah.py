@@ -8,7 +8,8 @@ import numpy as np
 
 from mbmrl_base.robots.faults import Fault, FaultKind, FaultKinds
 from mbmrl_base.robots.observation import Array
-from mbmrl_sim.articulated import GROUND_KINDS, Articulated, Motor
+from mbmrl_sim.articulated import GIVES_WAY, GRADIENT, SOFT_GROUND, Articulated, Motor
+from mbmrl_sim.effects import SLOPE
 
 JOINT_DEAD: Final = "joint_dead"
 HEIGHT: Final = 0.7
@@ -48,7 +49,8 @@ class HalfCheetah(Articulated):
     kinds = FaultKinds(
         {
             JOINT_DEAD: FaultKind("a joint has no torque", parts=tuple(MOTORS), spared=("bfoot", "fthigh")),
-            **GROUND_KINDS,
+            SLOPE: GRADIENT,
+            SOFT_GROUND: GIVES_WAY,
         }
     )
 

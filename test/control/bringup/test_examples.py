@@ -90,9 +90,7 @@ def test_wheeled_base_learns_to_know_itself_and_adapts(
 
 
 @pytest.mark.timeout(300)
-def test_legged_robot_learns_to_walk_and_adapts(
-    robot: Robot, start_command: Start, peer: Peer, tmp_path: Path
-) -> None:
+def test_legged_robot_learns_to_walk_and_adapts(robot: Robot, start_command: Start, peer: Peer, tmp_path: Path) -> None:
     check, explore, convert, train, walk, convert_more, train_more, run = read_page("legged", tmp_path)
     explore[explore.index("--duration") + 1] = "40"
     for command in (train, train_more):
