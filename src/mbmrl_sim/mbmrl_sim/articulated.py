@@ -44,7 +44,7 @@ class Motor:
 
 
 class Articulated(LockStep):
-    """A robot of joints that are driven; by torques, as shares of the greatest ones, if a subclass does not say otherwise."""
+    """A robot of driven joints; actions are torques as shares of the greatest ones, if a subclass says nothing else."""
 
     physics_step: ClassVar[float] = 2.5e-3
     name: ClassVar[str]
