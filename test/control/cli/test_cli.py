@@ -185,6 +185,10 @@ OTHERS = [
     (["train", "--learner", "maml"], "unknown learner 'maml': allowed is grbal, rebal"),
     (["train", "--task-set", "sped=1"], "unknown parameter 'sped'"),
     (
+        ["train", "--duration", "1", "--learner", "mb"],
+        "episodes of 1 s are too short for mb: its window and the future",
+    ),
+    (
         ["collect", "--task-set", "speed=1"],
         "--task-set speed=1: random actions do no task, a controller's --prior does",
     ),

@@ -10,7 +10,8 @@ import pytest
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dashboard.compared import compared
 from mbmrl_control.dashboard.replay import Beside, replay_of
-from mbmrl_control.dashboard.snapshot import NO_PATH, Foresight
+from mbmrl_control.dashboard.robot_view import parse_urdf
+from mbmrl_control.dashboard.snapshot import NO_PATH, UNKNOWN_BODY, Foresight
 from robot_testing import MILLIROBOT, walked
 
 
@@ -69,10 +70,10 @@ def test_moments_without_a_pose_are_left_out() -> None:
         replay_of(record)
 
 
-def test_robot_without_a_urdf_is_refused() -> None:
+def test_robot_without_a_urdf_is_shown_as_a_body_that_looks_ahead() -> None:
     record = replace(walked(), robot=Robot(MILLIROBOT.description))
-    with pytest.raises(ValueError, match="there is no URDF of millirobot: a recording of its run has one"):
-        replay_of(record)
+    assert replay_of(record).urdf == UNKNOWN_BODY
+    assert parse_urdf(UNKNOWN_BODY).get_root() == "base_link"
     assert replay_of(record, Beside("<robot/>")).urdf == "<robot/>"
 
 

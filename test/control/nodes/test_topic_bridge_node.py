@@ -122,6 +122,16 @@ def test_states_are_those_of_the_robot_at_whole_intervals_with_the_command_in_fo
     assert len(rover.commands) == pytest.approx(len(rover.states), abs=5)
 
 
+def test_odometry_for_the_page_is_that_of_the_states_and_the_robots_own_topic_is_left_alone(rover: Rover) -> None:
+    shown = rover.peer.record(Odometry, "mbmrl/odom", qos.STATE)
+    rover.start()
+    rover.until(lambda: len(shown) > 5 and len(rover.states) > 5)
+    by_time = {to_seconds(state.header.stamp): number_of(state, "x") for state in rover.states}
+    common = [(each.pose.pose.position.x, by_time.get(to_seconds(each.header.stamp))) for each in shown]
+    assert [x for x, state in common if state is not None] == [state for _, state in common if state is not None]
+    assert rover.peer.node.count_publishers("/odom") == 1
+
+
 @pytest.mark.parametrize("silent", ["says", "moves"])
 def test_robot_stands_without_commands_or_without_states(rover: Rover, silent: str) -> None:
     """And goes on when they come again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from nav_msgs.msg import Odometry
@@ -41,7 +41,7 @@ class RobotTopics:
         joint_names: Sequence[str] = (),
         frame_prefix: str = "",
         publish_tf: bool = True,
-        own_only: bool = False,
+        taken: Collection[str] = (),
     ) -> None:
         """Start to publish.
 
@@ -51,22 +51,23 @@ class RobotTopics:
             joint_names: Names of its joints, if it has any.
             frame_prefix: Prefix of all names of frames.
             publish_tf: Whether to publish the transform from odom to base_link (REP 105) too, where tf2_msgs is there.
-            own_only: Whether to publish the state and the description only: the robot itself publishes the others.
+            taken: Full names of topics that the robot itself has: of these none is published.
         """
         self._robot, self._joint_names, self._prefix = robot, joint_names, frame_prefix
         types: dict[str, type] = {"robot_state": RobotState}
-        if robot.description.planar is not None and not own_only:
+        if robot.description.planar is not None:
             types |= {"odom": Odometry, "imu/data": Imu}
-        if joint_names and not own_only:
+        if joint_names:
             types["joint_states"] = JointState
-        if robot.description.battery is not None and not own_only:
+        if robot.description.battery is not None:
             types["battery_state"] = BatteryState
+        types = {topic: kind for topic, kind in types.items() if node.resolve_topic_name(topic) not in taken}
         self._publishers = {topic: node.create_publisher(kind, topic, qos.STATE) for topic, kind in types.items()}
         self._transforms = None
         if TFMessage is not None and publish_tf and "odom" in types:
             self._transforms = node.create_publisher(TFMessage, "/tf", qos.TRANSFORMS)
         latched: list[tuple[str, Any]] = [("robot", to_robot_description(robot))]
-        if (urdf := robot.urdf()) is not None and not own_only:
+        if (urdf := robot.urdf()) is not None:
             latched.append(("robot_description", String(data=urdf)))
         for topic, message in latched:
             publisher = node.create_publisher(type(message), topic, qos.LATCHED)

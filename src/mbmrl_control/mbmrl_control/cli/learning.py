@@ -259,6 +259,8 @@ def train(
             differing |= {"iterations": rounds, "task_settings": _task_settings(task, simulated, task_set or ())}
             differing = {name: value for name, value in differing.items() if value is not None}
             trained = [replace(settings, **differing) for settings in trained]
+            for settings in trained:
+                settings.check()
     with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
         if data is not None:
             own = load_robot(robot) if robot else None

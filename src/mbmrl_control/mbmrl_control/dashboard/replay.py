@@ -14,7 +14,7 @@ from mbmrl_base.robots.faults import FaultKinds
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.rotations import quaternion
 from mbmrl_control.control.run_record import Record
-from mbmrl_control.dashboard.snapshot import NO_PATH, Foresight, Snapshot
+from mbmrl_control.dashboard.snapshot import NO_PATH, UNKNOWN_BODY, Foresight, Snapshot
 from mbmrl_sim.catalogue import fault_kinds
 
 _PLACES: Final = 600
@@ -88,13 +88,11 @@ def replay_of(record: Record, beside: Beside | None = None) -> Replay:
     are those that follow from state and task.
 
     Raises:
-        ValueError: If there is no URDF of the robot, or no pose, or the task is of a file that is not there.
+        ValueError: If no pose is known, or the task is of a file that is not there.
     """
     beside = beside or Beside()
     robot, task = record.robot, record.make_task()
-    urdf = beside.urdf or robot.urdf()
-    if urdf is None:
-        raise ValueError(f"there is no URDF of {robot.name}: a recording of its run has one")
+    urdf = beside.urdf or robot.urdf() or UNKNOWN_BODY
     tracking = record.track(task)
     reference = task.reference()
     paths = beside.paths or [(-np.inf, NO_PATH if reference is None else reference)]

@@ -11,6 +11,11 @@ import numpy as np
 from mbmrl_base.robots.observation import Array
 
 NO_PATH: Final = np.zeros((0, 3))
+UNKNOWN_BODY: Final = """<robot name="unknown"><link name="base_link">
+  <visual><origin xyz="0 0 0.1"/><geometry><box size="0.5 0.3 0.12"/></geometry></visual>
+  <visual><origin xyz="0.22 0 0.2"/><geometry><box size="0.06 0.2 0.1"/></geometry></visual>
+</link></robot>"""
+"""URDF that is shown of a robot that has none: a body that looks ahead."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.rotations import quaternion
 from mbmrl_control.dashboard.fault_panel import click_kind, parts_of_links
 from mbmrl_control.dashboard.robot_view import Colour, RobotView, parse_urdf
-from mbmrl_control.dashboard.snapshot import NO_PATH, Foresight, Snapshot
+from mbmrl_control.dashboard.snapshot import NO_PATH, UNKNOWN_BODY, Foresight, Snapshot
 
 _REFERENCE: Final = (70, 110, 200)
 _WALKED: Final = (240, 150, 60)
@@ -119,7 +119,8 @@ class WorldView:
             shift: How far to the right all of it stands, in lengths of the robot.
         """
         if self._robot is None:
-            return
+            self.describe(UNKNOWN_BODY)
+        assert self._robot is not None
         x, y, _ = (moment.position if centre is None else centre) - shift * self._robot.size * _RIGHT
         self._world.position = (-x, -y, 0.0)
         self._robot.show(moment.position, moment.turn, moment.joints)

@@ -114,9 +114,9 @@ class TopicBridgeNode(ManagedNode):
             for parts in (self._contract.states, self._contract.actions)
         )
         own = {self.resolve_topic_name(name): name for name in OWN_TOPICS}
-        if taken := next((name for name in self._contract.topics if absolute(name) in own), None):
+        if clash := next((name for name in self._contract.topics if absolute(name) in own), None):
             raise ValueError(
-                f"the robot's topic {absolute(taken)} is one of this stack's too: give it another namespace"
+                f"the robot's topic {absolute(clash)} is one of this stack's too: give it another namespace"
             )
         self._keeps = any(isinstance(action.safe, str) for action in self._contract.actions)
         self._writers = {name: Writer(self._contract, name, kind) for name, kind in self._said.items()}
@@ -140,7 +140,9 @@ class TopicBridgeNode(ManagedNode):
         self._trouble = ""
         self._missing = 0
         """States that were left out, by the last time that diagnostics were told."""
-        self._topics = RobotTopics(self, self._robot, own_only=True)
+        # The robot's own transform from odom to base_link is all that there may be.
+        taken = [absolute(name) for name in self._contract.topics]
+        self._topics = RobotTopics(self, self._robot, publish_tf=False, taken=taken)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._commands = SoleSubscription(self, MotorCommand, "motor_command", self._take_command, qos.LATEST)
         self.create_service(Trigger, "emergency_stop", self._stop_at_once)

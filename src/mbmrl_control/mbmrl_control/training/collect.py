@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -60,6 +61,11 @@ class CollectSettings:
     prior: Path | None = None
     task: str = DEFAULT_TASK
     task_settings: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """What an episode's metadata say of them, but for the prior."""
+        given = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "prior"}
+        return dict(json.loads(json.dumps(given)))
 
     @property
     def steps(self) -> int:
@@ -135,6 +141,7 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
         **about,
         "sensors": settings.sensors,
         "faults": injected,
+        "collected": settings.as_json(),
         "versions": {name: version(name) for name in ("mbmrl_sim", "numpy", "pybullet")},
     }
     return Episode(
@@ -145,6 +152,16 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
     )
 
 
+def _check_same(file: Path, known: dict[str, Any] | None, now: dict[str, Any]) -> None:
+    """Refuse to add to what was collected with other settings; of old episodes they are not known."""
+    for name, value in now.items():
+        if known is not None and known.get(name) != value:
+            raise ValueError(
+                f"{file} was collected with {name} {json.dumps(known.get(name))}, wanted is {json.dumps(value)}:"
+                " give another folder"
+            )
+
+
 def collect(settings: CollectSettings, seeds: Sequence[int], folder: Path, workers: int) -> Iterator[int]:
     """Collect an episode for each seed, in parallel; episodes that are there already are kept.
 
@@ -152,11 +169,18 @@ def collect(settings: CollectSettings, seeds: Sequence[int], folder: Path, worke
 
     Yields:
         How many episodes are done.
+
+    Raises:
+        ValueError: If an episode that is there was collected with other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {seed: folder / f"{seed:08d}.npz" for seed in seeds}
     missing = [seed for seed, file in files.items() if not file.exists()]
-    done = len(files) - len(missing)
+    kept = [file for file in files.values() if file.exists()]
+    for file in kept[:1]:
+        with np.load(file) as arrays:
+            _check_same(file, json.loads(str(arrays["metadata"])).get("collected"), settings.as_json())
+    done = len(kept)
     yield from range(1, done + 1)
     # Who collects may be another machine: this one writes.
     for number, episode in each(collect_episode, ((settings, seed) for seed in missing), workers):

@@ -69,6 +69,15 @@ class PipelineSettings:
     task: str = DEFAULT_TASK
     task_settings: dict[str, Any] = field(default_factory=dict)
 
+    def check(self) -> None:
+        """See that the episodes to collect are long enough to learn from; ValueError if not."""
+        needed = (self.training.window + self.training.future) / self.rate
+        if self.duration < needed:
+            raise ValueError(
+                f"episodes of {self.duration:g} s are too short for {self.training.learner}: its window and the future"
+                f" to be predicted take {needed:g} s"
+            )
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -234,6 +243,7 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         workers: Processes that collect.
         console: Where to show progress.
     """
+    settings.check()
     # One thread: as quick for layers of this size, and the same result on every machine.
     torch.set_num_threads(1)
     first_seed = settings.training.seed * 100 * SEEDS_PER_STAGE
