@@ -89,6 +89,8 @@ def with_action(**values: Any) -> dict[str, Any]:
         ({"mirror": {"negated": ["z"]}}, "mirror names 'z': allowed is x, y, angle, cos, sin, speed, torque"),
         ({"mirror": {"swapped": [["x", "torque"]]}}, "mirror swaps 'x' and 'torque': one is a state, one is an action"),
         ({"mirror": {"swapped": [["x", "y"], ["y", "cos"]]}}, "mirror swaps 'x' or 'y' twice"),
+        ({"mirror": {"swapped": [["x", "x"]]}}, "mirror swaps 'x' with itself: wanted are two names"),
+        ({"mirror": {"negated": ["x", "x"]}}, "mirror negates 'x' twice"),
         ({"rate": 0}, "rate: input should be greater than 0"),
         ({"wheels": 3}, "there is no 'wheels': allowed is name, states, actions"),
         (

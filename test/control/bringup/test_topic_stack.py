@@ -141,3 +141,13 @@ def test_what_cannot_be_driven_is_refused_before_anything_starts(
     code, _, errors = mbmrl("run", *arguments)
     assert (code, errors.count("\n")) == (2, 1), errors
     assert words in errors
+
+
+def test_exploring_ends_where_there_is_no_robot(
+    start_command: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "rover.yaml").write_text(ROVER)
+    process = start_command("explore", "--contract", "rover.yaml", "--duration", "600")
+    _, errors = process.communicate(timeout=2 * TIME_LIMIT)
+    assert process.returncode == 2
+    assert "error: exploring has ended: nothing has come on /odom" in errors

@@ -212,7 +212,11 @@ def test_default_shares_the_runs_of_its_learner(mbmrl: Run, folder: Path, instea
 
 def test_all_learners_of_a_robot_are_those_with_a_shipped_prior() -> None:
     for robot in map(load_robot, ROBOTS):
-        assert sorted(choose_learners("all", robot)) == list(shipped_learners(robot.name))
+        if shipped := shipped_learners(robot.name):
+            assert sorted(choose_learners("all", robot)) == list(shipped)
+        else:
+            with pytest.raises(ValueError, match=f"no prior of grbal is shipped for the robot {robot.name}"):
+                choose_learners("all", robot)
 
 
 def test_all_learners_take_part(mbmrl: Run, folder: Path, instead: list[Job]) -> None:

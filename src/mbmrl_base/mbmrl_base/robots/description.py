@@ -182,9 +182,14 @@ class RobotDescription(Part):
         self._check("safe", (action.safe for action in self.actions if isinstance(action.safe, str)), states)
         if self.mirror is not None:
             self._check("mirror", _names(self.mirror.model_dump().values()), [*states, *actions])
+            negated = self.mirror.negated
+            if twice := [name for name in negated if negated.count(name) > 1]:
+                raise ValueError(f"mirror negates {twice[0]!r} twice")
             for pair in self.mirror.swapped:
                 if (pair[0] in states) != (pair[1] in states):
                     raise ValueError(f"mirror swaps {pair[0]!r} and {pair[1]!r}: one is a state, one is an action")
+                if pair[0] == pair[1]:
+                    raise ValueError(f"mirror swaps {pair[0]!r} with itself: wanted are two names")
                 if sum(name in pair for name in _names(self.mirror.swapped)) > 2:
                     raise ValueError(f"mirror swaps {pair[0]!r} or {pair[1]!r} twice")
         if not any(state.seen for state in self.states) and not actions:

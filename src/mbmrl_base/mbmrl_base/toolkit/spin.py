@@ -83,7 +83,7 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
 
     What ROS 2 refuses, and a ValueError while the node is made, are mistakes of the user's: they are printed as one
     sentence. A node has a method ``close`` that stops it and sends what must be sent last, and may have a `Worker`,
-    ``worker``.
+    ``worker``, and a sentence, ``over``, once it cannot go on.
 
     Returns:
         The process's exit code; it is ended with it after LEAVING_TIME if it has not ended by then.
@@ -108,10 +108,13 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
             node.get_logger().warning(f"what is logged is not kept in a file: {why}")
         executor = EventsExecutor()
         executor.add_node(node)
-        while not interrupted.is_set():
+        while not interrupted.is_set() and not getattr(node, "over", ""):
             # Python takes notice of a signal only between calls of C code, so none may wait for long.
             executor.spin_once(timeout_sec=SIGNAL_LATENCY)
         code = 0
+        if over := getattr(node, "over", ""):
+            print(f"error: {over}", file=sys.stderr)
+            code = USAGE_ERROR
     except ExternalShutdownException:
         code = 0
     except ValueError as error:

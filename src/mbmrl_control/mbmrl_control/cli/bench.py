@@ -28,7 +28,7 @@ def bench(
         ),
     ] = "all",
     threads: Annotated[int, typer.Option(help="Threads of torch.", min=1, max=64)] = 2,
-    duration: Annotated[float, typer.Option(help="Length of each run of the loop, s.", min=5.0)] = 60.0,
+    duration: Annotated[float, typer.Option(help="Length of each run of the loop, s.", min=5.0, max=3600.0)] = 60.0,
     realtime_priority: Annotated[
         int, typer.Option(help="Priority of SCHED_FIFO of the loop's planner and adaptation; 0: none.", min=0, max=99)
     ] = 0,

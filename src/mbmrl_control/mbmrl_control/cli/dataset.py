@@ -53,6 +53,8 @@ def from_bag(
         if out.is_dir() and any(out.iterdir()):
             raise EpisodeError(f"{out} is not empty: episodes of several contracts would be mixed")
         for bag in bags:
+            if bags.count(bag) > 1:
+                raise ValueError(f"{bag} is given twice")
             check_bag(bag, robot)
         with stoppable("nothing was written"), progress_bar(console) as bar:
             task = bar.add_task("reading", total=1.0, note="")

@@ -88,7 +88,7 @@ def evaluate(
             autocompletion=words(lambda _: ("float32", "bfloat16", "all"), many=True),
         ),
     ] = "float32",
-    seeds: Annotated[int, typer.Option(help="Number of seeds.", min=1)] = 20,
+    seeds: Annotated[int, typer.Option(help="Number of seeds.", min=1, max=10_000)] = 20,
     seed: Annotated[int, typer.Option(help="The first seed.", min=0, max=2**30)] = 0,
     duration: Annotated[float, typer.Option(help="Length of a run, s.", min=1.0, max=600.0)] = 30.0,
     fault_time: Annotated[float, typer.Option(help="Time of the fault, s.")] = 10.0,

@@ -65,7 +65,7 @@ def run(values: Values) -> None:
 )
 def explore(
     values: Values,
-    duration: Annotated[float, typer.Option(help="How long, s.", min=1.0)] = 60.0,
+    duration: Annotated[float, typer.Option(help="How long, s.", min=1.0, max=86400.0)] = 60.0,
     out: Annotated[Path | None, typer.Option(help="Folder to record in, which is made; none if not given.")] = None,
 ) -> None:
     """Drive a robot that speaks ROS by random actions.

@@ -45,7 +45,7 @@ def collect(
     workers: Workers = 2,
     cluster: Cluster = "",
     out: Annotated[Path, typer.Option(help="Folder of the episodes, one .npz file each.")] = Path("runs/episodes"),
-    duration: Annotated[float, typer.Option(help="Length of an episode, s.", min=1.0)] = 10.0,
+    duration: Annotated[float, typer.Option(help="Length of an episode, s.", min=1.0, max=600.0)] = 10.0,
     rate: Rate = 20.0,
     prior: Annotated[
         Path | None, typer.Option(help="Prior of the controller that walks; random actions if not given.")
@@ -102,9 +102,15 @@ def collect(
         if prior is not None:
             load_prior(prior, simulated).check_rate(rate)
             task_settings = _task_settings(task, simulated, task_set or ())
+        elif task != TASK:
+            raise ValueError(f"--task {task}: random actions do no task, a controller's --prior does")
         elif task_set:
             raise ValueError(f"--task-set {task_set[0]}: random actions do no task, a controller's --prior does")
+        if round(duration * rate) < 1:
+            raise ValueError(f"--duration {duration:g}: at {rate:g} Hz that is not even one control interval")
         kinds = None
+        if faults == "":
+            raise ValueError("--faults is empty: allowed are kinds of faults, or none")
         if faults is not None:
             kinds = () if faults == "none" else tuple(known.choose(Fault(kind)).kind for kind in faults.split(","))
         hit = kinds[0] if kinds else ""
@@ -168,7 +174,7 @@ def train(
     task_set: TaskSettings = None,
     duration: Annotated[
         float | None,
-        typer.Option(help="Length of an episode to collect, s; that of the preset if not given.", min=1.0),
+        typer.Option(help="Length of an episode to collect, s; that of the preset if not given.", min=1.0, max=600.0),
     ] = None,
     rounds: Annotated[
         int | None,
@@ -187,6 +193,7 @@ def train(
             help="Weight of the error in open loop over those K, beside that of single steps; if not given, what"
             " suits the learner; with --data 20, and 0 for those that do not adapt.",
             min=0,
+            max=1e6,
         ),
     ] = None,
     hold_out: Annotated[

@@ -88,7 +88,7 @@ def check(
     bag: Annotated[
         Path | None, typer.Option(help="A recording: a folder of rosbag2, or a file, *.mcap; if not given, live.")
     ] = None,
-    duration: Annotated[float, typer.Option(help="How long to listen to the robot, s.", min=1.0)] = 10.0,
+    duration: Annotated[float, typer.Option(help="How long to listen to the robot, s.", min=1.0, max=86400.0)] = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """Compare a contract with a running robot, or with a recording.
@@ -118,7 +118,7 @@ def check(
     found = inspection.as_json()
     for table in _tables(found):
         console.print(table)
-    for problem in found["problems"]:
+    for problem in (*inspection.contract.gaps(), *found["problems"]):
         warn(problem)
     if not found["problems"]:
         console.print(f"in order: {found['states']['complete']} states")

@@ -74,7 +74,7 @@ def record(
 )
 def demo(
     values: Values,
-    duration: Annotated[float, typer.Option(help="Length of the run, s.", min=1.0)] = 30.0,
+    duration: Annotated[float, typer.Option(help="Length of the run, s.", min=1.0, max=86400.0)] = 30.0,
     fault: Annotated[
         str | None,
         typer.Option(

@@ -14,7 +14,7 @@ from mbmrl_control.cli.options import AsJson, console, refuse
 
 app = typer.Typer()
 runs = typer.Typer(no_args_is_help=False)
-app.add_typer(runs, name="runs", help="List trainings, evaluations and drives; compare two.")
+app.add_typer(runs, name="runs", help="List trainings, evaluations and demos; compare two.")
 
 
 @runs.callback(invoke_without_command=True, epilog="Example: mbmrl runs --in experiments")
@@ -25,7 +25,7 @@ def list_runs(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List trainings, evaluations and drives; compare two.
+    """List trainings, evaluations and demos; compare two.
 
     By the files that they left: priors, runs, summaries.
     """

@@ -50,7 +50,9 @@ def tune(
     seeds: Annotated[int, typer.Option(help="Seeds of each trial.", min=1)] = 3,
     seed: Annotated[int, typer.Option(help="The first of them.", min=0, max=2**29)] = 0,
     fresh: Annotated[int, typer.Option(help="Seeds on which what was found is compared.", min=2)] = 10,
-    duration: Annotated[float, typer.Option(help="Length of a run, s; a fault comes half-way.", min=8.0)] = 12.0,
+    duration: Annotated[
+        float, typer.Option(help="Length of a run, s; a fault comes half-way.", min=8.0, max=600.0)
+    ] = 12.0,
     minutes: Annotated[float, typer.Option(help="Longest time of the search, min.", min=0.1)] = 15.0,
     trials: Annotated[int, typer.Option(help="Most trials.", min=1)] = 1000,
     from_scratch: Annotated[
@@ -124,6 +126,8 @@ def tune(
         f" {interval}",
         soft_wrap=True,
     )
+    if changed["high"] >= 0:
+        console.print("nothing is certainly better than the settings as they were")
     console.print(f"written: {out}", soft_wrap=True)
     if as_json:
         print(json.dumps(found))

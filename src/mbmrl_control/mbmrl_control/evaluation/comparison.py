@@ -53,6 +53,11 @@ class Comparison:
     def __post_init__(self) -> None:
         """Check the times; ValueError if a side of the fault is too short to say anything."""
         earliest, latest = START_UP + RECOVERY_WINDOW, self.duration - RECOVERY_WINDOW
+        if earliest >= latest:
+            raise ValueError(
+                f"a run of {self.duration:g} s is too short to compare what is before and after a fault: allowed is"
+                f" more than {earliest + RECOVERY_WINDOW:g} s"
+            )
         if not earliest <= self.fault_time < latest:
             raise ValueError(
                 f"the fault at {self.fault_time:g} s leaves too little of a run of {self.duration:g} s:"

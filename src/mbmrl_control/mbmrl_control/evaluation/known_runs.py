@@ -20,6 +20,10 @@ _FOLDED: Final = ("spread", "counts")
 """Entries of a training that are too long to be compared."""
 
 
+WITHIN: Final = ("iteration-", "plain-")
+"""Beginnings of names of priors that are made on the way to another one."""
+
+
 @dataclass(frozen=True)
 class Known:
     """A training, a drive, or the runs of an evaluation that differ in their seeds only.
@@ -55,7 +59,7 @@ def find(places: Iterable[Path]) -> list[Known]:
         files = sorted(place.rglob("*")) if place.is_dir() else [place]
         runs = []
         for file in files:
-            if file.suffix == ".safetensors":
+            if file.suffix == ".safetensors" and not file.name.startswith(WITHIN):
                 found += _prior(file)
             elif file.name == "summary.json":
                 found += _drive(file)
@@ -83,11 +87,15 @@ def _prior(file: Path) -> Iterator[Known]:
         training, robot = dict(header["training"]), str(header["robot"].get("name") or "robot")
     except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError):
         return
-    errors = {name: value for name, value in training.items() if name.startswith("held_out_")}
-    kept = {name: value for name, value in training.items() if name not in (*errors, *_FOLDED)}
-    config = _flat({"learner": header["learner"], "robot": robot, "rate": header["rate"], **kept})
-    error = errors.get("held_out_open_loop_error")
-    result = "" if error is None else f"open-loop error {error:g}"
+    members = {  # of a committee: in what they differ from it
+        each["learner"]: {name: value for name, value in each.items() if value != training.get(name)}
+        for each in training.pop("members", ())
+    }
+    config = _flat({"learner": header["learner"], "robot": robot, "rate": header["rate"], **training, **members})
+    config = {name: value for name, value in config.items() if not {*name.split(".")} & {*_FOLDED}}
+    errors = {name: config.pop(name) for name in [*config] if "held_out_" in name}
+    open_loop = [error for name, error in errors.items() if name.endswith("held_out_open_loop_error")]
+    result = f"open-loop error {', '.join(f'{error:g}' for error in open_loop)}" if open_loop else ""
     yield Known(PRIOR, file, f"{header['learner']}, {robot}", file.stat().st_mtime, result, config, errors)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from functools import partial
+from typing import Final
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from pydantic import Field
 from rclpy.node import Node
 
@@ -14,12 +17,17 @@ from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import from_robot_state, to_motor_command
+from mbmrl_base.toolkit.health import Level
 from mbmrl_base.toolkit.parameters import declare
 from mbmrl_base.toolkit.settings import ROBOT, SEED, NodeSettings
 from mbmrl_base.toolkit.sole import SoleSubscription, claim
 from mbmrl_base.toolkit.spin import run
 from mbmrl_control.control.exploration import RandomActions
 from mbmrl_msgs.msg import MotorCommand, RobotState
+
+PATIENCE: Final = 10.0
+"""Time for which something may be wrong before there is nothing to explore, s."""
+_RECORDING: Final = "recorder_node: recording"
 
 
 class ExplorerSettings(NodeSettings):
@@ -57,12 +65,33 @@ class ExplorerNode(Node):
         self._held = claim(self, "motor_command", "planner")
         self._commands = self.create_publisher(MotorCommand, "motor_command", qos.LATEST)
         self._states = SoleSubscription(self, RobotState, "robot_state", self._take, qos.STATE)
+        self.over = ""
+        """Why nothing more is to be done."""
+        self._wrong: dict[str, float] = {}
+        """Parts of diagnostics that are wrong, and since when, s of the steady clock."""
+        self._commanded = False
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._hear, qos.STATE)
         self.get_logger().info(f"random actions, seed {settings.seed}")
 
     def close(self) -> None:
         """Leave the robot with its safe action."""
         self._send(self._robot.safe_action(), 0)
         self._held.close()
+
+    def _hear(self, message: DiagnosticArray) -> None:
+        """End when the robot says nothing, or is commanded by nobody any more, or nothing is recorded any more."""
+        own, now = f"{self.get_namespace().strip('/')}/".lstrip("/"), time.monotonic()
+        states, motors, recording = f"{own}topic_bridge_node: states", f"{own}topic_bridge_node: motors", _RECORDING
+        for status in message.status:
+            name, level = status.name, status.level[0]
+            if name not in (states, motors, recording):
+                continue
+            self._commanded |= name == motors and level == Level.OK
+            # A robot that has yet to be activated is waited for.
+            if level == Level.OK or (level == Level.WARN and not (name == motors and self._commanded)):
+                self._wrong.pop(name, None)
+            elif now - self._wrong.setdefault(name, now) > PATIENCE or name == recording:
+                self.over = f"exploring has ended: {status.message}"
 
     def _take(self, message: RobotState) -> None:
         observation = from_robot_state(self._robot, message)

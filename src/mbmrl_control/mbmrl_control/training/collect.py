@@ -152,8 +152,13 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
     )
 
 
-def _check_same(file: Path, known: dict[str, Any] | None, now: dict[str, Any]) -> None:
-    """Refuse to add to what was collected with other settings; of old episodes they are not known."""
+def _check_same(file: Path, now: dict[str, Any]) -> None:
+    """Refuse to add to what was collected with other settings; an episode need not say them."""
+    try:
+        with np.load(file) as arrays:
+            known = json.loads(str(arrays["metadata"])).get("collected")
+    except (OSError, KeyError, ValueError):  # who reads it says what is wrong with it
+        return
     for name, value in now.items():
         if known is not None and known.get(name) != value:
             raise ValueError(
@@ -178,8 +183,7 @@ def collect(settings: CollectSettings, seeds: Sequence[int], folder: Path, worke
     missing = [seed for seed, file in files.items() if not file.exists()]
     kept = [file for file in files.values() if file.exists()]
     for file in kept[:1]:
-        with np.load(file) as arrays:
-            _check_same(file, json.loads(str(arrays["metadata"])).get("collected"), settings.as_json())
+        _check_same(file, settings.as_json())
     done = len(kept)
     yield from range(1, done + 1)
     # Who collects may be another machine: this one writes.

@@ -67,3 +67,13 @@ def test_what_is_wrong_is_named_by_file_line_and_rule(tmp_path: Path, old: str, 
     file.write_text(ROVER.replace(old, new))
     with pytest.raises(ValueError, match=f"^{re.escape(str(file))}.*{re.escape(sentence)}"):
         load_contract(file)
+
+
+@pytest.mark.parametrize(
+    ("last", "told"), [(3, ["to: data[1] is no action: it is sent as 0, as are 1 others"]), (1, [])]
+)
+def test_items_that_are_no_actions_are_told(last: int, told: list[str]) -> None:
+    topics = {"odom": {"type": "nav_msgs/msg/Odometry"}, "to": {"type": "std_msgs/msg/Float64MultiArray"}}
+    bounds = {"topic": "to", "low": -1.0, "high": 1.0}
+    actions = [{"name": f"to_{place}", "field": f"data[{place}]", **bounds} for place in (0, last)]
+    assert list(contract(topics=topics, actions=actions).gaps()) == told

@@ -14,6 +14,7 @@ A YAML file, as that of a robot, whose states and actions say where they come fr
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -130,7 +131,7 @@ class Contract(RobotDescription):
                 raise ValueError(f"{part.name!r} is of the topic {part.topic!r}: allowed is {', '.join(self.topics)}")
         places = [(part.topic, part.field) for part in self.actions]
         if twice := [part.name for part in self.actions if places.count((part.topic, part.field)) > 1]:
-            raise ValueError(f"the actions {' and '.join(twice)} are the same field of {self.actions[0].topic!r}")
+            raise ValueError(f"the actions {' and '.join(twice)} are the same field of a topic")
         if self.timeout <= 1.0 / self.rate:
             raise ValueError(
                 f"timeout is {self.timeout:g} s: wanted is more than a control interval, {1 / self.rate:g} s"
@@ -141,6 +142,16 @@ class Contract(RobotDescription):
         if idle := [name for name in self.topics if name not in heard | said]:
             raise ValueError(f"the topic {idle[0]!r} is of no state and no action")
         return self
+
+    def gaps(self) -> Iterator[str]:
+        """Sentences about items of lists, before those that are actions, which are none: they are sent as 0."""
+        items: dict[tuple[str, str], set[int]] = {}
+        for action in self.actions:
+            if found := re.fullmatch(r"(.*)\[(\d+)\]", action.field):
+                items.setdefault((action.topic, found[1]), set()).add(int(found[2]))
+        for (topic, name), numbers in items.items():
+            if absent := sorted({*range(max(numbers))} - numbers):
+                yield f"{topic}: {name}[{absent[0]}] is no action: it is sent as 0, as are {len(absent) - 1} others"
 
     @cached_property
     def robot(self) -> Robot:

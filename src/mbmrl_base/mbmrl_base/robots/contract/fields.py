@@ -147,6 +147,8 @@ class Field:
             if key.isdecimal():
                 return items[int(key)]
             names = holder.name
+            if len({*names}) < len(names):
+                raise LackingError(f"{self.path!r}: names of items stand twice: {', '.join(names)}")
             if not (self._place < len(names) and names[self._place] == key):
                 self._place = list(names).index(key)
             return items[self._place]
