@@ -6,6 +6,7 @@ It takes `position_controller/commands`, as the controllers of ros2_control do, 
 
 from __future__ import annotations
 
+import argparse
 import sys
 import threading
 from contextlib import suppress
@@ -67,6 +68,7 @@ class Ant(Node):
         self._states = self.create_publisher(JointState, "joint_states", 10)
         self.create_subscription(Float64MultiArray, "position_controller/commands", self._take, 10)
         self.create_timer(PERIOD, self._move)
+        self.get_logger().info("stands, and takes position_controller/commands; type what breaks: leg 1, nothing")
 
     def _take(self, message: Float64MultiArray) -> None:
         if len(message.data) == len(STANCE):
@@ -81,7 +83,7 @@ class Ant(Node):
             case _:
                 self.get_logger().warning(f"nothing breaks by {line!r}: see the head of this file")
                 return
-        self.get_logger().info(f"broken: {line}")
+        self.get_logger().info("nothing is broken" if line == "nothing" else f"broken: {line}")
 
     def _move(self) -> None:
         while not self._typed.empty():
@@ -120,9 +122,12 @@ class Ant(Node):
 
 def main() -> None:
     """Move until the process is ended."""
+    given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    given.add_argument("seed", type=int, nargs="?", default=0, help="of all that is random")
+    arguments = given.parse_args()
     rclpy.init()
     with suppress(KeyboardInterrupt, ExternalShutdownException):
-        rclpy.spin(Ant(int(sys.argv[1]) if sys.argv[1:] else 0))
+        rclpy.spin(Ant(arguments.seed))
 
 
 if __name__ == "__main__":

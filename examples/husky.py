@@ -6,6 +6,7 @@ many kg on its tail; `nothing` mends it all.
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 import threading
@@ -69,6 +70,9 @@ class Husky(Node):
         self._odom = self.create_publisher(Odometry, "odom", 10)
         self.create_subscription(Twist, "cmd_vel", self._take, 10)
         self.create_timer(PERIOD, self._move)
+        self.get_logger().info(
+            "stands, and takes cmd_vel; type what breaks: wheel front_left, ice left, load 40, nothing"
+        )
 
     def _take(self, message: Twist) -> None:
         self._wanted, self._left = (message.linear.x, message.angular.z), FORGETS
@@ -88,12 +92,12 @@ class Husky(Node):
                 self._torques[wheel] = 0.0
             case ["ice", "left" | "right" as side]:
                 self._grip |= {f"front_{side}": ICE, f"rear_{side}": ICE}
-            case ["load", mass] if mass.isdecimal() and self._load is None:
+            case ["load", mass] if mass.isdecimal() and len(mass) < 4 and self._load is None:
                 self._carry(float(mass))
             case _:
                 self.get_logger().warning(f"nothing breaks by {line!r}: see the head of this file")
                 return
-        self.get_logger().info(f"broken: {line}")
+        self.get_logger().info("nothing is broken" if line == "nothing" else f"broken: {line}")
 
     def _carry(self, mass: float) -> None:
         place, turn = pybullet.getBasePositionAndOrientation(self._robot)
@@ -158,9 +162,12 @@ class Husky(Node):
 
 def main() -> None:
     """Drive until the process is ended."""
+    given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    given.add_argument("seed", type=int, nargs="?", default=0, help="of all that is random")
+    arguments = given.parse_args()
     rclpy.init()
     with suppress(KeyboardInterrupt, ExternalShutdownException):
-        rclpy.spin(Husky(int(sys.argv[1]) if sys.argv[1:] else 0))
+        rclpy.spin(Husky(arguments.seed))
 
 
 if __name__ == "__main__":
