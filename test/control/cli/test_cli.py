@@ -183,7 +183,8 @@ OTHERS = [
     (["train", "--set", "inner_steps=1"], "committee has no setting 'inner_steps': allowed is none"),
     (["join", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
     (["train", "--learner", "maml"], "unknown learner 'maml': allowed is grbal, rebal"),
-    (["train", "--task-set", "sped=1"], "unknown parameter 'sped'"),
+    (["train", "--task-set", "sped=1"], "follow_path has no setting 'sped': allowed is NAME=VALUE of speed, path"),
+    (["train", "--task-set", "speed"], "follow_path has no setting 'speed': allowed is NAME=VALUE"),
     (
         ["train", "--duration", "1", "--learner", "mb"],
         "episodes of 1 s are too short for mb: its window and the future",
@@ -209,8 +210,6 @@ OTHERS = [
         "a run of 5 s is too short to compare what is before and after a fault: allowed is",
     ),
     (["evaluate", "--duration", "8"], "the fault at 10 s leaves too little of a run of 8 s"),
-    (["train", "--duration", "inf"], "Input should be less than or equal to 600"),
-    (["evaluate", "--seeds", "1000000000"], "Input should be less than or equal to 10000"),
     (["collect", "--faults", ""], "--faults is empty: allowed are kinds of faults, or none"),
     (["collect", "--duration", "1", "--rate", "0.5"], "--duration 1: at 0.5 Hz that is not even one control interval"),
     (["evaluate", "--fault-time", "nan"], "the fault at nan s leaves too little of a run of 30 s"),
@@ -249,6 +248,8 @@ REFUSED = [
     *OTHERS,
 ]
 USAGE = [
+    (["train", "--duration", "inf"], "Input should be less than or equal to 600"),
+    (["evaluate", "--seeds", "1000000000"], "Input should be less than or equal to 10000"),
     (["demo", "--duration", "0"], "Invalid value for '--duration'"),
     (["demo", "--duration", "soon"], "Invalid value for '--duration'"),
     (["sim", "--seed", "one"], "Invalid value for '--seed'"),

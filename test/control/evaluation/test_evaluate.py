@@ -349,7 +349,10 @@ def test_task_that_fails_in_a_run_is_named_in_one_sentence(mbmrl: Run, own: Path
         (("--task", "none.py"), "there is no file none.py"),
         (("--task", "go_to_goal", "--set", "goal=[1]"), "parameter 'goal'"),
         (("--task", "hold.py", "--set", "heading=7"), "parameter 'heading' is 7"),
-        (("--task", "hold.py", "--set", "tempo=1"), "unknown parameter 'tempo'"),
+        (
+            ("--task", "hold.py", "--set", "tempo=1"),
+            "hold_heading has no setting 'tempo': allowed is NAME=VALUE of heading",
+        ),
         (("--set", "path=none.csv"), "none.csv: no such file"),
         (("--planner", "none.py"), "there is no file none.py"),
         (("--learners", "none.py=mine.safetensors"), "there is no file none.py"),

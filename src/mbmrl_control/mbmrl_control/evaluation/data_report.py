@@ -66,7 +66,8 @@ def write_data_report(
     transitions = sum(
         len(piece.actions) for episode in folder.episodes for piece in pieces_of(episode, folder.rate, counts)
     )
-    dropped = {name: count for name, count in {**(dropped or {}), **counts}.items() if count}
+    # What recordings lack, the episodes that are made of them lack too: it is counted once.
+    dropped = {name: count for name, count in (counts if dropped is None else dropped).items() if count}
     problems = [f"{name}: {problem}" for name, each in (inspections or {}).items() for problem in each.problems()]
     warnings = [*why, *problems, *warnings_of(folder)]
     interval = 1.0 / folder.rate
@@ -93,7 +94,7 @@ def write_data_report(
             [
                 (str(len(folder.episodes)), "episodes"),
                 (f"{transitions:,}", "transitions"),
-                (f"{transitions * interval / 60:.1f} min", "of them"),
+                (f"{transitions * interval / 60:.1f} min", "of transitions"),
                 (f"{folder.rate:g} Hz", "control rate"),
                 (str(sum(dropped.values())), "found and not used"),
             ]

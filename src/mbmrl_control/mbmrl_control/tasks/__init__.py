@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mbmrl_base.robots.robot import Robot
@@ -35,9 +35,19 @@ def load_task(given: str) -> type[Task[Any]]:
     return class_of(given, "task", TASKS, Task)  # type: ignore[type-abstract]
 
 
-def read_settings(name: str, options: Iterable[str]) -> dict[str, Any]:
-    """Settings of a task that are given as ``NAME=VALUE``; `make_task` refuses those that it does not have."""
-    fields = load_task(name).settings_type.model_fields
+def read_settings(name: str, options: Sequence[str]) -> dict[str, Any]:
+    """Settings of a task that are given as ``NAME=VALUE``.
+
+    Raises:
+        ValueError: If there is no such task, or it has no such setting; values are for `make_task` to refuse.
+    """
+    task = load_task(name)
+    fields = task.settings_type.model_fields
+    for key, equals, _ in (option.partition("=") for option in options):
+        if not equals or key not in fields:
+            raise ValueError(
+                f"{task.name} has no setting {key!r}: allowed is NAME=VALUE of {', '.join(fields) or 'none'}"
+            )
 
     def value(key: str, text: str) -> Any:
         try:
