@@ -88,7 +88,7 @@ def explore(
         refusing(NodeEndedError),
         progress_bar(console) as bar,
     ):
-        task, start = bar.add_task("s", total=round(duration), note="random actions"), time.monotonic()
+        task, start = bar.add_task("random actions, s", total=round(duration), note=""), time.monotonic()
         while (passed := time.monotonic() - start) < duration:
             running.check()
             bar.update(task, completed=int(passed))

@@ -16,7 +16,17 @@ from typing import Any, Final
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_control.dynamics.network import Layers
@@ -194,10 +204,17 @@ def stages(training: TrainingSettings) -> list[TrainingSettings]:
     return [plain, replace(training, learning_rate=training.learning_rate / 2)]
 
 
+class _Note(ProgressColumn):
+    """The note, of which a narrow terminal shows the beginning."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
+
+
 def progress_bar(console: Console) -> Progress:
     """A progress bar with a title and a note."""
-    columns = (TextColumn("{task.description}"), BarColumn(16), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console)
+    columns = (TextColumn("{task.description}"), BarColumn(12), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TimeRemainingColumn(), _Note(), console=console)
 
 
 def collect_with_bar(
@@ -223,7 +240,7 @@ def train_with_bar(trainer: MetaTrainer, state_file: Path, title: str, console: 
         task = bar.add_task(title, total=trainer.settings.steps, note="")
         for progress in trainer.run(state_file):
             errors = f"{progress.pre_error:.3f} -> {progress.post_error:.3f}"
-            note = f"held-out error {errors}, K steps ahead {progress.open_loop_error:.3f}"
+            note = f"error {errors}, over K steps {progress.open_loop_error:.3f}"
             bar.update(task, completed=progress.step, note=note)
             writer.add_scalar("loss", progress.loss, progress.step)
             writer.add_scalar("held_out/before", progress.pre_error, progress.step)
