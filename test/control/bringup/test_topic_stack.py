@@ -143,10 +143,15 @@ def test_what_cannot_be_driven_is_refused_before_anything_starts(
     assert words in errors
 
 
-def test_exploring_ends_where_there_is_no_robot(
+def test_check_and_exploring_say_that_there_is_no_robot(
     start_command: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     (tmp_path / "rover.yaml").write_text(ROVER)
+    check = start_command("robots", "check", "rover.yaml", "--duration", "2")
+    _, errors = check.communicate(timeout=TIME_LIMIT)
+    assert check.returncode == 1
+    for sentence in ("/odom: nothing has come", "/cmd_vel: nobody listens to it"):
+        assert sentence in errors
     process = start_command("explore", "--contract", "rover.yaml", "--duration", "600")
     _, errors = process.communicate(timeout=2 * TIME_LIMIT)
     assert process.returncode == 2

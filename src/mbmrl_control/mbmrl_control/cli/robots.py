@@ -100,7 +100,7 @@ def check(
     from mbmrl_base.robots.contract.inspection import Inspection
 
     with refusing():
-        inspection = Inspection(load_contract(contract), commanded=bag is not None)
+        inspection, unheard = Inspection(load_contract(contract), commanded=bag is not None), list[str]()
         try:
             if bag is not None:
                 from mbmrl_control.training.from_bag import messages
@@ -112,10 +112,11 @@ def check(
                 from mbmrl_control.nodes.listening import listen
 
                 with console.status("listening"):
-                    listen(inspection.contract, inspection.take, duration)
+                    unheard = listen(inspection.contract, inspection.take, duration)
         except FieldError as error:
             raise ValueError(f"{contract}: {error}") from None
     found = inspection.as_json()
+    found["problems"] += unheard
     for table in _tables(found):
         console.print(table)
     for problem in (*inspection.contract.gaps(), *found["problems"]):
