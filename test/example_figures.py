@@ -69,7 +69,8 @@ def run(robot: str, given: list[str], figure: str, breaks: str, prior: str, seed
                 node.wait()
     times, values = np.array(seen).T
     steps = np.floor((times - broken) / STEP)
-    return np.array([values[steps == step].mean() for step in range(int(-BEFORE / STEP), int(AFTER / STEP))])
+    found = [values[steps == step] for step in range(int(-BEFORE / STEP), int(AFTER / STEP))]
+    return np.array([each.mean() if len(each) else np.nan for each in found])  # nothing came in a STEP
 
 
 def draw(table: dict[str, Array], shown: str, kinds: list[str], file: str) -> None:
@@ -81,8 +82,10 @@ def draw(table: dict[str, Array], shown: str, kinds: list[str], file: str) -> No
     for number, (panel, kind) in enumerate(zip(panels, kinds, strict=True)):
         for prior, values in table.items():
             of_kind = unit.factor * values[number :: len(kinds)]
-            (line,) = panel.plot(times, of_kind.mean(0), label=Path(prior).stem)
-            panel.fill_between(times, of_kind.min(0), of_kind.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
+            (line,) = panel.plot(times, np.nanmean(of_kind, 0), label=Path(prior).stem)
+            panel.fill_between(
+                times, np.nanmin(of_kind, 0), np.nanmax(of_kind, 0), color=line.get_color(), alpha=0.2, linewidth=0
+            )
         panel.axvline(0, color="red", linewidth=1)
         panel.set(title=kind, xlabel="time since it broke (s)")
     panels[0].set(ylabel=f"{unit.title} ({unit.symbol})")
@@ -100,15 +103,15 @@ def main() -> None:
         seed, kind = FIRST_SEED + number, kinds[number % len(kinds)]
         for prior in priors:
             found[prior].append(run(robot, given, shown, kind, prior, seed))
-            before, after = found[prior][-1][:split].mean(), found[prior][-1][split:].mean()
+            before, after = (np.nanmean(part) for part in np.split(found[prior][-1], [split]))
             print(f"{seed} {kind} {Path(prior).stem} {before:.4f} {after:.4f}", flush=True)
     table = {prior: np.array(values) for prior, values in found.items()}
     draw(table, shown, kinds, file)
     parts = {"all": slice(None), **{kind: slice(number, None, len(kinds)) for number, kind in enumerate(kinds)}}
     for name, part in parts.items():
-        after = {prior: values[part, split:].mean(1) for prior, values in table.items()}
+        after = {prior: np.nanmean(values[part, split:], 1) for prior, values in table.items()}
         for prior, values in table.items():
-            before = mean(values[part, :split].mean(1))
+            before = mean(np.nanmean(values[part, :split], 1))
             print(json.dumps({"breaks": name, "prior": prior, "before": before, "after": mean(after[prior])}))
         for other in priors[1:]:
             difference = mean(after[priors[0]] - after[other])
