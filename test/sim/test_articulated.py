@@ -118,3 +118,19 @@ def test_half_cheetah_stays_in_its_plane() -> None:
             body = cheetah.robot.body(cheetah.step(action).state)
             assert body is not None
             assert body.position[1] == body.angles[0] == body.angles[2] == 0.0
+
+
+def test_push_changes_the_speed_of_the_whole_robot(robot: Articulated) -> None:
+    moved(robot, robot.robot.safe_action(), 10)
+    state = robot._true_state()
+    robot.push(np.array([0.4, 0.0, 0.1]))
+    change = robot._true_state() - state
+    names = [*robot.robot.state_names]
+    expected = {"vx": 0.4, "vz": 0.1}
+    # The ant does not quite look along x.
+    np.testing.assert_allclose(change, [expected.get(name, 0.0) for name in names], atol=0.01)
+
+
+def test_half_cheetah_is_not_pushed_out_of_its_plane() -> None:
+    with closing(HalfCheetah(0)) as cheetah, pytest.raises(ValueError, match="a half-cheetah is held in a plane"):
+        cheetah.push(np.array([0.0, 0.2, 0.0]))

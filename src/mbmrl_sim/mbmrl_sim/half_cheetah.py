@@ -69,6 +69,14 @@ class HalfCheetah(Articulated):
     def _break(self, fault: Fault, broken: bool) -> None:
         self._disable(fault.part, broken)
 
+    def _push(self, velocity: Array) -> None:
+        ahead, left, up = velocity.tolist()
+        if left:
+            raise ValueError("a half-cheetah is held in a plane: it can be pushed ahead, back and up, not to a side")
+        for rail, change in (("ahead", ahead), ("up", up)):
+            place, speed, *_ = self._client.getJointState(self._body, self._joint[rail])
+            self._client.resetJointState(self._body, self._joint[rail], place, speed + change)
+
     def _true_state(self) -> Array:
         states = self._client.getJointStates(self._body, [self._joint[name] for name in (*RAILS, *self.motors)])
         (x, *places), speeds = np.array([state[:2] for state in states]).T

@@ -118,7 +118,7 @@ class Page:
                     "Nobody serves faults: a real robot has those that it has.", visible=False
                 )
             with tab, gui.add_folder(None) as self._fault_folder:
-                gui.add_markdown("Click a leg, or a wheel, of the robot to lose it. Or:")
+                gui.add_markdown("Click what may break of the robot, such as a leg or a wheel. Or:")
                 FaultPanel(gui, kinds, lambda fault: self._ask(robot.inject(fault)))
                 hard = gui.add_slider(
                     "push (m/s)", 0.05, 1.0, 0.05, 0.3, hint="By how much it changes the robot's velocity"
