@@ -89,7 +89,7 @@ def test_wheeled_base_learns_to_know_itself_and_adapts(
     assert process.wait(TIME_LIMIT) == 0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_legged_robot_learns_to_walk_and_adapts(robot: Robot, start_command: Start, peer: Peer, tmp_path: Path) -> None:
     check, explore, convert, train, walk, convert_more, train_more, run = read_page("legged", tmp_path)
     explore[explore.index("--duration") + 1] = "40"
@@ -103,6 +103,7 @@ def test_legged_robot_learns_to_walk_and_adapts(robot: Robot, start_command: Sta
     walking = start_command(*walk)
     for count, breaks in ((120, "leg 2"), (240, "nothing")):
         peer.spin_until(lambda count=count: len(ticks) > count or walking.poll() is not None)  # type: ignore[misc]
+        assert walking.poll() is None, walking.communicate()
         print(breaks, file=ant.stdin, flush=True)
     walking.send_signal(signal.SIGINT)
     assert walking.wait(TIME_LIMIT) == 0
