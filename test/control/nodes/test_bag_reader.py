@@ -155,7 +155,10 @@ REFUSED: list[tuple[list[Timed], str]] = [
         [(0.0, "/robot_state", state(1, version=7))],
         "a message on /robot_state is refused: it is of version 7, allowed is 1",
     ),
-    ([(0.0, "/robot_state", state(1, robot="tank"))], "unknown robot 'tank': allowed is millirobot, husky, or a file"),
+    (
+        [(0.0, "/robot_state", state(1, robot="tank"))],
+        "unknown robot 'tank': allowed is millirobot, husky, half_cheetah, ant, or a file",
+    ),
     (
         [(0.0, "/a/robot_state", state(1)), (0.0, "/b/robot_state", state(1))],
         "it has several robots, /a/robot_state, /b/robot_state: record one of them, by its --namespace",

@@ -611,7 +611,10 @@ def test_simulator_of_a_file_runs(start_simulator: StartSimulator, peer: Peer) -
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"robot": "tank"}, "no simulator of 'tank': there are those of millirobot, husky, or a file"),
+        (
+            {"robot": "tank"},
+            "no simulator of 'tank': there are those of millirobot, husky, half_cheetah, ant, or a file",
+        ),
         ({"robot": "husky", "terrain": "turf"}, "unknown terrain 'turf': allowed is carpet, concrete, grass"),
         ({"simulator": OWN, "terrain": "turf"}, "this simulator has no terrain"),
     ],
