@@ -51,7 +51,7 @@ def read_settings(name: str, options: Sequence[str]) -> dict[str, Any]:
 
     def value(key: str, text: str) -> Any:
         try:
-            return text if key in fields and fields[key].annotation is str else json.loads(text)
+            return text if fields[key].annotation is str else json.loads(text)
         except ValueError:
             return text
 

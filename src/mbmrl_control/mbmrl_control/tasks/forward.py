@@ -67,11 +67,12 @@ class MoveForward(PlanarTask[MoveForwardSettings]):
     def costs(self, steps: int) -> Costs:
         """The costs of effort and of a tilt less the reward of speed."""
         effort_weight, upright_weight = self.settings.effort_weight, self.settings.upright_weight
+        tilt_counts = self.sees_states  # as now: settings may change while it is planned
 
         def of(trajectories: Trajectories) -> Tensor:
             speed = poses_of(trajectories)[..., 0].diff(dim=-1) / self.interval
             cost = effort_weight * (trajectories.actions / self._largest).square().sum(-1) - speed
-            if self.sees_states:
+            if tilt_counts:
                 cost = cost + upright_weight * self._tilt(trajectories.states[..., 1:, :])
             return cost
 

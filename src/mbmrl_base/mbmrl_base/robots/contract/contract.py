@@ -130,8 +130,9 @@ class Contract(RobotDescription):
             if part.topic not in self.topics:
                 raise ValueError(f"{part.name!r} is of the topic {part.topic!r}: allowed is {', '.join(self.topics)}")
         places = [(part.topic, part.field) for part in self.actions]
-        if twice := [part.name for part in self.actions if places.count((part.topic, part.field)) > 1]:
-            raise ValueError(f"the actions {' and '.join(twice)} are the same field of a topic")
+        if same := [part for part in self.actions if places.count((part.topic, part.field)) > 1]:
+            names_of = [part.name for part in same if (part.topic, part.field) == (same[0].topic, same[0].field)]
+            raise ValueError(f"the actions {' and '.join(names_of)} are the same field of {same[0].topic!r}")
         if self.timeout <= 1.0 / self.rate:
             raise ValueError(
                 f"timeout is {self.timeout:g} s: wanted is more than a control interval, {1 / self.rate:g} s"
