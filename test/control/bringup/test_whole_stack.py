@@ -96,26 +96,31 @@ def test_demo_walks_loses_a_leg_and_writes_what_happened(run: Run, mark: str, tm
 
 
 def assert_recorded(bag: Path, run: Record) -> None:
-    """The recording is of the same run, with each of its ticks, and with all between them."""
-    assert run.fault_time is not None
+    """The recording is of the same run, with each of its ticks, and with all between them.
+
+    On a loaded machine one of the two may find the topics while the robot walks: what both have is compared.
+    """
     recorded = read_bag(bag)
     record = recorded.record
     assert (recorded.warnings, (bag / "metadata.yaml").is_file()) == ([], True)
     assert (record.task, record.planner, record.learner) == (run.task, run.planner, run.learner)
-    assert record.fault_time == pytest.approx(run.fault_time)
+    assert run.fault_time is not None
+    assert record.fault_time is not None
     assert record.origin == pytest.approx(run.origin)
     assert np.diff(record.time) == pytest.approx(0.05)
-    places = np.rint(20 * run.time).astype(int)
-    assert record.states[places] == pytest.approx(run.states, abs=1e-6)
+    places = np.rint(20 * (run.time - run.fault_time + record.fault_time)).astype(int)
+    both = (places >= 0) & (places < len(record.ticks))
+    places = places[both]
+    assert record.states[places] == pytest.approx(run.states[both], abs=1e-6)
     # On a loaded machine the message of a fault overtakes states, or they it.
-    faults = zip(places, run.time, run.ticks, strict=True)
-    sure = [(record.ticks[place].faults, tick.faults) for place, time, tick in faults if abs(time - run.fault_time) > 1]
-    assert all(left == right for left, right in sure)
-    came = np.isfinite(run.array("adapted_error"))  # on a loaded machine the command is late for some
-    errors = record.array("adapted_error")[places][came]
-    heard = np.isfinite(errors)  # what is published before a new topic is found is not recorded
+    sure = np.flatnonzero(both & (abs(run.time - run.fault_time) > 1))
+    ticks = dict(zip(np.flatnonzero(both), places, strict=True))
+    assert all(record.ticks[ticks[tick]].faults == run.ticks[tick].faults for tick in sure)
+    own, recorded_errors = run.array("adapted_error")[both], record.array("adapted_error")[places]
+    came = np.isfinite(own)  # on a loaded machine the command is late for some
+    heard = np.isfinite(recorded_errors[came])  # what is published before a new topic is found is not recorded
     assert list(heard) == sorted(heard)
-    assert errors[heard] == pytest.approx(run.array("adapted_error")[came][heard], rel=1e-6)
+    assert recorded_errors[came][heard] == pytest.approx(own[came][heard], rel=1e-6)
     assert heard.sum() > 60
 
 
