@@ -8,9 +8,8 @@ import numpy as np
 
 from mbmrl_base.robots.faults import Fault, FaultKind, FaultKinds
 from mbmrl_base.robots.observation import Array
-from mbmrl_sim.articulated import GRADIENT, Articulated, Motor
+from mbmrl_sim.articulated import Articulated, Motor
 from mbmrl_sim.bullet import push, pybullet
-from mbmrl_sim.effects import SLOPE
 
 CRIPPLED: Final = "leg_crippled"
 LEGS: Final = ("front_left", "rear_left", "rear_right", "front_right")
@@ -33,12 +32,7 @@ class Ant(Articulated):
         for leg in range(1, len(LEGS) + 1)
         for joint, start in (("hip", 0.0), ("ankle", BENT))
     }
-    kinds = FaultKinds(
-        {
-            CRIPPLED: FaultKind("both joints of a leg have no torque", parts=LEGS, spared=("rear_right",)),
-            SLOPE: GRADIENT,
-        }
-    )
+    kinds = FaultKinds({CRIPPLED: FaultKind("both joints of a leg have no torque", parts=LEGS, spared=("rear_right",))})
 
     def _build(self) -> None:
         super()._build()

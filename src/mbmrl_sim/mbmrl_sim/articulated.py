@@ -1,4 +1,4 @@
-"""What the simulated robots of the paper share: bodies of driven joints, whose ground slopes and gives way.
+"""What the simulated robots of the paper share: bodies of driven joints on ground that gives way.
 
 Source: Nagabandi, Clavera et al., ICLR 2019, section 6.1.
 """
@@ -12,20 +12,14 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from mbmrl_base.robots.catalogue import load_robot
-from mbmrl_base.robots.faults import FaultKind
 from mbmrl_base.robots.simulator import Joints
 from mbmrl_sim.bullet import connect, load_urdf, pybullet
-from mbmrl_sim.effects import SLOPE, Effects, gravity_on
+from mbmrl_sim.effects import GRAVITY
 from mbmrl_sim.lockstep import LockStep
 from mbmrl_sim.sensors import SensorSettings
 
-SOFT_GROUND: Final = "soft_ground"
 START: Final = 0.1
 """Greatest angle from its own at which a joint starts, rad."""
-GRADIENT: Final = FaultKind("the ground rises ahead", "degrees", -25.0, 25.0, 8.0, worse={"magnitude": (13.0, 17.0)})
-GIVES_WAY: Final = FaultKind(
-    "the ground has this share of its stiffness", "", 0.01, 0.95, 0.2, 1.0, worse={"magnitude": (0.05, 0.08)}
-)
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,10 @@ class Articulated(LockStep):
         client.resetSimulation()
         client.setTimeStep(self.physics_step)
         client.setPhysicsEngineParameter(deterministicOverlappingPairs=1, enableFileCaching=0)
+        client.setGravity(0.0, 0.0, -GRAVITY)
         self._ground = client.createMultiBody(0.0, client.createCollisionShape(pybullet.GEOM_PLANE))
+        client.changeDynamics(self._ground, -1, lateralFriction=1.0)
+        self._soften(1.0)
         self._body = load_urdf(client, self._urdf(), useFixedBase=self.held)
         joints = range(client.getNumJoints(self._body))
         self._joint = {client.getJointInfo(self._body, joint)[1].decode(): joint for joint in joints}
@@ -97,12 +94,10 @@ class Articulated(LockStep):
         """Take the torque of a joint's motor, or give it back."""
         self._works[list(self.motors).index(joint)] = not broken
 
-    def _act(self, effects: Effects, now: float) -> None:
-        client, share = self._client, effects.scalar(SOFT_GROUND, now) if SOFT_GROUND in self.kinds else 1.0
-        client.setGravity(*gravity_on(effects.value(SLOPE, now)))
-        stiffness, damping = self.ground
-        soft = {"contactStiffness": share * stiffness, "contactDamping": share**0.5 * damping}
-        client.changeDynamics(self._ground, -1, lateralFriction=1.0, **soft)
+    def _soften(self, share: float) -> None:
+        """Let the ground have a share of its stiffness."""
+        stiffness, damping = (share * self.ground[0], share**0.5 * self.ground[1])
+        self._client.changeDynamics(self._ground, -1, contactStiffness=stiffness, contactDamping=damping)
 
     def _simulate(self, steps: int) -> None:
         client, body, driven = self._client, self._body, self._driven

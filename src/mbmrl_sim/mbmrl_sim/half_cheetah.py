@@ -8,10 +8,11 @@ import numpy as np
 
 from mbmrl_base.robots.faults import Fault, FaultKind, FaultKinds
 from mbmrl_base.robots.observation import Array
-from mbmrl_sim.articulated import GIVES_WAY, GRADIENT, SOFT_GROUND, Articulated, Motor
-from mbmrl_sim.effects import SLOPE
+from mbmrl_sim.articulated import Articulated, Motor
+from mbmrl_sim.effects import SLOPE, Effects, gravity_on
 
 JOINT_DEAD: Final = "joint_dead"
+SOFT_GROUND: Final = "soft_ground"
 HEIGHT: Final = 0.7
 """At which its body starts, m."""
 MOTORS: Final = {
@@ -49,8 +50,16 @@ class HalfCheetah(Articulated):
     kinds = FaultKinds(
         {
             JOINT_DEAD: FaultKind("a joint has no torque", parts=tuple(MOTORS), spared=("bfoot", "fthigh")),
-            SLOPE: GRADIENT,
-            SOFT_GROUND: GIVES_WAY,
+            SLOPE: FaultKind("the ground rises ahead", "degrees", -25.0, 25.0, 8.0, worse={"magnitude": (13.0, 17.0)}),
+            SOFT_GROUND: FaultKind(
+                "the ground has this share of its stiffness",
+                "",
+                0.01,
+                0.95,
+                0.2,
+                1.0,
+                worse={"magnitude": (0.05, 0.08)},
+            ),
         }
     )
 
@@ -65,6 +74,10 @@ class HalfCheetah(Articulated):
     def _build(self) -> None:
         super()._build()
         self._client.resetJointState(self._body, self._joint["up"], HEIGHT)
+
+    def _act(self, effects: Effects, now: float) -> None:
+        self._client.setGravity(*gravity_on(effects.value(SLOPE, now)))
+        self._soften(effects.scalar(SOFT_GROUND, now))
 
     def _break(self, fault: Fault, broken: bool) -> None:
         self._disable(fault.part, broken)

@@ -31,6 +31,7 @@ def list_runs(
     """
     if context.invoked_subcommand is not None:
         return
+    from rich.box import SIMPLE
     from rich.table import Column, Table
 
     from mbmrl_control.evaluation.known_runs import find
@@ -40,7 +41,9 @@ def list_runs(
         refuse(f"there is no {missing}")
     with console.status("looking"):
         found = find(wanted)
-    table = Table("what", "when", "learner, task", "result", Column("where", overflow="fold"))
+    whole = (Column(name, no_wrap=True) for name in ("what", "when"))
+    folded = (Column(name, overflow="fold") for name in ("learner, task", "result", "where"))
+    table = Table(*whole, *folded, box=SIMPLE)
     for known in found:
         when = datetime.fromtimestamp(known.time).strftime("%Y-%m-%d %H:%M")
         table.add_row(known.kind, when, known.name, known.result, str(known.path))
