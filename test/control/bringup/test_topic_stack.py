@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
+from rclpy.qos import qos_profile_sensor_data
 from std_srvs.srv import Trigger
 
 from mbmrl_base.toolkit import qos
@@ -156,3 +157,19 @@ def test_check_and_exploring_say_that_there_is_no_robot(
     _, errors = process.communicate(timeout=2 * TIME_LIMIT)
     assert process.returncode == 2
     assert "error: exploring has ended: nothing has come on /odom" in errors
+
+
+def test_check_says_what_cannot_be_heard(
+    start_command: Callable[..., subprocess.Popen[str]], peer: Peer, tmp_path: Path
+) -> None:
+    peer.node.create_publisher(Odometry, "odom", qos_profile_sensor_data)
+    peer.record(TwistStamped, "cmd_vel", 10)
+    (tmp_path / "rover.yaml").write_text(
+        ROVER.replace("nav_msgs/msg/Odometry", "nav_msgs/msg/Odometry, reliability: reliable")
+    )
+    check = start_command("robots", "check", "rover.yaml", "--duration", "2")
+    _, errors = check.communicate(timeout=TIME_LIMIT)
+    assert check.returncode == 1
+    name = peer.node.get_name()
+    assert f"/odom: node {name} publishes it with reliability best_effort, the contract says reliable" in errors
+    assert f"/cmd_vel: node {name} listens to it as geometry_msgs/msg/TwistStamped" in errors

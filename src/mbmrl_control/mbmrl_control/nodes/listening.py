@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, qos_check_compatible
 
 from mbmrl_base.robots.contract.contract import Contract, Reliability
 from mbmrl_base.toolkit.spin import beside
@@ -19,7 +20,8 @@ def listen(contract: Contract, take: Callable[[str, Any, int], None], duration: 
     """Hand over each message of a contract's topics, with its topic and when it came, ns, for a time, s.
 
     Returns:
-        Sentences about topics of actions to which nobody listens.
+        Sentences about topics of actions to which nobody listens, and about topics on which nothing can come
+        since the others have another type or quality of service.
 
     Raises:
         ValueError: If a type is not installed, or has no such field.
@@ -39,8 +41,27 @@ def listen(contract: Contract, take: Callable[[str, Any, int], None], duration: 
 
     with beside(make) as node:
         time.sleep(duration)
-        said = {absolute(action.topic) for action in contract.actions}
-        unheard = [name for name in sorted(said) if node.count_subscribers(name) < 2]  # one is this node
+        said = {action.topic for action in contract.actions}
+        told = [sentence for topic in kinds for sentence in _differences(node, contract, topic, topic in said)]
+        unheard = [name for name in sorted(map(absolute, said)) if node.count_subscribers(name) < 2]  # one is this node
     while not come.empty():
         take(*come.get())
-    return [f"{name}: nobody listens to it, as a robot that is to be commanded does" for name in unheard]
+    return told + [f"{name}: nobody listens to it, as a robot that is to be commanded does" for name in unheard]
+
+
+def _differences(node: Node, contract: Contract, topic: str, commanded: bool) -> Iterator[str]:
+    """Sentences about the others on a topic who cannot be heard, or, if it is commanded, cannot hear."""
+    name, kind = absolute(topic), contract.topics[topic].type
+    if commanded:
+        profile, there = profile_of(contract, topic, Reliability.RELIABLE), node.get_subscriptions_info_by_topic(name)
+        others = [(each, profile, each.qos_profile) for each in there if each.node_name != node.get_name()]
+    else:
+        profile, there = profile_of(contract, topic, Reliability.BEST_EFFORT), node.get_publishers_info_by_topic(name)
+        others = [(each, each.qos_profile, profile) for each in there]
+    for each, published, read in others:
+        who = f"{name}: node {each.node_name} {'listens to' if commanded else 'publishes'} it"
+        if each.topic_type != kind:
+            yield f"{who} as {each.topic_type}, the contract says {kind}"
+        elif qos_check_compatible(published, read)[0] == QoSCompatibility.ERROR:
+            theirs, ours = (it.reliability.name.lower() for it in (each.qos_profile, profile))
+            yield f"{who} with reliability {theirs}, the contract says {ours}: nothing comes"
