@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray
+from std_msgs.msg import Header
 
 from browser_testing import browser
 from mbmrl_base.toolkit import qos
 from mbmrl_msgs.msg import FaultArray, MotorCommand, PlannerStatus, RobotState
-from ros_testing import Peer, processes
+from ros_testing import NodeProcess, Peer, processes
 
 StartCommand = Callable[..., subprocess.Popen[str]]
 
@@ -77,3 +78,18 @@ def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: P
     states = peer.record(RobotState, "robot_state", qos.STATE)
     peer.spin_until(lambda: len(states) > 40)
     assert stack.poll() is None
+
+
+def test_page_of_a_robot_that_has_no_place(domain: int, peer: Peer, tmp_path: Path) -> None:
+    states = peer.node.create_publisher(RobotState, "robot_state", qos.LATEST)
+
+    def publish() -> None:
+        states.publish(RobotState(header=Header(stamp=peer.node.get_clock().now().to_msg())))
+
+    peer.node.create_timer(0.05, publish)
+    node = NodeProcess("mbmrl_control.nodes.dashboard_node", domain, "-p", "page_port:=0", folder=tmp_path)
+    with node, browser(1000, 640) as window:
+        peer.spin_until(lambda: "the page: " in node.errors)
+        (address,) = re.findall(r"the page: (http://\S+)", node.errors)
+        window.driver.get(address)
+        peer.spin_until(lambda: window.shows("no planner"))

@@ -46,7 +46,7 @@ from mbmrl_control.nodes.dashboard_conversions import (
     from_statuses,
 )
 from mbmrl_control.nodes.remote_parameters import RemoteParameters
-from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlanInsight, PlannerStatus
+from mbmrl_msgs.msg import AdaptationStatus, FaultArray, PlanInsight, PlannerStatus, RobotState
 from mbmrl_msgs.srv import ClearFaults, InjectFault, Push
 from mbmrl_sim.catalogue import fault_kinds
 from mbmrl_sim.nodes.conversions import from_fault_array, to_fault_request
@@ -175,6 +175,8 @@ class DashboardNode(Node):
         self._places: deque[tuple[float, Array]] = deque()
         """Where the robot was in the last second, and when."""
         self._odometry: tuple[float, Array, Array] | None = None
+        self._placed = False
+        """Whether the robot says where it is."""
         self._server = PageServer(self._settings.host, self._settings.page_port, self._settings.token)
         self._requests = Requests(self)
         self._page = Page(self._server.viser, self._kinds(), self._requests)
@@ -189,6 +191,7 @@ class DashboardNode(Node):
         for message_type, topic, profile in ((JointState, "joint_states", qos.LATEST), (Bool, "paused", qos.LATCHED)):
             self.create_subscription(message_type, topic, partial(self._newest.__setitem__, topic), profile)
         self.create_subscription(Odometry, "odom", self._take_odometry, qos.LATEST)
+        SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.LATEST)
         self.create_subscription(PathMessage, "reference_path", self._take_path, qos.LATCHED)
         self.create_subscription(String, "robot_description", self._take_description, qos.LATCHED)
         self._parts: dict[str, tuple[float, int, str]] = {}
@@ -240,7 +243,12 @@ class DashboardNode(Node):
         self._newest[topic] = from_plan_insight(message) if isinstance(message, PlanInsight) else message
 
     def _take_odometry(self, message: Odometry) -> None:
+        self._placed = True
         self._odometry = to_seconds(message.header.stamp), *from_pose(message.pose.pose)
+
+    def _take_state(self, message: RobotState) -> None:
+        if not self._placed:  # a robot with no place on the ground is drawn at the origin
+            self._odometry = to_seconds(message.header.stamp), np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0])
 
     def _take_path(self, message: PathMessage) -> None:
         path = from_poses(message)
@@ -265,7 +273,7 @@ class DashboardNode(Node):
                 continue
             shown, faults = odometry, newest.get("faults")
             # By the robot's time, which may be slower than that of who looks, or begin anew.
-            self._places.append((odometry[0], odometry[1]))
+            self._places.append((odometry[0], odometry[1] if self._placed else np.full(3, np.nan)))
             while not 0.0 <= odometry[0] - self._places[0][0] <= 1.0:
                 self._places.popleft()
             self._page.show(self._snapshot(odometry, newest))
