@@ -219,7 +219,19 @@ class FaultKinds(dict[str, FaultKind]):
         return Fault(name, **values)
 
     def plan(self, text: str) -> FaultPlan:
-        """Read ``KIND[:VALUE,...][+KIND...]@T``; a value is ``name=value``, or a value alone.
+        """Read ``KIND[:VALUE,...][+KIND...]@T``, faults as of `together` and the time at which they come, s.
+
+        Raises:
+            FaultError: If the text has another form, or the faults are impossible on an intact robot.
+        """
+        faults, at, time = text.rpartition("@")
+        if not at or not re.fullmatch(r"\d+(\.\d+)?", time, re.ASCII):
+            example = next(iter(self), "KIND")
+            raise FaultError(f"a fault is written KIND[:VALUE,...]@T, such as {example}@10, not {text!r}")
+        return FaultPlan(self.together(faults), float(time))
+
+    def together(self, text: str) -> tuple[Fault, ...]:
+        """Read ``KIND[:VALUE,...][+KIND...]``; a value is ``name=value``, or a value alone.
 
         A number alone is the magnitude of a kind that has one; any other value is the terrain, or the part.
 
@@ -227,15 +239,12 @@ class FaultKinds(dict[str, FaultKind]):
             FaultError: If the text has another form, or the faults are impossible on an intact robot.
         """
         form = FaultError(
-            f"a fault is written KIND[:VALUE,...]@T, such as {next(iter(self), 'KIND')}@10,"
-            f" several with + between, as in KIND+KIND@T, not {text!r}"
+            f"a fault is written KIND[:VALUE,...], such as {next(iter(self), 'KIND')}, several with + between,"
+            f" as in KIND+KIND, not {text!r}"
         )
-        together, at, time = text.rpartition("@")
-        if not at or not re.fullmatch(r"\d+(\.\d+)?", time, re.ASCII):
-            raise form
         faults: list[Fault] = []
         in_force: list[Fault] = []
-        for part in together.split("+"):
+        for part in text.split("+"):
             match = re.fullmatch(r"(\w+)(?::([\w.,=-]+))?", part, re.ASCII)
             if match is None:
                 raise form
@@ -245,7 +254,7 @@ class FaultKinds(dict[str, FaultKind]):
                 raise error if isinstance(error, FaultError) else form from None
             chosen = self.choose(faults[-1], in_force)
             in_force += [chosen] if faults[-1].part else []  # a random part is not yet known
-        return FaultPlan(tuple(faults), float(time))
+        return tuple(faults)
 
     def _read(self, name: str, values: str) -> Fault:
         """A fault of its kind and its values, with commas between; ValueError if there can be none such."""

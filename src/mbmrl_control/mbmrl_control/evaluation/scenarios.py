@@ -40,8 +40,8 @@ def faults_of(scenario: str, kinds: FaultKinds) -> list[tuple[Fault, ...]]:
         FaultError: If the simulator has none such.
     """
     groups = kinds.severe.get(scenario, scenario).split(THEN)
-    kinds.plan(f"{'+'.join(groups)}@0")  # all of them are in force in the end
-    return [kinds.plan(f"{group}@0").faults for group in groups]
+    kinds.together("+".join(groups))  # all of them are in force in the end
+    return [kinds.together(group) for group in groups]
 
 
 def schedule(scenario: str, kinds: FaultKinds, seed: int, start: float, end: float) -> list[Event]:

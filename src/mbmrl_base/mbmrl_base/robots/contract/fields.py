@@ -121,10 +121,17 @@ class Field:
 
     def _named(self, holder: Any, key: str) -> int:
         """Place of an item by its name, which is added if it is not there."""
-        names = self._attribute(holder, "name")
+        if "name" not in fields_of(holder):
+            raise self._nameless(holder)
+        names = holder.name
         if key not in names:
             names.append(key)
         return int(names.index(key))
+
+    def _nameless(self, holder: Any) -> FieldError:
+        return FieldError(
+            f"{self.path!r}: there are no items with names in {type(holder).__name__}: items have numbers, from 0 on"
+        )
 
     def _walk(self, message: Any, steps: Sequence[tuple[str, str | None]] | None = None) -> Any:
         value = message
@@ -153,7 +160,7 @@ class Field:
                 self._place = list(names).index(key)
             return items[self._place]
         except (AttributeError, TypeError):
-            raise FieldError(f"{self.path!r}: there are no items with names in {type(holder).__name__}") from None
+            raise self._nameless(holder) from None
         except ValueError:
             raise LackingError(f"{self.path!r}: there is no {key!r} in {', '.join(names) or 'no names'}") from None
         except IndexError:
