@@ -130,6 +130,13 @@ def test_plain_model_shares_the_episodes(tmp_path: Path) -> None:
     assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "episodes").iterdir()) == files
 
 
+def test_priors_of_rounds_with_other_steps_are_not_gone_on_from(tmp_path: Path) -> None:
+    make(tmp_path)
+    steps = SETTINGS.first_steps
+    with pytest.raises(ValueError, match=rf"iteration-1\.safetensors has {steps} steps, wanted are {steps + 1}"):
+        make(tmp_path, replace(SETTINGS, first_steps=steps + 1))
+
+
 @pytest.mark.parametrize(("learner", "steps"), [("bayes_replay", 12_000), ("grbal", 12_000), ("mb", 32_000)])
 def test_steps_are_those_of_the_preset_or_what_is_asked_for(learner: str, steps: int) -> None:
     asked = TrainingSettings(learner=learner)
@@ -164,6 +171,7 @@ def test_half_cheetah_is_trained_on_short_episodes_of_its_own_task(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     few = ("--preset", "quick", "--duration", "1", "--rounds", "0", "--steps", "4", "--window", "4", "--future", "4")
+    few += ("--first-steps", "2")
     task = ("--task", "move_forward", "--task-set", "effort_weight=0.01")
     command = ("train", "--robot", "half_cheetah", *task, "--learner", "mb", *few)
     code, _, errors = mbmrl(*command, "--work", "work", "--out", "prior.safetensors", "--workers", "1")
@@ -173,6 +181,6 @@ def test_half_cheetah_is_trained_on_short_episodes_of_its_own_task(
     prior = load_prior(tmp_path / "prior.safetensors")
     assert prior.robot.name == "half_cheetah"
     assert (
-        "--task move_forward --duration 1.0 --rounds 0 --task-set effort_weight=0.01"
+        "--task move_forward --duration 1.0 --rounds 0 --first-steps 2 --task-set effort_weight=0.01"
         in prior.settings.training["command"]
     )

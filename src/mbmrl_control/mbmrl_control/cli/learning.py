@@ -180,6 +180,9 @@ def train(
         int | None,
         typer.Option(help="Rounds of collecting with the controller; those of the preset if not given.", min=0),
     ] = None,
+    first_steps: Annotated[
+        int | None, typer.Option(help="Steps of the trainings between rounds; those of the preset if not given.", min=1)
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps of the final training; those of the preset if not given.", min=1)
     ] = None,
@@ -255,6 +258,7 @@ def train(
             "task-set": bool(task_set),
             "duration": duration is not None,
             "rounds": rounds is not None,
+            "first-steps": first_steps is not None,
         }
         if data is not None and any(collecting.values()):
             first = next(name for name, is_given in collecting.items() if is_given)
@@ -263,7 +267,8 @@ def train(
             simulator = robot or DEFAULT_ROBOT
             simulated, _ = check_simulator(simulator, trained[0].rate)
             differing: dict[str, Any] = {"simulator": simulator, "task": task, "duration": duration}
-            differing |= {"iterations": rounds, "task_settings": _task_settings(task, simulated, task_set or ())}
+            differing |= {"iterations": rounds, "first_steps": first_steps}
+            differing["task_settings"] = _task_settings(task, simulated, task_set or ())
             differing = {name: value for name, value in differing.items() if value is not None}
             trained = [replace(settings, **differing) for settings in trained]
             for settings in trained:
@@ -280,6 +285,7 @@ def train(
     given: dict[str, object] = {"learner": learner, "preset": preset, "seed": seed, "data": data}
     given |= {"steps": steps, "window": window, "open-loop": open_loop, "robot": robot}
     given |= {"task": None if task == TASK else task, "duration": duration, "rounds": rounds}
+    given["first-steps"] = first_steps
     prior.settings.training["command"] = f"mbmrl train --future {future}" + "".join(
         f" --{name} {value}"
         for name, value in [

@@ -30,7 +30,7 @@ from rich.text import Text
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_control.dynamics.network import Layers
-from mbmrl_control.dynamics.prior import Prior
+from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.learners import LEARNER_TYPES
 from mbmrl_control.learners.base import NetworkLearner
 from mbmrl_control.learners.bayes import BayesLastLayer
@@ -294,6 +294,8 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
         if not prior.exists():
             first = replace(settings.training, learner=COLLECTOR, options=None, open_loop=0.0)
             trained(replace(first, steps=settings.first_steps), prior.stem, f"prior {iteration}").save(prior)
+        elif (steps := load_prior(prior, robot).settings.training["steps"]) != settings.first_steps:
+            raise ValueError(f"{prior} has {steps} steps, wanted are {settings.first_steps}: give another folder")
         files += gather(settings.controlled_episodes, f"controller {iteration}", replace(common, prior=prior))
         if iteration == 1:
             held_out += gather(settings.held_out_episodes, "held-out faults", replace(unseen, prior=prior))
