@@ -38,6 +38,10 @@ def test_each_node_gets_its_own_values_alone() -> None:
     assert planner == adaptation | {"path": "zigzag", "rate": 20.0, "seed": 3}
 
 
+def test_robot_walks_on_without_what_only_shows_it() -> None:
+    assert {node.executable for node in SIM if not node.essential} == {"recorder_node", "camera_node", "dashboard_node"}
+
+
 def test_rate_of_the_camera_is_an_argument_of_its_own() -> None:
     assert parameters(command_line(SIM[4], ALL | {"camera_rate": 5.0}, use_sim_time=True)) == {"rate": 5.0}
 

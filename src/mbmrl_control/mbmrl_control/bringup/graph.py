@@ -128,6 +128,7 @@ _CAMERA: Final = NodeSpec(
     ("frame_prefix",),
     uses_sim_time=False,
     switches=(("camera_rate", "rate", ""),),
+    essential=False,
 )
 _DASHBOARD: Final = NodeSpec(
     "dashboard_node",
