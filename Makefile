@@ -36,12 +36,15 @@ bench: setup
 
 # Seeds that nothing was chosen by. What two evaluations share is run once.
 EVALUATE = .venv/bin/mbmrl evaluate --precision bfloat16 --duration 18 --fault-time 8 --seed 20000
+PAPER = .venv/bin/mbmrl evaluate --task move_forward --learners default,grbal,rebal,mb,mb_de --seeds 10 --seed 30000
 results: setup
 	@$(EVALUATE) --seeds 40 --learners all --out docs/results
 	@$(EVALUATE) --seeds 40 --learners default,bayes_replay,attention,mb --scenarios all --out docs/results/kinds
 	@$(EVALUATE) --seeds 40 --learners default,mb --scenarios severe --out docs/results/severe
 	@$(EVALUATE) --seeds 20 --learners default --planner all --out docs/results/planners
 	@$(EVALUATE) --seeds 20 --learners default --precision all --out docs/results/precisions
+	@$(PAPER) --robot half_cheetah --scenarios joint_dead,slope,soft_ground --out docs/results/half_cheetah
+	@$(PAPER) --robot ant --set effort_weight=0 --out docs/results/ant
 
 docs: setup
 	@.venv/bin/python tools/setup_more.py docs

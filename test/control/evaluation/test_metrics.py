@@ -84,6 +84,13 @@ def test_robot_that_crosses_the_path_on_its_way_out_has_not_recovered() -> None:
     assert recovery_time(TIME, values, FAULT_TIME) is None
 
 
+def test_rewards_are_costs_below_zero() -> None:
+    """Of a reward of 0.01 nine tenths are enough, by a level of 1.1, and eight are not."""
+    for after, recovered in ((0.0091, True), (0.0089, False)):
+        values = -distance((8.0, after))
+        assert (recovery_time(TIME, values, FAULT_TIME, 1.1) is not None) == recovered
+
+
 def test_run_that_ends_too_soon_tells_nothing() -> None:
     assert recovery_time(TIME, distance(), 18.5) is None
 

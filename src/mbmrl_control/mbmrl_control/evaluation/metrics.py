@@ -52,13 +52,13 @@ def recovery_time(time: Array, values: Array, fault_time: float, level: float = 
     """Time from the fault until the robot does as well as before, s.
 
     It is the first time from which on the mean, both over the next RECOVERY_WINDOW and over the rest of the
-    run, is at most a multiple of the mean before the fault.
+    run, exceeds the mean before the fault by at most a share of its size: a reward is a cost below 0.
 
     Args:
         time: Time of each tick, shape (n,), s.
         values: What is to be small, such as the distance from the path, shape (n,).
         fault_time: Time of the fault, s.
-        level: The multiple.
+        level: 1 and the share.
 
     Returns:
         The time, or None where the robot does not recover.
@@ -66,7 +66,7 @@ def recovery_time(time: Array, values: Array, fault_time: float, level: float = 
     before = values[(time >= START_UP) & (time < fault_time)]
     if not len(before):
         return None
-    highest = level * before.mean()
+    highest = before.mean() + (level - 1.0) * abs(before.mean())
     for start in np.flatnonzero(time >= fault_time):
         if time[-1] - time[start] < RECOVERY_WINDOW:
             break

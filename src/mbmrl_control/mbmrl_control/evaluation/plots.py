@@ -131,11 +131,17 @@ def cost_after(rows: Sequence[Row], file: Path) -> None:
         axes.errorbar(middle, np.arange(len(scenarios)) + offset, xerr=bars, fmt="o", ms=4, capsize=2, label=contender)
     axes.set_yticks(range(len(scenarios)), scenarios)
     axes.set_ylim(len(scenarios) - 0.5, -0.5)
-    axes.set(xlabel="tracking cost per step after the fault (mean, 95 % interval)", xlim=(0, None))
+    axes.set(xlabel="cost per step after the fault (mean, 95 % interval)")
+    axes.set_xlim(left=_from_zero(axes.dataLim.x0))
     axes.grid(axis="x", alpha=0.3)
     axes.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     with whole(file) as part:
         figure.savefig(part, dpi=120, format="png")
+
+
+def _from_zero(least: float) -> float | None:
+    """Where an axis of costs begins: at 0, unless some are rewards, which are below it."""
+    return 0.0 if least >= 0.0 else None
 
 
 def envelope(rows: Sequence[Row], file: Path) -> None:
@@ -176,14 +182,15 @@ def cost_over_time(rows: Sequence[Row], fault_time: float, file: Path) -> None:
             (line,) = axes.plot(time, values.mean(0), lw=1.2, label=contender)
             if len(contenders) <= _MOST_BANDS:
                 axes.fill_between(time, *bootstrap(values, np.mean), color=line.get_color(), alpha=0.2, lw=0)
-        axes.set(title=scenario, ylim=(0, None))
+        axes.set(title=scenario)
+        axes.set_ylim(bottom=_from_zero(axes.dataLim.y0))
         axes.axvline(fault_time, color="red", ls="--", lw=1)
         axes.grid(alpha=0.3)
         axes.tick_params(labelbottom=True)
     for axes in panels.flat[len(scenarios) :]:
         axes.set_axis_off()
     figure.supxlabel("time [s]")
-    figure.supylabel("tracking cost per step")
+    figure.supylabel("cost per step")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, ncols=4, loc="outside upper center")
     with whole(file) as part:

@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,13 +103,18 @@ def table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Tables of each path and scenario: means (recovery: median) with 95 % bootstrap intervals, and differences."""
+    """Tables of each path and scenario: means (recovery: median) with 95 % bootstrap intervals, and differences.
+
+    A column of which nothing is known is left out.
+    """
     parts: list[str] = []
     columns = dict(_COLUMNS)
     if not rows[0]["path"]:
         known = {name for name, _, _ in columns.values()}
         reported = [name for name in rows[0] if name.endswith("_after") and name not in known]
-        columns |= {name.replace("_after", " after"): (name, 1.0, 4) for name in reported}
+        for name in reported:
+            unit = in_units(name.removesuffix("_after"))
+            columns[", ".join(filter(None, (f"{unit.title} after", unit.symbol)))] = name, unit.factor, unit.digits
     groups = dict.fromkeys((row["path"], row["scenario"]) for row in rows)
     for path, scenario in groups:
         own = [row for row in rows if (row["path"], row["scenario"]) == (path, scenario)]
@@ -124,8 +130,10 @@ def markdown(rows: Sequence[Row]) -> str:
             came_back = sum(run["recovery_s"] is not None for run in runs)
             again = "-" if scenario == "none" else f"{_cell(time)}; {came_back} of {len(runs)}"
             lines.append([contender, *cells[:4], again, *cells[4:]])
-        titles = list(columns)
-        parts.append(table(["learner", *titles[:4], "recovery, s; recovered", *titles[4:]], lines))
+        titles = ["learner", *columns]
+        titles.insert(5, "recovery, s; recovered")
+        told = [any(line[place] != "-" for line in lines) for place in range(len(titles))]
+        parts.append(table(list(compress(titles, told)), [list(compress(line, told)) for line in lines]))
         if compared := [[f"{a} - {b}", _cell(differences(own, a, b), sign="+")] for a, b in pairs(own)]:
             parts.append(table(["same seeds", "difference of the cost after"], compared))
     return "\n\n".join(parts) + "\n"
