@@ -86,7 +86,7 @@ def start_planner(prior: Prior, tmp_path: Path, start_node: StartNode) -> StartN
     def start(**parameters: Any) -> NodeProcess:
         file = tmp_path / "prior.safetensors"
         prior.save(file)
-        quick = {"checkpoint": str(file), "candidates": 40, "horizon": 5, "state_timeout": 1.0}
+        quick = {"checkpoint": str(file), "candidates": 40, "horizon": 5, "state_timeout": 1.0, "model_timeout": 60.0}
         return start_node("mpc_node", **(quick | parameters))
 
     return start

@@ -99,6 +99,7 @@ GOOD = Situation(observation(7), Steady(), model_sequence=3)
         (replace(GOOD, stop="latched"), [], Outcome.STOPPED, "latched", 0.25, (7, 0)),
         (replace(GOOD, stop="/x and /y publish"), [], Outcome.STOPPED, "/x and /y", 0.25, (7, 0)),
         (replace(GOOD, age=0.11), [], Outcome.NO_STATE, "0.11 s old", 0.4, (0, 0)),
+        (replace(GOOD, age=-5.0), [], Outcome.NO_STATE, "-5 s old", 0.4, (0, 0)),
         (replace(GOOD, observation=None), [], Outcome.NO_STATE, "no state", 0.4, (0, 0)),
         (replace(GOOD, observation=observation(7, math.nan)), [], Outcome.NO_STATE, "not finite", 0.4, (7, 0)),
         (replace(GOOD, observation=observation(7, -1e300)), [], Outcome.NO_STATE, "not finite", 0.4, (7, 0)),

@@ -328,6 +328,25 @@ def test_only_models_of_its_own_prior_are_used(
     assert "a model is refused" in planner.errors
 
 
+def test_prior_is_planned_with_once_no_model_comes_any_more(
+    start_planner: StartNode, peer: Peer, robot: Robot, prior: Prior
+) -> None:
+    planner = start_planner(model_timeout=0.3)
+    models = models_to(planner, peer)
+    reports = peer.record(DiagnosticArray, "/diagnostics", qos.STATE)
+    robot.start()
+    for sequence in (5, 6):
+        models.publish(AdaptedModel(robot="millirobot", sequence=sequence, prior_hash=prior.hash))
+        peer.spin_until(
+            lambda sequence=sequence: robot.statuses and robot.statuses[-1].model_sequence == sequence, planner
+        )
+        reports.clear()
+        peer.spin_until(lambda: robot.statuses[-1].model_sequence == 0, planner)
+        assert robot.outcome() in (PlannerStatus.PLANNED, PlannerStatus.LAST_PLAN)
+    sentence = "no model has come for"
+    peer.spin_until(lambda: any(sentence in part.message for report in reports for part in report.status), planner)
+
+
 def test_learner_is_switched_with_the_first_model_of_the_other_prior(
     start_planner: StartNode, peer: Peer, robot: Robot
 ) -> None:

@@ -138,7 +138,7 @@ class Controller:
     def decide(self, now: Situation) -> Decision:
         """What to send in this tick."""
         seen, unknown = now.observation, dict.fromkeys(self.task.figures, math.nan)
-        if seen is None or now.age > self.timeout:
+        if seen is None or not 0.0 <= now.age <= self.timeout:  # below 0 where a clock was set back
             stale = "there is no state" if seen is None else f"the newest state is {now.age:.3g} s old"
             return self.safe(Outcome.NO_STATE, stale, figures=unknown)
         known: dict[str, Any] = {"state_sequence": seen.sequence, "figures": unknown}

@@ -55,6 +55,8 @@ _WALKED: Final = 300
 """Poses of the path walked that are shown at most; more would hold up the next plan."""
 _APART: Final = 4
 """States from one pose of the path walked to the next."""
+MOST_INTERVALS: Final = 3
+"""For which a model may be missing, however slow the rate."""
 LAST_COMMAND_TIME: Final = 0.5
 """Longest time that the last command, the safe action, has to arrive when the node ends, s."""
 
@@ -107,6 +109,8 @@ class MpcNode(Node):
         self._newest: Arrival | None = None
         self._newest_model: AdaptedModel | None = None
         self._taken_model: AdaptedModel | None = None
+        self._model_came = 0.0
+        """When the newest model did, s by which states grow old."""
         self._path: bytes | None = None
         self._poses: Array | None = None
         self._failure = ""
@@ -189,7 +193,7 @@ class MpcNode(Node):
         wanted = self._next_source.hash
         if message.prior_hash not in (self._source.hash, wanted):
             raise ValueError(f"it is of another prior, {message.prior_hash[:12]}, this one is {wanted[:12]}")
-        self._newest_model = message
+        self._newest_model, self._model_came = message, self._now()
 
     def _latch_stop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._stopped = request.data
@@ -279,6 +283,7 @@ class MpcNode(Node):
     def _diagnose(self) -> None:
         ticks = self._record.report(self._ticker.ticks, self._ticker.missed)
         ticks.check(bool(self._failure), Level.ERROR, self._failure)
+        ticks.check(bool(late := self._late), Level.WARN, late)
         self._failure = ""
         troubles = (self._states.trouble, self._models.trouble, *self._steering.troubles)
         parts = [ticks, topics(*troubles, dispute(self, "motor_command")), self._steering.health()]
@@ -299,7 +304,21 @@ class MpcNode(Node):
             path = conversions.to_path(poses.numpy()[np.isfinite(poses.numpy()).all(1)], states[-1].time)
             self._walked_path.publish(with_prefix(path, self._settings.frame_prefix))
 
+    @property
+    def _late(self) -> str:
+        """Since when no model has come, if one is missing; else empty."""
+        age = self._now() - self._model_came
+        longest = max(self._settings.model_timeout, MOST_INTERVALS / self._settings.rate)
+        if self._newest_model is None or 0.0 <= age <= longest:
+            return ""
+        return f"no model has come for {age:.1f} s: the prior is planned with"
+
     def _adapted_model(self) -> tuple[int, Model]:
+        """Number and model of what is planned with: the newest model, or the prior once none comes any more."""
+        found = self._newest_usable()
+        return (0, self._source.prior) if self._late else found
+
+    def _newest_usable(self) -> tuple[int, Model]:
         """Number and model of the newest model that can be used, else of the last one that could."""
         message = self._newest_model
         if message is None or message is self._taken_model:

@@ -101,6 +101,12 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
         0.4, ge=0.1, le=1.0, description="Time from a tick to the deadline of its plan, share of the period"
     )
     state_timeout: float = Field(0.1, ge=0.01, le=1.0, description="Age from which a state is too old to plan from, s")
+    model_timeout: float = Field(
+        0.5,
+        ge=0.05,
+        le=60.0,
+        description="Time without a model after which the prior is planned with, s, at least three intervals",
+    )
     velocity_timeout: float = runtime_field(0.5, 0.05, 10.0, "Time after which a cmd_vel no longer counts, s")
     patience: float = runtime_field(
         10.0, 0.5, 3600.0, "Time in which a robot that is steered must come nearer to the end by goal_tolerance, s"
