@@ -171,5 +171,5 @@ def test_check_says_what_cannot_be_heard(
     _, errors = check.communicate(timeout=TIME_LIMIT)
     assert check.returncode == 1
     name = peer.node.get_name()
-    assert f"/odom: node {name} publishes it with reliability best_effort, the contract says reliable" in errors
+    assert f"/odom: node {name} publishes it with reliability best_effort, by the contract it is reliable" in errors
     assert f"/cmd_vel: node {name} listens to it as geometry_msgs/msg/TwistStamped" in errors

@@ -327,7 +327,7 @@ def test_own_learner_planner_and_task_are_evaluated_in_all_processes(mbmrl: Run,
     assert {(row["robot"], row["task"], row["path"]) for row in rows} == {("millirobot", "hold.py", "")}
     assert all(float(row["heading_error_rad_after"]) < 3.2 for row in rows)
     assert "## leg_loss on hold.py, 2 seeds" in errors
-    assert "| heading_error_rad after |" in errors
+    assert "| heading error after, ° |" in errors
     keys = [json.loads(file.read_text())["key"] for file in (own / "runs" / "evaluate").iterdir()]
     assert {json.dumps(key["task"]) for key in keys} == {'{"name": "hold.py", "settings": {"heading": 0.5}}'}
     assert {key["planner"]["name"] for key in keys} == {"annealed.py", "mppi"}

@@ -195,7 +195,7 @@ def _play(
     run, taken, refused = RunMessages(load_robot(robot)), [], {}
     installed = Definitions()
     types = {each.type for each, _, kind in own if each.is_a(kind)}
-    known = {name for name in types if installed.agree(name, definitions[name])}
+    known = {name for name in types if installed.agree(name, definitions.get(name, ""))}
     for message, name, kind in own:
         let_through()
         try:

@@ -9,7 +9,6 @@ from queue import SimpleQueue
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSCompatibility, qos_check_compatible
 
 from mbmrl_base.robots.contract.contract import Contract, Reliability
 from mbmrl_base.toolkit.spin import beside
@@ -62,6 +61,8 @@ def _differences(node: Node, contract: Contract, topic: str, commanded: bool) ->
         who = f"{name}: node {each.node_name} {'listens to' if commanded else 'publishes'} it"
         if each.topic_type != kind:
             yield f"{who} as {each.topic_type}, the contract says {kind}"
-        elif qos_check_compatible(published, read)[0] == QoSCompatibility.ERROR:
-            theirs, ours = (it.reliability.name.lower() for it in (each.qos_profile, profile))
-            yield f"{who} with reliability {theirs}, the contract says {ours}: nothing comes"
+        for policy in ("reliability", "durability"):
+            offered, asked = getattr(published, policy), getattr(read, policy)
+            if each.topic_type == kind and (offered, asked) == (2, 1):  # the smaller number promises more
+                theirs, ours = (getattr(it, policy).name.lower() for it in (each.qos_profile, profile))
+                yield f"{who} with {policy} {theirs}, by the contract it is {ours}: nothing comes"
