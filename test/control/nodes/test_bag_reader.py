@@ -146,6 +146,13 @@ def test_damage_is_no_trace_back(tmp_path: Path, seed: int) -> None:
         assert str(error).startswith(f"{bag} holds no run: ")
 
 
+def test_parameter_of_no_type_is_left_out(tmp_path: Path) -> None:
+    damaged = parameters("/mpc_node", rate=20.0)
+    damaged.new_parameters[0].value.type = 110
+    run = read_bag(write(tmp_path / "bag", [*walk(), (3.0, "/parameter_events", damaged)]))
+    assert run.warnings == []
+
+
 TALK = [(0.0, "/talk", String(data="hello"))]
 REFUSED: list[tuple[list[Timed], str]] = [
     (TALK, "no topic robot_state of mbmrl_msgs/msg/RobotState is in it"),

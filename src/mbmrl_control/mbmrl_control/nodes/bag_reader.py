@@ -171,7 +171,9 @@ def _parameters(messages: Iterable[_Message], node: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for event in (each.read(ParameterEvent) for each in messages if each.topic == _PARAMETERS):
         if event.node == node:
-            found |= {each.name: parameter_value_to_python(each.value) for each in event.new_parameters}
+            for each in event.new_parameters:
+                with suppress(RuntimeError):  # of a type that there is not, as damage makes it
+                    found[each.name] = parameter_value_to_python(each.value)
     return found
 
 
