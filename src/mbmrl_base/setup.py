@@ -12,7 +12,7 @@ setup(
     maintainer_email="maintainers@mbmrl.invalid",
     license="Apache-2.0",
     packages=find_packages(exclude=["test"]),
-    package_data={NAME: ["robots/*/*.urdf", "robots/*/*.yaml"]},
+    package_data={NAME: ["robots/*/*.urdf", "robots/*/*.yaml", "system/*.xml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

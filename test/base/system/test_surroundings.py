@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from mbmrl_base.system.surroundings import SurroundingsError, check, domain, lost_logs
+from mbmrl_base.system.surroundings import _OWN_PROFILES, LEASE, SurroundingsError, domain, lost_logs, prepare
 
 NODE = """
 import os, signal, sys
@@ -36,6 +37,7 @@ VARIABLES = [
     ("ROS_AUTOMATIC_DISCOVERY_RANGE", "nowhere", "allowed is SUBNET, LOCALHOST, SYSTEM_DEFAULT"),
     ("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF", "allowed is SUBNET, LOCALHOST, SYSTEM_DEFAULT"),
     ("ROS_LOCALHOST_ONLY", "yes", "allowed is 0, 1"),
+    ("ROS_SECURITY_ENABLE", "True", "allowed is true, false"),
     ("RCUTILS_LOGGING_USE_STDOUT", "yes", "allowed is 0, 1"),
     ("RCUTILS_COLORIZED_OUTPUT", "2", "allowed is 0, 1"),
     ("RCUTILS_LOGGING_BUFFERED_STREAM", "on", "allowed is 0, 1"),
@@ -68,7 +70,7 @@ def test_variable_that_ros_cannot_use_is_named(
     value = value.format(folder=folder)
     monkeypatch.setenv(name, value)
     with pytest.raises(SurroundingsError, match=sentence) as error:
-        check()
+        prepare()
     assert name in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -76,7 +78,7 @@ def test_variable_that_ros_cannot_use_is_named(
 @pytest.mark.parametrize("name", sorted({name for name, _, _ in VARIABLES}))
 def test_variable_that_is_empty_is_not_there(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "")
-    check()
+    prepare()
 
 
 @pytest.mark.parametrize(("text", "number"), [("", 0), ("0", 0), ("42", 42), ("232", 232)])
@@ -89,7 +91,39 @@ def test_keystore_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
     for name, value in (("ENABLE", "true"), ("STRATEGY", "Enforce"), ("KEYSTORE", "/none")):
         monkeypatch.setenv(f"ROS_SECURITY_{name}", value)
     with pytest.raises(SurroundingsError, match="ROS_SECURITY_KEYSTORE is '/none'"):
-        check()
+        prepare()
+
+
+@pytest.mark.parametrize("strategy", ["", "Permissive"])
+def test_security_that_is_not_enforced_is_refused(monkeypatch: pytest.MonkeyPatch, strategy: str) -> None:
+    monkeypatch.setenv("ROS_SECURITY_ENABLE", "true")
+    monkeypatch.setenv("ROS_SECURITY_STRATEGY", strategy)
+    with pytest.raises(SurroundingsError, match=f"STRATEGY is '{strategy}': .* run open to all, allowed is Enforce"):
+        prepare()
+
+
+RANGE, LOCAL, PROFILES = "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "FASTRTPS_DEFAULT_PROFILES_FILE"
+
+
+@pytest.mark.parametrize("given", [{}, {RANGE: "SUBNET"}, {LOCAL: "0"}, {PROFILES: "own.xml"}])
+def test_what_the_user_leaves_open_is_set_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.xml").write_text("<dds/>")
+    for name in (RANGE, LOCAL, PROFILES, "FASTDDS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.setenv(name, given.get(name, ""))
+    prepare()
+    assert os.environ[RANGE] == given.get(RANGE, "" if LOCAL in given else "LOCALHOST")
+    assert Path(os.environ[PROFILES]).name == given.get(PROFILES, "fastdds.xml")
+    assert os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] == ("" if PROFILES in given else os.environ[PROFILES])
+
+
+def test_lease_is_that_of_the_profiles() -> None:
+    lease = ElementTree.parse(_OWN_PROFILES).find(".//{*}leaseDuration")
+    assert lease is not None
+    seconds, nanoseconds = (int(part.text or "") for part in lease)
+    assert seconds + nanoseconds * 1e-9 == LEASE
 
 
 @pytest.mark.parametrize("arguments", [(), ("beside",)], ids=["node", "beside"])

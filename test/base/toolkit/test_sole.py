@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
+
 import pytest
 
 from mbmrl_base.system.exclusive import hold
@@ -9,7 +12,7 @@ from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.health import Level
 from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, publishers, topics
 from mbmrl_msgs.msg import MotorCommand
-from ros_testing import Peer, peer_in
+from ros_testing import NodeProcess, Peer, peer_in
 
 TOPIC = "motor_command"
 
@@ -19,13 +22,23 @@ def test_topic_of_another_node_cannot_be_claimed(peer: Peer, domain: int) -> Non
         other.node.create_publisher(MotorCommand, TOPIC, qos.LATEST)
         name = f"/{other.node.get_name()}"
         peer.spin_until(lambda: publishers(peer.node, TOPIC) == [name])
-        with pytest.raises(ValueError, match=rf"another planner publishes {TOPIC} .*\({name}\): stop it, .* 20 s"):
+        with pytest.raises(ValueError, match=rf"another planner publishes {TOPIC} .*\({name}\): stop it"):
             claim(peer.node, TOPIC, "planner")
     peer.spin_until(lambda: not publishers(peer.node, TOPIC))
     with claim(peer.node, TOPIC, "planner"):
         assert hold(f"/{TOPIC}@{domain}") is None
         with pytest.raises(ValueError, match=f"another planner publishes {TOPIC}"):
             claim(peer.node, TOPIC, "planner")
+
+
+def test_topic_of_a_node_that_was_killed_is_taken_over(peer: Peer, domain: int, tmp_path: Path) -> None:
+    with NodeProcess("mbmrl_sim.nodes.simulator_node", domain, folder=tmp_path) as node:
+        peer.spin_until(lambda: publishers(peer.node, "robot_state") == ["/simulator_node"], node)
+        assert hold(f"/robot_state@{domain}") is None
+        node.end(signal.SIGKILL)
+    assert publishers(peer.node, "robot_state")  # it is known still
+    claim(peer.node, "robot_state", "robot").close()
+    assert not publishers(peer.node, "robot_state")
 
 
 def test_several_publishers_are_not_heard_and_named(peer: Peer, domain: int) -> None:

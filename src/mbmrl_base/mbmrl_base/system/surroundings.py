@@ -1,4 +1,7 @@
-"""What a process finds around it, looked at before ROS 2 does: it would end with a trace-back, or take no notice."""
+"""What a process finds around it, completed and looked at before ROS 2 does.
+
+That would end with a trace-back, or take no notice.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ HIGHEST_DOMAIN: Final = 232
 _CHOICES: Final = {
     "ROS_AUTOMATIC_DISCOVERY_RANGE": ("SUBNET", "LOCALHOST", "SYSTEM_DEFAULT"),
     "ROS_LOCALHOST_ONLY": ("0", "1"),
+    # What is not enforced is run without keys where there are none, as if it were safe.
+    "ROS_SECURITY_ENABLE": ("true", "false"),
     "RCUTILS_COLORIZED_OUTPUT": ("0", "1"),
     "RCUTILS_LOGGING_BUFFERED_STREAM": ("0", "1"),
     "RCUTILS_LOGGING_USE_STDOUT": ("0", "1"),
@@ -24,7 +29,11 @@ _CHOICES: Final = {
 }
 """Variables and their values; with a discovery range of OFF, not even the nodes of one stack find each other."""
 _PROFILES: Final = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""Variables that name files of XML."""
+"""Variables that name files of XML, of which Fast DDS reads one."""
+_OWN_PROFILES: Final = Path(__file__).with_name("fastdds.xml")
+"""By it a node that is killed is forgotten after LEASE; by Fast DDS itself, after 20 s."""
+LEASE: Final = 1.5
+"""Time after which a node that was killed no longer counts, s."""
 
 
 class SurroundingsError(ValueError):
@@ -53,12 +62,16 @@ def domain() -> int:
     return int(text)
 
 
-def check() -> None:
-    """See whether ROS 2 can be started.
+def prepare() -> None:
+    """Set what the user leaves open, and see whether ROS 2 can be started.
+
+    A robot is reached from its own machine alone, and nodes that were killed are soon forgotten, unless the user has
+    said otherwise.
 
     Raises:
-        SurroundingsError: If it cannot.
+        SurroundingsError: If ROS 2 cannot be started.
     """
+    _set_defaults()
     domain()
     for name, allowed in _CHOICES.items():
         if (value := os.environ.get(name, "")) and value not in allowed:
@@ -117,9 +130,20 @@ def _middlewares() -> list[str]:
     return sorted({file.name for file in files} - {"rmw_implementation"})
 
 
+def _set_defaults() -> None:
+    if not any(map(os.environ.get, ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY"))):
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    if not any(map(os.environ.get, _PROFILES)):
+        os.environ.update(dict.fromkeys(_PROFILES, str(_OWN_PROFILES)))
+
+
 def _check_security() -> None:
-    if os.environ.get("ROS_SECURITY_ENABLE") != "true" or os.environ.get("ROS_SECURITY_STRATEGY") != "Enforce":
+    if os.environ.get("ROS_SECURITY_ENABLE") != "true":
         return
+    if (strategy := os.environ.get("ROS_SECURITY_STRATEGY", "")) != "Enforce":
+        raise SurroundingsError(
+            f"ROS_SECURITY_STRATEGY is {strategy!r}: a node without keys would run open to all, allowed is Enforce"
+        )
     keystore = os.environ.get("ROS_SECURITY_KEYSTORE", "")
     if not keystore or not Path(keystore, "enclaves").is_dir():
         raise SurroundingsError(f"ROS_SECURITY_KEYSTORE is {keystore!r}: wanted is a folder with enclaves in it")

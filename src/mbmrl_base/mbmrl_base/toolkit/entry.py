@@ -7,13 +7,13 @@ import os
 import signal
 import sys
 
-from mbmrl_base.system.surroundings import SurroundingsError, check
+from mbmrl_base.system.surroundings import SurroundingsError, prepare
 
 
 def start(module: str) -> None:
     """Load a node's module, which takes seconds, and run its ``main``."""
     try:
-        check()  # what is loaded with ROS 2 may end the process
+        prepare()  # what is loaded with ROS 2 may end the process
     except SurroundingsError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -16,10 +16,13 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from mbmrl_base.system.exclusive import hold
+from mbmrl_base.system.surroundings import LEASE
 from mbmrl_base.toolkit.health import Level, Part
 
 DISCOVERY_TIME: Final = 0.7
 """Time in which another node on the same domain is found, s."""
+FORGOTTEN: Final = LEASE + 0.5
+"""Time in which a node that was killed is forgotten, s."""
 LOG_PERIOD: Final = 5.0
 """Shortest time between two sentences about what a topic's messages are refused for, s."""
 _NAMELESS: Final = "a node without a name"
@@ -58,7 +61,8 @@ def claim(
 ) -> socket.socket:
     """Make sure that nobody else publishes a topic that a node is about to publish.
 
-    Discovery finds nodes of other machines, if it is quick enough; on this one the name is sure.
+    Discovery finds nodes of other machines, if it is quick enough; on this one the name is sure. One that it finds
+    while the name is free may have been killed, and is waited for until it is forgotten.
 
     Args:
         node: The node.
@@ -73,15 +77,18 @@ def claim(
         ValueError: If another node publishes it.
     """
     held = hold(f"{node.resolve_topic_name(topic)}@{node.context.get_domain_id()}")
-    end = time.monotonic() + DISCOVERY_TIME
+    start = time.monotonic()
     others = publishers(node, topic)
-    while held is None and (not others or _NAMELESS in others) and time.monotonic() < end:
+    while (
+        (not others or _NAMELESS in others) and time.monotonic() < start + DISCOVERY_TIME
+        if held is None
+        else others and time.monotonic() < start + FORGOTTEN
+    ):
         time.sleep(0.05)
         others = publishers(node, topic)
     if held is None or others:
         if held is not None:
             held.close()
-            remedy += "; one that was killed is forgotten after 20 s"
         names = f" ({', '.join(others)})" if others else ""
         raise ValueError(f"another {kind} publishes {topic} on this ROS domain{names}: stop it, {remedy}")
     return held

@@ -35,7 +35,7 @@ NodeT = TypeVar("NodeT", bound=Node)
 
 def _init(arguments: list[str]) -> None:
     """Start ROS 2; SurroundingsError if it cannot be started."""
-    surroundings.check()
+    surroundings.prepare()
     # A node works as well if there is no home, such as in a container or as a service of the system.
     unkept = ["--ros-args", "--disable-external-lib-logs"] if surroundings.lost_logs() else []
     try:

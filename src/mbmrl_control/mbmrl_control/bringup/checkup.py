@@ -101,7 +101,7 @@ def _ros() -> Iterator[Finding]:
 
 def _surroundings() -> Iterator[Finding]:
     try:
-        surroundings.check()
+        surroundings.prepare()
     except surroundings.SurroundingsError as error:
         name = str(error).partition(" ")[0]
         yield Finding("environment", "problem", str(error), f"unset {name}, or set it to what is allowed")

@@ -129,7 +129,7 @@ def check_nodes(nodes: tuple[NodeSpec, ...], values: Values) -> dict[str, NodeSe
         ValueError: If a value is not possible, or another robot runs: until a second simulator gave up, two
             planners would drive it.
     """
-    surroundings.check()
+    surroundings.prepare()
     found = check_settings(nodes, values)
     refusals = {}
     if "mpc_node" in found:

@@ -53,7 +53,7 @@ def bench(
     from mbmrl_control.training.pipeline import progress_bar
 
     if {"loop", "page", "handover"}.intersection(parts):
-        surroundings.check()
+        surroundings.prepare()
     if out is not None:
         page.check(out)
     conditions, found = page.machine(threads), {}

@@ -118,7 +118,7 @@ def activate(namespace: Namespace = "", as_json: AsJson = False) -> None:
 
     After an emergency stop its motors are off until then.
     """
-    surroundings.check()
+    surroundings.prepare()
     from lifecycle_msgs.msg import State, Transition
     from lifecycle_msgs.srv import ChangeState, GetState
 

@@ -69,7 +69,7 @@ def _call(
     timeout: float = 5.0,
 ) -> None:
     """Call a service of the robot that runs in a namespace and print its answer, as JSON with more of it."""
-    surroundings.check()
+    surroundings.prepare()
     from mbmrl_base.toolkit.spin import beside
     from mbmrl_control.nodes.monitor_node import MonitorNode
 

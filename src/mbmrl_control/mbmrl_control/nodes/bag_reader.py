@@ -102,7 +102,7 @@ def read_bag(path: Path) -> RecordedRun:
     Raises:
         RecordError: If it holds no run; its text names the recording and says why.
     """
-    surroundings.check()  # the middleware reads the messages
+    surroundings.prepare()  # the middleware reads the messages
     with signals_held() as let_through:
         return _read_bag(path, let_through)
 
