@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
-from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
 from nav_msgs.msg import Odometry
 
 from hardware_testing import Robot
@@ -83,8 +83,7 @@ class Driver:
         self._timers.append(self.peer.node.create_timer(0.01, tell))
 
     def change(self, transition: int) -> bool:
-        request = Transition(id=transition)
-        return bool(self.peer.call(ChangeState, f"{NODE}/change_state", self.bridge, transition=request).success)
+        return self.peer.change(transition, self.bridge)
 
     def state(self) -> int:
         return int(self.peer.call(GetState, f"{NODE}/get_state", self.bridge).current_state.id)

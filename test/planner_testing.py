@@ -83,11 +83,11 @@ def prior(make_prior: Callable[..., Prior]) -> Prior:
 def start_planner(prior: Prior, tmp_path: Path, start_node: StartNode) -> StartNode:
     """A function that starts the node with a small prior and a quick planner."""
 
-    def start(**parameters: Any) -> NodeProcess:
+    def start(*ros_arguments: str, **parameters: Any) -> NodeProcess:
         file = tmp_path / "prior.safetensors"
         prior.save(file)
         quick = {"checkpoint": str(file), "candidates": 40, "horizon": 5, "state_timeout": 1.0, "model_timeout": 60.0}
-        return start_node("mpc_node", **(quick | parameters))
+        return start_node("mpc_node", *ros_arguments, **(quick | parameters))
 
     return start
 

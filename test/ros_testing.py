@@ -28,6 +28,8 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 import pytest
 import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import GetParameters
 from rclpy.client import Client
 from rclpy.context import Context
@@ -78,8 +80,9 @@ class NodeProcess:
             ros_arguments: What follows ``--ros-args``.
             folder: Where its output and its log go.
         """
-        namespace = next((text.partition(":=")[2] for text in ros_arguments if text.startswith("__ns:=")), "")
-        self.name = "/".join(filter(None, (namespace, module.rpartition(".")[2])))
+        given = dict(text.split(":=", 1) for text in ros_arguments if text.startswith("__"))
+        name = given.get("__node", module.rpartition(".")[2])
+        self.name = "/".join(filter(None, (given.get("__ns", ""), name)))
         # The process shares the files' position, which reading moves: it appends instead.
         self._output = tempfile.TemporaryFile("a+", dir=folder)  # noqa: SIM115
         self._errors = tempfile.TemporaryFile("a+", dir=folder)  # noqa: SIM115
@@ -198,6 +201,11 @@ class Peer:
         future = client.call_async(service_type.Request(**fields))
         self.spin_until(future.done, process)
         return future.result()
+
+    def change(self, transition: int, process: NodeProcess) -> bool:
+        """Have a lifecycle node make a transition; returns whether it has."""
+        request = Transition(id=transition)
+        return bool(self.call(ChangeState, f"{process.name}/change_state", process, transition=request).success)
 
     def _wait_until_known_to(self, process: NodeProcess) -> None:
         """Wait until a node has discovered all that this peer has made so far.

@@ -29,7 +29,10 @@ node.create_subscription(RobotState, "robot_state", heard.append, qos.STATE)
 command = node.create_publisher(MotorCommand, "motor_command", qos.LATEST)
 stop = node.create_client(Trigger, "emergency_stop")
 found = lambda: (
-    "simulator_node" in node.get_node_names(), bool(heard), command.get_subscription_count() > 0, stop.service_is_ready()
+    "simulator_node" in node.get_node_names(),
+    bool(heard),
+    command.get_subscription_count() > 0,
+    stop.service_is_ready(),
 )
 print("listening", flush=True)
 sys.stdin.readline()  # until the robot is there

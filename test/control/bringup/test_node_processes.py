@@ -20,6 +20,7 @@ from rclpy.node import Node
 from mbmrl_control.bringup import node_processes
 from mbmrl_control.bringup.graph import EMULATOR, EXPLORE, HARDWARE, SIM, TOPICS, NodeSpec
 from mbmrl_control.bringup.node_processes import NodeEndedError, Processes, command_line
+from mbmrl_control.bringup.respawn import TRIES
 from ros_testing import TIME_LIMIT
 
 ALL = {"seed": 3, "rate": 20.0, "path": "zigzag", "learner": "mb", "checkpoint": "8", "real_time_factor": 1.0}
@@ -214,6 +215,35 @@ def test_all_end_with_a_node_that_is_not_essential_only_if_it_refuses(package: P
         else:
             running.check()
             assert running._running[0].process.poll() is None
+
+
+def test_node_that_dies_is_started_again(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = [write_node(package, "first"), write_node(package, "second")]
+    with Processes(nodes, {}, use_sim_time=False, log_folder=package, respawn=True) as running:
+        for node in nodes:
+            wait_until(package / node.executable)
+        killed = running._running[0].process
+        (package / "first").unlink()
+        killed.kill()
+        killed.wait(TIME_LIMIT)
+        running.check()
+        wait_until(package / "first")
+        assert running._running[0].process.pid != killed.pid
+        running.check()
+    assert "first has ended with exit code -9: it is started again" in capsys.readouterr().err
+    assert (package / "ended").read_text() == "second first "
+    assert (package / "first.log").read_text() == "ready to walk\n" * 2
+
+
+def test_all_end_with_a_node_that_does_not_get_going(package: Path) -> None:
+    nodes = [write_node(package, "first"), write_node(package, "second", "sys.exit(1)")]
+    with (
+        Processes(nodes, {}, use_sim_time=False, log_folder=package, respawn=True) as running,
+        pytest.raises(NodeEndedError, match=r"^second has ended with exit code 1"),
+    ):
+        for _ in iter(running.check, object()):
+            time.sleep(0.01)
+    assert (package / "second.log").read_text() == "ready to walk\n" * (TRIES + 1)
 
 
 def test_node_that_is_still_loading_ends_without_a_trace_back(package: Path) -> None:

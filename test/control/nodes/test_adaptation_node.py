@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 from std_srvs.srv import SetBool
@@ -152,6 +153,49 @@ def test_bad_states_and_gaps_are_lived_through(node: NodeProcess, peer: Peer, st
 
     peer.spin_until(lambda: any("1 transitions skipped: a number in them is missing" in line for line in told()), node)
     assert node.running
+
+
+def test_node_adapts_while_it_is_active_each_time_from_the_prior_on(
+    prior: Prior, peer: Peer, states: list[RobotState], tmp_path: Path, start_node: StartNode
+) -> None:
+    file = tmp_path / "prior.safetensors"
+    prior.save(file)
+    node, robot = start_node("adaptation_node", checkpoint=str(file), autostart=False), Robot(peer)
+    assert peer.change(Transition.TRANSITION_CONFIGURE, node)
+    assert not peer.node.count_publishers("adapted_model")
+    windows = []
+    for walk in (states[:6], states[10:14]):
+        assert peer.change(Transition.TRANSITION_ACTIVATE, node)
+        robot.wait_for(node)
+        began = len(robot.statuses)
+        for message in walk:
+            robot.send(message, node)
+        windows.append([status.window_length for status in robot.statuses[began:]])
+        assert peer.change(Transition.TRANSITION_DEACTIVATE, node)
+        peer.spin_until(lambda: not peer.node.count_publishers("adapted_model"), node)
+    assert windows == [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3]]
+    assert peer.change(Transition.TRANSITION_CLEANUP, node)
+    file.write_bytes(b"no prior")
+    assert not peer.change(Transition.TRANSITION_CONFIGURE, node)
+    assert str(file) in node.errors
+    prior.save(file)
+    assert peer.change(Transition.TRANSITION_CONFIGURE, node)
+    assert_ends_in_order(node, signal.SIGINT)
+
+
+def test_state_that_comes_late_or_again_is_not_learned_from(
+    node: NodeProcess, peer: Peer, states: list[RobotState]
+) -> None:
+    robot = Robot(peer)
+    robot.wait_for(node)
+    for message in states[:4]:
+        robot.send(message, node)
+    for message in (states[3], states[1]):
+        robot._publisher.publish(message)
+    robot.send(states[4], node)
+    assert [status.state_sequence for status in robot.statuses] == [100, 101, 102, 103, 104]
+    assert [status.window_length for status in robot.statuses] == [0, 1, 2, 3, 4]
+    assert "a message on robot_state is refused: number 103 has come before" in node.errors
 
 
 def test_second_node_is_refused(

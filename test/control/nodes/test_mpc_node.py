@@ -15,6 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
 from nav_msgs.msg import Path as PathMessage
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
@@ -41,6 +42,12 @@ def assert_ends_in_order(planner: NodeProcess, number: signal.Signals) -> None:
     assert planner.end(number) == 0
     assert "Traceback" not in planner.errors
     assert planner.output == ""
+
+
+def told(diagnostics: list[Any], node: str, words: str) -> bool:
+    """Whether a node has said something in its diagnostics."""
+    found = (status for array in diagnostics for status in array.status)
+    return any(status.name.startswith(f"{node}: ") and words in status.message for status in found)
 
 
 def models_to(planner: NodeProcess, peer: Peer) -> Publisher:
@@ -127,6 +134,61 @@ def test_machine_that_is_too_slow_tries_fewer_candidates(start_planner: StartNod
     for status, command in ticks(robot, PlannerStatus.LAST_PLAN):
         assert status.candidates == 0
         assert all(MIN_LEG_SPEED - 1e-3 <= speed <= MAX_LEG_SPEED + 1e-3 for speed in speeds(command))
+
+
+def test_standby_takes_over_where_the_first_planner_is_deactivated(
+    start_planner: StartNode, peer: Peer, robot: Robot
+) -> None:
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", 100)
+    first = start_planner()
+    robot.start()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, first)
+    standby = start_planner("-r", "__node:=standby", autostart=False)
+    assert peer.change(Transition.TRANSITION_CONFIGURE, standby)
+    peer.spin_until(lambda: told(diagnostics, "standby", "the node is not active: the robot is not commanded"), standby)
+    assert not peer.change(Transition.TRANSITION_ACTIVATE, standby)
+    assert "another planner publishes motor_command on this ROS domain" in standby.errors
+    assert peer.node.count_publishers("motor_command") == 1
+
+    assert peer.change(Transition.TRANSITION_DEACTIVATE, first)
+    peer.spin_until(lambda: speeds(robot.commands[-1]) == (0.0, 0.0), first)
+    peer.spin_until(lambda: not peer.node.count_publishers("motor_command"), first)
+    assert robot.commands[-1].state_sequence == 0
+    before, planned = len(robot.commands), len(robot.statuses)
+    assert peer.change(Transition.TRANSITION_ACTIVATE, standby)
+    peer.spin_until(lambda: len(ticks(robot, PlannerStatus.PLANNED, planned)) > 3, standby)
+    assert robot.commands[before].sequence < robot.commands[before - 1].sequence
+
+    assert not peer.change(Transition.TRANSITION_ACTIVATE, first)
+    assert peer.change(Transition.TRANSITION_CLEANUP, first)
+    assert_ends_in_order(first, signal.SIGINT)
+    assert_ends_in_order(standby, signal.SIGTERM)
+
+
+def test_planner_is_configured_anew_as_its_parameters_say_then(
+    start_planner: StartNode, peer: Peer, robot: Robot
+) -> None:
+    planner = start_planner(autostart=False)
+    robot.start()
+
+    def set_task(name: str) -> Any:
+        given = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=name)
+        request = [Parameter(name="task", value=given)]
+        return peer.call(SetParameters, "mpc_node/set_parameters", planner, parameters=request).results[0]
+
+    assert not (refused := set_task("fly")).successful
+    assert "unknown task 'fly'" in refused.reason
+    for name in ("move_forward", "follow_path"):
+        assert set_task(name).successful
+        began = len(robot.statuses)
+        assert peer.change(Transition.TRANSITION_CONFIGURE, planner)
+        assert peer.change(Transition.TRANSITION_ACTIVATE, planner)
+        peer.spin_until(lambda began=began: len(ticks(robot, PlannerStatus.PLANNED, began)) > 3, planner)
+        assert robot.statuses[-1].task == name
+        assert peer.change(Transition.TRANSITION_DEACTIVATE, planner)
+        assert peer.change(Transition.TRANSITION_CLEANUP, planner)
+        peer.spin_until(lambda: not peer.node.count_publishers("planner_status"), planner)
+    assert_ends_in_order(planner, signal.SIGINT)
 
 
 def test_second_planner_is_refused(start_planner: StartNode, peer: Peer, robot: Robot) -> None:
@@ -371,18 +433,18 @@ def test_learner_is_switched_with_the_first_model_of_the_other_prior(
         return robot.statuses[-1].prior_hash, robot.statuses[-1].model_sequence
 
     assert planned_with(5, old) == (old.hash, 5)
-    assert planned_with(1, new) == (old.hash, 5)
+    assert planned_with(6, new) == (old.hash, 5)
     assert not (refused := switch("learner", "maml")).successful
     assert "unknown learner 'maml'" in refused.reason
     assert not (refused := switch("checkpoint", "/no/such.safetensors")).successful
     assert "/no/such.safetensors" in refused.reason
     assert switch("learner", "bayes_replay").successful
-    assert planned_with(6, old) == (old.hash, 6)
-    assert planned_with(1, new) == (new.hash, 1)
-    assert planned_with(7, old) == (new.hash, 1)
+    assert planned_with(7, old) == (old.hash, 7)
+    assert planned_with(8, new) == (new.hash, 8)
+    assert planned_with(9, old) == (new.hash, 8)
     assert switch("learner", "mb").successful
-    assert planned_with(2, new) == (new.hash, 2)
-    assert planned_with(2, old) == (old.hash, 2)
+    assert planned_with(10, new) == (new.hash, 10)
+    assert planned_with(11, old) == (old.hash, 11)
     outcomes = {status.outcome for status in robot.statuses[began:]}
     assert outcomes <= {PlannerStatus.PLANNED, PlannerStatus.LAST_PLAN}
     assert speeds(robot.commands[-1]) != (0.0, 0.0)

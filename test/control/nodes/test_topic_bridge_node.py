@@ -14,7 +14,7 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import GetState
 from nav_msgs.msg import Odometry
 from std_srvs.srv import Trigger
 
@@ -87,8 +87,7 @@ class Rover:
         return int(self.peer.call(GetState, f"{NODE}/get_state", self.bridge).current_state.id)
 
     def change(self, transition: int) -> bool:
-        request = Transition(id=transition)
-        return bool(self.peer.call(ChangeState, f"{NODE}/change_state", self.bridge, transition=request).success)
+        return self.peer.change(transition, self.bridge)
 
     def told(self, part: str) -> str:
         """Newest diagnostics of a part."""

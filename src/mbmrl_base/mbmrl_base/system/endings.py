@@ -13,6 +13,8 @@ from typing import Final
 
 PARENT: Final = "MBMRL_PARENT"
 """Variable of the environment by which a launch has its nodes end with it: its process number."""
+DIED: Final = "MBMRL_DIED"
+"""Variable by which a launch says when the node died that it starts again, s of the monotonic clock."""
 _ASKED: Final = (signal.SIGINT, signal.SIGTERM)
 _SET_PARENT_DEATH_SIGNAL: Final = 1
 """PR_SET_PDEATHSIG of Linux."""

@@ -11,6 +11,8 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from mbmrl_base.toolkit.health import Level, Part
+
 RCLError = rclpy_implementation.RCLError
 
 
@@ -23,6 +25,7 @@ class ManagedNode(LifecycleNode):
         self.reason = "the node has failed"
         """Why the last transition was refused."""
         self._starts = False
+        self._kept: set[int] = set()
         callbacks: dict[int, Callable[[LifecycleState], TransitionCallbackReturn]] = self.__dict__["_callbacks"]
         callbacks |= {state: self._telling(callback) for state, callback in callbacks.items()}
 
@@ -56,6 +59,27 @@ class ManagedNode(LifecycleNode):
 
     def close(self) -> None:
         """End what the node has begun."""
+
+    def rests(self, name: str, meanwhile: str) -> Part:
+        """Health of a node that is not active, and what happens meanwhile."""
+        part = Part(name)
+        text = f"the node is not active: {meanwhile}; `ros2 lifecycle set {self.get_fully_qualified_name()} activate`"
+        part.check(True, Level.WARN, text)
+        return part
+
+    def keep_what_is_there(self) -> None:
+        """Have `destroy_the_rest` spare the topics, services and timers that the node has now."""
+        self._kept = {id(entity) for entities in self._entities() for entity in entities}
+
+    def destroy_the_rest(self) -> None:
+        """Destroy the topics, services and timers that came after `keep_what_is_there`."""
+        destroy = (self.destroy_publisher, self.destroy_subscription, self.destroy_service, self.destroy_timer)
+        for entities, one in zip(self._entities(), destroy, strict=True):
+            for entity in [each for each in entities if id(each) not in self._kept]:
+                one(entity)
+
+    def _entities(self) -> tuple[list[Any], ...]:
+        return list(self.publishers), list(self.subscriptions), list(self.services), list(self.timers)
 
     def refuse(self, error: Any) -> TransitionCallbackReturn:
         """What a transition returns that is refused for a reason."""

@@ -2,11 +2,13 @@
 
 DDS lets several nodes publish a topic, and a message does not name its publisher. So who is to publish such a topic
 refuses to start beside another one, and who listens to it takes nothing while several publish it, nor a message that
-is of another robot or version.
+is of another robot or version, comes late or again.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -15,9 +17,12 @@ from typing import Any, Final
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
+from mbmrl_base.system.endings import DIED
 from mbmrl_base.system.exclusive import hold
 from mbmrl_base.system.surroundings import LEASE
+from mbmrl_base.toolkit.conversions import to_seconds
 from mbmrl_base.toolkit.health import Level, Part
+from mbmrl_base.toolkit.order import Order
 
 DISCOVERY_TIME: Final = 0.7
 """Time in which another node on the same domain is found, s."""
@@ -77,7 +82,9 @@ def claim(
         ValueError: If another node publishes it.
     """
     held = hold(f"{node.resolve_topic_name(topic)}@{node.context.get_domain_id()}")
+    # Beside the node that this one replaces, whoever has not forgotten that one would hear neither.
     start = time.monotonic()
+    time.sleep(max(0.0, float(os.environ.get(DIED, -math.inf)) + FORGOTTEN - start))
     others = publishers(node, topic)
     while (
         (not others or _NAMELESS in others) and time.monotonic() < start + DISCOVERY_TIME
@@ -121,6 +128,7 @@ class SoleSubscription:
         """
         self._node, self._topic, self._callback, self._sole = node, topic, take, sole
         self._refusal, self._silent_until = "", 0.0
+        self._order = Order() if hasattr(message_type, "sequence") else None
         self._subscription = node.create_subscription(message_type, topic, self._take, profile)
 
     @property
@@ -143,6 +151,9 @@ class SoleSubscription:
     def _take(self, message: Any) -> None:
         if not self.contested:
             try:
+                if self._order is not None:
+                    stamp = message.header.stamp
+                    self._order.check(to_seconds(stamp), message.sequence)
                 self._callback(message)
                 self._refusal = ""
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -15,6 +15,21 @@ Values = Mapping[str, Any]
 
 REFUSED: Final = 2
 """Exit code of a node that refuses what it is to do."""
+
+
+def _as_before(values: Values, number: int) -> Values:
+    del number
+    return values
+
+
+def _at_rest(values: Values, number: int) -> Values:
+    """Motors of a real robot that were switched off are on again only when somebody asks for it."""
+    del number
+    return {**values, "autostart": False}
+
+
+def _into_another_folder(values: Values, number: int) -> Values:
+    return {**values, "bag": f"{values['bag']}_{number}"} if values.get("bag") else values
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,7 @@ class NodeSpec:
         topics: Arguments that rename topics, those topics, and descriptions.
         renamed: Arguments of a launch with other names than the parameters that they set, and these.
         in_namespace: Whether it is in the namespace of the others, or in none.
+        again: Its arguments where it is started for the second time, or a later one, after it died.
     """
 
     executable: str
@@ -43,6 +59,7 @@ class NodeSpec:
     topics: tuple[tuple[str, str, str], ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
     in_namespace: bool = True
+    again: Callable[[Values, int], Values] = _as_before
 
     def ends_all(self, code: int) -> bool:
         """Whether all nodes end as this one has ended with an exit code."""
@@ -82,6 +99,7 @@ _RECORDER: Final = NodeSpec(
         ("bag", "bag", ""),
     ),
     essential=False,
+    again=_into_another_folder,
 )
 _SIMULATOR: Final = NodeSpec(
     "simulator_node",
@@ -104,6 +122,7 @@ _BRIDGE: Final = NodeSpec(
         ("pose_topic", "motion_capture/pose", "Topic of poses by motion capture, geometry_msgs/PoseStamped"),
         ("odometry_topic", "motion_capture/odom", "Topic of poses with velocity by motion capture, nav_msgs/Odometry"),
     ),
+    again=_at_rest,
 )
 _EMULATOR: Final = NodeSpec(
     "emulator_node",
@@ -157,6 +176,7 @@ TOPICS: Final = (
         "mbmrl_control.nodes.topic_bridge_node:TopicBridgeSettings",
         ("autostart",),
         renamed=_BY_CONTRACT,
+        again=_at_rest,
     ),
     replace(_ADAPTATION, parameters=_ADAPTATION.parameters[1:], renamed=_BY_CONTRACT),
     replace(_PLANNER, parameters=_PLANNER.parameters[1:], renamed=_BY_CONTRACT),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -17,16 +19,17 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import Action, LaunchContext, LaunchDescription
-from mbmrl_base.system.endings import PARENT
+from mbmrl_base.system.endings import DIED, PARENT
 from mbmrl_base.toolkit.settings import NodeSettings
-from mbmrl_control.bringup.graph import NodeSpec, arguments
-from mbmrl_control.bringup.parameters import check_settings, implied, is_started
+from mbmrl_control.bringup.graph import NodeSpec, Values, arguments
+from mbmrl_control.bringup.parameters import check_settings, implied, is_started, overrides
+from mbmrl_control.bringup.respawn import Respawn
 
 
 def describe(
     nodes: tuple[NodeSpec, ...], use_sim_time: bool, required: tuple[str, ...] = (), namespace: str = ""
 ) -> LaunchDescription:
-    """Describe the launch of nodes; when one of them ends, all end.
+    """Describe the launch of nodes; when one of them ends, it is started again, or all end.
 
     Args:
         nodes: Nodes to start.
@@ -46,6 +49,9 @@ def describe(
             default_value="info",
             description="Least severe messages that are logged",
             choices=["debug", "info", "warn", "error", "fatal"],
+        ),
+        DeclareLaunchArgument(
+            "respawn", default_value="false", description="Whether a node that dies is started again; else all end"
         ),
         DeclareLaunchArgument("rviz", default_value="false", description="Whether RViz shows the robot and its plans"),
     ]
@@ -80,7 +86,7 @@ def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Action]:
     params_file = Path(LaunchConfiguration("params_file").perform(context))
     if not params_file.is_file():
         raise ValueError(f"the argument params_file is {str(params_file)!r}: there is no such file")
-    use_sim_time, rviz = (_argument(context, name, bool) for name in ("use_sim_time", "rviz"))
+    use_sim_time, rviz, respawn = (_argument(context, name, bool) for name in ("use_sim_time", "rviz", "respawn"))
     # Only what was given overrides the file of parameters.
     given = {
         name: _argument(context, name, argument.kind)
@@ -90,11 +96,12 @@ def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Action]:
     values = {name: value.evaluate(context) for name, value in given.items()}
     values |= {name: LaunchConfiguration(name).perform(context) for name in ("namespace", "params_file")}
     more = implied(values)
-    given |= {name: ParameterValue(value, value_type=type(value)) for name, value in more.items()}
     settings = check_settings(nodes, values | more)
+    again = bool(respawn.evaluate(context))
+    start = _Start(values | more, use_sim_time, Respawn(again))
     return [
-        *(_action(node, given, use_sim_time) for node in nodes if is_started(node, values)),
-        *_state_publisher(nodes, settings, use_sim_time),
+        *(start.action(node, start.values) for node in nodes if is_started(node, values)),
+        *_state_publisher(nodes, settings, use_sim_time, again),
         *(_rviz(use_sim_time) if rviz.evaluate(context) else ()),
     ]
 
@@ -108,7 +115,7 @@ def _is_installed(package: str) -> bool:
 
 
 def _state_publisher(
-    nodes: tuple[NodeSpec, ...], settings: dict[str, NodeSettings], use_sim_time: ParameterValue
+    nodes: tuple[NodeSpec, ...], settings: dict[str, NodeSettings], use_sim_time: ParameterValue, respawn: bool
 ) -> Iterator[Action]:
     """What publishes the frames of the robot's links, if it is installed, and the robot's own is published."""
     used = next((settings[node.executable] for node in nodes if "publish_tf" in node.parameters), None)
@@ -130,6 +137,7 @@ def _state_publisher(
         ],
         # The robot's own node publishes it.
         remappings=[("robot_description", "robot_state_publisher/robot_description")],
+        respawn=respawn,
         output="screen",
     )
 
@@ -151,32 +159,48 @@ def _rviz(use_sim_time: ParameterValue) -> Iterator[Action]:
     )
 
 
-def _end(node: NodeSpec, event: ProcessExited, context: LaunchContext) -> Shutdown | None:
-    """All nodes end with one that all end with.
+@dataclass(frozen=True)
+class _Start:
+    """Starts nodes, and starts them again."""
 
-    Raises:
-        RuntimeError: If it failed by itself: `Shutdown` alone would have the launch end with exit code 0.
-    """
-    if context.is_shutdown or not node.ends_all(event.returncode):
-        return None
-    if event.returncode:
-        raise RuntimeError(f"{event.action.node_executable} has ended with exit code {event.returncode}")
-    return Shutdown(reason=f"{event.action.node_executable} has ended")
+    values: Values
+    use_sim_time: ParameterValue
+    respawn: Respawn
 
+    def action(self, node: NodeSpec, values: Values, **environment: str) -> Node:
+        """What starts a node, with this beside the rest of the environment."""
+        given = overrides(node, values)
+        parameters = {name: ParameterValue(value, value_type=type(value)) for name, value in given.items()}
+        if node.uses_sim_time:
+            parameters["use_sim_time"] = self.use_sim_time
+        return Node(
+            package=node.package,
+            executable=node.executable,
+            name=node.executable,
+            namespace=LaunchConfiguration("namespace") if node.in_namespace else "",
+            parameters=[LaunchConfiguration("params_file"), parameters],
+            remappings=[(topic, LaunchConfiguration(name)) for name, topic, _ in node.topics],
+            additional_env={PARENT: str(os.getpid()), **environment},
+            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+            output="screen",
+            on_exit=partial(self._end, node),
+        )
 
-def _action(node: NodeSpec, given: dict[str, ParameterValue], use_sim_time: ParameterValue) -> Node:
-    overrides = {name: given[argument] for argument, name in node.arguments.items() if argument in given}
-    if node.uses_sim_time:
-        overrides["use_sim_time"] = use_sim_time
-    return Node(
-        package=node.package,
-        executable=node.executable,
-        name=node.executable,
-        namespace=LaunchConfiguration("namespace") if node.in_namespace else "",
-        parameters=[LaunchConfiguration("params_file"), overrides],
-        remappings=[(topic, LaunchConfiguration(name)) for name, topic, _ in node.topics],
-        additional_env={PARENT: str(os.getpid())},
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-        output="screen",
-        on_exit=partial(_end, node),
-    )
+    def _end(self, node: NodeSpec, event: ProcessExited, context: LaunchContext) -> list[Action] | Shutdown | None:
+        """A node that has died is started again, or all end with it if all end with such a one.
+
+        Raises:
+            RuntimeError: If it failed by itself: `Shutdown` alone would have the launch end with exit code 0.
+        """
+        if context.is_shutdown:
+            return None
+        ended = f"{event.action.node_executable} has ended"
+        again = self.respawn.again(node, self.values, event.returncode)
+        if again is not None:
+            sentence = f"{ended} with exit code {event.returncode}: it is started again"
+            return [LogInfo(msg=sentence), self.action(node, again, **{DIED: str(time.monotonic())})]
+        if not node.ends_all(event.returncode):
+            return None
+        if event.returncode:
+            raise RuntimeError(f"{ended} with exit code {event.returncode}")
+        return Shutdown(reason=ended)

@@ -8,15 +8,18 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mbmrl_base.system.endings import PARENT
+from mbmrl_base.system.endings import DIED, PARENT
 from mbmrl_control.bringup.graph import NodeSpec, Values
 from mbmrl_control.bringup.parameters import is_started, overrides, params_file
+from mbmrl_control.bringup.respawn import Respawn
 
 STOP_TIME = 5.0
 """Time that a node has to end after SIGTERM, s."""
@@ -29,6 +32,7 @@ class NodeEndedError(RuntimeError):
 @dataclass
 class _Running:
     spec: NodeSpec
+    values: Values
     process: subprocess.Popen[bytes]
     log: Path | None
     told: bool = False
@@ -63,25 +67,44 @@ class Processes:
     """The nodes of a graph; a context manager that stops them at its end, the planner first."""
 
     def __init__(
-        self, nodes: Sequence[NodeSpec], values: Values, use_sim_time: bool, log_folder: Path | None = None
+        self,
+        nodes: Sequence[NodeSpec],
+        values: Values,
+        use_sim_time: bool,
+        log_folder: Path | None = None,
+        respawn: bool = False,
     ) -> None:
-        """Start the nodes; what they print goes to the terminal, or to files in a folder."""
+        """Start the nodes; what they print goes to the terminal, or to files in a folder.
+
+        Args:
+            nodes: The nodes.
+            values: Their arguments.
+            use_sim_time: Whether time is /clock, for nodes that follow it.
+            log_folder: The folder.
+            respawn: Whether a node that dies is started again.
+        """
         self._running: list[_Running] = []
+        self._respawn = Respawn(respawn)
         self._handled: list[int] = []
         self._use_sim_time, self._log_folder = use_sim_time, log_folder
         self.start(nodes, values)
 
     def start(self, nodes: Sequence[NodeSpec], values: Values) -> None:
         """Start more nodes; they are stopped before those that run already."""
-        environment = os.environ | {"PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
+        for spec in nodes:
+            if is_started(spec, values):
+                log = None if self._log_folder is None else self._log_folder / f"{spec.executable}.log"
+                self._running.append(_Running(spec, values, self._open(spec, values, log, "wb"), log))
+
+    def _open(
+        self, spec: NodeSpec, values: Values, log: Path | None, mode: str, more: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())} | (more or {})
         if os.environ.get("NO_COLOR"):  # rclpy knows another variable
             environment.setdefault("RCUTILS_COLORIZED_OUTPUT", "0")
-        for spec in nodes:
-            if not is_started(spec, values):
-                continue
-            log = None if self._log_folder is None else self._log_folder / f"{spec.executable}.log"
-            output = None if log is None else log.open("wb")
-            process = subprocess.Popen(
+        with ExitStack() as stack:
+            output = None if log is None else stack.enter_context(log.open(mode))
+            return subprocess.Popen(
                 command_line(spec, values, self._use_sim_time),
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
@@ -89,22 +112,27 @@ class Processes:
                 # Ctrl-C goes to the command, which then stops the nodes in order.
                 start_new_session=True,
             )
-            if output:
-                output.close()
-            self._running.append(_Running(spec, process, log))
 
     def check(self) -> None:
-        """See whether all nodes run; if one has ended that all end with, all others are ended at once.
+        """See whether all nodes run, and start again what died, if that is wanted.
+
+        If one has ended that all end with, all others are ended at once.
 
         Raises:
             NodeEndedError: If one has ended.
         """
         for node in self._running:
-            code = node.process.poll()
+            if (code := node.process.poll()) is None:
+                continue
+            if not node.told and (again := self._respawn.again(node.spec, node.values, code)) is not None:
+                sentence = f"{node.spec.executable} has ended with exit code {code}: it is started again"
+                print(f"warning: {sentence}", file=sys.stderr)
+                node.process = self._open(node.spec, again, node.log, "ab", {DIED: str(time.monotonic())})
+                continue
             if code and not node.told and not node.spec.ends_all(code):
                 node.told = True
                 print(f"warning: {node.spec.executable} has ended: all else goes on", file=sys.stderr)
-            if code is not None and node.spec.ends_all(code):
+            if node.spec.ends_all(code):
                 for other in self._running:
                     if other.process.poll() is None:
                         other.process.terminate()

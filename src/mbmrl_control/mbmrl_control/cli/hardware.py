@@ -13,7 +13,7 @@ import typer
 
 from mbmrl_base.system import surroundings
 from mbmrl_control.bringup.graph import EMULATOR, EXPLORE, HARDWARE, NAMESPACE, TOPICS, Values
-from mbmrl_control.cli.options import AsJson, Namespace, console, refuse, refusing, within
+from mbmrl_control.cli.options import AsJson, Namespace, Respawn, console, refuse, refusing, within
 from mbmrl_control.cli.parameters import takes_parameters
 from mbmrl_control.cli.run import LOOK_PERIOD, run_nodes
 
@@ -26,7 +26,7 @@ COMPLAINT_TIME = 2.0
 
 
 @takes_parameters(app, HARDWARE, "mbmrl hardware --port /dev/ttyUSB0")
-def hardware(values: Values) -> None:
+def hardware(values: Values, respawn: Respawn = False) -> None:
     """Drive the robot on a serial port until Ctrl-C."""
     from mbmrl_control.bringup.parameters import check_nodes
     from mbmrl_control.hardware.link.port import LinkError, check_port
@@ -36,11 +36,11 @@ def hardware(values: Values) -> None:
         bridge = check_nodes(HARDWARE, values)["serial_bridge_node"]
         assert isinstance(bridge, BridgeSettings)
         check_port(bridge.port)
-    run_nodes(HARDWARE, values, use_sim_time=False)
+    run_nodes(HARDWARE, values, use_sim_time=False, respawn=respawn)
 
 
 @takes_parameters(app, TOPICS, "mbmrl run --contract rover.yaml --checkpoint rover.safetensors")
-def run(values: Values) -> None:
+def run(values: Values, respawn: Respawn = False) -> None:
     """Drive a robot that speaks ROS until Ctrl-C.
 
     Its topics are those that --contract names; this stack's are in a
@@ -54,7 +54,7 @@ def run(values: Values) -> None:
             refuse("a contract is missing: give its file, --contract robot.yaml")
         given |= implied(given)
         check_nodes(TOPICS, given)
-    run_nodes(TOPICS, given, use_sim_time=False)
+    run_nodes(TOPICS, given, use_sim_time=False, respawn=respawn)
 
 
 @takes_parameters(

@@ -23,6 +23,7 @@ console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # wh
 Seed = Annotated[int, typer.Option(help="Seed of leg phases, random faults and samples.", min=0, max=2**31 - 1)]
 Rate = Annotated[float, typer.Option(help="Control rate, Hz.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was found or done as JSON, as the last line.")]
+Respawn = Annotated[bool, typer.Option("--respawn", help="Start a node again that has died, rather than end all.")]
 Cluster = Annotated[str, typer.Option(help="Ray cluster that does the work: auto, or HOST:PORT; empty: this machine.")]
 Workers = Annotated[int, typer.Option(help="Processes.", min=1)]
 

@@ -14,7 +14,7 @@ import typer
 
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, RECORDER, SIM, NodeSpec, Values, arguments
 from mbmrl_control.cli import completion
-from mbmrl_control.cli.options import AsJson, console, refuse, refusing, stoppable, warn
+from mbmrl_control.cli.options import AsJson, Respawn, console, refuse, refusing, stoppable, warn
 from mbmrl_control.cli.parameters import flag, takes_parameters
 
 if TYPE_CHECKING:
@@ -29,24 +29,28 @@ _DEMO_OPTIONS: Final = (
 )
 
 
-def run_nodes(nodes: tuple[NodeSpec, ...], values: Values, use_sim_time: bool) -> None:
-    """Run nodes until Ctrl-C."""
+def run_nodes(nodes: tuple[NodeSpec, ...], values: Values, use_sim_time: bool, respawn: bool = False) -> None:
+    """Run nodes until Ctrl-C; with `respawn`, those that die are started again."""
     from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
 
-    with Processes(nodes, values, use_sim_time) as running, suppress(KeyboardInterrupt), refusing(NodeEndedError):
+    with (
+        Processes(nodes, values, use_sim_time, respawn=respawn) as running,
+        suppress(KeyboardInterrupt),
+        refusing(NodeEndedError),
+    ):
         while True:
             running.check()
             time.sleep(LOOK_PERIOD)
 
 
 @takes_parameters(app, SIM, "mbmrl sim --robot husky --path left")
-def sim(values: Values) -> None:
+def sim(values: Values, respawn: Respawn = False) -> None:
     """Run simulator, adaptation and planning until Ctrl-C."""
     from mbmrl_control.bringup.parameters import check_nodes, clock_is_simulated
 
     with refusing():
         settings = check_nodes(SIM, values)
-    run_nodes(SIM, values, clock_is_simulated(settings))
+    run_nodes(SIM, values, clock_is_simulated(settings), respawn)
 
 
 @takes_parameters(app, RECORDER, "mbmrl record --out walk", ("exclude",))

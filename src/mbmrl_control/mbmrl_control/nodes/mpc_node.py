@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 import time
@@ -16,7 +17,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Path as PathMessage
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
@@ -26,7 +27,6 @@ from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.system.plugins import blame, blamed
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import (
-    check_message,
     from_robot_state,
     to_diagnostics,
     to_motor_command,
@@ -34,6 +34,7 @@ from mbmrl_base.toolkit.conversions import (
     with_prefix,
 )
 from mbmrl_base.toolkit.health import Level
+from mbmrl_base.toolkit.managed import ManagedNode
 from mbmrl_base.toolkit.parameters import declare, on_change
 from mbmrl_base.toolkit.sole import SoleSubscription, claim, dispute, full_name, topics
 from mbmrl_base.toolkit.spin import run
@@ -42,8 +43,8 @@ from mbmrl_base.toolkit.worker import Worker
 from mbmrl_control.control.controller import Controller, Decision, Outcome, Situation
 from mbmrl_control.dynamics.model import Model
 from mbmrl_control.dynamics.prior import Prior
-from mbmrl_control.learners import make_learner
 from mbmrl_control.nodes import conversions
+from mbmrl_control.nodes.newest_model import NewestModel
 from mbmrl_control.nodes.realtime import collect, take_over_garbage
 from mbmrl_control.nodes.records import TickRecord
 from mbmrl_control.nodes.settings import PlannerSettings
@@ -71,86 +72,141 @@ class Arrival:
     time: float
 
 
-class Source:
-    """A prior, and the models that are adapted from it."""
+class MpcNode(ManagedNode):
+    """Callbacks keep the newest state and model; one worker plans in each tick.
 
-    def __init__(self, prior: Prior) -> None:
-        """Take a prior."""
-        self.hash, self.normalizer = prior.hash, prior.normalizer
-        self.learner = make_learner(prior)
-        self.prior = self.learner.adapted_model({})
-
-
-class MpcNode(Node):
-    """Callbacks keep the newest state and model; one worker plans in each tick."""
+    Configured it listens to the robot and to who steers it; active it commands the robot.
+    """
 
     def __init__(self) -> None:
-        """Load the prior and start the worker.
+        """Declare parameters, and command the robot if that is wanted.
 
         Raises:
-            ValueError: If a parameter or the prior is refused.
+            ValueError: If a parameter or the prior is refused, or another node commands the robot.
         """
-        super().__init__("mpc_node", automatically_declare_parameters_from_overrides=True)
+        super().__init__("mpc_node")
         self._settings = declare(self, PlannerSettings)
-        prior = self._settings.load_prior()
-        prior.check_rate(self._settings.rate)
         self._settings.prepare(1)
-        self._robot = prior.robot
-        self._source = self._next_source = Source(prior)
-        self._model: tuple[int, Model] = (0, self._source.prior)
-        period = 1.0 / self._settings.rate
-        self._steering = Steering(self, prior.robot, self._settings, self._now)
-        self._order = self._steering.order()
-        roll_outs = self._settings.roll_outs
-        planner = make_planner(
-            self._settings.planner, prior.robot, self._settings.sampling, period, self._settings.seed, roll_outs
-        )
-        self._controller = Controller(self._order.task, planner, prior.normalizer, self._settings.state_timeout)
-        self._newest: Arrival | None = None
-        self._newest_model: AdaptedModel | None = None
-        self._taken_model: AdaptedModel | None = None
-        self._model_came = 0.0
-        """When the newest model did, s by which states grow old."""
-        self._path: bytes | None = None
-        self._poses: Array | None = None
-        self._failure = ""
+        self._controller: Controller | None = None
+        self._held: socket.socket | None = None
         self._stopped = False
         self._stop = threading.Event()
-        with blamed():
-            self._controller.warm_up(self._model[1])
-        # By this time discovery has found who else is there.
-        self._held = claim(self, "motor_command", "planner")
-        self._command = self.create_publisher(MotorCommand, "motor_command", qos.LATEST)
-        self._status = self.create_publisher(PlannerStatus, "planner_status", qos.STATE)
+        self.worker: Worker | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
+        self.create_service(SetBool, "stop", self._latch_stop)
+        self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        on_change(self, self._settings, self._set)
+        self.keep_what_is_there()
+        take_over_garbage()
+        if self._settings.autostart:
+            self.bring_up()
+
+    def close(self) -> None:
+        """Stop the worker and, last, the robot."""
+        self._rest()
+
+    # The lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the prior, and listen."""
+        try:
+            self._prepare(self._settings.load_prior())
+        except ValueError as error:
+            return self.refuse(error)
+        self._status = self.create_publisher(PlannerStatus, "planner_status", qos.STATE)
         self._reference = self.create_publisher(PathMessage, "reference_path", qos.LATCHED)
         self._insights = self.create_publisher(PlanInsight, "plan_insight", qos.LATEST)
         self._markers = self.create_publisher(MarkerArray, "plan_markers", qos.LATEST)
         self._planned = self.create_publisher(PathMessage, "planned_path", qos.STATE)
         self._walked_path = self.create_publisher(PathMessage, "path_walked", qos.STATE)
-        self._walked: deque[Observation] = deque(maxlen=4000)
         self._states = SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.STATE)
-        self._models = SoleSubscription(self, AdaptedModel, "adapted_model", self._take_model, qos.LATEST)
+        self._models = SoleSubscription(self, AdaptedModel, "adapted_model", self._model.take, qos.LATEST)
         self._steering.listen()
-        on_change(self, self._settings, self._set)
-        self.create_service(SetBool, "stop", self._latch_stop)
-        take_over_garbage()
-        self._ticker, self._pace = Ticker(period), Pace()
-        self._record = TickRecord(period)
-        self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self.worker = Worker(self._control, "planning")
-        how = f"{roll_outs.threads} threads, {str(roll_outs.precision).removeprefix('torch.')}"
-        self.get_logger().info(f"planning at {self._settings.rate:g} Hz, {how}, prior {prior.hash[:12]}")
+        return TransitionCallbackReturn.SUCCESS
 
-    def close(self) -> None:
-        """Stop the worker and, last, the robot."""
-        if hasattr(self, "worker"):
-            self._stop.set()
-            self.worker.join()
-            self._send(self._controller.safe(Outcome.STOPPED, "the node ends"))
-            # A publisher that is destroyed at once may take its last message with it.
-            self._command.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIME))
-            self._held.close()
+    def _prepare(self, prior: Prior) -> None:
+        """Make ready to plan.
+
+        Raises:
+            ValueError: If a parameter or the prior is refused.
+        """
+        prior.check_rate(self._settings.rate)
+        self._robot = prior.robot
+        self._period = 1.0 / self._settings.rate
+        self._steering = Steering(self, prior.robot, self._settings, self._now)
+        self._order = self._steering.order()
+        roll_outs = self._settings.roll_outs
+        planner = make_planner(
+            self._settings.planner, prior.robot, self._settings.sampling, self._period, self._settings.seed, roll_outs
+        )
+        controller = Controller(self._order.task, planner, prior.normalizer, self._settings.state_timeout)
+        self._newest: Arrival | None = None
+        longest = max(self._settings.model_timeout, MOST_INTERVALS * self._period)
+        self._model = NewestModel(prior, longest, self._now)
+        self._normalizer = prior.normalizer
+        self._path: bytes | None = None
+        self._poses: Array | None = None
+        self._failure = ""
+        self._walked: deque[Observation] = deque(maxlen=4000)
+        self._ticker, self._pace = Ticker(self._period), Pace()
+        self._record = TickRecord(self._period)
+        with blamed():
+            controller.warm_up(self._model.prior)
+        self._controller = controller
+        self._how = f"{roll_outs.threads} threads, {str(roll_outs.precision).removeprefix('torch.')}"
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to command the robot."""
+        try:
+            self._held = claim(self, "motor_command", "planner")
+        except ValueError as error:
+            return self.refuse(error)
+        self._command = self.create_publisher(MotorCommand, "motor_command", qos.LATEST)
+        self._ticker = Ticker(self._period)
+        self._record = TickRecord(self._period)
+        self._stop.clear()
+        self.worker = Worker(self._control, "planning")
+        what = f"{self._settings.rate:g} Hz, {self._how}, prior {self._model.hash[:12]}"
+        self.get_logger().info(f"planning at {what}")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop the robot, and command it no more."""
+        self._rest()
+        self.get_logger().info("the robot is not commanded")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Drop the prior, and listen no more."""
+        self._rest()
+        if self._controller is not None:
+            self._steering.close()
+            self._controller = None
+        self.destroy_the_rest()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As `on_cleanup`."""
+        return self.on_cleanup(state)
+
+    def _rest(self) -> None:
+        """Stop the worker and, last, the robot, and leave it to others."""
+        if self.worker is None or self._held is None:
+            return
+        self._stop.set()
+        self.worker.join()
+        self._send(self._planning.safe(Outcome.STOPPED, "the node ends"))
+        # A publisher that is destroyed at once may take its last message with it.
+        self._command.wait_for_all_acked(Duration(seconds=LAST_COMMAND_TIME))
+        self.destroy_publisher(self._command)
+        self._held.close()
+        self._held = None
+
+    @property
+    def _planning(self) -> Controller:
+        """What plans, of a node that is configured."""
+        assert self._controller is not None
+        return self._controller
 
     def _take_state(self, message: RobotState) -> None:
         arrival = time.monotonic()
@@ -179,21 +235,20 @@ class MpcNode(Node):
         Raises:
             ValueError: If they are refused.
         """
-        before, source = self._settings, None
+        before, prior = self._settings, None
+        if self._controller is None:
+            with blamed(ValueError):
+                settings.check()
+            self._settings = settings
+            return
         if (settings.learner, settings.checkpoint) != (before.learner, before.checkpoint):
             with blamed(ValueError):
                 prior = settings.load_prior()
-                source = Source(prior)
             prior.check_rate(settings.rate)
         self._steering.set(settings)
-        self._settings, self._next_source = settings, source or self._next_source
-
-    def _take_model(self, message: AdaptedModel) -> None:
-        check_message(message, self._robot.name)
-        wanted = self._next_source.hash
-        if message.prior_hash not in (self._source.hash, wanted):
-            raise ValueError(f"it is of another prior, {message.prior_hash[:12]}, this one is {wanted[:12]}")
-        self._newest_model, self._model_came = message, self._now()
+        self._settings = settings
+        if prior is not None:
+            self._model.use(prior)
 
     def _latch_stop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._stopped = request.data
@@ -212,23 +267,23 @@ class MpcNode(Node):
                 continue  # time stands still: what was planned is for this moment
             try:
                 decision = self._decide(newest)
-                report = self._steering.observe(self._order, self._controller.task, decision.why)
+                report = self._steering.observe(self._order, self._planning.task, decision.why)
             except Exception as error:  # a task and a planner are code of others too: whatever they raise, ticks go on
                 self._failure = blame(error)
                 self.get_logger().error(f"{self._failure}: the robot takes its safe action", throttle_duration_sec=5.0)
-                decision = self._controller.safe(Outcome.NO_FINITE_PLAN, self._failure)
+                decision = self._planning.safe(Outcome.NO_FINITE_PLAN, self._failure)
                 report = self._steering.observe(self._order, None, self._failure)
             self._send(decision)
             self._show(decision, newest)
             now = time.monotonic()
             header = newest.message.header if newest and decision.state_sequence else Header()
-            task = self._controller.task.name
-            status = conversions.to_planner_status(task, decision, report, header, self._source.hash)
+            task = self._planning.task.name
+            status = conversions.to_planner_status(task, decision, report, header, self._model.hash)
             status.planning_time = now - start
             status.start_delay = start - self._ticker.current
             status.lateness = now - self._ticker.current
             status.ticks, status.missed_ticks = self._ticker.ticks, self._ticker.missed
-            status.candidate_budget = self._controller.planner.budget.count
+            status.candidate_budget = self._planning.planner.budget.count
             if newest and decision.state_sequence:
                 status.state_to_command = now - newest.monotonic
             self._record.observe(status.start_delay, status.lateness, status.planning_time, status.candidates)
@@ -237,7 +292,7 @@ class MpcNode(Node):
             self._explain(decision, header)
             collect(self._ticker.ticks)
             try:
-                self._controller.prepare(self._adapted_model()[1])
+                self._planning.prepare(self._adapted_model()[1])
             except Exception as error:  # of a learner's code; the next tick meets it too
                 self._failure = blame(error)
 
@@ -247,7 +302,7 @@ class MpcNode(Node):
         if self._ticker.ticks % 2 or not (asked or drawn):
             return
         try:
-            insight = self._controller.explain(decision, self._source.prior)
+            insight = self._planning.explain(decision, self._model.prior)
         except Exception as error:  # of a task's or a learner's code
             self._failure = blame(error)
             return
@@ -261,12 +316,14 @@ class MpcNode(Node):
     def _decide(self, newest: Arrival | None) -> Decision:
         before, self._order = self._order, self._steering.order()
         if self._order.task is not before.task:
-            self._controller.use(self._order.task)
-        if rivals := dispute(self, "motor_command"):
+            self._planning.use(self._order.task)
+        # By the clocks of two simulators in turn no age means anything.
+        clocks = dispute(self, "/clock") if self._time_is_simulated else ""
+        if rivals := dispute(self, "motor_command") or clocks:
             self.get_logger().error(f"{rivals}: the robot takes its safe action", throttle_duration_sec=5.0)
         sequence, model = self._adapted_model()
         usable = newest if newest and not self._states.contested else None
-        decision = self._controller.decide(
+        decision = self._planning.decide(
             Situation(
                 usable.observation if usable else None,
                 model,
@@ -277,17 +334,22 @@ class MpcNode(Node):
                 deadline=self._ticker.current + self._settings.plan_share * self._ticker.period,
             )
         )
-        self._poses = self._controller.task.reference() if decision.began else None
+        self._poses = self._planning.task.reference() if decision.began else None
         return decision
 
     def _diagnose(self) -> None:
+        now = to_seconds(self.get_clock().now().to_msg())
+        if not self.is_active:
+            rests = self.rests("ticks", "the robot is not commanded")
+            self._diagnostics.publish(to_diagnostics([rests], full_name(self), "", now))
+            return
         ticks = self._record.report(self._ticker.ticks, self._ticker.missed)
         ticks.check(bool(self._failure), Level.ERROR, self._failure)
-        ticks.check(bool(late := self._late), Level.WARN, late)
+        ticks.check(bool(late := self._model.late), Level.WARN, late)
         self._failure = ""
         troubles = (self._states.trouble, self._models.trouble, *self._steering.troubles)
-        parts = [ticks, topics(*troubles, dispute(self, "motor_command")), self._steering.health()]
-        now = to_seconds(self.get_clock().now().to_msg())
+        rivals = [dispute(self, topic) for topic in ("motor_command", "/clock")]
+        parts = [ticks, topics(*troubles, *rivals), self._steering.health()]
         self._diagnostics.publish(to_diagnostics(parts, full_name(self), "", now))
         # Who reads without asking for what was latched comes to know it too.
         if self._path is not None:
@@ -304,39 +366,16 @@ class MpcNode(Node):
             path = conversions.to_path(poses.numpy()[np.isfinite(poses.numpy()).all(1)], states[-1].time)
             self._walked_path.publish(with_prefix(path, self._settings.frame_prefix))
 
-    @property
-    def _late(self) -> str:
-        """Since when no model has come, if one is missing; else empty."""
-        age = self._now() - self._model_came
-        longest = max(self._settings.model_timeout, MOST_INTERVALS / self._settings.rate)
-        if self._newest_model is None or 0.0 <= age <= longest:
-            return ""
-        return f"no model has come for {age:.1f} s: the prior is planned with"
-
     def _adapted_model(self) -> tuple[int, Model]:
-        """Number and model of what is planned with: the newest model, or the prior once none comes any more."""
-        found = self._newest_usable()
-        return (0, self._source.prior) if self._late else found
-
-    def _newest_usable(self) -> tuple[int, Model]:
-        """Number and model of the newest model that can be used, else of the last one that could."""
-        message = self._newest_model
-        if message is None or message is self._taken_model:
-            return self._model
-        self._taken_model, source = message, self._next_source
-        if message.prior_hash == source.hash and source is not self._source:
-            self._source = source
-            self._controller.plan_with(self._source.normalizer)
-            self._model = (0, self._source.prior)
-            self.get_logger().info(f"planning with models of prior {source.hash[:12]}")
-        elif message.prior_hash != self._source.hash:
-            return self._model
-        try:
-            update = conversions.from_adapted_model(message)
-            self._model = (message.sequence, self._source.learner.adapted_model(update))
-        except ValueError as error:
-            self.get_logger().error(f"a model is refused: {error}", throttle_duration_sec=5.0)
-        return self._model
+        """Number and model of what is planned with."""
+        found = self._model.to_plan_with()
+        if self._model.normalizer is not self._normalizer:
+            self._normalizer = self._model.normalizer
+            self._planning.plan_with(self._normalizer)
+            self.get_logger().info(f"planning with models of prior {self._model.hash[:12]}")
+        if self._model.refusal:
+            self.get_logger().error(self._model.refusal, throttle_duration_sec=5.0)
+        return found
 
     def _send(self, decision: Decision) -> None:
         seconds = to_seconds(self.get_clock().now().to_msg())
@@ -346,7 +385,7 @@ class MpcNode(Node):
     def _show(self, decision: Decision, newest: Arrival | None) -> None:
         if newest is None:
             return
-        task, seconds = self._controller.task, to_seconds(newest.message.header.stamp)
+        task, seconds = self._planning.task, to_seconds(newest.message.header.stamp)
         if decision.began and self._poses is not None:
             path = conversions.to_path(self._poses[:: max(1, len(self._poses) // 1000)], seconds)
             # As bytes it costs the next tick nothing to send it again.

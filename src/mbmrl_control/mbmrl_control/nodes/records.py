@@ -65,7 +65,7 @@ class AdaptationRecord:
 
     def __init__(self) -> None:
         self._newest: Adaptation | None = None
-        self._told = (0, 0, 0)
+        self._told = (0, 0, 0, 0)
         self._failure = ""
 
     def observe(self, adaptation: Adaptation) -> None:
@@ -73,24 +73,26 @@ class AdaptationRecord:
         self._newest = adaptation
         self._failure = adaptation.failure or self._failure
 
-    def report(self) -> Part:
-        """Health of the adaptations since the last report."""
+    def report(self, left_out: int) -> Part:
+        """Health of the adaptations since the last report, and how many states were left out so far."""
         part = Part("adaptation")
         newest = self._newest
         if newest is None:
             part.check(True, Level.STALE, "no state has come")
             return part
-        counts = (newest.sequence, newest.skipped, newest.failed)
-        lately, skipped, failed = (now - before for now, before in zip(counts, self._told, strict=True))
+        counts = (newest.sequence, newest.skipped, newest.failed, left_out)
+        lately, skipped, failed, left = (now - before for now, before in zip(counts, self._told, strict=True))
         self._told = counts
         part.check(lately == 0, Level.STALE, "no state has come")
         part.check(failed > 0, Level.ERROR, f"the learner failed {failed} times, the prior is used: {self._failure}")
         part.check(skipped > 0, Level.WARN, f"{skipped} transitions skipped: a number in them is missing")
+        part.check(left > 0, Level.WARN, f"{left} states left out: they come faster than they are adapted to")
         part.values = {
             "adaptations": newest.sequence,
             "transitions in the window": newest.window,
             "updates withheld": newest.rejected,
             "transitions skipped": newest.skipped,
             "learner failed": newest.failed,
+            "states left out": left_out,
         }
         return part

@@ -36,6 +36,7 @@ class ModelSettings(NodeSettings):
     members: str = Field(
         MEMBERS, description="Learners that a committee is made of, unless it has a checkpoint, with commas between"
     )
+    autostart: bool = Field(True, description="Whether the node configures and activates itself at its start")
     threads: int = Field(1, ge=1, le=64, description="Threads of torch")
     cpus: str = Field("", description="Processors that the node runs on, numbers with commas between; empty: any")
     realtime_priority: int = Field(

@@ -10,15 +10,15 @@ from typing import Any, Final
 
 from geometry_msgs.msg import PoseStamped, Twist
 from nav_msgs.msg import Path as PathMessage
-from rclpy.action import ActionServer, CancelResponse
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.health import Level, Part
+from mbmrl_base.toolkit.managed import ManagedNode
 from mbmrl_base.toolkit.sole import LOG_PERIOD, SoleSubscription
 from mbmrl_control.control.steering import Journey, Order, Progress, Report
 from mbmrl_control.nodes import conversions
@@ -57,7 +57,7 @@ class _Server(ActionServer):  # type: ignore[misc]
 class Steering:
     """Keeps the newest order; callbacks make orders, the planning thread asks for the one in force and reports."""
 
-    def __init__(self, node: Node, robot: Robot, settings: PlannerSettings, now: Callable[[], float]) -> None:
+    def __init__(self, node: ManagedNode, robot: Robot, settings: PlannerSettings, now: Callable[[], float]) -> None:
         """Take what the parameters say at first, and the time by which velocities grow old, s.
 
         Raises:
@@ -88,10 +88,15 @@ class Steering:
             FollowPathAction,
             "follow_path",
             lambda _: Result(),
+            goal_callback=lambda _: GoalResponse.ACCEPT if node.is_active else GoalResponse.REJECT,
             handle_accepted_callback=self._follow,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
         )
         node.create_timer(_FEEDBACK_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def close(self) -> None:
+        """Take no more goals of the action."""
+        self._server.destroy()
 
     # What the planning thread asks for
 

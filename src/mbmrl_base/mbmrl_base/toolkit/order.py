@@ -1,0 +1,33 @@
+"""The order of messages that are stamped and numbered: what comes again, or late, is told from what is new."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LATE: Final = 1.0
+"""Time before the newest message within which one is late, s; what is older comes from a clock that began anew."""
+
+
+class Order:
+    """Takes what is later than all before it. A message with neither stamp nor number has no order."""
+
+    def __init__(self) -> None:
+        self._newest = (0.0, 0)
+
+    def check(self, stamp: float, sequence: int) -> None:
+        """Take a message in.
+
+        Args:
+            stamp: Its stamp, s.
+            sequence: Its number.
+
+        Raises:
+            ValueError: If it is late or comes again: a newer one has been seen.
+        """
+        seconds, number = self._newest
+        if stamp == 0.0 and sequence == 0:
+            return
+        if seconds - LATE <= stamp and (stamp, sequence) <= self._newest:
+            what = "has come before" if (stamp, sequence) == self._newest else f"is {seconds - stamp:.3f} s late"
+            raise ValueError(f"number {sequence} {what}: number {number} is the newest")
+        self._newest = (stamp, sequence)
