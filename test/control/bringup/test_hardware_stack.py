@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lifecycle_msgs.srv import GetState
+from rclpy.task import Future
 from std_srvs.srv import SetBool
 
 from hardware_testing import Robot
@@ -84,6 +86,38 @@ def test_killed_node_stops_the_legs(
     assert "Traceback" not in errors
     assert not robot.moves
     assert processes(mark) == {}
+
+
+def test_bridge_that_is_started_again_leaves_the_motors_off_until_somebody_asks(
+    start_command: StartCommand, mark: str, robot: Robot, peer: Peer, patient: tuple[str, str]
+) -> None:
+    hardware = start_command("hardware", "--respawn", "--port", str(robot.port), *patient)
+    peer.spin_until(lambda: hardware.poll() is not None or robot.moves)
+    bridge = "mbmrl_control.nodes.serial_bridge_node"
+    (node,) = processes(mark, bridge)
+    os.kill(node, signal.SIGKILL)
+    peer.spin_until(lambda: not robot.moves)
+    peer.spin_until(lambda: hardware.poll() is not None or set(processes(mark, bridge)) - {node})
+    client = peer.node.create_client(GetState, "serial_bridge_node/get_state")
+    answers: list[Future] = []
+
+    def answers_again() -> bool:
+        answers.append(client.call_async(GetState.Request()))
+        return hardware.poll() is not None or any(answer.done() for answer in answers)
+
+    peer.spin_until(answers_again)
+    until = robot.firmware.world.time + 1.0
+    peer.spin_until(lambda: robot.moves or robot.firmware.world.time > until)
+    assert not robot.moves
+    activate = start_command("activate")
+    output, errors = activate.communicate(timeout=TIME_LIMIT)
+    assert (activate.returncode, output) == (0, "the motors are enabled\n"), errors
+    peer.spin_until(lambda: hardware.poll() is not None or robot.moves)
+    hardware.send_signal(signal.SIGINT)
+    _, errors = hardware.communicate(timeout=TIME_LIMIT)
+    assert hardware.returncode == 0, errors
+    assert not robot.firmware.enabled
+    assert "Traceback" not in errors
 
 
 def test_stop_is_latched_and_ctrl_c_switches_the_motors_off(

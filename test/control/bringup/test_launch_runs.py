@@ -86,6 +86,24 @@ def test_node_that_is_killed_is_a_failure_and_ctrl_c_is_none(
         assert ("mpc_node has ended with exit code -9" in (tmp_path / "launch.log").read_text()) == killed
 
 
+def test_node_that_is_killed_is_started_again_where_that_is_wanted(
+    launch: Launch, mark: str, robot: Robot, peer: Peer, tmp_path: Path
+) -> None:
+    running = launch("hardware.launch.py", f"port:={robot.port}", "respawn:=true")
+    peer.spin_until(lambda: running.poll() is not None or robot.moves)
+    for name, moves in (("mpc_node", True), ("serial_bridge_node", False)):
+        (node,) = processes(mark, f"/{name} ")
+        os.kill(node, signal.SIGKILL)
+        peer.spin_until(lambda: running.poll() is not None or not robot.moves)
+        peer.spin_until(lambda name=name, node=node: set(processes(mark, f"/{name} ")) - {node})
+        peer.spin_until(lambda moves=moves: running.poll() is not None or robot.moves == moves)
+    assert running.poll() is None
+    assert (tmp_path / "launch.log").read_text().count("has ended with exit code -9: it is started again") == 2
+    running.send_signal(signal.SIGINT)
+    assert running.wait(TIME_LIMIT) == 0
+    assert not robot.firmware.enabled
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_robot_stands_still_and_no_node_is_left_however_the_launch_ends(
     launch: Launch, mark: str, robot: Robot, peer: Peer, number: signal.Signals

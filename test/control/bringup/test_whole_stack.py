@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from mbmrl_base.toolkit.conversions import to_seconds
 from mbmrl_control.control.run_record import Record
 from mbmrl_control.nodes.bag_reader import read_bag
 from mbmrl_control.nodes.conversions import from_figures
-from mbmrl_msgs.msg import FaultArray, MotorCommand, PlannerStatus, RobotState
+from mbmrl_msgs.msg import AdaptedModel, FaultArray, MotorCommand, PlannerStatus, RobotState
 from ros_testing import TIME_LIMIT, Peer, number_of, processes
 
 EVERY_STATE = QoSProfile(depth=1000)
@@ -207,6 +209,39 @@ def test_demo_that_is_stopped_leaves_nothing_behind(start_command: StartCommand,
     assert "Traceback" not in errors
     assert "stopped: the robot stands still" in errors.splitlines()[-1]
     assert processes(mark) == {}
+
+
+def test_nodes_that_are_killed_are_started_again_and_the_robot_walks_on(
+    start_command: StartCommand, mark: str, peer: Peer
+) -> None:
+    states = peer.record(RobotState, "robot_state", EVERY_STATE)
+    statuses = peer.record(PlannerStatus, "planner_status", EVERY_STATE)
+    models = peer.record(AdaptedModel, "adapted_model", EVERY_STATE)
+    sim = start_command("sim", "--respawn")
+
+    def walks(since: int) -> Any:
+        """Whether a plan with an adapted model is in force."""
+        planned = any(status.outcome == PlannerStatus.PLANNED and status.model_sequence for status in statuses[since:])
+        return sim.poll() is not None or (planned and states and states[-1].command_sequence > 0)
+
+    peer.spin_until(lambda: walks(0))
+    for name, said in (("mpc_node", statuses), ("adaptation_node", models), ("simulator_node", states)):
+        (node,) = processes(mark, f".nodes.{name}")
+        os.kill(node, signal.SIGKILL)
+        peer.spin_until(lambda name=name, node=node: set(processes(mark, f".nodes.{name}")) - {node})
+        before = len(said)
+        peer.spin_until(lambda said=said, before=before: sim.poll() is not None or len(said) > before)
+        since = len(statuses)
+        peer.spin_until(lambda since=since: walks(since))
+        assert sim.poll() is None, sim.communicate()
+    assert states[-1].sequence < len(states)  # the new simulator's world is a new one
+    sim.send_signal(signal.SIGINT)
+    _, errors = sim.communicate(timeout=TIME_LIMIT)
+    assert sim.returncode == 0
+    assert "Traceback" not in errors
+    assert errors.count("has ended with exit code -9: it is started again") == 3
+    # Nobody took the new node for a second one beside that which was killed.
+    assert "several publishers" not in errors
 
 
 def test_faults_come_and_go_while_the_robot_walks(
