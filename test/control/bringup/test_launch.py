@@ -33,7 +33,7 @@ FILES = {"sim.launch.py": "real_time_factor", "hardware.launch.py": "port", "rob
 """With an argument that no other one takes."""
 NODES = tuple(dict.fromkeys(SIM + HARDWARE + EMULATOR + TOPICS[1:2] + EXPLORE[1:]))
 SETTINGS: dict[str, type[NodeSettings]] = {node.executable: node.settings for node in NODES}
-COMMON = {"namespace", "params_file", "use_sim_time", "log_level", "rviz"}
+COMMON = {"namespace", "params_file", "use_sim_time", "log_level", "respawn", "rviz"}
 # The folder launch/ of this workspace is no package, but would be found as one.
 GENUINE = importlib.util.find_spec("launch_ros") is not None
 needs_launch = pytest.mark.skipif(not GENUINE, reason="needs launch_ros: it runs where a ROS 2 is sourced")

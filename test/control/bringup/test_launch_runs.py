@@ -101,7 +101,7 @@ def test_node_that_is_killed_is_started_again_where_that_is_wanted(
     assert (tmp_path / "launch.log").read_text().count("has ended with exit code -9: it is started again") == 2
     running.send_signal(signal.SIGINT)
     assert running.wait(TIME_LIMIT) == 0
-    assert not robot.firmware.enabled
+    assert not robot.moves
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
