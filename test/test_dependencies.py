@@ -18,6 +18,7 @@ KEYS = {
     "PIL": "python3-pil",
     "hypothesis": "python3-hypothesis",
     "joblib": "python3-joblib",
+    "psutil": "python3-psutil",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
     "pydantic": "python3-pydantic",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import joblib
+import psutil  # noqa: F401  # joblib ends its workers by it; else by commands, which Ctrl-C ends as well
 
 Result = TypeVar("Result")
 
