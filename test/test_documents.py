@@ -144,6 +144,10 @@ def check(words: list[str]) -> None:
             check_launch(*given)
         case ["ros2", "param", *given]:
             check_parameter(*given)
+        case ["ros2", "run", package, executable, "--ros-args", *_]:
+            assert NODES[executable].package == package
+        case ["ros2", "lifecycle", "set", "/mpc_node" | "/adaptation_node" | "/standby", transition]:
+            assert transition in ("configure", "activate", "deactivate", "cleanup")
         case ["ros2", "service", "call", *given]:
             check_message(*given, part="Request")
         case ["ros2", "topic", "pub", "--once", *given] | ["ros2", "topic", "pub", "--rate", _, *given]:
@@ -288,3 +292,15 @@ def test_faults_are_those_that_the_simulator_has(robot: str) -> None:
         assert not kind.grows or numbers[:2] == [kind.low, kind.high]
         assert {high for _, high in kind.takes.values()} <= set(numbers)
         assert not kind.grows or f"{kind.default:g}" in default
+
+
+def test_each_row_of_what_is_watched_has_a_test() -> None:
+    table = (ROOT / "docs/safety.md").read_text().partition("What is watched, and")[2].partition("\n\nOn a")[0]
+    rows = [row for row in table.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) > 20
+    for row in rows:
+        *cells, link = [cell.strip() for cell in row.strip("|").split("|")]
+        assert len(cells) == 5
+        assert all(cells[:2]), row
+        file, name = re.fullmatch(r'\[test\]\((\S+) "(\w+)"\)', link).groups()  # type: ignore[union-attr]
+        assert f"\ndef {name}(" in (ROOT / "docs" / file).read_text(), name

@@ -63,6 +63,21 @@ def test_several_publishers_are_not_heard_and_named(peer: Peer, domain: int) -> 
         peer.spin_until(lambda: heard[-1].sequence == 3)
 
 
+def test_command_that_comes_late_or_again_is_not_taken(peer: Peer, domain: int) -> None:
+    heard: list[MotorCommand] = []
+    subscription = SoleSubscription(peer.node, MotorCommand, TOPIC, heard.append, qos.STATE)
+    with peer_in(domain) as other:
+        publisher = other.node.create_publisher(MotorCommand, TOPIC, qos.STATE)
+        other.spin_until(publisher.get_subscription_count)
+        for sequence in (1, 2, 2, 1, 3):
+            message = MotorCommand(sequence=sequence)
+            message.header.stamp.sec = 10
+            publisher.publish(message)
+        peer.spin_until(lambda: heard and heard[-1].sequence == 3)
+    assert [message.sequence for message in heard] == [1, 2, 3]
+    assert subscription.trouble == ""
+
+
 def test_message_that_is_refused_is_in_the_diagnostics_until_one_is_taken(peer: Peer, domain: int) -> None:
     heard: list[int] = []
 

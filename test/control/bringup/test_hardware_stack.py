@@ -88,6 +88,29 @@ def test_killed_node_stops_the_legs(
     assert processes(mark) == {}
 
 
+def test_planner_that_is_held_up_stops_the_legs_until_it_goes_on(
+    start_command: StartCommand, mark: str, robot: Robot, peer: Peer, patient: tuple[str, str]
+) -> None:
+    hardware = start_command("hardware", "--port", str(robot.port), *patient)
+    peer.spin_until(lambda: hardware.poll() is not None or robot.moves)
+    (planner,) = processes(mark, "mbmrl_control.nodes.mpc_node")
+    for pause in (0.5, 3.0):  # after the second one, all have forgotten it
+        os.kill(planner, signal.SIGSTOP)
+        held = time.monotonic()
+        peer.spin_until(lambda: not robot.moves)
+        assert time.monotonic() - held < 0.1 + SLACK
+        until = robot.firmware.world.time + pause
+        peer.spin_until(lambda until=until: robot.moves or robot.firmware.world.time > until)
+        assert not robot.moves
+        os.kill(planner, signal.SIGCONT)
+        peer.spin_until(lambda: hardware.poll() is not None or robot.moves)
+        assert hardware.poll() is None
+    hardware.send_signal(signal.SIGINT)
+    _, errors = hardware.communicate(timeout=TIME_LIMIT)
+    assert hardware.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
 def test_bridge_that_is_started_again_leaves_the_motors_off_until_somebody_asks(
     start_command: StartCommand, mark: str, robot: Robot, peer: Peer, patient: tuple[str, str]
 ) -> None:

@@ -138,14 +138,16 @@ def test_robot_takes_the_middle_of_its_bounds_before_any_state(controller: Contr
     assert (decision.outcome, decision.action) == (Outcome.NO_STATE, pytest.approx([0.0]))
 
 
-def test_task_begins_anew_in_a_new_episode(controller: Controller, played: Played) -> None:
-    played.plans = iter(planned(0.1, 0.2, 0.3))
+def test_task_begins_anew_in_a_new_episode_and_where_the_robot_was_started_again(
+    controller: Controller, played: Played
+) -> None:
+    played.plans = iter(planned(0.1, 0.2, 0.3, 0.4))
     decisions = [
         controller.decide(Situation(observation(sequence, episode=episode, x=x), Steady()))
-        for sequence, episode, x in ((1, 1, 0.0), (2, 1, 0.1), (3, 2, 60.0))
+        for sequence, episode, x in ((7, 1, 0.0), (8, 1, 0.1), (9, 2, 60.0), (1, 2, 90.0))
     ]
-    assert [decision.began for decision in decisions] == [True, False, True]
-    assert [decision.figures["progress_m"] for decision in decisions] == pytest.approx([0.0, 0.1, 0.0], abs=1e-6)
+    assert [decision.began for decision in decisions] == [True, False, True, True]
+    assert [decision.figures["progress_m"] for decision in decisions] == pytest.approx([0.0, 0.1, 0.0, 0.0], abs=1e-6)
 
 
 @pytest.mark.parametrize(

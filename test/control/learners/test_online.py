@@ -132,11 +132,15 @@ def test_transitions_go_on_after_a_gap(make_prior: MakePrior, observations: list
     assert [adaptation.window for adaptation in adaptations] == [0, 1, 2, 3, 3, 4, 5]
 
 
-def test_new_episode_empties_the_window(make_prior: MakePrior, observations: list[Observation]) -> None:
+@pytest.mark.parametrize("begins", [{"episode": 2}, {"sequence": -20}], ids=["reset", "started again"])
+def test_new_episode_empties_the_window(
+    begins: dict[str, int], make_prior: MakePrior, observations: list[Observation]
+) -> None:
     """What was adapted in the last episode must not steer the first steps of a new one."""
     adapter = OnlineAdapter(make_prior(window=WINDOW))
     assert observe_all(adapter, observations[:20])[-1].update
-    second = [replace(observation, episode=2) for observation in observations[20:30]]
+    shift, episode = begins.get("sequence", 0), begins.get("episode", 1)
+    second = [replace(each, episode=episode, sequence=each.sequence + shift) for each in observations[20:30]]
     first, *rest = observe_all(adapter, second)
     assert (first.window, first.update) == (0, {})
     assert math.isnan(first.prior_error)

@@ -7,6 +7,7 @@ import itertools
 import math
 import re
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from nav_msgs.msg import Path as PathMessage
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.publisher import Publisher
+from rosgraph_msgs.msg import Clock as ClockMessage
 from std_srvs.srv import SetBool
 from visualization_msgs.msg import MarkerArray
 
 from mbmrl_base.robots.millirobot.layout import MAX_LEG_SPEED, MIN_LEG_SPEED
 from mbmrl_base.toolkit import qos
-from mbmrl_base.toolkit.conversions import to_motor_command, to_seconds
+from mbmrl_base.toolkit.conversions import to_motor_command, to_seconds, to_time
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.hardware.robot import MILLIROBOT
 from mbmrl_control.learners import make_learner
@@ -230,6 +232,24 @@ def test_robot_is_stopped_while_a_stranger_publishes(
     peer.node.destroy_publisher(stranger)
     peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
     assert all(path == paths[0] for path in paths)
+
+
+def test_robot_is_at_its_safe_action_while_two_publish_the_clock(
+    start_planner: StartNode, peer: Peer, robot: Robot
+) -> None:
+    clock = peer.node.create_publisher(ClockMessage, "/clock", qos.LATEST)
+    peer.node.create_timer(0.01, lambda: clock.publish(ClockMessage(clock=to_time(time.monotonic()))))
+    planner = start_planner(use_sim_time=True)
+    robot.start()
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
+    second = peer.node.create_publisher(ClockMessage, "/clock", qos.LATEST)
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.STOPPED, planner)
+    first = len(robot.statuses)
+    peer.spin_until(lambda: len(ticks(robot, PlannerStatus.STOPPED, first)) > 3, planner)
+    assert all(speeds(command) == (0.0, 0.0) for _, command in ticks(robot, PlannerStatus.STOPPED, first))
+    assert "/clock has several publishers, " in planner.errors
+    peer.node.destroy_publisher(second)
+    peer.spin_until(lambda: robot.outcome() == PlannerStatus.PLANNED, planner)
 
 
 @pytest.mark.parametrize("words", STRANGE)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 
 from mbmrl_base.toolkit.health import Level
-from mbmrl_control.nodes.records import TickRecord
+from mbmrl_control.learners.online import Adaptation
+from mbmrl_control.nodes.records import AdaptationRecord, TickRecord
 
 PERIOD = 0.02
 
@@ -37,6 +39,17 @@ def test_each_fault_is_told_once() -> None:
     assert part.level == Level.OK
     assert [part.values[name] for name in ("ticks", "missed", "late")] == [5, 2, 1]
     assert record.report(5, 2).level == Level.STALE
+
+
+def test_states_that_were_left_out_are_told() -> None:
+    record = AdaptationRecord()
+    assert record.report(0).level == Level.STALE
+    record.observe(Adaptation(1, 1, {}, math.nan, math.nan, 0, 0))
+    part = record.report(3)
+    assert (part.level, part.message) == (Level.WARN, "3 states left out: they come faster than they are adapted to")
+    record.observe(Adaptation(2, 5, {}, math.nan, math.nan, 0, 0))
+    part = record.report(3)
+    assert (part.level, part.values["states left out"]) == (Level.OK, 3)
 
 
 def test_process_is_set_up_with_all_its_threads() -> None:

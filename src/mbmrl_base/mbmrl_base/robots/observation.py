@@ -30,3 +30,8 @@ class Observation:
     sequence: int
     episode: int
     interval: float
+
+    def begins(self, last: Observation) -> bool:
+        """Whether an episode has begun since another observation: its number says so, or that of the interval, which
+        begins anew with a robot that was started again."""
+        return self.episode != last.episode or self.sequence < last.sequence

@@ -97,7 +97,7 @@ class Controller:
         self._robot, self._normalizer = task.robot, normalizer
         self._sent: deque[tuple[int, Array]] = deque(maxlen=8)
         self._newest: Array | None = None
-        self._episode: int | None = None
+        self._seen: Observation | None = None
         self._begins = False
         self._basis: Basis | None = None
 
@@ -145,14 +145,14 @@ class Controller:
         if not (np.abs(seen.state) < ABSURD).all():  # nor is NaN
             return self.safe(Outcome.NO_STATE, "the state is not finite", **known)
         self._newest = seen.state
-        if seen.episode != self._episode:
+        if self._seen is None or seen.begins(self._seen):
             self._reset()
             known["began"] = True
         elif self._begins:
             # The robot walks meanwhile: its next actions go on from the last plan.
             self.task.reset()
             known["began"] = True
-        self._episode, self._begins = seen.episode, False
+        self._seen, self._begins = seen, False
         figures = self.task.observe(seen)
         if figures is None:
             return self.safe(Outcome.NO_STATE, "the state cannot be believed", **known)

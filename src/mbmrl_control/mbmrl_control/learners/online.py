@@ -101,7 +101,7 @@ class OnlineAdapter:
         Only successive observations make a transition, and only where one action was in force between
         them. A new episode starts with an empty window.
         """
-        if self._last is not None and observation.episode != self._last.episode:
+        if self._last is not None and observation.begins(self._last):
             self.reset()
         last, self._last = self._last, observation
         length, chosen = observation.interval * self._rate, self._choice.chosen

@@ -75,7 +75,7 @@ class PlanarTask(Task[Settings]):
         """Measure how the task goes, and what the last step cost."""
         if not np.isfinite(observation.state).all():
             return None
-        if self._last is not None and self._last[1].episode != observation.episode:
+        if self._last is not None and observation.begins(self._last[1]):
             self.reset()
         standing = self.robot.features.pose(torch.from_numpy(observation.state)).numpy()
         if self.frame is None:
