@@ -21,6 +21,7 @@ from rclpy.task import Future
 from mbmrl_base.system import surroundings
 from mbmrl_base.system.endings import end_with_parent, exit_within
 from mbmrl_base.system.surroundings import SurroundingsError
+from mbmrl_base.toolkit.impossible import refuse_impossible
 
 RCLError = rclpy_implementation.RCLError
 USAGE_ERROR = 2
@@ -36,6 +37,7 @@ NodeT = TypeVar("NodeT", bound=Node)
 def _init(arguments: list[str]) -> None:
     """Start ROS 2; SurroundingsError if it cannot be started."""
     surroundings.prepare()
+    refuse_impossible()
     # A node works as well if there is no home, such as in a container or as a service of the system.
     unkept = ["--ros-args", "--disable-external-lib-logs"] if surroundings.lost_logs() else []
     try:

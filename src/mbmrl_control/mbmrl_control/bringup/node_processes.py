@@ -113,6 +113,11 @@ class Processes:
                 start_new_session=True,
             )
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """Numbers of the nodes' processes, by executable."""
+        return {node.spec.executable: node.process.pid for node in self._running}
+
     def check(self) -> None:
         """See whether all nodes run, and start again what died, if that is wanted.
 

@@ -23,6 +23,7 @@ from mbmrl_control.cli import (
     completion,
     dataset,
     doctor,
+    drill,
     evaluation,
     hardware,
     learning,
@@ -58,6 +59,7 @@ app.add_typer(runs.app)
 app.add_typer(dataset.app)
 app.add_typer(bench.app)
 app.add_typer(doctor.app)
+app.add_typer(drill.app)
 app.add_typer(completion.app)
 
 

@@ -1,0 +1,62 @@
+"""The command that drills the stack."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mbmrl_control.cli.options import AsJson, Seed, console, refuse, refusing, stoppable
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: mbmrl drill --events 100 --seed 1")
+def drill(
+    events: Annotated[int, typer.Option(help="What is done to each stack.", min=1)] = 50,
+    stack: Annotated[
+        str, typer.Option(help="Robot: sim, a simulated one, serial, an emulated one on a line, or all.")
+    ] = "all",
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Folder in which the drill's own folder is made.")] = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Do to the real stack what may go wrong.
+
+    Its processes are killed and held up, a stranger sends garbage, and so on;
+    what follows is held against docs/safety.md. Exit code 1 if it differs.
+    """
+    from rich.progress import track
+
+    from mbmrl_base.system import surroundings
+    from mbmrl_base.system.files import check_folder
+    from mbmrl_control.bringup.graph import SIM
+    from mbmrl_control.bringup.node_processes import NodeEndedError
+    from mbmrl_control.bringup.parameters import check_nodes
+    from mbmrl_control.drills.drill import Drill, play
+    from mbmrl_control.drills.stack import STACKS, StackError
+
+    names = STACKS if stack == "all" else (stack,)
+    if not set(names) <= set(STACKS):
+        refuse(f"unknown stack {stack!r}: allowed is {', '.join(STACKS)}, all")
+    with refusing():
+        surroundings.prepare()
+        check_nodes(SIM, {})
+        check_folder(out)
+    folder = out / f"drill-{datetime.now():%Y%m%d-%H%M%S}"
+    done = Drill()
+    with refusing(NodeEndedError, StackError), stoppable(f"the logs are in {folder}"):
+        for name in names:
+            played = play(name, {}, events, seed, folder / name, done)
+            for outcome in track(played, f"{name}: events", total=events, console=console):
+                if outcome.wrong:
+                    console.print(f"{outcome.kind}: {outcome.wrong}", markup=False, highlight=False)
+    found = done.as_json()
+    console.print(f"as documented: {found['as_documented']} of {found['events']}; logs: {folder}", soft_wrap=True)
+    if as_json:
+        print(json.dumps(found))
+    if found["as_documented"] < found["events"] or found["orphans"] or found["tracebacks"]:
+        raise typer.Exit(1)
