@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.description import describe
 from mbmrl_base.robots.millirobot import layout
 from mbmrl_base.robots.robot import Robot
@@ -133,3 +134,19 @@ def test_difference_names_what_makes_another_robot(change: dict[str, Any], words
 def test_robots_are_equal_if_their_descriptions_are() -> None:
     assert robot() == robot() != robot(rate=50.0)
     assert len({robot(), robot()}) == 1
+
+
+def test_joints_are_states_of_their_names() -> None:
+    """A state that is the speed of a joint may have its name too."""
+    states = [{"name": "x", "unit": "m"}, {"name": "hip", "unit": "rad"}, {"name": "wheel", "unit": "rad/s"}]
+    urdf = '<robot name="arm"><joint name="hip"/><joint name="wheel"/><joint name="fixed"/></robot>'
+    description = describe({"name": "arm", "states": states})
+    state = np.array([1.0, 0.5, 3.0])
+    assert Robot(description, urdf).joints(state) == {"hip": 0.5}
+    assert Robot(description).joints(state) == Robot(description, "<robot").joints(state) == {}
+
+
+@pytest.mark.parametrize(("name", "count"), [("ant", 8), ("half_cheetah", 6), ("husky", 0)])
+def test_joints_of_robots_that_come_with_the_package_follow_from_their_states(name: str, count: int) -> None:
+    robot = load_robot(name)
+    assert len(robot.joints(np.zeros(len(robot.state_names)))) == count

@@ -7,12 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mbmrl_base.robots.catalogue import load_robot
+from mbmrl_base.robots.observation import Observation
 from mbmrl_base.robots.robot import Robot
+from mbmrl_control.control.run_record import Record, Tick, choice
 from mbmrl_control.dashboard.compared import compared
 from mbmrl_control.dashboard.replay import Beside, replay_of
 from mbmrl_control.dashboard.robot_view import parse_urdf
 from mbmrl_control.dashboard.snapshot import NO_PATH, UNKNOWN_BODY, Foresight
-from robot_testing import MILLIROBOT, walked
+from mbmrl_control.tasks.forward import MoveForward
+from robot_testing import MILLIROBOT, PLANNER, walked
 
 
 def foresight() -> Foresight:
@@ -33,6 +37,18 @@ def test_moments_of_a_run_follow_from_its_record() -> None:
     assert moment.joints["left_rear_hip"] == moment.joints["left_crank_joint"] == pytest.approx(12 - 4 * np.pi)
     assert replay.at(99.0).faults == ("leg_loss:right_middle",)
     assert replay.at(-1.0).time == 0.0
+
+
+def test_joints_of_a_run_follow_from_its_states() -> None:
+    ant = load_robot("ant")
+    ticks = []
+    for index in range(3):
+        state = np.zeros(len(ant.state_names))
+        state[ant.state("ankle_1")] = 0.1 * index
+        ticks.append(Tick(Observation(state, np.zeros(8), index / 20, index, 1, 0.05), commanded=True))
+    task = choice("move_forward", MoveForward.settings_type())
+    record = Record(ant, "mb", task, PLANNER, 0, 20.0, None, None, ticks)
+    assert [moment.joints["ankle_1"] for moment in replay_of(record).moments] == pytest.approx([0.0, 0.1, 0.2])
 
 
 def test_way_ends_at_the_moment_and_is_thinned() -> None:

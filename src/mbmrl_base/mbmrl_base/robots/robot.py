@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -179,7 +180,16 @@ class Robot:
 
     def joints(self, state: Array) -> dict[str, float]:
         """Positions of joints of the URDF that follow from a state, shape (n,), by name, rad or m."""
-        return {}
+        return {name: float(state[self.state(name)]) for name in self._joints}
+
+    @cached_property
+    def _joints(self) -> list[str]:
+        """States that are positions of joints of the URDF: of the same name, and in rad or m."""
+        try:
+            named = {joint.get("name") for joint in ElementTree.fromstring(self._urdf or "<robot/>").iter("joint")}
+        except ElementTree.ParseError:  # whoever shows it says so
+            return []
+        return [state.name for state in self.description.states if state.name in named and state.unit in ("rad", "m")]
 
     def urdf(self) -> str | None:
         """Its URDF, if it has one."""
