@@ -12,10 +12,11 @@ from mbmrl_base.robots.observation import Array
 from mbmrl_control.dashboard.snapshot import Foresight
 
 _COLOURS: Final = ("#3b6fc8", "#e08a3c", "#8a5bc7", "#2ca05a", "#c0392b", "#7f8c8d")
+_SIGNS: Final = "<p>Costs are right of the grey line, rewards left. The mark is their sum: farther left is better.</p>"
 
 
 class WhyPanel:
-    """A bar per action sequence, in which each term of its cost has its share."""
+    """A bar per action sequence: its costs to the right of a line at 0, its rewards to the left, a mark at the sum."""
 
     def __init__(self, gui: viser.GuiApi) -> None:
         """Add it to the part of the page that is being made."""
@@ -28,8 +29,11 @@ class WhyPanel:
             return
         names, terms = list(foresight.terms), np.array(list(foresight.terms.values()))
         labels = ["the plan", *(_rank(rank) for rank in foresight.ranks)]
-        largest = max(float(np.maximum(terms, 0.0).sum(0).max()), 1e-9)
-        rows = "".join(_row(label, values, largest) for label, values in zip(labels, terms.T, strict=False))
+        # Widths in % of the panel, in which all bars have their place.
+        least, most = np.minimum(terms, 0.0).sum(0).min(), np.maximum(terms, 0.0).sum(0).max()
+        scale = 100.0 / max(float(most - least), 1e-9)
+        zero = -scale * float(least)
+        rows = "".join(_row(label, values, scale, zero) for label, values in zip(labels, terms.T, strict=False))
         key = " ".join(
             f"<span style='color:{colour}'>■</span> {escape(name)}"
             for name, colour in zip(names, _COLOURS, strict=False)
@@ -37,7 +41,7 @@ class WhyPanel:
         apart = 1e3 * float(np.linalg.norm(foresight.expected[-1, :2] - foresight.expected_by_prior[-1, :2]))
         self._html.content = (
             "<div style='padding:0.2em 1em;font-size:0.85em'>"
-            f"<p>Mean cost of a step, by what it is of:<br>{key}</p>{rows}"
+            f"<p>Mean cost of a step, by what it is of:<br>{key}</p>{_SIGNS if least < 0.0 else ''}{rows}"
             "<p>With the planned actions the prior (red) expects the robot to be "
             f"<b>{apart:.0f} mm</b> from where the adapted model (green) does.</p></div>"
         )
@@ -47,10 +51,24 @@ def _rank(rank: float) -> str:
     return "cheapest candidate" if rank == 0 else f"cheaper: {rank:.0%}"
 
 
-def _row(label: str, values: Array, largest: float) -> str:
-    style = "display:inline-block;height:0.9em"
+def _row(label: str, values: Array, scale: float, zero: float) -> str:
+    """A bar; 1 is ``scale`` % of its whole width, and 0 lies at ``zero`` %."""
+    ends = np.where(values < 0.0, np.cumsum(np.minimum(values, 0.0)), np.cumsum(np.maximum(values, 0.0)))
+    lefts, total = np.minimum(ends, ends - values), float(values.sum())
     parts = "".join(
-        f"<span style='{style};width:{100 * max(value, 0.0) / largest:.1f}%;background:{colour}'></span>"
-        for value, colour in zip(values, _COLOURS, strict=False)
+        f"<span style='{_part(zero + scale * left, scale * abs(value))};background:{colour}'></span>"
+        for left, value, colour in zip(lefts, values, _COLOURS, strict=False)
     )
-    return f"<div>{escape(label)}: <b>{values.sum():.2f}</b></div><div style='line-height:0.9em'>{parts}</div>"
+    marks = "".join(
+        f"<span style='position:absolute;left:calc({place:.1f}% - 1px);top:{-out}px;bottom:{-out}px;width:2px;"
+        f"background:{colour}'></span>"
+        for place, out, colour in ((zero, 0, "#888"), (zero + scale * total, 2, "currentColor"))
+    )
+    return (
+        f"<div>{escape(label)}: <b>{total:.2f}</b></div>"
+        f"<div style='position:relative;height:0.9em;margin-bottom:0.4em'>{parts}{marks}</div>"
+    )
+
+
+def _part(left: float, width: float) -> str:
+    return f"position:absolute;top:0;bottom:0;left:{left:.1f}%;width:{width:.1f}%"
