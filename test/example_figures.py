@@ -27,7 +27,7 @@ from matplotlib import pyplot
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.toolkit import qos
 from mbmrl_control.evaluation.statistics import mean
-from mbmrl_control.evaluation.tables import in_units
+from mbmrl_control.evaluation.units import in_units
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_msgs.msg import PlannerStatus
 from ros_testing import free_domain, peer_in

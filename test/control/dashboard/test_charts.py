@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import viser
 
-from mbmrl_control.dashboard.charts import WINDOW, Chart, Curve, averaged, root_mean_square
+from mbmrl_control.dashboard.charts import WINDOW, Chart, Curve, averaged, curve_of, root_mean_square
 from mbmrl_control.dashboard.server import PageServer
 
 
@@ -60,3 +60,19 @@ def test_average_is_of_the_values_up_to_each() -> None:
     expected = [values[max(0, end - 10) : end].mean() for end in range(1, 41)]
     np.testing.assert_allclose(averaged(values), expected)
     np.testing.assert_allclose(root_mean_square(values**2)[-1], np.sqrt((values[-10:] ** 2).mean()))
+
+
+@pytest.mark.parametrize(
+    ("figure", "title", "drawn"),
+    [
+        ("forward_speed_m_s", "forward speed (m/s)", 2.0),
+        ("turn_rate_error_rad_s", "turn rate error (rad/s)", 2.0),
+        ("heading_error_rad", "heading error (°)", pytest.approx(114.6, abs=0.01)),
+        ("cross_track_m", "cross track (mm)", 2000.0),
+        ("distance_m", "distance (m)", 2.0),
+        ("cost", "cost", 2.0),
+    ],
+)
+def test_chart_of_a_figure_is_in_a_unit_that_reads_well(figure: str, title: str, drawn: float) -> None:
+    found, curve = curve_of(figure)
+    assert (found, curve.drawn(np.array([2.0]))) == (title, [drawn])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from mbmrl_control.control.run_record import Record, RecordError, Tick, choice
 from mbmrl_control.evaluation.film import render_runs
 from mbmrl_control.evaluation.metrics import RECOVERY_WINDOW, before_and_after, recovery_time, summarise
 from mbmrl_control.evaluation.plots import plot
-from mbmrl_control.evaluation.tables import in_units, summary_table
+from mbmrl_control.evaluation.tables import summary_table
 from mbmrl_control.tasks.goal import GoToGoal
 from robot_testing import FOLLOW, PLANNER, path_task
 
@@ -350,20 +349,3 @@ def test_task_without_a_path_is_judged_by_its_cost() -> None:
     Console(file=output, width=100).print(summary_table(told))
     assert "millirobot, mb on go_to_goal, leg_loss:4" in output.getvalue()
     assert re.search(r"heading error +\D+14.3 ° +\D+28.6 ° +\D+28.6 °", output.getvalue())
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "shown"),
-    [
-        ("cross_track_m", -0.0031, "cross track: -3.1 mm"),
-        ("progress_m", 1.25, "progress: 1.250 m"),
-        ("speed_error_m_s", 0.1, "speed error: 0.100 m/s"),
-        ("turn_rate_error_rad_s", 0.1, "turn rate error: 0.100 rad/s"),
-        ("heading_error_rad", math.pi / 2, "heading error: 90.0 °"),
-        ("force_n", 2.0, "force n: 2.000"),
-        ("_m", None, " m: -"),
-    ],
-)
-def test_figure_is_shown_in_a_unit_that_reads_well(name: str, value: float | None, shown: str) -> None:
-    unit = in_units(name)
-    assert f"{unit.title}: {unit.text(value)}" == shown

@@ -24,7 +24,8 @@ from mbmrl_base.toolkit.spin import beside
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, Values
 from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
 from mbmrl_control.evaluation.metrics import summarise
-from mbmrl_control.evaluation.tables import in_units, summary_table
+from mbmrl_control.evaluation.tables import summary_table
+from mbmrl_control.evaluation.units import in_units
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_control.nodes.monitor_node import MonitorNode
 from mbmrl_control.nodes.run_messages import RunMessages

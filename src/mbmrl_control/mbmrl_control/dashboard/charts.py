@@ -12,6 +12,7 @@ import viser
 from viser import uplot
 
 from mbmrl_base.robots.observation import Array
+from mbmrl_control.evaluation.units import in_units
 
 WINDOW: Final = 30.0
 """Time that charts show, s."""
@@ -64,12 +65,11 @@ STANDARD: Final = (
 """Titles and curves of the charts of any run."""
 
 
-def shown(figure: str) -> tuple[str, str, Callable[[Array], Array]]:
-    """How a figure of a task is called, its unit, with which its name ends, and what is drawn of it: m as mm."""
-    name, _, unit = figure.rpartition("_")
-    if unit == "m":
-        return f"{name.replace('_', ' ')} (mm)", "mm", lambda metres: 1e3 * metres
-    return f"{name.replace('_', ' ')} ({unit})", unit, lambda values: values
+def curve_of(figure: str) -> tuple[str, Curve]:
+    """The title of the chart of a figure of a task, and its curve, in the unit in which it reads well."""
+    unit = in_units(figure)
+    title = f"{unit.title} ({unit.symbol})" if unit.symbol else unit.title
+    return title, Curve(figure, unit.symbol or unit.title, "#3b6fc8", lambda values: unit.factor * values)
 
 
 class Chart:
@@ -157,8 +157,8 @@ class Charts:
         """Show a figure of the task, by its name with the unit at its end, unless it is there."""
         if figure not in self._figures:
             self._figures.add(figure)
-            title, unit, drawn = shown(figure)
-            self.add(title, (Curve(figure, unit, "#3b6fc8", drawn),))
+            title, curve = curve_of(figure)
+            self.add(title, (curve,))
 
     def take(self, time: float, numbers: Mapping[str, float]) -> None:
         """Take in the numbers of a moment, see `Chart.take`."""

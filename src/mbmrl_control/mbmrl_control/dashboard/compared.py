@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from mbmrl_control.dashboard.charts import STANDARD, Curve, shown
+from mbmrl_control.dashboard.charts import STANDARD, Curve, curve_of
 from mbmrl_control.dashboard.replay import Replay
-from mbmrl_control.evaluation.metrics import is_error
+from mbmrl_control.evaluation.units import is_error
 
 _DIFFERENCE: Final = "difference"
 
@@ -25,7 +25,7 @@ def compared(
         names: How they are called.
         colours: Theirs.
     """
-    title, unit, drawn = shown(first.figure)
+    title, figure = curve_of(first.figure)
     css = [f"rgb{colour}" for colour in colours]
 
     def both(number: str, drawn: Any) -> tuple[Curve, ...]:
@@ -34,10 +34,10 @@ def compared(
             for place, (name, colour) in enumerate(zip(names, css, strict=True))
         )
 
-    difference = Curve(_DIFFERENCE, unit, "#888", drawn)
+    difference = Curve(_DIFFERENCE, figure.label, "#888", figure.drawn)
     others = [(title, curves[-1]) for title, curves in STANDARD]  # of errors that of the adapted model
     charts = [
-        (title, both(first.figure, drawn)),
+        (title, both(first.figure, figure.drawn)),
         (f"{title}: {names[1]} less {names[0]}", (difference,)),
         *((f"{title}: {curve.label}", both(curve.number, curve.drawn)) for title, curve in others),
     ]

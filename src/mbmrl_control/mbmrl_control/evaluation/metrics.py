@@ -8,6 +8,7 @@ import numpy as np
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_control.control.run_record import Record
+from mbmrl_control.evaluation.units import is_error
 
 START_UP: Final = 2.0
 """Time at the start of a run, in which the robot gets going, that counts for nothing, s."""
@@ -28,11 +29,6 @@ OPEN_LOOP_STEPS: Final = 16
 def _mean(values: Array) -> float | None:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else None
-
-
-def is_error(name: str) -> bool:
-    """Whether a figure of a task is one that lies to both sides of 0, where it is best."""
-    return "error" in name or name == "cross_track_m"
 
 
 def _sizes(tracking: dict[str, Array]) -> dict[str, Array]:

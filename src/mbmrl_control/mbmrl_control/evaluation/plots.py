@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.system.files import whole
 from mbmrl_control.control.run_record import Record, in_a_word
-from mbmrl_control.evaluation.metrics import is_error
 from mbmrl_control.evaluation.run_cache import TRACE_STEP
 from mbmrl_control.evaluation.statistics import Row, bootstrap, mean
-from mbmrl_control.evaluation.tables import in_units
+from mbmrl_control.evaluation.units import in_units, is_error
 
 _SMOOTHING: Final = 0.5
 _CLOSED: Final = 0.1

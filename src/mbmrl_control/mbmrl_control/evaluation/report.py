@@ -14,7 +14,8 @@ from mbmrl_control.control.run_record import Record
 from mbmrl_control.evaluation.html import cards, page, picture, table, warning
 from mbmrl_control.evaluation.metrics import summarise
 from mbmrl_control.evaluation.plots import draw, draw_times
-from mbmrl_control.evaluation.tables import in_units, summary_table
+from mbmrl_control.evaluation.tables import summary_table
+from mbmrl_control.evaluation.units import in_units
 
 # A data URI would be of another origin, in which browsers refuse some of what the page does.
 _FILM: Final = """<h2>In 3-D</h2>

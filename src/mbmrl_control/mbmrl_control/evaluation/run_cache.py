@@ -41,7 +41,7 @@ _CODE: Final = {
     "mbmrl_control": (
         *("control/*.py", "dynamics/*.py", "learners/*.py", "planning/*.py", "tasks/**/*.py"),
         *("training/collect.py", "training/episodes.py"),
-        *(f"evaluation/{name}.py" for name in ("metrics", "run_cache", "scenarios")),
+        *(f"evaluation/{name}.py" for name in ("metrics", "run_cache", "scenarios", "units")),
     ),
     "mbmrl_sim": ("*.py", "millirobot/*.py"),
 }

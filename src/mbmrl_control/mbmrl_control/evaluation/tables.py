@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +12,8 @@ from rich.table import Table
 
 from mbmrl_base.system.files import whole
 from mbmrl_control.control.run_record import in_a_word
-from mbmrl_control.evaluation.metrics import is_error
 from mbmrl_control.evaluation.statistics import Row, differences, mean, pairs, recovery
+from mbmrl_control.evaluation.units import in_units, number_text
 
 _COLUMNS: Final = {
     "cost before": ("cost_before", 1.0, 2),
@@ -33,43 +31,6 @@ _COLUMNS: Final = {
 }
 """Title of a column, its figure, factor and digits."""
 _FAR_OFF: Final = 1e4
-
-
-@dataclass(frozen=True)
-class Unit:
-    """How a figure of a task is shown to people.
-
-    Attributes:
-        title: Its name in words.
-        symbol: The unit in which it reads well; empty if its name ends in none.
-        factor: From the figure's own unit to that.
-        digits: After the point.
-    """
-
-    title: str
-    symbol: str = ""
-    factor: float = 1.0
-    digits: int = 3
-
-    def text(self, value: float | None, width: int = 0) -> str:
-        """The figure with its unit, the number at least so wide; a dash if there is none."""
-        return _number(None if value is None else value * self.factor, self.digits, self.symbol, width)
-
-
-_UNITS: Final = {
-    "_m_s": ("m/s", 1.0, 3),
-    "_rad_s": ("rad/s", 1.0, 3),
-    "_rad": ("°", math.degrees(1.0), 1),
-    "_m": ("m", 1.0, 3),
-}
-
-
-def in_units(name: str) -> Unit:
-    """How a figure is shown, by the unit that its name ends in; errors of a place are in mm."""
-    for end, unit in _UNITS.items():
-        if title := name.removesuffix(end) if name.endswith(end) else "":
-            return Unit(title.replace("_", " "), *(("mm", 1e3, 1) if end == "_m" and is_error(name) else unit))
-    return Unit(name.replace("_", " "))
 
 
 def write_csv(rows: Sequence[Row], file: Path) -> None:
@@ -139,10 +100,6 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _number(value: float | None, digits: int, unit: str = "", width: int = 0) -> str:
-    return "-" if value is None else f"{value:{width}.{digits}f} {unit}".rstrip()
-
-
 def summary_table(summary: dict[str, Any]) -> Table:
     """Table of the object of summary.json."""
     fault = summary["fault"] or "no fault"
@@ -151,20 +108,20 @@ def summary_table(summary: dict[str, Any]) -> Table:
     for column in ("", "before the fault", "after it", "at the end"):
         result.add_column(column, justify="left" if not column else "right")
     cost, error = summary["tracking_cost"], summary["model_error"]
-    result.add_row("tracking cost per step", _number(cost["before"], 2), _number(cost["after"], 2))
+    result.add_row("tracking cost per step", number_text(cost["before"], 2), number_text(cost["after"], 2))
     for name, values in summary["figures"].items():
         unit = in_units(name)
         result.add_row(unit.title, *(unit.text(values[when]) for when in ("before", "after", "end")))
-    result.add_row("time to recover", "", _number(summary["recovery_s"], 2, "s"))
-    result.add_row("one-step error, prior", "", _number(error["prior_after"], 3))
-    result.add_row("one-step error, adapted", "", _number(error["adapted_after"], 3))
+    result.add_row("time to recover", "", number_text(summary["recovery_s"], 2, "s"))
+    result.add_row("one-step error, prior", "", number_text(error["prior_after"], 3))
+    result.add_row("one-step error, adapted", "", number_text(error["adapted_after"], 3))
     result.add_section()
     result.add_row("", "median", "p99")
     for name in ("planning", "adaptation"):
         times = summary[f"{name}_ms"]
-        result.add_row(f"{name} time", _number(times["p50"], 2, "ms"), _number(times["p99"], 2, "ms"))
+        result.add_row(f"{name} time", number_text(times["p50"], 2, "ms"), number_text(times["p99"], 2, "ms"))
     result.add_section()
-    result.add_row("command rate", _number(summary["command_rate_hz"], 2, "Hz"), "")
+    result.add_row("command rate", number_text(summary["command_rate_hz"], 2, "Hz"), "")
     result.add_row("intervals without a command", f"{summary['missed_ticks']} of {summary['ticks']}", "")
     return result
 
