@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +14,21 @@ from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.control.run_record import Record, Tick
-from mbmrl_control.evaluation.plots import plot
+from mbmrl_control.evaluation.plots import draw, plot
 from robot_testing import FOLLOW, PLANNER, path_task
 
 
-def draw(fault: str | None, faults: tuple[str, ...], file: Path) -> None:
-    """The plot of a robot that walks ahead for 2 s, with a fault half-way."""
+def walked(fault: str | None, faults: tuple[str, ...] = (), speed: float = 0.2) -> Record:
+    """A robot that walks ahead for 2 s, at a speed in m/s, with a fault half-way."""
     ticks = []
     for index in range(41):
-        state = pack_state((0.01 * index, 0, 0.025), (0.2, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0), (20, 20), (1, 1), 3.9)
+        state = pack_state(
+            (speed * index / 20, 0, 0.025), (0.2, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0), (20, 20), (1, 1), 3.9
+        )
         observation = Observation(state, np.full(2, 20.0), index / 20, index, 1, 0.05)
         ticks.append(Tick(observation, commanded=True, faults=faults if index > 20 else ()))
-    record = Record(load_robot("millirobot"), "grbal", FOLLOW, PLANNER, 0, 20.0, fault, 1.0 if fault else None, ticks)
-    task = path_task("straight")
-    plot(record, record.track(task), task.reference()[:, :2], file)
+    start = 1.0 if fault else None
+    return Record(load_robot("millirobot"), "grbal", FOLLOW, PLANNER, 0, 20.0, fault, start, ticks)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,8 @@ def test_plot_names_the_fault_beneath_the_path(
         savefig(figure, *arguments, **named)
 
     monkeypatch.setattr(Figure, "savefig", saved)
-    draw(fault, faults, tmp_path / "plot.png")
+    record, task = walked(fault, faults), path_task("straight")
+    plot(record, record.track(task), task.reference()[:, :2], tmp_path / "plot.png")
     (legend,) = figures[0].subfigs[0].legends
     ground = figures[0].axes[0]
     box, around = legend.get_window_extent(), figures[0].subfigs[0].bbox
@@ -61,3 +64,18 @@ def test_plot_names_the_fault_beneath_the_path(
     assert fits
     with Image.open(tmp_path / "plot.png") as image:
         assert image.size == (1320, 552)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_way_on_a_line_has_room_for_its_labels(turned: bool) -> None:
+    record = walked("leg_loss@1", speed=10.0)
+    for tick in record.ticks if turned else ():
+        tick.observation.state[:2] = tick.observation.state[1::-1]
+    figure = draw(record, {"forward_speed_m_s": record.time}, None)
+    figure.draw_without_rendering()
+    ground = figure.axes[0]
+    box = ground.get_window_extent()
+    assert 0.39 < min(box.width / box.height, box.height / box.width) < 0.41
+    labels = [label.get_window_extent() for label in ground.get_yticklabels() if label.get_text()]
+    assert len(labels) > 1
+    assert not any(low.overlaps(high) for low, high in pairwise(labels))

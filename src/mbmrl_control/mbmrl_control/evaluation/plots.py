@@ -20,6 +20,8 @@ from mbmrl_control.evaluation.units import in_units, is_error
 _SMOOTHING: Final = 0.5
 _CLOSED: Final = 0.1
 """Distance of its ends at which a path is closed, m."""
+_NARROWEST: Final = 0.4
+"""Least share of the longer side of the ground that the shorter one has: on a line too there is room for its labels."""
 _SHOWN: Final = 4
 """States that are drawn of a robot that does not move on a plane."""
 _MOST_BANDS: Final = 4
@@ -71,8 +73,9 @@ def draw(record: Record, tracking: dict[str, Array], reference: Array | None) ->
             # One that ends at its start is shown whole.
             closed = np.linalg.norm(reference[-1] - reference[0]) < _CLOSED
             shown = np.concatenate([places, reference]) if closed else places
-        ground.set(xlim=(shown[:, 0].min() - 0.1, shown[:, 0].max() + 0.1))
-        ground.set(ylim=(shown[:, 1].min() - 0.1, shown[:, 1].max() + 0.1))
+        low, high = shown.min(0) - 0.1, shown.max(0) + 0.1
+        wider = np.maximum(_NARROWEST * (high - low).max() - (high - low), 0.0) / 2
+        ground.set(**dict(zip(("xlim", "ylim"), np.transpose([low - wider, high + wider]), strict=True)))
         ground.plot(*places[: split + 1].T, color="tab:blue", lw=1.2, label="walked, intact")
         if split < len(time):
             words = record.fault_in_words(dict.fromkeys(name for tick in record.ticks[split:] for name in tick.faults))
