@@ -229,6 +229,20 @@ def test_run_is_lost_if_the_robot_leaves_the_path_or_stops_after_the_fault(name:
     assert before_and_after(run, tracking, FAULT_TIME)["lost"] == lost
 
 
+@pytest.mark.parametrize(("speed", "walked"), [(0.0, False), (-0.5, False), (0.019, False), (0.021, True)])
+@pytest.mark.parametrize("task", ["follow_path", "move_forward"])
+def test_robot_that_does_not_walk_before_the_fault_has_nothing_to_recover(
+    task: str, speed: float, walked: bool
+) -> None:
+    run, nothing = record(), np.zeros(len(TIME))
+    tracking = {"progress_m": speed * TIME, "cross_track_m": nothing, "cost": nothing}
+    if task == "move_forward":
+        tracking = {"forward_speed_m_s": nothing + speed, "distance_m": speed * TIME, "cost": nothing}
+    told = before_and_after(run, tracking, FAULT_TIME)
+    assert (told["lost"], told["recovery_s"] is not None) == (float(not walked), walked)
+    assert (summarise(run, tracking, 20.0)["recovery_s"] is not None) == walked
+
+
 def test_recovery_is_from_the_cost() -> None:
     costs = distance((8.0, 0.1), (10.0, 0.0108))
     recovered = recovery_time(TIME, costs, FAULT_TIME, 1.1)
@@ -349,3 +363,13 @@ def test_task_without_a_path_is_judged_by_its_cost() -> None:
     Console(file=output, width=100).print(summary_table(told))
     assert "millirobot, mb on go_to_goal, leg_loss:4" in output.getvalue()
     assert re.search(r"heading error +\D+14.3 ° +\D+28.6 ° +\D+28.6 °", output.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("fault", "recovered", "shown"), [(True, 0.5, "0.50 s"), (True, None, "not by the end"), (False, None, "-")]
+)
+def test_table_of_a_run_tells_of_any_task(fault: bool, recovered: float | None, shown: str) -> None:
+    output = io.StringIO()
+    Console(file=output, width=100).print(summary_table(summary(record(fault)) | {"recovery_s": recovered}))
+    assert re.search(rf"time to recover [^\w-]+{shown} ", output.getvalue())
+    assert "cost per step" in output.getvalue() and "tracking" not in output.getvalue()

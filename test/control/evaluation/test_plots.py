@@ -14,7 +14,7 @@ from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_control.control.run_record import Record, Tick
-from mbmrl_control.evaluation.plots import draw, plot
+from mbmrl_control.evaluation.plots import draw, envelope, plot
 from robot_testing import FOLLOW, PLANNER, path_task
 
 
@@ -31,6 +31,20 @@ def walked(fault: str | None, faults: tuple[str, ...] = (), speed: float = 0.2) 
     return Record(load_robot("millirobot"), "grbal", FOLLOW, PLANNER, 0, 20.0, fault, start, ticks)
 
 
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Figures that are written to files."""
+    figures: list[Figure] = []
+    savefig = Figure.savefig
+
+    def keep(figure: Figure, *arguments: object, **named: object) -> None:
+        figures.append(figure)
+        savefig(figure, *arguments, **named)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
+
+
 @pytest.mark.parametrize(
     ("fault", "faults", "label"),
     [
@@ -43,21 +57,13 @@ def walked(fault: str | None, faults: tuple[str, ...] = (), speed: float = 0.2) 
     ],
 )
 def test_plot_names_the_fault_beneath_the_path(
-    fault: str | None, faults: tuple[str, ...], label: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: str | None, faults: tuple[str, ...], label: str | None, tmp_path: Path, saved: list[Figure]
 ) -> None:
-    figures: list[Figure] = []
-    savefig = Figure.savefig
-
-    def saved(figure: Figure, *arguments: object, **named: object) -> None:
-        figures.append(figure)
-        savefig(figure, *arguments, **named)
-
-    monkeypatch.setattr(Figure, "savefig", saved)
     record, task = walked(fault, faults), path_task("straight")
     plot(record, record.track(task), task.reference()[:, :2], tmp_path / "plot.png")
-    (legend,) = figures[0].subfigs[0].legends
-    ground = figures[0].axes[0]
-    box, around = legend.get_window_extent(), figures[0].subfigs[0].bbox
+    (legend,) = saved[0].subfigs[0].legends
+    ground = saved[0].axes[0]
+    box, around = legend.get_window_extent(), saved[0].subfigs[0].bbox
     fits = around.x0 <= box.x0 and box.x1 <= around.x1 and box.y1 <= ground.get_tightbbox().y0
     texts = [text.get_text().replace("\n", " ") for text in legend.get_texts()]
     assert texts == ["reference", "walked, intact", *([label, "fault"] if label else [])]
@@ -79,3 +85,14 @@ def test_way_on_a_line_has_room_for_its_labels(turned: bool) -> None:
     labels = [label.get_window_extent() for label in ground.get_yticklabels() if label.get_text()]
     assert len(labels) > 1
     assert not any(low.overlaps(high) for low, high in pairwise(labels))
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [("straight", "runs that left the path, stopped or fell"), ("", "runs that never walked, or fell")],
+)
+def test_envelope_says_what_is_lost(path: str, title: str, tmp_path: Path, saved: list[Figure]) -> None:
+    rows = [{"scenario": "slope", "contender": "mb", "path": path, "lost": lost} for lost in (1.0, 0.0)]
+    envelope(rows, tmp_path / "envelope.png")
+    (axes,) = saved[0].axes
+    assert (axes.get_title(), [text.get_text() for text in axes.texts]) == (title, ["1 of 2"])

@@ -1,10 +1,11 @@
-"""Figures of a run: tracking before and after the fault, recovery, model error, times."""
+"""Figures of a run: the task before and after the fault, recovery, model error, times."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_control.control.run_record import Record
@@ -17,7 +18,9 @@ RECOVERY_WINDOW: Final = 2.0
 RECOVERY_LEVEL: Final = 1.5
 """Share of the distance before the fault that counts as recovered."""
 COST_RECOVERY_LEVEL: Final = 1.1
-"""The same of the tracking cost."""
+"""The same of the cost."""
+WALKS: Final = 0.02
+"""Speed ahead before the fault below which a robot does not walk, m/s: then it has nothing to recover."""
 STRAYED: Final = 0.05
 """Distance from the path from which on a robot has left it, m."""
 STANDS: Final = 0.1
@@ -72,11 +75,29 @@ def recovery_time(time: Array, values: Array, fault_time: float, level: float = 
     return None
 
 
+def _speed(time: Array, progress: Array, ticks: NDArray[np.bool_]) -> float | None:
+    """Progress along the path in some ticks, m/s; None if it is not known."""
+    elapsed = float(np.ptp(time[ticks])) if ticks.any() else 0.0
+    speed = float(np.diff(progress[ticks][[0, -1]])[0]) / elapsed if elapsed else np.nan
+    return speed if np.isfinite(speed) else None
+
+
+def _walks(time: Array, tracking: dict[str, Array], ticks: NDArray[np.bool_]) -> bool:
+    """Whether the robot goes ahead in some ticks; of a task that does not tell it is taken to."""
+    speed = None
+    if "forward_speed_m_s" in tracking:
+        speed = _mean(tracking["forward_speed_m_s"][ticks])
+    elif "progress_m" in tracking:
+        speed = _speed(time, tracking["progress_m"], ticks)
+    return speed is None or speed >= WALKS
+
+
 def summarise(record: Record, tracking: dict[str, Array], duration: float) -> dict[str, Any]:
     """The object of summary.json; None stands for what was not measured.
 
-    Whether the robot has recovered is judged by its distance from the path, without one by the cost. ``figures`` are
-    those of the task: means, of errors of their sizes, and what they are at the end.
+    Whether the robot has recovered is judged by its distance from the path, without one by the cost; one that did
+    not walk before the fault has not. ``figures`` are those of the task: means, of errors of their sizes, and what
+    they are at the end.
 
     Args:
         record: The run.
@@ -89,6 +110,7 @@ def summarise(record: Record, tracking: dict[str, Array], duration: float) -> di
     judged = (tracking["cost"], COST_RECOVERY_LEVEL) if distance is None else (distance, RECOVERY_LEVEL)
     before = (time >= START_UP) & (time < (duration if fault_time is None else fault_time))
     after = time >= fault_time if fault_time is not None else np.zeros(len(time), dtype=bool)
+    stood = not _walks(time, tracking, before)
     commanded = record.array("commanded")
     # Ticks count from the first one in which a command was in force.
     started = int(commanded.argmax()) if commanded.any() else len(commanded)
@@ -113,7 +135,7 @@ def summarise(record: Record, tracking: dict[str, Array], duration: float) -> di
             name: {"before": _mean(values[before]), "after": _mean(values[after]), "end": _mean(values[-1:])}
             for name, values in sizes.items()
         },
-        "recovery_s": None if fault_time is None else recovery_time(time, judged[0], fault_time, judged[1]),
+        "recovery_s": None if fault_time is None or stood else recovery_time(time, judged[0], fault_time, judged[1]),
         "model_error": {
             "prior_after": _mean(record.array("prior_error")[after]),
             "adapted_after": _mean(record.array("adapted_error")[after]),
@@ -126,8 +148,9 @@ def before_and_after(record: Record, tracking: dict[str, Array], split: float) -
 
     Costs are per step, one-step errors of the model in use, dimensionless; open-loop errors over
     OPEN_LOOP_STEPS that lie on one side; ``on_back`` is the share of the time that the robot lies so; recovery is that
-    of the tracking cost; computing times are medians. ``lost`` is 1 if the robot left the path
-    after the fault, stopped, or lies on its back at the end, else 0. What else a task reports has its own name.
+    of the cost; computing times are medians. ``lost`` is 1 if the robot left the path after the fault, stopped on it,
+    or lies on its back at the end, else 0. One that did not walk before the fault is lost, and does not recover. What
+    else a task reports has its own name.
 
     Args:
         record: The run.
@@ -145,17 +168,16 @@ def before_and_after(record: Record, tracking: dict[str, Array], split: float) -
         figures[f"cost_{side}"] = _mean(tracking["cost"][ticks])
         figures |= {f"{name}_{side}": _mean(values[ticks]) for name, values in sizes.items()}
         figures[f"cross_track_{side}_m"] = _mean(distance[ticks])
-        elapsed = float(np.ptp(time[ticks])) if ticks.any() else 0.0
-        speed = float(np.diff(progress[ticks][[0, -1]])[0]) / elapsed if elapsed else np.nan
-        figures[f"speed_{side}_m_s"] = speed if np.isfinite(speed) else None
+        figures[f"speed_{side}_m_s"] = _speed(time, progress, ticks)
         figures[f"on_back_{side}"] = _mean((upright[ticks] < 0).astype(np.float64))
         figures[f"model_error_{side}"] = _mean(record.array("model_error")[ticks])
         figures[f"open_loop_error_{side}_m"] = _mean(record.array("open_loop_error")[foreseen])
     speed_before, speed_after = figures["speed_before_m_s"], figures["speed_after_m_s"]
     figures["speed_kept"] = speed_after / speed_before if speed_before and speed_after is not None else None
     stopped = figures["speed_kept"] is not None and figures["speed_kept"] < STANDS
-    figures["lost"] = float(stopped or upright[-1] < 0 or bool((distance[time >= split] > STRAYED).any()))
-    figures["recovery_s"] = recovery_time(time, tracking["cost"], split, COST_RECOVERY_LEVEL)
+    stood = not _walks(time, tracking, (time >= START_UP) & (time < split))
+    figures["lost"] = float(stood or stopped or upright[-1] < 0 or bool((distance[time >= split] > STRAYED).any()))
+    figures["recovery_s"] = None if stood else recovery_time(time, tracking["cost"], split, COST_RECOVERY_LEVEL)
     figures["adaptation_ms"] = _percentiles(record.array("adaptation_time"))["p50"]
     figures["planning_ms"] = _percentiles(record.array("planning_time"))["p50"]
     return figures

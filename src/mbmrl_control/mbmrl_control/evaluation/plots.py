@@ -163,7 +163,7 @@ def envelope(rows: Sequence[Row], file: Path) -> None:
     axes.set_xticks(range(len(contenders)), contenders)
     axes.set_yticks(range(len(scenarios)), [fill(name.replace("_", " "), 32) for name in scenarios])
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
-    axes.set(title="runs that left the path, stopped or fell")
+    axes.set(title="runs that left the path, stopped or fell" if rows[0]["path"] else "runs that never walked, or fell")
     with whole(file) as part:
         figure.savefig(part, dpi=120, format="png")
 

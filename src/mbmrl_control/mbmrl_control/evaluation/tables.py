@@ -108,11 +108,14 @@ def summary_table(summary: dict[str, Any]) -> Table:
     for column in ("", "before the fault", "after it", "at the end"):
         result.add_column(column, justify="left" if not column else "right")
     cost, error = summary["tracking_cost"], summary["model_error"]
-    result.add_row("tracking cost per step", number_text(cost["before"], 2), number_text(cost["after"], 2))
+    result.add_row("cost per step", number_text(cost["before"], 2), number_text(cost["after"], 2))
     for name, values in summary["figures"].items():
         unit = in_units(name)
         result.add_row(unit.title, *(unit.text(values[when]) for when in ("before", "after", "end")))
-    result.add_row("time to recover", "", number_text(summary["recovery_s"], 2, "s"))
+    recovered = number_text(summary["recovery_s"], 2, "s")
+    if summary["recovery_s"] is None and None not in cost.values():
+        recovered = "not by the end"
+    result.add_row("time to recover", "", recovered)
     result.add_row("one-step error, prior", "", number_text(error["prior_after"], 3))
     result.add_row("one-step error, adapted", "", number_text(error["adapted_after"], 3))
     result.add_section()
