@@ -7,8 +7,9 @@ import math
 import os
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,21 @@ with quiet():
     from pybullet_utils.bullet_client import BulletClient
 
 
+# Ctrl-C must not come where Python forgets a world: it would be lost there.
+del BulletClient.__del__
+_worlds: dict[int, weakref.ref[Any]] = {}
+"""Worlds by their numbers."""
+
+
 def connect(gui: bool = False) -> Any:
-    """Open a PyBullet world of its own, in a window or without a screen."""
+    """Open a PyBullet world of its own, in a window or without a screen; those that nobody has any more are closed."""
+    for number in [number for number, world in _worlds.items() if world() is None]:
+        del _worlds[number]
+        with suppress(pybullet.error):  # closed already
+            pybullet.disconnect(physicsClientId=number)
     with quiet():
         client = BulletClient(connection_mode=pybullet.GUI if gui else pybullet.DIRECT)
+    _worlds[client._client] = weakref.ref(client)
     # Descriptions are written anew for each robot: a cached file of the same name would be a stale one.
     client.setPhysicsEngineParameter(enableFileCaching=0)
     return client
