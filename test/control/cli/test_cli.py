@@ -228,6 +228,10 @@ OTHERS = [
     (["train", "--out", "/proc/prior"], "/proc/prior cannot be written: no such file or directory"),
     (["train", "--out", "/dev/null"], "/dev/null cannot be written: it is no regular file"),
     (["train", "--out", "{files}"], "{files} cannot be written: it is a folder"),
+    (
+        ["train", "--robot", "husky", "--out", "{files}/plain.safetensors"],
+        "{files}/plain.safetensors is for another robot: it is millirobot, this one is husky; give the new",
+    ),
     (["train", "--work", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),
     (["train", "--data", "{files}", "--work", "/proc/work"], "/proc/work cannot be written: "),
     (["evaluate", "--work", "{files}/text.safetensors"], "{files}/text.safetensors is no folder"),

@@ -27,7 +27,7 @@ from mbmrl_control.learners.committee import join, split
 from mbmrl_control.learners.grbal import StepSettings
 from mbmrl_control.nodes.settings import ModelSettings
 from mbmrl_control.priors import DEFAULT_LEARNER, MEMBERS
-from mbmrl_control.training.episodes import Episode, EpisodeError
+from mbmrl_control.training.episodes import Episode, EpisodeError, read_folder
 from mbmrl_control.training.from_data import train_on_data
 from mbmrl_control.training.meta_training import TrainingSettings
 from mbmrl_control.training.transitions import pieces_of
@@ -154,7 +154,7 @@ def test_data_of_another_robot_or_too_short_are_refused(tmp_path: Path) -> None:
 def carts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Episodes of carts, and the prior that was trained on them."""
     folder = tmp_path_factory.mktemp("carts")
-    [prior] = train_on_data([QUICK], save_carts(folder / "data", 60), folder / "work", Console(quiet=True))
+    [prior] = train_on_data([QUICK], read_folder(save_carts(folder / "data", 60)), folder / "work", Console(quiet=True))
     prior.save(folder / "cart.safetensors")
     return folder / "data", folder / "cart.safetensors"
 

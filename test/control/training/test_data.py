@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from cart_testing import CART, STATES, drive_cart, save_carts
 from mbmrl_base.robots.description import describe
+from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.episodes import Episode, EpisodeError, read_folder
 from mbmrl_control.training.from_data import split
 from mbmrl_control.training.meta_training import TrainingSettings
@@ -261,3 +262,19 @@ def test_too_few_transitions_are_refused(tmp_path: Path, lengths: tuple[int, ...
     assert sentence in told
     if "M + K" in told:
         assert told.endswith("have as many as M + K = 6 + 4 = 10: two must, one to train on and one held out")
+
+
+def test_prior_of_another_robot_is_not_overwritten(
+    mbmrl: Callable[..., tuple[int, str, str]], folder: Path, make_prior: Callable[..., Prior]
+) -> None:
+    """With given data the robot is known as soon as they are read; the same robot's prior is replaced."""
+    save_carts(folder / "carts", 3)
+    few = ("--learner", "mb", "--window", "6", "--future", "4", "--steps", "1", "--out", "prior.safetensors")
+    for _ in range(2):
+        assert mbmrl("train", "--data", "carts", *few)[0] == 0
+    make_prior("mb").save(folder / "prior.safetensors")
+    code, _, errors = mbmrl("train", "--data", "carts", *few)
+    assert code == 2
+    (line,) = errors.splitlines()
+    assert "prior.safetensors is for another robot: it is millirobot, this one is " in line
+    assert line.endswith("; give the new prior another file, --out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -133,8 +134,52 @@ def test_plain_model_shares_the_episodes(tmp_path: Path) -> None:
 def test_priors_of_rounds_with_other_steps_are_not_gone_on_from(tmp_path: Path) -> None:
     make(tmp_path)
     steps = SETTINGS.first_steps
-    with pytest.raises(ValueError, match=rf"iteration-1\.safetensors has {steps} steps, wanted are {steps + 1}"):
-        make(tmp_path, replace(SETTINGS, first_steps=steps + 1))
+    sentence = rf"iteration-1\.safetensors has {steps} steps, wanted are {steps + 1}"
+    assert_not_gone_on_from(tmp_path, replace(SETTINGS, first_steps=steps + 1), sentence)
+
+
+def assert_not_gone_on_from(work: Path, settings: PipelineSettings, sentence: str) -> None:
+    """It is refused before anything is shown or made."""
+    shown, files = io.StringIO(), sorted(work.rglob("*"))
+    with pytest.raises(ValueError, match=sentence):
+        make_prior(settings, work, 1, Console(file=shown, width=300))
+    assert shown.getvalue() == ""
+    assert sorted(work.rglob("*")) == files
+
+
+@pytest.mark.parametrize("iterations", [1, 0])
+def test_training_with_another_seed_is_not_gone_on_from(tmp_path: Path, iterations: int) -> None:
+    settings = replace(SETTINGS, iterations=iterations)
+    make(tmp_path, settings)
+    sentence = r"100000000\.npz is of a training with seed 1, wanted is 2: give another folder"
+    assert_not_gone_on_from(tmp_path, replace(settings, training=replace(settings.training, seed=2)), sentence)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"duration": 2.0}, r"100000000\.npz was collected with duration 1\.0, wanted is 2\.0: give another folder"),
+        ({"simulator": "husky"}, 'was collected with simulator "millirobot", wanted is "husky"'),
+    ],
+)
+def test_episodes_with_other_settings_are_not_gone_on_from(
+    tmp_path: Path, change: dict[str, Any], sentence: str
+) -> None:
+    make(tmp_path, replace(SETTINGS, iterations=0))
+    assert_not_gone_on_from(tmp_path, replace(SETTINGS, iterations=0, **change), sentence)
+
+
+def test_progress_is_told_in_full_where_there_is_no_terminal(tmp_path: Path) -> None:
+    """In as many columns as a file has room for; of what stages do one can tell them apart."""
+    shown = io.StringIO()
+    make_prior(SETTINGS, tmp_path, 1, Console(file=shown, width=80))
+    lines = shown.getvalue().splitlines()
+    assert re.search(r"over K steps \d\.\d{3}$", lines[-1].rstrip())
+    titles = [line.partition("━")[0].strip() for line in lines]
+    assert titles == [
+        *("held-out faults, random actions", "random actions", "prior 1", "controller 1"),
+        *("held-out faults, controller 1", "prior 2", "controller 2", "plain model", "final grbal"),
+    ]
 
 
 @pytest.mark.parametrize(("learner", "steps"), [("bayes_replay", 12_000), ("grbal", 12_000), ("mb", 32_000)])

@@ -102,10 +102,9 @@ def collect(
         if prior is not None:
             load_prior(prior, simulated).check_rate(rate)
             task_settings = _task_settings(task, simulated, task_set or ())
-        elif task != TASK:
-            raise ValueError(f"--task {task}: random actions do no task, a controller's --prior does")
-        elif task_set:
-            raise ValueError(f"--task-set {task_set[0]}: random actions do no task, a controller's --prior does")
+        elif task != TASK or task_set:
+            odd = f"--task {task}" if task != TASK else f"--task-set {(task_set or [''])[0]}"
+            raise ValueError(f"{odd}: random actions do no task, a controller's --prior does")
         if round(duration * rate) < 1:
             raise ValueError(f"--duration {duration:g}: at {rate:g} Hz that is not even one control interval")
         kinds = None
@@ -220,9 +219,11 @@ def train(
     from mbmrl_base.robots.catalogue import load_robot
     from mbmrl_base.system.files import check_file, check_folder
     from mbmrl_base.system.parallel import on_cluster
+    from mbmrl_control.dynamics.prior import check_replaced
     from mbmrl_control.learners import load_learner
     from mbmrl_control.learners.committee import Committee
     from mbmrl_control.learners.committee import join as joined
+    from mbmrl_control.training.episodes import read_folder
     from mbmrl_control.training.from_data import train_on_data
     from mbmrl_control.training.meta_training import TrainingSettings
     from mbmrl_control.training.pipeline import make_prior
@@ -266,6 +267,7 @@ def train(
         if data is None:
             simulator = robot or DEFAULT_ROBOT
             simulated, _ = check_simulator(simulator, trained[0].rate)
+            check_replaced(file, simulated)
             differing: dict[str, Any] = {"simulator": simulator, "task": task, "duration": duration}
             differing |= {"iterations": rounds, "first_steps": first_steps}
             differing["task_settings"] = _task_settings(task, simulated, task_set or ())
@@ -275,8 +277,9 @@ def train(
                 settings.check()
     with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
         if data is not None:
-            own = load_robot(robot) if robot else None
-            priors = train_on_data([settings.training for settings in trained], data, work, console, own, conditions)
+            folder = read_folder(data, load_robot(robot) if robot else None)
+            check_replaced(file, folder.robot)
+            priors = train_on_data([settings.training for settings in trained], folder, work, console, conditions)
         else:
             work.mkdir(parents=True, exist_ok=True)
             with on_cluster(cluster):
@@ -284,8 +287,12 @@ def train(
     prior = joined(priors) if kind is Committee else priors[0]
     given: dict[str, object] = {"learner": learner, "preset": preset, "seed": seed, "data": data}
     given |= {"steps": steps, "window": window, "open-loop": open_loop, "robot": robot}
-    given |= {"task": None if task == TASK else task, "duration": duration, "rounds": rounds}
-    given["first-steps"] = first_steps
+    given |= {
+        "task": None if task == TASK else task,
+        "duration": duration,
+        "rounds": rounds,
+        "first-steps": first_steps,
+    }
     prior.settings.training["command"] = f"mbmrl train --future {future}" + "".join(
         f" --{name} {value}"
         for name, value in [
@@ -353,9 +360,10 @@ def finetune(
     """
     from mbmrl_base.robots.catalogue import load_robot
     from mbmrl_base.system.files import check_file, check_folder
-    from mbmrl_control.dynamics.prior import load_prior
+    from mbmrl_control.dynamics.prior import check_replaced, load_prior
     from mbmrl_control.learners.committee import join as joined
     from mbmrl_control.learners.committee import split
+    from mbmrl_control.training.episodes import read_folder
     from mbmrl_control.training.from_data import train_on_data
     from mbmrl_control.training.pipeline import further
 
@@ -363,11 +371,13 @@ def finetune(
         check_file(out)
         check_folder(work)
         known = load_prior(checkpoint, load_robot(robot) if robot else None)
+        check_replaced(out, known.robot)
         parts = split(known)
         settings = [further(preset, part, seed, steps) for part in parts]
         conditions = _conditions(hold_out or ())
     with refusing(), stoppable(f"what is done is in {work}, the same command goes on"):
-        tuned = train_on_data(settings, data, work, console, known.robot, conditions, parts, rehearse)
+        folder = read_folder(data, known.robot)
+        tuned = train_on_data(settings, folder, work, console, conditions, parts, rehearse)
     prior = joined(tuned) if len(tuned) > 1 else tuned[0]
     also = f" --rehearse {rehearse}" if rehearse else ""
     prior.settings.training["command"] = f"mbmrl finetune --checkpoint {checkpoint} --data {data}{also}"

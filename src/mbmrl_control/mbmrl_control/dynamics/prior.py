@@ -30,6 +30,10 @@ class PriorError(ValueError):
     """A file that holds no prior, or none for this robot; its text says why."""
 
 
+class OtherRobotError(PriorError):
+    """A prior of another robot than the wanted one."""
+
+
 @dataclass(frozen=True)
 class PriorSettings:
     """What a prior was made for and with.
@@ -117,6 +121,7 @@ def load_prior(path: Path, robot: Robot | None = None) -> Prior:
 
     Raises:
         PriorError: If there is no such file, or it holds no prior.
+        OtherRobotError: If its prior is for another robot.
     """
     if not path.is_file():
         raise PriorError(f"there is no checkpoint {path}")
@@ -154,6 +159,20 @@ def load_prior(path: Path, robot: Robot | None = None) -> Prior:
     return Prior(layers, normalizer, settings, extras, robot=robot)
 
 
+def check_replaced(path: Path, robot: Robot) -> None:
+    """See that a file in whose place a prior of a robot is to come holds none of another robot.
+
+    Raises:
+        OtherRobotError: If it does.
+    """
+    try:
+        load_prior(path, robot)
+    except OtherRobotError as error:
+        raise OtherRobotError(f"{error}; give the new prior another file, --out") from None
+    except PriorError:  # nobody could use it
+        return
+
+
 def _robot(path: Path, made_for: Robot, own_features: bool, wanted: Robot | None) -> Robot:
     """The robot of a prior; PriorError if it is another than the wanted one, or no description is enough for it."""
     if wanted is None and made_for.name in ROBOTS:
@@ -163,7 +182,7 @@ def _robot(path: Path, made_for: Robot, own_features: bool, wanted: Robot | None
             raise PriorError(f"{path} is for {made_for.name}, which has features of its own: give the robot's file")
         return made_for
     if difference := wanted.difference(made_for):
-        raise PriorError(f"{path} is for another robot: {difference}")
+        raise OtherRobotError(f"{path} is for another robot: {difference}")
     if own_features != (type(wanted.features) is not Features):
         given, has = ("with", "none") if own_features else ("without", "them")
         raise PriorError(f"{path} was trained {given} features of the robot's own, and {wanted.name} has {has}")

@@ -152,14 +152,25 @@ def collect_episode(settings: CollectSettings, seed: int) -> Episode:
     )
 
 
-def _check_same(file: Path, now: dict[str, Any]) -> None:
-    """Refuse to add to what was collected with other settings; an episode need not say them."""
+def _file(folder: Path, seed: int) -> Path:
+    return folder / f"{seed:08d}.npz"
+
+
+def check_kept(settings: CollectSettings, seeds: Sequence[int], folder: Path) -> None:
+    """Refuse to add to what was collected with other settings; an episode need not say them.
+
+    Raises:
+        ValueError: If an episode of these seeds that is there was collected with other settings.
+    """
+    file = next((file for seed in seeds if (file := _file(folder, seed)).exists()), None)
+    if file is None:
+        return
     try:
         with np.load(file) as arrays:
             known = json.loads(str(arrays["metadata"])).get("collected")
     except (OSError, KeyError, ValueError):  # who reads it says what is wrong with it
         return
-    for name, value in now.items():
+    for name, value in settings.as_json().items():
         if known is not None and known.get(name) != value:
             raise ValueError(
                 f"{file} was collected with {name} {json.dumps(known.get(name))}, wanted is {json.dumps(value)}:"
@@ -170,21 +181,15 @@ def _check_same(file: Path, now: dict[str, Any]) -> None:
 def collect(settings: CollectSettings, seeds: Sequence[int], folder: Path, workers: int) -> Iterator[int]:
     """Collect an episode for each seed, in parallel; episodes that are there already are kept.
 
-    The data do not depend on the number of workers.
+    The data do not depend on the number of workers. What is there is not looked at, see `check_kept`.
 
     Yields:
         How many episodes are done.
-
-    Raises:
-        ValueError: If an episode that is there was collected with other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = {seed: folder / f"{seed:08d}.npz" for seed in seeds}
+    files = {seed: _file(folder, seed) for seed in seeds}
     missing = [seed for seed, file in files.items() if not file.exists()]
-    kept = [file for file in files.values() if file.exists()]
-    for file in kept[:1]:
-        _check_same(file, settings.as_json())
-    done = len(kept)
+    done = len(files) - len(missing)
     yield from range(1, done + 1)
     # Who collects may be another machine: this one writes.
     for number, episode in each(collect_episode, ((settings, seed) for seed in missing), workers):

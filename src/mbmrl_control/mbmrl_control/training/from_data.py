@@ -14,7 +14,6 @@ from typing import Final
 import torch
 from rich.console import Console
 
-from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.data_checks import warnings_of
 from mbmrl_control.training.episodes import Episode, EpisodeError, Folder, read_folder
@@ -106,10 +105,9 @@ def summary(trainer: MetaTrainer, folder: Folder) -> Iterator[str]:
 
 def train_on_data(
     members: Sequence[TrainingSettings],
-    path: Path,
+    folder: Folder,
     work: Path,
     console: Console,
-    robot: Robot | None = None,
     conditions: Mapping[str, Sequence[str]] | None = None,
     known: Sequence[Prior] = (),
     rehearsed: Path | None = None,
@@ -118,10 +116,9 @@ def train_on_data(
 
     Args:
         members: How to train each; all with the same M and K.
-        path: The folder.
+        folder: The episodes.
         work: Folder for the state of the training: a stopped one of the same settings and data goes on.
         console: Where to show what was found in the data, what looks wrong in them, and progress.
-        robot: The robot; None: the one that the data say.
         conditions: What is held out, see `split`.
         known: Priors that are tuned further, one for each of the members; none: they are trained from nothing.
         rehearsed: Another folder of episodes of the robot, such as those of the first training, that is trained on too.
@@ -130,7 +127,6 @@ def train_on_data(
         EpisodeError: If the data cannot be used.
         PriorError: If a prior is for another rate.
     """
-    folder = read_folder(path, robot)
     for prior in known:
         prior.check_rate(folder.rate)
     training, held_out = ([folder.episodes[index] for index in part] for part in split(folder, members[0], conditions))
@@ -138,7 +134,7 @@ def train_on_data(
     if rehearsed is not None:
         other = read_folder(rehearsed, folder.robot)
         if other.rate != folder.rate:
-            raise EpisodeError(f"{rehearsed} is of {other.rate:g} Hz, and {path} of {folder.rate:g} Hz")
+            raise EpisodeError(f"{rehearsed} is of {other.rate:g} Hz, and {folder.path} of {folder.rate:g} Hz")
         for part, indices in zip((training, held_out), split(other, members[0]), strict=True):
             part += [other.episodes[index] for index in indices]
         data = hashlib.sha256(f"{data}{other.hash}".encode()).hexdigest()

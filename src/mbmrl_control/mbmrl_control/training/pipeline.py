@@ -29,6 +29,8 @@ from rich.progress import (
 from rich.text import Text
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
+from mbmrl_base.robots.faults import FaultKinds
+from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.network import Layers
 from mbmrl_control.dynamics.prior import Prior, load_prior
 from mbmrl_control.learners import LEARNER_TYPES
@@ -36,7 +38,7 @@ from mbmrl_control.learners.base import NetworkLearner
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.mb import ModelBased
 from mbmrl_control.tasks import DEFAULT_TASK
-from mbmrl_control.training.collect import CollectSettings, collect
+from mbmrl_control.training.collect import CollectSettings, check_kept, collect
 from mbmrl_control.training.episodes import Episode
 from mbmrl_control.training.meta_training import MetaTrainer, TrainingSettings
 from mbmrl_sim.catalogue import check_simulator
@@ -47,6 +49,12 @@ OPEN_LOOP_ON_DATA: Final = 20.0
 """Weight of the error in open loop for learners that adapt, if they are trained on given data."""
 SEEDS_PER_STAGE: Final = 1_000_000
 """Distance between the first seeds of the stages, so that no two episodes share one."""
+SEEDS_PER_TRAINING: Final = 100 * SEEDS_PER_STAGE
+"""Distance between the first seeds of trainings."""
+_HELD_OUT: Final = "held-out faults, {}"
+"""Title of a stage that collects what is not trained on, of random actions or of a controller."""
+WIDTH: Final = 120
+"""Columns of what is shown of progress where there is no terminal."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +220,9 @@ class _Note(ProgressColumn):
 
 
 def progress_bar(console: Console) -> Progress:
-    """A progress bar with a title and a note."""
+    """A progress bar with a title and a note, for which a file has room."""
+    if not console.is_terminal:
+        console = Console(file=console.file, width=max(WIDTH, console.width))
     columns = (TextColumn("{task.description}"), BarColumn(12), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, TimeRemainingColumn(), _Note(), console=console)
 
@@ -220,7 +230,12 @@ def progress_bar(console: Console) -> Progress:
 def collect_with_bar(
     settings: CollectSettings, seeds: Sequence[int], folder: Path, workers: int, title: str, console: Console
 ) -> list[Path]:
-    """Collect episodes under a progress bar; returns their files."""
+    """Collect episodes under a progress bar; returns their files.
+
+    Raises:
+        ValueError: If an episode that is there was collected with other settings.
+    """
+    check_kept(settings, seeds, folder)
     with progress_bar(console) as bar:
         task = bar.add_task(title, total=len(seeds), note="")
         for done in collect(settings, seeds, folder, workers):
@@ -250,33 +265,13 @@ def train_with_bar(trainer: MetaTrainer, state_file: Path, title: str, console: 
     return trainer.prior()
 
 
-def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Console) -> Prior:
-    """Make a prior.
+def _prior_file(work: Path, iteration: int) -> Path:
+    """That of the prior that an iteration trains."""
+    return work / f"iteration-{iteration}.safetensors"
 
-    Args:
-        settings: How much of everything.
-        work: Folder for episodes and states of trainings; what it holds of an earlier run is used. Priors of
-            several learners that share it are trained on the same episodes.
-        workers: Processes that collect.
-        console: Where to show progress.
-    """
-    settings.check()
-    # One thread: as quick for layers of this size, and the same result on every machine.
-    torch.set_num_threads(1)
-    first_seed = settings.training.seed * 100 * SEEDS_PER_STAGE
-    gathered = count()
 
-    def gather(number: int, title: str, what: CollectSettings) -> tuple[Path, ...]:
-        first = first_seed + next(gathered) * SEEDS_PER_STAGE
-        seeds = range(first, first + number)
-        return tuple(collect_with_bar(what, seeds, work / "episodes", workers, title, console))
-
-    def trained(training: TrainingSettings, name: str, title: str, start: Layers | None = None) -> Prior:
-        seen, unseen = ([Episode.load(file, robot) for file in part] for part in (files, held_out))
-        trainer = MetaTrainer(training, settings.rate, seen, unseen, start)
-        return train_with_bar(trainer, work / f"{name}-state.safetensors", title, console)
-
-    robot, kinds = check_simulator(settings.simulator, settings.rate)
+def _to_collect(settings: PipelineSettings, kinds: FaultKinds, work: Path) -> dict[str, tuple[range, CollectSettings]]:
+    """Seeds of the episodes of each stage, and how they are collected, by its title, in order."""
     common = CollectSettings(
         settings.simulator,
         tuple(kinds),
@@ -287,18 +282,77 @@ def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Co
     )
     spared = next(iter(kinds.values())).spared if kinds else ()
     unseen = replace(common, kinds=None, parts=spared, faults=(0.1, 0.9, 0.0), varied=0.0)
-    held_out = gather(settings.held_out_episodes, "held-out faults", unseen)
-    files = gather(settings.random_episodes, "random actions", common)
+    found = {
+        _HELD_OUT.format("random actions"): (settings.held_out_episodes, unseen),
+        "random actions": (settings.random_episodes, common),
+    }
     for iteration in range(1, settings.iterations + 1):
-        prior = work / f"iteration-{iteration}.safetensors"
+        prior = _prior_file(work, iteration)
+        found[f"controller {iteration}"] = (settings.controlled_episodes, replace(common, prior=prior))
+        if iteration == 1:
+            found[_HELD_OUT.format("controller 1")] = (settings.held_out_episodes, replace(unseen, prior=prior))
+    first = settings.training.seed * SEEDS_PER_TRAINING
+    starts = count(first, SEEDS_PER_STAGE)
+    return {
+        title: (range(start, start + number), what)
+        for start, (title, (number, what)) in zip(starts, found.items(), strict=False)
+    }
+
+
+def _check_work(
+    settings: PipelineSettings, robot: Robot, planned: dict[str, tuple[range, CollectSettings]], work: Path
+) -> None:
+    """Refuse to go on from what was made with other settings."""
+    folder, seed = work / "episodes", settings.training.seed
+    for file in sorted(folder.glob("*.npz")):
+        if file.stem.isdecimal() and (other := int(file.stem) // SEEDS_PER_TRAINING) != seed:
+            raise ValueError(f"{file} is of a training with seed {other}, wanted is {seed}: give another folder")
+    for seeds, what in planned.values():
+        check_kept(what, seeds, folder)
+    for prior in (_prior_file(work, iteration) for iteration in range(1, settings.iterations + 1)):
+        if prior.exists() and (steps := load_prior(prior, robot).settings.training["steps"]) != settings.first_steps:
+            raise ValueError(f"{prior} has {steps} steps, wanted are {settings.first_steps}: give another folder")
+
+
+def make_prior(settings: PipelineSettings, work: Path, workers: int, console: Console) -> Prior:
+    """Make a prior.
+
+    Args:
+        settings: How much of everything.
+        work: Folder for episodes and states of trainings; what it holds of an earlier run is used. Priors of
+            several learners that share it are trained on the same episodes.
+        workers: Processes that collect.
+        console: Where to show progress.
+
+    Raises:
+        ValueError: If what the folder holds was made with other settings.
+    """
+    settings.check()
+    # One thread: as quick for layers of this size, and the same result on every machine.
+    torch.set_num_threads(1)
+    robot, kinds = check_simulator(settings.simulator, settings.rate)
+    planned = _to_collect(settings, kinds, work)
+    _check_work(settings, robot, planned, work)
+
+    def gather(title: str) -> tuple[Path, ...]:
+        seeds, what = planned[title]
+        return tuple(collect_with_bar(what, seeds, work / "episodes", workers, title, console))
+
+    def trained(training: TrainingSettings, name: str, title: str, start: Layers | None = None) -> Prior:
+        seen, unseen = ([Episode.load(file, robot) for file in part] for part in (files, held_out))
+        trainer = MetaTrainer(training, settings.rate, seen, unseen, start)
+        return train_with_bar(trainer, work / f"{name}-state.safetensors", title, console)
+
+    held_out = gather(_HELD_OUT.format("random actions"))
+    files = gather("random actions")
+    for iteration in range(1, settings.iterations + 1):
+        prior = _prior_file(work, iteration)
         if not prior.exists():
             first = replace(settings.training, learner=COLLECTOR, options=None, open_loop=0.0)
             trained(replace(first, steps=settings.first_steps), prior.stem, f"prior {iteration}").save(prior)
-        elif (steps := load_prior(prior, robot).settings.training["steps"]) != settings.first_steps:
-            raise ValueError(f"{prior} has {steps} steps, wanted are {settings.first_steps}: give another folder")
-        files += gather(settings.controlled_episodes, f"controller {iteration}", replace(common, prior=prior))
+        files += gather(f"controller {iteration}")
         if iteration == 1:
-            held_out += gather(settings.held_out_episodes, "held-out faults", replace(unseen, prior=prior))
+            held_out += gather(_HELD_OUT.format("controller 1"))
     *plain, training = stages(settings.training)
     start = trained(plain[0], f"plain-{training.window}", "plain model").layers if plain else None
     kind = LEARNER_TYPES[training.learner]
