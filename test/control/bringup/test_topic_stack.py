@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -15,6 +16,9 @@ import pytest
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.time import Time
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from mbmrl_base.toolkit import qos
@@ -151,7 +155,11 @@ def test_check_and_exploring_say_that_there_is_no_robot(
     check = start_command("robots", "check", "rover.yaml", "--duration", "2")
     _, errors = check.communicate(timeout=TIME_LIMIT)
     assert check.returncode == 1
-    for sentence in ("/odom: nothing has come", "/cmd_vel: nobody listens to it"):
+    for sentence in (
+        "/odom: nothing has come",
+        "/cmd_vel: nobody listens to it",
+        "/cmd_vel: nobody commands the robot",
+    ):
         assert sentence in errors
     process = start_command("explore", "--contract", "rover.yaml", "--duration", "600")
     _, errors = process.communicate(timeout=2 * TIME_LIMIT)
@@ -162,7 +170,8 @@ def test_check_and_exploring_say_that_there_is_no_robot(
 def test_check_says_what_cannot_be_heard(
     start_command: Callable[..., subprocess.Popen[str]], peer: Peer, tmp_path: Path
 ) -> None:
-    peer.node.create_publisher(Odometry, "odom", qos_profile_sensor_data)
+    for _ in range(2):
+        peer.node.create_publisher(Odometry, "odom", qos_profile_sensor_data)
     peer.record(TwistStamped, "cmd_vel", 10)
     (tmp_path / "rover.yaml").write_text(
         ROVER.replace("nav_msgs/msg/Odometry", "nav_msgs/msg/Odometry, reliability: reliable")
@@ -173,3 +182,26 @@ def test_check_says_what_cannot_be_heard(
     name = peer.node.get_name()
     assert f"/odom: node {name} publishes it with reliability best_effort, by the contract it is reliable" in errors
     assert f"/cmd_vel: node {name} listens to it as geometry_msgs/msg/TwistStamped" in errors
+    assert f"/odom has several publishers, /{name}, /{name}" in errors
+
+
+def test_check_goes_by_the_clock_that_is_published(
+    start_command: Callable[..., subprocess.Popen[str]], peer: Peer, tmp_path: Path
+) -> None:
+    clock, odom = peer.node.create_publisher(Clock, "/clock", 10), peer.node.create_publisher(Odometry, "odom", 10)
+    now = itertools.count(100 * 10**9, 2 * 10**7)
+
+    def tick() -> None:
+        stamp = Time(nanoseconds=next(now)).to_msg()
+        clock.publish(Clock(clock=stamp))
+        odom.publish(Odometry(header=Header(stamp=stamp)))
+
+    timer = peer.node.create_timer(0.02, tick)
+    (tmp_path / "rover.yaml").write_text(ROVER)
+    check = start_command("robots", "check", "rover.yaml", "--duration", "2", "--json")
+    peer.spin_until(lambda: check.poll() is not None)
+    output, errors = check.communicate()
+    peer.node.destroy_timer(timer)
+    figures = json.loads(output)["topics"]["odom"]
+    assert abs(figures["delay_s"]) < 0.5, errors
+    assert figures["messages"] > 20

@@ -121,6 +121,8 @@ def check(
         console.print(table)
     for problem in (*inspection.contract.gaps(), *found["problems"]):
         warn(problem)
+    for sentence in inspection.unused():
+        console.print(sentence, soft_wrap=True)
     if not found["problems"]:
         console.print(f"in order: {found['states']['complete']} states")
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,8 +10,10 @@ from queue import SimpleQueue
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from mbmrl_base.robots.contract.contract import Contract, Reliability
+from mbmrl_base.toolkit.sole import DISCOVERY_TIME, dispute
 from mbmrl_base.toolkit.spin import beside
 from mbmrl_control.nodes.contract_topics import absolute, classes_of, profile_of
 
@@ -18,20 +21,24 @@ from mbmrl_control.nodes.contract_topics import absolute, classes_of, profile_of
 def listen(contract: Contract, take: Callable[[str, Any, int], None], duration: float) -> list[str]:
     """Hand over each message of a contract's topics, with its topic and when it came, ns, for a time, s.
 
+    Where /clock is published, it says when.
+
     Returns:
-        Sentences about topics of actions to which nobody listens, and about topics on which nothing can come
-        since the others have another type or quality of service.
+        Sentences about topics of actions to which nobody listens, about topics of states that several publish, and
+        about topics on which nothing can come since the others have another type or quality of service.
 
     Raises:
         ValueError: If a type is not installed, or has no such field.
     """
-    kinds, come = classes_of(contract), SimpleQueue[tuple[str, Any, int]]()
+    kinds, come, started = classes_of(contract), SimpleQueue[tuple[str, Any, int]](), threading.Event()
 
     def make() -> Node:
         node = Node("robot_check")
 
         def put(topic: str, message: Any) -> None:
-            come.put((topic, message, int(node.get_clock().now().nanoseconds)))
+            # A simulated clock is at 0 until it is heard.
+            if started.is_set() and (now := int(node.get_clock().now().nanoseconds)):
+                come.put((topic, message, now))
 
         for topic, kind in kinds.items():
             profile = profile_of(contract, topic, Reliability.BEST_EFFORT)
@@ -39,9 +46,14 @@ def listen(contract: Contract, take: Callable[[str, Any, int], None], duration: 
         return node
 
     with beside(make) as node:
+        time.sleep(DISCOVERY_TIME)
+        if node.count_publishers("/clock"):
+            node.set_parameters([Parameter("use_sim_time", value=True)])
+        started.set()
         time.sleep(duration)
         said = {action.topic for action in contract.actions}
         told = [sentence for topic in kinds for sentence in _differences(node, contract, topic, topic in said)]
+        told += filter(None, (dispute(node, absolute(topic)) for topic in kinds if topic not in said))
         unheard = [name for name in sorted(map(absolute, said)) if node.count_subscribers(name) < 2]  # one is this node
     while not come.empty():
         take(*come.get())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ EPISODE: Final = 30.0
 
 APART: Final = 1.0
 """Time by which the clocks of two topics may be apart, s."""
+_MAGIC: Final = b"\x89MCAP0\r\n"
+"""What an MCAP file begins and ends with."""
 
 
 @dataclass
@@ -63,7 +66,18 @@ def _opened(bag: Path) -> Iterator[AnyReader]:
     except (EpisodeError, FieldError):
         raise
     except Exception as error:  # a damaged file fails in as many ways as its formats know
-        raise EpisodeError(f"{bag} cannot be read: {error or type(error).__name__}") from None
+        why = str(error) or type(error).__name__
+        if cut := next(filter(_is_cut, [bag] if bag.is_file() else sorted(bag.glob("*.mcap"))), None):
+            why = f"{cut} is cut; `mcap recover {cut} -o whole.mcap` writes what is there to a whole file: give that"
+        raise EpisodeError(f"{bag} cannot be read: {why}") from None
+
+
+def _is_cut(file: Path) -> bool:
+    """Whether an MCAP file has no end."""
+    with file.open("rb") as stream:
+        start = stream.read(len(_MAGIC))
+        stream.seek(-min(len(_MAGIC), file.stat().st_size), os.SEEK_END)
+        return start == _MAGIC and (stream.tell() < len(_MAGIC) or stream.read() != _MAGIC)
 
 
 def check_bag(bag: Path, contract: Contract) -> None:

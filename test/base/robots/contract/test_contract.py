@@ -58,6 +58,11 @@ def test_contract_is_a_robot_and_where_its_numbers_are(tmp_path: Path) -> None:
             "  imu: {type: sensor_msgs/msg/Imu}\nstates:\n",
             ": the topic 'imu' is of no state and no action",
         ),
+        (
+            "odom: {type",
+            f"{300 * 'a'}: {{type",
+            f": the topic {20 * 'a'}... has 300 characters: allowed are at most 246",
+        ),
         ("low: -1.0", "low: 2.0", ", line 12: actions.0: the action 'speed' has low 2 and high 1: low must be less"),
     ],
 )

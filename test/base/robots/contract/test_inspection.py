@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mbmrl_base.robots.contract.inspection import Inspection
-from rover_testing import contract, drive, odom
+from rover_testing import STORE, contract, drive, odom
+
+LONG = STORE.types["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=2.0)
+
+
+def twice_as_long(message: Any) -> Any:
+    """Odometry with a quaternion that is no rotation."""
+    return replace(message, pose=replace(message.pose, pose=replace(message.pose.pose, orientation=LONG)))
 
 
 def inspect(messages: Any, commanded: bool = True, **changed: Any) -> dict[str, Any]:
@@ -41,6 +49,8 @@ def test_what_fits_is_in_order() -> None:
          "forward (odom: twist.twist.linear.x) is always 0.3"),
         (lambda each: (each[0], "odom", odom(each[0], x=math.nan, y=each[0])) if each[1] == "odom" else each,
          "x (odom: pose.pose.position.x) is not finite in 500 messages"),
+        (lambda each: (each[0], "odom", twice_as_long(odom(each[0], x=each[0]))) if each[1] == "odom" else each,
+         "yaw (odom: yaw(pose.pose.orientation)) is of a quaternion whose length is not 1 in 500 messages"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told(change: Any, words: str) -> None:
@@ -60,4 +70,11 @@ def test_commands_beyond_their_bounds_are_told() -> None:
 
 
 def test_running_robot_need_not_be_commanded() -> None:
-    assert inspect((each for each in drive(5.0) if each[1] == "odom"), commanded=False)["problems"] == []
+    """That nobody does is said all the same."""
+    inspection = Inspection(contract(), commanded=False)
+    for time, topic, message in drive(5.0):
+        if topic == "odom":
+            inspection.take(topic, message, round(time * 1e9))
+    assert list(inspection.problems()) == []
+    assert list(inspection.unused()) == ["/cmd_vel: nobody commands the robot: nothing is known of these actions"]
+    assert list(Inspection(contract()).unused()) == []

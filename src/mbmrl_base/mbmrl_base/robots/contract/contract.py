@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -26,6 +26,9 @@ from mbmrl_base.robots.catalogue import ROBOTS, read_yaml
 from mbmrl_base.robots.contract import fields
 from mbmrl_base.robots.description import Action, Part, RobotDescription, State
 from mbmrl_base.robots.robot import Robot
+
+LONGEST_TOPIC: Final = 247
+"""Characters of a topic's name, with the slash before it, that ROS 2 allows."""
 
 
 class Sampling(StrEnum):
@@ -123,6 +126,10 @@ class Contract(RobotDescription):
         if wrong := [name for name in self.topics if not re.fullmatch(r"(/?[A-Za-z_]\w*)+", name, re.ASCII)]:
             raise ValueError(f"{wrong[0]!r} is no topic: its parts, with slashes between, are letters, digits and _")
         names = [name.strip("/") for name in self.topics]
+        if long := [name for name in names if len(name) >= LONGEST_TOPIC]:
+            raise ValueError(
+                f"the topic {long[0][:20]}... has {len(long[0])} characters: allowed are at most {LONGEST_TOPIC - 1}"
+            )
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"the topic {twice[0]!r} stands in topics twice, with a slash and without")
         parts: tuple[ContractState | ContractAction, ...] = (*self.states, *self.actions)

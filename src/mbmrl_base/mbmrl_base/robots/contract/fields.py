@@ -55,6 +55,8 @@ class Field:
         if any(step and (step["key"] or "").isdecimal() and int(step["key"]) >= _MOST_ITEMS for step in steps):
             raise FieldError(f"{path!r}: the number of an item is below {_MOST_ITEMS}")
         self._angle = _ANGLES.index(whole["angle"]) if whole["angle"] else None
+        self.is_angle = self._angle is not None
+        """Whether it is an angle of a quaternion."""
         self._steps = [(step["name"], step["key"]) for step in steps if step is not None]
         self._place = 0
         self._known: type | None = None

@@ -60,7 +60,7 @@ class NumberFigures:
     Attributes:
         low: The least one that was finite.
         high: The greatest one.
-        unknown: Messages in which it was not finite.
+        unknown: Messages in which it was not finite, or an angle of what is no rotation.
         beyond: Messages in which it was beyond the action's bounds.
     """
 
@@ -73,7 +73,7 @@ class NumberFigures:
         """The figures by name; None for what is not known."""
         known = self.low <= self.high
         found = {"least": self.low if known else None, "greatest": self.high if known else None}
-        return found | {"not_finite": self.unknown, "out_of_bounds": self.beyond}
+        return found | {"unknown": self.unknown, "out_of_bounds": self.beyond}
 
 
 class Inspection:
@@ -147,6 +147,12 @@ class Inspection:
                 f" {', '.join(f'{name} ({count})' for name, count in late.items())}"
             )
 
+    def unused(self) -> Iterator[str]:
+        """A sentence for each topic of actions on which nothing came, where nothing has to."""
+        for name in dict.fromkeys(part.topic for part in self.contract.actions):
+            if not (self.topics[name].count or self._commanded):
+                yield f"/{name.strip('/')}: nobody commands the robot: nothing is known of these actions"
+
     def _of_topic(self, name: str, figures: TopicFigures) -> Iterator[str]:
         full = f"/{name.strip('/')}"
         measured = any(part.topic == name for part in self.contract.states)
@@ -169,7 +175,9 @@ class Inspection:
     def _of_number(self, part: ContractState | ContractAction, figures: NumberFigures) -> Iterator[str]:
         where = f"{part.name} ({part.topic}: {part.field})"
         if figures.unknown:
-            yield f"{where} is not finite in {figures.unknown} messages"
+            angle = Field(part.field).is_angle
+            what = "is of a quaternion whose length is not 1" if angle else "is not finite"
+            yield f"{where} {what} in {figures.unknown} messages"
         # A robot that stands still says nothing about that.
         moves = any(each.low < each.high for each in self.numbers.values())
         if moves and figures.low == figures.high and self.topics[part.topic].count > 1:
