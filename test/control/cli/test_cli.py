@@ -98,6 +98,8 @@ FAULTS = [
     (["--fault", "rust@3"], "unknown fault kind 'rust': allowed is leg_loss"),
     (["--fault", "leg_loss:9@3"], "leg_loss hits no part '9': allowed is left_front, left_middle"),
     (["--fault", "payload:80@3"], "magnitude of payload is 80: allowed is 0.1 to 60 g"),
+    (["--fault", "payload:nan@2"], "magnitude of payload is nan: allowed is 0.1 to 60 g"),
+    (["--fault", "payload:-inf@2"], "magnitude of payload is -inf: allowed is 0.1 to 60 g"),
     (["--fault", "leg_loss:4@30"], "the fault at 30 s comes after the run of 30 s"),
     (["--duration", "5"], "the fault at 10 s comes after the run of 5 s"),
 ]
@@ -161,7 +163,7 @@ OTHERS = [
     (["sim", "--camera-rate", "0.01"], "parameter 'rate' is 0.01: input should be greater than or equal to 0.1"),
     (
         ["sim", "--robot", "husky", "--camera-rate", "5"],
-        "camera_node is for another robot than simulator_node: it is millirobot, this one is husky",
+        "--camera-rate is for the millirobot alone, this one is husky: leave it out",
     ),
     (["sim", "--camera-rate", "-1"], "parameter 'rate' is -1.0: input should be greater than or equal to 0.1"),
     (["sim", "--bag", "{files}"], "{files} cannot be written: it exists, and a recording makes a folder of its own"),
@@ -184,7 +186,8 @@ OTHERS = [
     (["join", "{files}/none.safetensors"], "there is no checkpoint {files}/none.safetensors"),
     (["train", "--learner", "maml"], "unknown learner 'maml': allowed is grbal, rebal"),
     (["train", "--task-set", "sped=1"], "follow_path has no setting 'sped': allowed is NAME=VALUE of speed, path"),
-    (["train", "--task-set", "speed"], "follow_path has no setting 'speed': allowed is NAME=VALUE"),
+    (["train", "--task-set", "speed"], "the setting speed of follow_path has no value: wanted is speed=VALUE"),
+    (["train", "--learner", "grbal", "--set", "psi"], "the setting psi of grbal has no value: wanted is psi=VALUE"),
     (
         ["train", "--duration", "1", "--learner", "mb"],
         "episodes of 1 s are too short for mb: its window and the future",
@@ -203,6 +206,19 @@ OTHERS = [
     (["evaluate", "--scenarios", "leg_loss,rust"], "unknown scenario 'rust': allowed is none, leg_loss, motor_weak"),
     (["evaluate", "--scenarios", "none,none"], "the scenario none is given twice"),
     (["evaluate", "--paths", "spiral"], "unknown path 'spiral': allowed is straight, left, right, zigzag"),
+    (
+        ["evaluate", "--robot", "half_cheetah", "--task", "move_forward", "--paths", "left"],
+        "--paths left changes nothing with --task move_forward: leave it out",
+    ),
+    (["evaluate", "--paths", "left", "--set", "path=right"], "--paths left changes nothing with path=right: leave it"),
+    (
+        ["tune", "--task", "move_forward", "--path", "nopath"],
+        "--path nopath changes nothing with --task move_forward: leave it out",
+    ),
+    (
+        ["demo", "--task", "move_forward", "--path", "left"],
+        "--path left changes nothing with --task move_forward: leave it out",
+    ),
     (["evaluate", "--planner", "lqr"], "unknown planner 'lqr': allowed is mppi, cem, random_shooting, or all"),
     (["evaluate", "--fault-time", "29"], "the fault at 29 s leaves too little of a run of 30 s: allowed is 4 s to"),
     (
@@ -253,6 +269,8 @@ REFUSED = [
 ]
 USAGE = [
     (["train", "--duration", "inf"], "Input should be less than or equal to 600"),
+    (["train", "--duration", "nan"], "'--duration': Input should be a finite number"),
+    (["demo", "--duration", "nan"], "'--duration': Input should be a finite number"),
     (["evaluate", "--seeds", "1000000000"], "Input should be less than or equal to 10000"),
     (["demo", "--duration", "0"], "Invalid value for '--duration'"),
     (["demo", "--duration", "soon"], "Invalid value for '--duration'"),

@@ -133,7 +133,7 @@ def test_settings_are_read_from_text_and_checked() -> None:
     )
     for option, sentence in (
         ("inner_steps=0", "grbal: inner_steps is '0': input should be greater than or equal to 1"),
-        ("inner_steps", "grbal: inner_steps is '': input should be a valid integer"),
+        ("inner_steps", "the setting inner_steps of grbal has no value: wanted is inner_steps=VALUE"),
         ("psi=each", "grbal: psi is 'each': input should be 'scalar', 'per_layer' or 'per_parameter'"),
         ("initial_psi=nan", "grbal: initial_psi is 'nan': input should be greater than 0"),
     ):

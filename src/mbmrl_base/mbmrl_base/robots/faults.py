@@ -264,7 +264,7 @@ class FaultKinds(dict[str, FaultKind]):
             key, _, value = entry.rpartition("=")
             if not key:
                 word = "terrain" if kind.terrains else "part"
-                key = "magnitude" if kind.grows and re.match(r"[-+.]?\d", value) else word
+                key = "magnitude" if kind.grows and re.match(r"[-+]?(\.?\d|(nan|inf)$)", value) else word
             given[key] = float(value) if key in NUMBERS else value
         if not given.keys() <= {"part", "terrain", *NUMBERS}:
             raise ValueError

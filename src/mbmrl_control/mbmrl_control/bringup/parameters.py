@@ -103,6 +103,10 @@ def check_settings(nodes: tuple[NodeSpec, ...], values: Values) -> dict[str, Nod
     for name, robot in robots.items():
         first, other = next(iter(robots.items()))
         if difference := other.difference(robot):
+            spec = next(spec for spec in nodes if spec.executable == name)
+            if spec.switches and "robot" not in spec.arguments.values():  # there is no other robot for it
+                option = spec.switches[0][0].replace("_", "-")
+                raise ValueError(f"--{option} is for the {robot.name} alone, this one is {other.name}: leave it out")
             raise ValueError(f"{name} is for another robot than {first}: {difference}")
     rates = {spec.executable: dict(found[spec.executable])["rate"] for spec in nodes if "rate" in spec.parameters}
     if values.get("contract"):

@@ -11,7 +11,7 @@ import typer
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_control.cli.completion import kinds_of, several, words
 from mbmrl_control.cli.learning import TASK, Robot, Task
-from mbmrl_control.cli.options import AsJson, Cluster, Workers, console, refusing, show, stoppable, warn
+from mbmrl_control.cli.options import AsJson, Cluster, Workers, console, refuse_path, refusing, show, stoppable, warn
 from mbmrl_control.priors import shipped_learners
 
 app = typer.Typer()
@@ -71,9 +71,12 @@ def evaluate(
         typer.Option("--set", help="A setting of the task, such as speed=0.3; may be given several times."),
     ] = None,
     paths: Annotated[
-        str,
-        typer.Option(help="Of follow_path: paths with commas between; or all.", autocompletion=several("path", "all")),
-    ] = "figure_eight",
+        str | None,
+        typer.Option(
+            help="Of follow_path: paths with commas between; or all; figure_eight if not given.",
+            autocompletion=several("path", "all"),
+        ),
+    ] = None,
     planner: Annotated[
         str,
         typer.Option(
@@ -119,6 +122,7 @@ def evaluate(
     from mbmrl_control.planning import PLANNERS, PRECISIONS, load_planner
     from mbmrl_sim.catalogue import check_simulator
 
+    refuse_path("--paths", paths, task, options or ())
     with refusing():
         simulated, kinds = check_simulator(robot)
         scenarios = next(iter(kinds), "none") if scenarios is None else scenarios
@@ -127,7 +131,7 @@ def evaluate(
             choose_learners(learners, simulated),
             choose("planner", planner, [*PLANNERS, *own]),
             choose("precision", precision, [name for name in PRECISIONS if name != "auto"]),
-            choose_tasks(task, options or (), paths, simulated),
+            choose_tasks(task, options or (), paths or "figure_eight", simulated),
             choose_scenarios(scenarios, kinds),
             range(seed, seed + seeds),
             duration,

@@ -6,7 +6,7 @@ import errno
 import inspect
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
@@ -57,6 +57,19 @@ class Commands(TyperGroup):
         try:
             result = super().invoke(context)
             print(end="", flush=True)
+        except typer.BadParameter as error:
+            from pydantic import ValidationError
+
+            if isinstance(error.__cause__, ValidationError):
+                # It is on neither side of a bound.
+                (first, *_) = error.__cause__.errors()
+                if first["type"].endswith("_than_equal") and str(first["input"]).strip().lower() in (
+                    "nan",
+                    "-nan",
+                    "+nan",
+                ):
+                    error.message = "Input should be a finite number"
+            raise
         except (WriteError, SurroundingsError) as error:
             refuse(error)
         except ImportError as error:
@@ -85,6 +98,13 @@ def refusing(kind: type[Exception] = ValueError, *others: type[Exception]) -> It
         yield
     except (kind, *others) as error:
         refuse(error)
+
+
+def refuse_path(option: str, path: str | None, task: str, settings: Sequence[str] = ()) -> None:
+    """End with one sentence where a path is given for a task that follows none, or has one by its settings."""
+    named = next((setting for setting in settings if setting.startswith("path=")), None)
+    if path is not None and (task != "follow_path" or named):
+        refuse(f"{option} {path} changes nothing with {named or f'--task {task}'}: leave it out")
 
 
 @contextmanager

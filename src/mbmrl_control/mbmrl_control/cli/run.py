@@ -14,7 +14,7 @@ import typer
 
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, RECORDER, SIM, NodeSpec, Values, arguments
 from mbmrl_control.cli import completion
-from mbmrl_control.cli.options import AsJson, Respawn, console, refuse, refusing, stoppable, warn
+from mbmrl_control.cli.options import AsJson, Respawn, console, refuse, refuse_path, refusing, stoppable, warn
 from mbmrl_control.cli.parameters import flag, takes_parameters
 
 if TYPE_CHECKING:
@@ -135,6 +135,8 @@ def demo(
             values, other = ({**each, "page_port": port} for each in (values, other))
             console.print(f"watch it: http://127.0.0.1:{port}")
         planners = [settings["mpc_node"], *([check_nodes(nodes, other)["mpc_node"]] if against else [])]
+        for planner in planners:
+            refuse_path("--path", values["path"], dict(planner)["task"])
         robot = settings.get("simulator_node")
         simulated = robot.simulated if isinstance(robot, SimulatorSettings) else DEFAULT_ROBOT
         kinds = fault_kinds(simulated)

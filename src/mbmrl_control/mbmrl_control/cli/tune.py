@@ -11,7 +11,7 @@ import typer
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_control.cli.completion import OF_PARAMETERS, kinds_of, several, words
 from mbmrl_control.cli.learning import Robot
-from mbmrl_control.cli.options import AsJson, Cluster, Workers, console, refuse, refusing, stoppable
+from mbmrl_control.cli.options import AsJson, Cluster, Workers, console, refuse, refuse_path, refusing, stoppable
 
 if TYPE_CHECKING:
     from mbmrl_control.training.transitions import Piece
@@ -39,7 +39,9 @@ def tune(
     options: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the task, such as speed=0.3; several times.")
     ] = None,
-    path: Annotated[str, typer.Option(help="Path of follow_path.", autocompletion=several("path"))] = "figure_eight",
+    path: Annotated[
+        str | None, typer.Option(help="Path of follow_path; figure_eight if not given.", autocompletion=several("path"))
+    ] = None,
     scenarios: Annotated[
         str | None,
         typer.Option(
@@ -81,6 +83,7 @@ def tune(
     from mbmrl_control.training.pipeline import progress_bar
     from mbmrl_sim.catalogue import check_simulator
 
+    refuse_path("--path", path, task, options or ())
     with refusing():
         if data is not None and checkpoint is None:
             refuse("data need the prior of their robot: give its file, --checkpoint")
@@ -99,7 +102,7 @@ def tune(
             assert prior is not None
             chosen, past = ("none",), tuple(windows(prior, read_folder(data, prior.robot)))
         make_learner(prior)
-        (done,) = choose_tasks(task, options or (), path, prior.robot)
+        (done,) = choose_tasks(task, options or (), path or "figure_eight", prior.robot)
         file = LEARNER_FILES.get(prior.settings.learner, "")
         job = Job(prior, planner, "float32", done, "none", seed, duration, duration / 2, robot, file)
         problem = problem_of(job, chosen, range(seed, seed + seeds), past)

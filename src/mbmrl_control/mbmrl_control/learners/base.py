@@ -98,10 +98,13 @@ class Learner(ABC):
             ValueError: If there is no such setting, or a value is none for it.
         """
         names = [field.name for field in fields(cls.settings_type)]
-        given = {name: value for name, _, value in (option.partition("=") for option in options)}
-        for name in given:
+        given: dict[str, str] = {}
+        for name, equals, value in (option.partition("=") for option in options):
             if name not in names:
                 raise ValueError(f"{cls.name} has no setting {name!r}: allowed is {', '.join(names) or 'none'}")
+            if not equals:
+                raise ValueError(f"the setting {name} of {cls.name} has no value: wanted is {name}=VALUE")
+            given[name] = value
         try:
             return TypeAdapter(cls.settings_type).validate_python(given)
         except ValidationError as error:

@@ -43,11 +43,14 @@ def read_settings(name: str, options: Sequence[str]) -> dict[str, Any]:
     """
     task = load_task(name)
     fields = task.settings_type.model_fields
-    for key, equals, _ in (option.partition("=") for option in options):
-        if not equals or key not in fields:
+    for option in options:
+        key, equals, _ = option.partition("=")
+        if key not in fields:
             raise ValueError(
                 f"{task.name} has no setting {key!r}: allowed is NAME=VALUE of {', '.join(fields) or 'none'}"
             )
+        if not equals:
+            raise ValueError(f"the setting {key} of {task.name} has no value: wanted is {key}=VALUE")
 
     def value(key: str, text: str) -> Any:
         try:
