@@ -40,7 +40,7 @@ KEYS = {
         "command_rate_hz",
         "fault",
     ),
-    *("planning_ms", "adaptation_ms", "tracking_cost", "figures", "recovery_s", "model_error", "errors"),
+    *("planning_ms", "adaptation_ms", "tracking_cost", "figures", "recovery_s", "model_error", "prior", "errors"),
 }
 StartCommand = Callable[..., subprocess.Popen[str]]
 Run = Callable[..., tuple[int, str, str]]

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from cart_testing import save_carts
+from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.evaluation import run_cache
 from mbmrl_control.evaluation.known_runs import find
 from mbmrl_control.evaluation.run_cache import Job, make_runs
+from mbmrl_control.priors import load_shipped
 from robot_testing import FOLLOW
 
 MakePrior = Callable[..., Prior]
@@ -64,6 +66,36 @@ def test_runs_of_an_evaluation_are_told_together(
     assert known.config["seeds"] == "2 from 3 to 5"
     assert known.figures == {"cost_after": 4.0}
     assert known.config["prior"] == job.prior.hash
+    assert (known.robot, known.name) == ("millirobot", f"grbal ({job.prior.hash[:8]}), straight, leg_loss")
+
+
+def test_robots_and_priors_that_are_not_shipped_are_told_apart(
+    make_prior: MakePrior, folder: Path, mbmrl: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In 80 columns, with paths whole."""
+    monkeypatch.setattr(run_cache, "make_run", lambda _: {"figures": {}, "faults": [], "cost_trace": []})
+    shipped, own = load_shipped("mb", load_robot("millirobot")), make_prior("mb")
+    own.save(folder / "own.safetensors")
+    forward = {"name": "move_forward", "settings": {}}
+    of_cheetah = load_shipped("mb", load_robot("half_cheetah"))
+    place = folder / "a_folder_with_a_long_name" / "and_one_more_below_it"
+    place.mkdir(parents=True)
+    for prior, robot in ((shipped, "millirobot"), (own, "millirobot"), (of_cheetah, "half_cheetah")):
+        list(make_runs([Job(prior, "mppi", "float32", forward, "none", 0, 8.0, 4.0, robot)], place, 1))
+    monkeypatch.setenv("COLUMNS", "80")
+    code, output, errors = mbmrl("runs", "--json")
+    assert code == 0, errors
+    named = {(each["robot"], each["name"]) for each in json.loads(output) if each["kind"] == "evaluation"}
+    assert named == {
+        ("millirobot", "mb, move_forward, none"),
+        ("millirobot", "mb (own.safetensors), move_forward, none"),
+        ("half_cheetah", "mb, move_forward, none"),
+    }
+    assert max(map(len, errors.splitlines())) <= 80
+    assert "half_cheetah" in errors
+    lines = errors.splitlines()
+    start = next(line for line in lines if "where" in line).index("where")
+    assert str(place.relative_to(folder)) in "".join(line[start:].strip() for line in lines)
 
 
 @pytest.mark.parametrize(

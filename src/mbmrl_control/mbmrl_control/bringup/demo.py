@@ -171,7 +171,8 @@ class Demo:
             record = monitor.run.record(planner, None if self.fault is None else str(self.fault), fault_time)
         task = planner.make_task(robot)
         tracking = record.track(task)
-        summary = summarise(record, tracking, self.duration) | {"errors": errors_in(folder / "logs")}
+        about = {"prior": planner.load_prior().hash, "errors": errors_in(folder / "logs")}
+        summary = summarise(record, tracking, self.duration) | about
         write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
         record.write(folder, tracking)
         console.print(summary_table(summary))

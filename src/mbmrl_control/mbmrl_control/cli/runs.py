@@ -34,7 +34,7 @@ def list_runs(
     from rich.box import SIMPLE
     from rich.table import Column, Table
 
-    from mbmrl_control.evaluation.known_runs import find
+    from mbmrl_control.evaluation.known_runs import PRIOR, find
 
     wanted = places or [Path()]
     if missing := next((place for place in wanted if not place.exists()), None):
@@ -46,7 +46,8 @@ def list_runs(
     table = Table(*whole, *folded, box=SIMPLE)
     for known in found:
         when = datetime.fromtimestamp(known.time).strftime("%Y-%m-%d %H:%M")
-        table.add_row(known.kind, when, known.name, known.result, str(known.path))
+        robot = [known.robot] if known.kind != PRIOR and len({each.robot for each in found}) > 1 else []
+        table.add_row(known.kind, when, ", ".join([*robot, known.name]), known.result, str(known.path))
     console.print(table if found else "nothing that was trained, evaluated or driven is there")
     if as_json:
         print(json.dumps([known.as_json() for known in found]))
