@@ -28,7 +28,7 @@ YOURS = {"you": "mpc_node", "your motion capture": "serial_bridge_node"}
 """Who listens to what others publish."""
 LINE = "/line"
 """Namespace of the bridge."""
-OF_ROS = {"/parameter_events", "/rosout", "/serial_bridge_node/transition_event"}
+OF_ROS = {"/parameter_events", "/rosout"}
 # Tooling that each node has.
 SERVICES_OF_ROS = r".*/(\w+_parameters?(_\w+)?|get_type_description|\w+_state|get_\w+_(states|transitions|graph))"
 
@@ -87,7 +87,7 @@ def ends(peer: Peer) -> set[Row]:
     found = set()
     for topic, _ in peer.node.get_topic_names_and_types():
         name = topic.removeprefix(LINE)
-        if name in OF_ROS or "/_action/" in name:
+        if name in OF_ROS or "/_action/" in name or name.endswith("/transition_event"):
             continue
         listeners = peer.node.get_subscriptions_info_by_topic(topic)
         both = [*peer.node.get_publishers_info_by_topic(topic)]

@@ -150,6 +150,8 @@ class RobotDescription(Part):
     mirror: Mirror | None = None
     rate: float = Field(20.0, gt=0.0, le=1000.0)
     """Control rate, Hz, unless another one is given."""
+    task: str = ""
+    """What it does where no task is named; empty: it follows a path."""
     speed: tuple[float, float] | None = None
     """Least and greatest speed at which one that is planar can be made to go, m/s, beside standing; None: any."""
     turn_rate: float | None = Field(None, gt=0.0)

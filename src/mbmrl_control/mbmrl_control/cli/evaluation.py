@@ -10,7 +10,7 @@ import typer
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_control.cli.completion import kinds_of, several, words
-from mbmrl_control.cli.learning import TASK, Robot, Task
+from mbmrl_control.cli.learning import Robot, Task
 from mbmrl_control.cli.options import AsJson, Cluster, Workers, console, refuse_path, refusing, show, stoppable, warn
 from mbmrl_control.priors import shipped_learners
 
@@ -65,7 +65,7 @@ def evaluate(
             ),
         ),
     ] = None,
-    task: Task = TASK,
+    task: Task = "",
     options: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of the task, such as speed=0.3; may be given several times."),
@@ -120,11 +120,13 @@ def evaluate(
     from mbmrl_control.evaluation.statistics import summarise
     from mbmrl_control.evaluation.tables import markdown
     from mbmrl_control.planning import PLANNERS, PRECISIONS, load_planner
+    from mbmrl_control.tasks import usual_task
     from mbmrl_sim.catalogue import check_simulator
 
-    refuse_path("--paths", paths, task, options or ())
     with refusing():
         simulated, kinds = check_simulator(robot)
+        task = task or usual_task(simulated)
+        refuse_path("--paths", paths, task, options or ())
         scenarios = next(iter(kinds), "none") if scenarios is None else scenarios
         own = [name for name in planner.split(",") if name.endswith(".py") and load_planner(name)]
         wanted = Comparison(

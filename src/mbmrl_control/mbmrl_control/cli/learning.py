@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from mbmrl_base.robots.robot import Robot as RobotType
 
 app = typer.Typer()
-TASK: Final = "follow_path"
+FOLLOW: Final = "follow_path"
 Task = Annotated[
-    str, typer.Option(help="What the robot does, or the task's file, *.py.", autocompletion=OF_PARAMETERS["task"])
+    str,
+    typer.Option(
+        help="What the robot does, or the task's file, *.py; as its description says if not given.",
+        show_default=False,
+        autocompletion=OF_PARAMETERS["task"],
+    ),
 ]
 TaskSettings = Annotated[
     list[str] | None,
@@ -50,7 +55,7 @@ def collect(
     prior: Annotated[
         Path | None, typer.Option(help="Prior of the controller that walks; random actions if not given.")
     ] = None,
-    task: Task = TASK,
+    task: Task = "",
     task_set: TaskSettings = None,
     faults: Annotated[
         str | None,
@@ -89,6 +94,7 @@ def collect(
     from mbmrl_base.system.files import check_folder
     from mbmrl_base.system.parallel import on_cluster
     from mbmrl_control.dynamics.prior import load_prior
+    from mbmrl_control.tasks import usual_task
     from mbmrl_control.training.collect import CollectSettings
     from mbmrl_control.training.episodes import Episode
     from mbmrl_control.training.pipeline import collect_with_bar
@@ -101,9 +107,10 @@ def collect(
         task_settings: dict[str, Any] = {}
         if prior is not None:
             load_prior(prior, simulated).check_rate(rate)
+            task = task or usual_task(simulated)
             task_settings = _task_settings(task, simulated, task_set or ())
-        elif task != TASK or task_set:
-            odd = f"--task {task}" if task != TASK else f"--task-set {(task_set or [''])[0]}"
+        elif task or task_set:
+            odd = f"--task {task}" if task else f"--task-set {(task_set or [''])[0]}"
             raise ValueError(f"{odd}: random actions do no task, a controller's --prior does")
         if round(duration * rate) < 1:
             raise ValueError(f"--duration {duration:g}: at {rate:g} Hz that is not even one control interval")
@@ -127,7 +134,7 @@ def collect(
         varied=varied,
         sensors=sensors,
         prior=prior,
-        task=task,
+        task=task or FOLLOW,
         task_settings=task_settings,
     )
     seeds = range(seed * 1_000_000, seed * 1_000_000 + episodes)
@@ -169,7 +176,7 @@ def train(
             autocompletion=robots,
         ),
     ] = None,
-    task: Task = TASK,
+    task: Task = "",
     task_set: TaskSettings = None,
     duration: Annotated[
         float | None,
@@ -223,6 +230,7 @@ def train(
     from mbmrl_control.learners import load_learner
     from mbmrl_control.learners.committee import Committee
     from mbmrl_control.learners.committee import join as joined
+    from mbmrl_control.tasks import usual_task
     from mbmrl_control.training.episodes import read_folder
     from mbmrl_control.training.from_data import train_on_data
     from mbmrl_control.training.meta_training import TrainingSettings
@@ -255,7 +263,7 @@ def train(
         if data is None and hold_out:
             raise ValueError(f"--hold-out {hold_out[0]}: no --data are given")
         collecting = {
-            "task": task != TASK,
+            "task": bool(task),
             "task-set": bool(task_set),
             "duration": duration is not None,
             "rounds": rounds is not None,
@@ -268,6 +276,7 @@ def train(
             simulator = robot or DEFAULT_ROBOT
             simulated, _ = check_simulator(simulator, trained[0].rate)
             check_replaced(file, simulated)
+            task = task or usual_task(simulated)
             differing: dict[str, Any] = {"simulator": simulator, "task": task, "duration": duration}
             differing |= {"iterations": rounds, "first_steps": first_steps}
             differing["task_settings"] = _task_settings(task, simulated, task_set or ())
@@ -288,7 +297,7 @@ def train(
     given: dict[str, object] = {"learner": learner, "preset": preset, "seed": seed, "data": data}
     given |= {"steps": steps, "window": window, "open-loop": open_loop, "robot": robot}
     given |= {
-        "task": None if task == TASK else task,
+        "task": None if task in ("", FOLLOW) else task,
         "duration": duration,
         "rounds": rounds,
         "first-steps": first_steps,
@@ -314,7 +323,7 @@ def _task_settings(task: str, robot: RobotType, options: Sequence[str]) -> dict[
     from mbmrl_control.tasks import make_task, read_settings
 
     given = read_settings(task, options)
-    make_task(task, robot, ({"speed": 0.0} if task == TASK else {}) | given)
+    make_task(task, robot, ({"speed": 0.0} if task == FOLLOW else {}) | given)
     return given
 
 

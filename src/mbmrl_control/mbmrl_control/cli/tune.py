@@ -10,7 +10,7 @@ import typer
 
 from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
 from mbmrl_control.cli.completion import OF_PARAMETERS, kinds_of, several, words
-from mbmrl_control.cli.learning import Robot
+from mbmrl_control.cli.learning import Robot, Task
 from mbmrl_control.cli.options import AsJson, Cluster, Workers, console, refuse, refuse_path, refusing, stoppable
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ def tune(
     planner: Annotated[
         str, typer.Option(help="Planner, or its file, *.py.", autocompletion=OF_PARAMETERS["planner"])
     ] = "mppi",
-    task: Annotated[
-        str, typer.Option(help="What the robot does, or the task's file.", autocompletion=OF_PARAMETERS["task"])
-    ] = "follow_path",
+    task: Task = "",
     options: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the task, such as speed=0.3; several times.")
     ] = None,
@@ -79,11 +77,11 @@ def tune(
     from mbmrl_control.evaluation.run_cache import Job
     from mbmrl_control.evaluation.tuning import Search, problem_of, write_parameters
     from mbmrl_control.learners import LEARNER_FILES, make_learner
+    from mbmrl_control.tasks import usual_task
     from mbmrl_control.training.episodes import read_folder
     from mbmrl_control.training.pipeline import progress_bar
     from mbmrl_sim.catalogue import check_simulator
 
-    refuse_path("--path", path, task, options or ())
     with refusing():
         if data is not None and checkpoint is None:
             refuse("data need the prior of their robot: give its file, --checkpoint")
@@ -102,6 +100,8 @@ def tune(
             assert prior is not None
             chosen, past = ("none",), tuple(windows(prior, read_folder(data, prior.robot)))
         make_learner(prior)
+        task = task or usual_task(prior.robot)
+        refuse_path("--path", path, task, options or ())
         (done,) = choose_tasks(task, options or (), path or "figure_eight", prior.robot)
         file = LEARNER_FILES.get(prior.settings.learner, "")
         job = Job(prior, planner, "float32", done, "none", seed, duration, duration / 2, robot, file)

@@ -18,7 +18,7 @@ from mbmrl_control.planning import PLANNERS, PRECISIONS, RollOuts, SamplingSetti
 from mbmrl_control.planning.cem import CrossEntropySettings
 from mbmrl_control.planning.mppi import MppiSettings
 from mbmrl_control.priors import DEFAULT_LEARNER, MEMBERS, load_shipped
-from mbmrl_control.tasks import DEFAULT_TASK, TASKS, Task, load_task, make_task
+from mbmrl_control.tasks import DEFAULT_TASK, TASKS, Task, load_task, make_task, usual_task
 
 
 class ModelSettings(NodeSettings):
@@ -88,7 +88,9 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
     """Parameters of the MPC node."""
 
     rate: float = Field(20.0, ge=5.0, le=200.0, description="Control rate, Hz")
-    task: str = runtime_text(DEFAULT_TASK, f"What the robot does: {', '.join(TASKS)}, or a file, *.py", TASKS)
+    task: str = runtime_text(
+        "", f"What the robot does: {', '.join(TASKS)}, or a file, *.py; empty: what its description says", TASKS
+    )
     frame_prefix: str = Field("", description=FRAME_PREFIX)
     seed: int = Field(0, ge=0, le=2**31 - 1, description=SEED)
     planner: str = Field("mppi", description=f"Planner: {', '.join(PLANNERS)}, or a file, *.py")
@@ -127,7 +129,7 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
             ValueError: If there are none such.
         """
         task, planner = (str(given.get(name, cls.model_fields[name].default)) for name in ("task", "planner"))
-        kinds = (load_task(task).settings_type, load_planner(planner).settings_type)
+        kinds = (load_task(task or DEFAULT_TASK).settings_type, load_planner(planner).settings_type)
         own: Any = [kind for kind in kinds if not issubclass(cls, kind)]
         return create_model(cls.__name__, __base__=(cls, *own)) if own else cls
 
@@ -147,7 +149,12 @@ class PlannerSettings(CrossEntropySettings, MppiSettings, *_OF_TASKS, ModelSetti
         Raises:
             ValueError: If there is none such, or the robot cannot do it.
         """
-        return make_task(self.task, robot, self, 1.0 / self.rate)
+        return make_task(self.task or usual_task(robot), robot, self, 1.0 / self.rate)
+
+    def in_use(self) -> Self:
+        """As of `ModelSettings`, with the robot's usual task where none is named."""
+        task = self.task or usual_task(load_robot(self.robot))
+        return super().in_use().model_copy(update={"task": task})
 
     @property
     def roll_outs(self) -> RollOuts:

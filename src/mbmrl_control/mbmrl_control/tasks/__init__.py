@@ -20,7 +20,7 @@ TASKS: Final[dict[str, type[Task[Any]]]] = {
 }
 DEFAULT_TASK: Final = FollowPath.name
 
-__all__ = ["DEFAULT_TASK", "TASKS", "Task", "load_task", "make_task", "read_settings"]
+__all__ = ["DEFAULT_TASK", "TASKS", "Task", "load_task", "make_task", "read_settings", "usual_task"]
 
 
 def load_task(given: str) -> type[Task[Any]]:
@@ -33,6 +33,11 @@ def load_task(given: str) -> type[Task[Any]]:
         ValueError: If there is none.
     """
     return class_of(given, "task", TASKS, Task)  # type: ignore[type-abstract]
+
+
+def usual_task(robot: Robot) -> str:
+    """Name of what a robot does where no task is named."""
+    return robot.description.task or DEFAULT_TASK
 
 
 def read_settings(name: str, options: Sequence[str]) -> dict[str, Any]:
