@@ -22,7 +22,7 @@ from mbmrl_control.dynamics.prior import load_prior
 from mbmrl_control.dynamics.rollout import Trajectories
 from mbmrl_control.nodes.settings import PlannerSettings
 from mbmrl_control.priors import shipped_prior
-from mbmrl_control.tasks import TASKS, Task, make_task
+from mbmrl_control.tasks import TASKS, Task, make_task, usual_task
 from mbmrl_sim.millirobot.world import World
 from pages import example
 
@@ -39,6 +39,22 @@ def do(name: str, seconds: float, settings: Mapping[str, Any]) -> tuple[Task[Any
     poses = prior.features.pose(torch.from_numpy(states)).numpy()
     poses[:, 2] = np.unwrap(poses[:, 2])
     return task, poses
+
+
+@pytest.mark.parametrize(
+    ("robot", "task"),
+    [
+        ("millirobot", "follow_path"),
+        ("husky", "follow_path"),
+        ("half_cheetah", "move_forward"),
+        ("ant", "move_forward"),
+    ],
+)
+def test_task_where_none_is_named_is_that_of_the_description(robot: str, task: str) -> None:
+    assert usual_task(load_robot(robot)) == task
+    settings = PlannerSettings(robot=robot)
+    assert settings.make_task(load_robot(robot)).name == settings.in_use().task == task
+    assert PlannerSettings(robot=robot, task="track_velocity").in_use().task == "track_velocity"
 
 
 @pytest.mark.parametrize("goal", [(0.6, 0.4), (-0.4, 0.3)], ids=["ahead", "behind"])
