@@ -18,7 +18,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
-from mbmrl_base.system import surroundings
+from mbmrl_base.system import shared_memory, surroundings
 from mbmrl_base.system.endings import end_with_parent, exit_within
 from mbmrl_base.system.surroundings import SurroundingsError
 from mbmrl_base.toolkit.impossible import refuse_impossible
@@ -38,6 +38,7 @@ def _init(arguments: list[str]) -> None:
     """Start ROS 2; SurroundingsError if it cannot be started."""
     surroundings.prepare()
     refuse_impossible()
+    shared_memory.clean()
     # A node works as well if there is no home, such as in a container or as a service of the system.
     unkept = ["--ros-args", "--disable-external-lib-logs"] if surroundings.lost_logs() else []
     try:
@@ -140,4 +141,5 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        shared_memory.clean()
     return code
