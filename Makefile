@@ -14,7 +14,7 @@ help:
 	@echo "make bench [ARGS=...] speeds, against other packages, which it installs in .venv-bench (ARGS=--help lists options)"
 	@echo "make results          docs/results anew: about 2 h of 2 cores; a stopped one goes on, what is the same is not run again"
 	@echo "make docs             docs as a site, site/index.html; ARGS=serve shows it while it is written"
-	@echo "make lint             ruff, mypy and import-linter"
+	@echo "make lint             ruff, mypy, import-linter and hadolint"
 	@echo "make clean            removes .venv*, build, install, log, site and the caches of tools"
 	@echo "With PYTHON=... the environment is made of that interpreter."
 
@@ -55,6 +55,7 @@ lint: setup
 	@.venv/bin/ruff format --check
 	@.venv/bin/python -m mypy
 	@.venv/bin/ros-env lint-imports --no-cache
+	@.venv/bin/hadolint Dockerfile
 
 clean:
 	rm -rf .venv .venv-bench .venv-docs build install log site .mypy_cache .pytest_cache .ruff_cache .hypothesis
