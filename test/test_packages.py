@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 from catkin_pkg.changelog import get_changelog_from_path
 from catkin_pkg.package import parse_package
 
@@ -32,3 +34,17 @@ def test_changelog_is_of_the_package_and_of_what_is_to_come_or_is_there(folder: 
     assert newest is not None
     assert newest[1] in ("Forthcoming", parse_package(str(folder)).version)
     assert get_changelog_from_path(str(file), folder.name) is not None  # as the tools of a release read it
+
+
+def test_hosting_runs_what_a_clean_checkout_must_pass() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    assert job["steps"][-1] == {"run": ".ci/run"}
+    assert job["timeout-minutes"] == 90
+
+
+def test_container_has_what_the_set_up_needs() -> None:
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
+    assert container["postCreateCommand"] == "make setup"
+    needed = re.findall(r"\b\w[\w-]*:(chromium-driver|chromium|zsh|iproute2)\b", (ROOT / ".ci/run").read_text())
+    assert set(needed) <= set(container["onCreateCommand"].split())

@@ -32,6 +32,7 @@ setup(
         "numpy",
         "optuna",
         "Pillow",
+        "psutil",
         "pyarrow",
         "pydantic>=2",
         "pyserial",
