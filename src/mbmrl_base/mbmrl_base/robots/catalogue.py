@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mbmrl_base.system.plugins import from_file
+from mbmrl_base.system.yaml_text import YamlError, parse, read_text
 
 # What takes its time to load, a command line is not to wait for that only names robots.
 if TYPE_CHECKING:
@@ -16,21 +17,6 @@ if TYPE_CHECKING:
 DEFAULT_ROBOT: Final = "millirobot"
 ROBOTS: Final = (DEFAULT_ROBOT, "husky", "half_cheetah", "ant")
 """Names of those that come with the package."""
-
-
-def _yaml(text: str) -> Any:
-    """What a YAML text holds; a key stands once in a mapping (YAML 1.2.2, section 3.2.1.1)."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            for key in keys:
-                if keys.count(key) > 1:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", node.start_mark)
-            return super().construct_mapping(node, deep)
-
-    return yaml.load(text, Loader)
 
 
 def _line(text: str, place: tuple[str | int, ...]) -> int:
@@ -59,23 +45,19 @@ def read_yaml(path: Path, kind: type[Described]) -> Described:
     Raises:
         ValueError: If it is none.
     """
-    import yaml
-
     from mbmrl_base.robots.description import DescriptionError, describe_as
 
     text = ""
     try:
-        text = path.read_text(encoding="utf-8")
-        return describe_as(kind, _yaml(text))
+        text = read_text(path)
+        return describe_as(kind, parse(text))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    except YamlError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from None
     except DescriptionError as error:
         where = f", line {_line(text, error.place)}" if error.place else ""
         raise ValueError(f"{path}{where}: {error}") from None
-    except ValueError as error:  # such as a number with thousands of digits
-        raise ValueError(f"{path} is no YAML: {error}") from None
 
 
 def read_description(path: Path) -> RobotDescription:
@@ -91,8 +73,8 @@ def read_description(path: Path) -> RobotDescription:
 def is_contract(path: Path) -> bool:
     """Whether a YAML file says in which topics the numbers of a robot are."""
     try:
-        return any(line.startswith("topics:") for line in path.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError):
+        return any(line.startswith("topics:") for line in read_text(path).splitlines())
+    except (OSError, YamlError):
         return False
 
 

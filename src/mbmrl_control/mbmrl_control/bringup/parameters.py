@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ament_index_python.packages import get_package_share_directory
 
 from mbmrl_base.robots.contract.contract import load_contract
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system import surroundings
 from mbmrl_base.system.exclusive import hold
+from mbmrl_base.system.yaml_text import YamlError, parse, read_text
 from mbmrl_base.toolkit.parameters import read
 from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.bringup.graph import NodeSpec, Values
@@ -55,11 +55,11 @@ def read_settings(spec: NodeSpec, values: Values) -> NodeSettings:
 def _sections(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Parameters in a file, after a regular expression for the full names of their nodes."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = parse(read_text(file))
     except OSError as error:
         raise ValueError(f"the file of parameters {file} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"the file of parameters {file} is no YAML: {' '.join(str(error).split())}") from None
+    except YamlError as error:
+        raise ValueError(f"the file of parameters {file} is no YAML: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"the file of parameters {file} holds no nodes: wanted is NODE: {{ros__parameters: ...}}")
     yield from _sections_of("", content)

@@ -13,11 +13,11 @@ from typing import Final
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
+from mbmrl_base.system.yaml_text import parse, read_text
 from mbmrl_base.toolkit.settings import runtime_field, runtime_text
 from mbmrl_control.tasks.base import Costs
 from mbmrl_control.tasks.planar import PlanarTask, SpeedSettings, poses_of
@@ -184,17 +184,17 @@ def make_path(name: str) -> ReferencePath:
         raise ValueError(f"unknown path {name!r}: allowed is {', '.join(PATH_NAMES)}, or a file, *.csv or *.yaml")
     source = "the list of points" if listed else str(file)
     try:
-        text = name if listed else file.read_text(encoding="utf-8")
+        text = name if listed else read_text(file)
         if listed:  # of thousands of points, which YAML takes a second for
             points = np.array(json.loads(text), dtype=np.float64)
         elif file.suffix == ".csv":
             rows = [row for row in csv.reader(text.splitlines()) if row]
             points = np.array(rows[1:] if rows and rows[0][0].strip() == "x" else rows, dtype=np.float64)
         else:
-            points = np.array(yaml.safe_load(text), dtype=np.float64)
+            points = np.array(parse(text), dtype=np.float64)
     except OSError as error:
         raise ValueError(f"{file}: {(error.strerror or str(error)).lower()}") from None
-    except (ValueError, TypeError, yaml.YAMLError):
+    except (ValueError, TypeError):
         points = np.empty(0)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2 or not (np.abs(points) < 1e15).all():
         raise ValueError(f"{source} holds no path: wanted are 2 points or more, each a finite x and y in m")
