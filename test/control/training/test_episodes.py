@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mbmrl_control.training import npz
 from mbmrl_control.training.episodes import Episode, EpisodeError
 
 FEW = settings(derandomize=True, deadline=None, max_examples=150, database=None)
@@ -97,6 +100,25 @@ def test_single_array_is_refused(file: Path) -> None:
     with file.open("wb") as stream:
         np.save(stream, np.zeros((8, 24)))
     refusal(file)
+
+
+@pytest.mark.parametrize("shape", [(10**12, 3), (10**30,), (2**40, 2**40)], ids=str)
+def test_array_that_claims_to_be_larger_than_it_is_is_not_made_room_for(file: Path, shape: tuple[int, ...]) -> None:
+    np.savez(file, **arrays())
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}"
+    stream = io.BytesIO()
+    stream.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header.encode() + b"\n" + bytes(64))
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("more.npy", stream.getvalue())
+    with pytest.raises(EpisodeError, match=r"more\.npy says that it has the shape"):
+        Episode.load(file)
+
+
+def test_archive_of_too_many_bytes_is_not_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(file, **arrays())
+    monkeypatch.setattr(npz, "MOST_BYTES", 100)
+    with pytest.raises(EpisodeError, match=r"its arrays have .* GB, allowed are"):
+        Episode.load(file)
 
 
 def test_missing_file_is_refused(file: Path) -> None:

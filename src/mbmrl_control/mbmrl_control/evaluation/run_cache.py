@@ -36,11 +36,11 @@ from mbmrl_sim.catalogue import fault_kinds, make_simulator
 _CODE: Final = {
     "mbmrl_base": (
         *("robots/**/*.py", "toolkit/settings.py"),
-        *(f"system/{name}.py" for name in ("files", "parallel", "plugins", "refusals", "surroundings")),
+        *(f"system/{name}.py" for name in ("files", "parallel", "plugins", "refusals", "surroundings", "yaml_text")),
     ),
     "mbmrl_control": (
         *("control/*.py", "dynamics/*.py", "learners/*.py", "planning/*.py", "tasks/**/*.py"),
-        *("training/collect.py", "training/episodes.py"),
+        *("training/collect.py", "training/episodes.py", "training/npz.py"),
         *(f"evaluation/{name}.py" for name in ("metrics", "run_cache", "scenarios", "units")),
     ),
     "mbmrl_sim": ("*.py", "millirobot/*.py"),

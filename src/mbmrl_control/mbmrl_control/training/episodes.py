@@ -30,6 +30,7 @@ from mbmrl_base.robots.features import Features
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import whole
+from mbmrl_control.training.npz import check_sizes
 
 LARGEST: Final = 1e15
 """Largest magnitude of a number: its square is finite in single precision."""
@@ -87,6 +88,7 @@ class Episode:
         """
         names = ("action", "state", "time", "metadata")
         try:
+            check_sizes(path)
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in names if name in file}
         except Exception as error:  # a damaged archive fails in as many ways as zipfile, zlib and numpy know
