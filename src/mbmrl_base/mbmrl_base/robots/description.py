@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mbmrl_base.system.refusals import reason
+from mbmrl_base.system.versions import check_version
 
 
 def _printable(name: str) -> str:
@@ -148,6 +149,8 @@ class RobotDescription(Part):
     battery: str | None = None
     """State that is the battery's voltage, V."""
     mirror: Mirror | None = None
+    version: int = 1
+    """Of the description."""
     rate: float = Field(20.0, gt=0.0, le=1000.0)
     """Control rate, Hz, unless another one is given."""
     task: str = ""
@@ -156,6 +159,12 @@ class RobotDescription(Part):
     """Least and greatest speed at which one that is planar can be made to go, m/s, beside standing; None: any."""
     turn_rate: float | None = Field(None, gt=0.0)
     """Greatest rate at which one that is planar can turn, rad/s; None: any."""
+
+    @field_validator("version")
+    @classmethod
+    def _is_known(cls, version: int) -> int:
+        check_version(version, 1)
+        return version
 
     @field_validator("speed")
     @classmethod

@@ -16,6 +16,7 @@ from mbmrl_base.robots.catalogue import as_metadata, of_metadata
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import whole, write_text
+from mbmrl_base.system.versions import check_version
 from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.tasks import Task, make_task
 
@@ -25,8 +26,8 @@ _TIMES_AND_ERRORS: Final = {
     "adaptation_time": "adaptation_time_s",
     "planning_time": "planning_time_s",
 }
-
-
+VERSION: Final = 1
+"""Of run.json; one without it is of the first."""
 _HEADER: Final = ("learner", "task", "planner", "seed", "rate", "fault", "fault_time")
 
 
@@ -127,7 +128,8 @@ class Record:
 
     def write(self, folder: Path, tracking: dict[str, Array]) -> None:
         """Write run.json, and ticks.csv with a row for each tick and units in the names of the columns."""
-        header = {"robot": as_metadata(self.robot)} | {name: getattr(self, name) for name in _HEADER}
+        header = {"version": VERSION, "robot": as_metadata(self.robot)}
+        header |= {name: getattr(self, name) for name in _HEADER}
         header["origin"] = None if self.origin is None else self.origin.tolist()
         write_text(folder / "run.json", json.dumps(header, indent=2) + "\n")
         with whole(folder / "ticks.csv") as part, part.open("w", newline="") as file:
@@ -158,9 +160,10 @@ class Record:
                 raise RecordError(f"{folder} holds no run: there is no {file.name}")
         try:
             header = json.loads(run_file.read_text())
+            check_version(header.get("version", 1), VERSION)
             origin = None if header["origin"] is None else np.array(header["origin"], dtype=np.float64).reshape(3)
             record = Record(of_metadata(header["robot"]), **{name: header[name] for name in _HEADER}, origin=origin)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RecordError(f"{run_file} holds no run: {error!r}") from None
         try:
             with ticks_file.open(newline="") as rows:

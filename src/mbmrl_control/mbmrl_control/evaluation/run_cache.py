@@ -36,7 +36,10 @@ from mbmrl_sim.catalogue import fault_kinds, make_simulator
 _CODE: Final = {
     "mbmrl_base": (
         *("robots/**/*.py", "toolkit/settings.py"),
-        *(f"system/{name}.py" for name in ("files", "parallel", "plugins", "refusals", "surroundings", "yaml_text")),
+        *(
+            f"system/{name}.py"
+            for name in ("files", "parallel", "plugins", "refusals", "surroundings", "versions", "yaml_text")
+        ),
     ),
     "mbmrl_control": (
         *("control/*.py", "dynamics/*.py", "learners/*.py", "planning/*.py", "tasks/**/*.py"),

@@ -117,7 +117,7 @@ class RunMessages:
         return Record(
             self.robot,
             planner.learner,
-            choice(planner.task, task.settings),
+            choice(planner.task or task.name, task.settings),
             choice(planner.planner, planner.sampling),
             planner.seed,
             planner.rate,

@@ -7,9 +7,10 @@
 | ``time`` | (T + 1,) | time of measurement, s |
 | ``metadata`` | () | JSON |
 
-The metadata's field ``robot`` is the name of a robot, or its description (`mbmrl_base.robots.description`). Those of
-the simulator have the seed, the rate (Hz), the policy, terrain, slope (rad), sensors and versions beside it, and
-``faults`` lists what was injected: the step, the kind, and its values (see `mbmrl_base.robots.faults.Fault`).
+The metadata's field ``version`` is that of the file, 1 if it is missing; ``robot`` is the name of a robot, or its
+description (`mbmrl_base.robots.description`). Those of the simulator have the seed, the rate (Hz), the policy, terrain,
+slope (rad), sensors and versions beside it, and ``faults`` lists what was injected: the step, the kind, and its values
+(see `mbmrl_base.robots.faults.Fault`).
 """
 
 from __future__ import annotations
@@ -30,8 +31,11 @@ from mbmrl_base.robots.features import Features
 from mbmrl_base.robots.observation import Array
 from mbmrl_base.robots.robot import Robot
 from mbmrl_base.system.files import whole
+from mbmrl_base.system.versions import check_version
 from mbmrl_control.training.npz import check_sizes
 
+VERSION: Final = 1
+"""Of the files; one without it is of the first."""
 LARGEST: Final = 1e15
 """Largest magnitude of a number: its square is finite in single precision."""
 SHORTEST: Final = 1e-6
@@ -71,7 +75,7 @@ class Episode:
         """Write the file whole or not at all."""
         arrays = {"state": self.state, "action": self.action, "time": self.time}
         content = io.BytesIO()  # a zip file that the disk has no place for would raise once more at its end
-        np.savez(content, **arrays, metadata=np.array(json.dumps(self.metadata)))
+        np.savez(content, **arrays, metadata=np.array(json.dumps({"version": VERSION, **self.metadata})))
         with whole(path) as part:
             part.write_bytes(content.getvalue())
 
@@ -102,6 +106,10 @@ class Episode:
             raise EpisodeError(f"{path}: metadata is no JSON: {error}") from None
         if not isinstance(metadata, dict):
             raise EpisodeError(f"{path}: metadata is no JSON object: it has to name the robot")
+        try:
+            check_version(metadata.pop("version", 1), VERSION)
+        except ValueError as error:
+            raise EpisodeError(f"{path}: {error}") from None
         numbers = _checked(path, arrays, metadata)
         if robot is not None and (difference := robot.difference(of_metadata(metadata.get("robot")))):
             raise EpisodeError(f"{path} is of another robot: {difference}")
