@@ -9,7 +9,8 @@ LATE: Final = 1.0
 
 
 class Order:
-    """Takes what is later than all before it. A message with neither stamp nor number has no order."""
+    """Takes what has a later stamp, or a higher number, than all before it: a node that is started again begins to
+    number anew, and stamps of a robot's clock may shake. A message with neither has no order."""
 
     def __init__(self) -> None:
         self._newest = (0.0, 0)
@@ -27,7 +28,8 @@ class Order:
         seconds, number = self._newest
         if stamp == 0.0 and sequence == 0:
             return
-        if seconds - LATE <= stamp and (stamp, sequence) <= self._newest:
+        begins = stamp < seconds - LATE
+        if not begins and stamp <= seconds and sequence <= number:
             what = "has come before" if (stamp, sequence) == self._newest else f"is {seconds - stamp:.3f} s late"
             raise ValueError(f"number {sequence} {what}: number {number} is the newest")
-        self._newest = (stamp, sequence)
+        self._newest = (stamp if begins else max(stamp, seconds), sequence)

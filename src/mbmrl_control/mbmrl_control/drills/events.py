@@ -70,9 +70,14 @@ def _goes_on(stack: Stack, kind: str, since: float, asks: bool, stop: float | No
             _ask_to_go_on(stack, anew)
         return stack.watch.works(since)
 
-    if not stack.wait(works, _PATIENCE):
-        return Outcome(kind, stop, None, wrong or f"the robot did not go on within {_PATIENCE:g} s")
-    resume = time.monotonic() - start
+    resume, stands = 0.0, True
+    while stands:
+        if not stack.wait(works, start + _PATIENCE - time.monotonic()):
+            return Outcome(kind, stop, None, wrong or f"the robot did not go on within {_PATIENCE:g} s")
+        resume = time.monotonic() - start
+        # What is just being lost, such as a link, shows soon.
+        stands = stack.wait(lambda: time.monotonic() - stack.watch.commanded > STANDS, 2 * STANDS)
+        since = time.monotonic()
     if resume > RESUME_LIMIT:
         wrong = wrong or f"it went on after {resume:.2f} s"
     return Outcome(kind, stop, resume, wrong)
