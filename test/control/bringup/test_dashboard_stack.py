@@ -69,6 +69,7 @@ def test_page_shows_the_robot_and_steers_it(start_command: StartCommand, peer: P
         window.button("STOP").click()
         window.wait(lambda: window.shows("nobody has answered to stop") or window.shows("nobody serves stop"))
         os.kill(planner, signal.SIGCONT)
+        window.wait(lambda: window.shows("stopped"))
         window.button("Go on").click()
         window.wait(lambda: window.shows("on its way"))
     # A page, or a recorder, that is killed changes nothing.

@@ -18,6 +18,7 @@ from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from rcl_interfaces.msg import Log
 from rclpy.client import Client
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
@@ -61,6 +62,8 @@ SILENT: Final = 1.5
 """Age from which a planner's status is none, s."""
 ANSWER_TIME: Final = 3.0
 """Longest time that an answer of a node may take, s."""
+INSIST: Final = 0.2
+"""Time after which a stop that nobody has taken is asked for again, s."""
 MOVES: Final = 0.005
 """Way within a second from which on a robot moves, m."""
 OUTCOMES: Final = {
@@ -104,6 +107,9 @@ class Requests:
         self.parameters: RemoteParameters
         """Those of other nodes."""
         self._clients: dict[str, Client] = {name: node.create_client(kind, name) for name, kind in services.items()}
+        self._stops = False
+        """Whether a stop was asked for that nobody has taken."""
+        node.create_timer(INSIST, self._insist, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _call(self, service: str, request: Any) -> Answer:
         answer: Answer = Future()
@@ -145,8 +151,19 @@ class Requests:
         return self._call("pause", SetBool.Request(data=paused))
 
     def stop(self, stopped: bool) -> Answer:
-        """As of `dashboard.page.Robot`."""
-        return self._call("stop", SetBool.Request(data=stopped))
+        """As of `dashboard.page.Robot`; a planner that was held up must not walk on, so that a stop is insisted on."""
+        answer = self._call("stop", SetBool.Request(data=stopped))
+        self._stops = stopped
+        answer.add_done_callback(self._heed)
+        return answer
+
+    def _heed(self, answer: Answer) -> None:
+        if answer.result()[0]:
+            self._stops = False
+
+    def _insist(self) -> None:
+        if self._stops and self._clients["stop"].service_is_ready():
+            self._call("stop", SetBool.Request(data=True)).add_done_callback(self._heed)
 
     def freeze(self, frozen: bool) -> Answer:
         """As of `dashboard.page.Robot`."""
