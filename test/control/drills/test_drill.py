@@ -34,9 +34,8 @@ def test_garbage_is_a_message_of_its_type(kind: type) -> None:
     sent = [garbage.fill(kind()) for _ in range(50)]
     for message in sent:
         assert type(deserialize_message(serialize_message(message), kind)) is kind
-    assert len({serialize_message(message) for message in sent}) > 10
-    again = Garbage(3)
-    assert serialize_message(again.fill(kind())) == serialize_message(sent[0])
+    assert len(set(map(repr, sent))) > 10
+    assert repr(Garbage(3).fill(kind())) == repr(sent[0])
 
 
 def test_what_followed_is_summed_up() -> None:
