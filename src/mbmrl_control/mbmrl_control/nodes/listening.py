@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,10 +9,11 @@ from queue import SimpleQueue
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock as ClockMessage
 
 from mbmrl_base.robots.contract.contract import Contract, Reliability
-from mbmrl_base.toolkit.sole import DISCOVERY_TIME, dispute
+from mbmrl_base.toolkit import qos
+from mbmrl_base.toolkit.sole import dispute
 from mbmrl_base.toolkit.spin import beside
 from mbmrl_control.nodes.contract_topics import absolute, classes_of, profile_of
 
@@ -30,33 +30,36 @@ def listen(contract: Contract, take: Callable[[str, Any, int], None], duration: 
     Raises:
         ValueError: If a type is not installed, or has no such field.
     """
-    kinds, come, started = classes_of(contract), SimpleQueue[tuple[str, Any, int]](), threading.Event()
+    kinds, come = classes_of(contract), SimpleQueue[tuple[str, Any, int, int]]()
+    simulated = 0
+    """Newest time on /clock, ns; 0: there is none."""
 
     def make() -> Node:
         node = Node("robot_check")
 
-        def put(topic: str, message: Any) -> None:
-            # A simulated clock is at 0 until it is heard.
-            if started.is_set() and (now := int(node.get_clock().now().nanoseconds)):
-                come.put((topic, message, now))
+        def tick(message: ClockMessage) -> None:
+            nonlocal simulated
+            simulated = message.clock.sec * 10**9 + message.clock.nanosec
 
+        def put(topic: str, message: Any) -> None:
+            come.put((topic, message, int(node.get_clock().now().nanoseconds), simulated))
+
+        node.create_subscription(ClockMessage, "/clock", tick, qos.SENSOR)
         for topic, kind in kinds.items():
             profile = profile_of(contract, topic, Reliability.BEST_EFFORT)
             node.create_subscription(kind, absolute(topic), partial(put, topic), profile)
         return node
 
     with beside(make) as node:
-        time.sleep(DISCOVERY_TIME)
-        if node.count_publishers("/clock"):
-            node.set_parameters([Parameter("use_sim_time", value=True)])
-        started.set()
         time.sleep(duration)
         said = {action.topic for action in contract.actions}
         told = [sentence for topic in kinds for sentence in _differences(node, contract, topic, topic in said)]
         told += filter(None, (dispute(node, absolute(topic)) for topic in kinds if topic not in said))
         unheard = [name for name in sorted(map(absolute, said)) if node.count_subscribers(name) < 2]  # one is this node
     while not come.empty():
-        take(*come.get())
+        topic, message, now, then = come.get()
+        if then or not simulated:  # what came before the first time of /clock came at no time that is known
+            take(topic, message, then or now)
     return told + [f"{name}: nobody listens to it, as a robot that is to be commanded does" for name in unheard]
 
 
