@@ -183,7 +183,8 @@ def test_two_robots_in_two_namespaces(start_command: StartCommand, mbmrl: Run, p
     answer = mbmrl("fault", "leg_loss", "--part", "2", "--namespace", "robot2")
     assert answer == (0, "in force: leg_loss:left_rear\n", "")
     peer.spin_until(lambda: faults["robot2"][-1].faults)
-    peer.spin_until(lambda: all(paths[name] for name in names))
+    # Each topic is found by itself.
+    peer.spin_until(lambda: all(paths[name] and commands[name] for name in names))
     assert not faults["robot1"][-1].faults
     assert mbmrl("clear", "--namespace", "/robot1") == (0, "no fault was in force\n", "")
     assert mbmrl("clear", "--namespace", "robot2") == (0, "undone: leg_loss:left_rear\n", "")
