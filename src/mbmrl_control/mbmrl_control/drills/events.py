@@ -13,8 +13,8 @@ from typing import Final
 
 import numpy as np
 import psutil
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
@@ -35,7 +35,12 @@ _ASK: Final = 0.5
 """Time after which it is asked again to go on, s."""
 _CONTESTED: Final = ("robot_state", "motor_command", "/clock")
 """Topics of which a second publisher stops the robot."""
-_HARMLESS: Final = ("adapted_model", "path", "cmd_vel", "goal_pose", "joint_states", "faults", "/diagnostics")
+_STEERS: Final = ("path", "cmd_vel", "goal_pose")
+"""Topics on which whoever publishes may steer it, where what comes is possible."""
+_HARMLESS: Final = ("adapted_model", "joint_states", "faults", "/diagnostics")
+"""Topics that do not stop it, whoever publishes them."""
+RATE: Final = 20.0
+"""Control rate of the stacks, Hz."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +102,7 @@ def _ask_to_go_on(stack: Stack, anew: bool) -> None:
 
 
 def _set(stack: Stack, **values: str | float) -> Future:
-    given = [
-        Parameter(
-            name=name,
-            value=ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
-            if isinstance(value, str)
-            else ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value),
-        )
-        for name, value in values.items()
-    ]
+    given = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
     return stack.watch.call(SetParameters, "mpc_node/set_parameters", parameters=given)
 
 
@@ -114,7 +111,7 @@ def _stop(stack: Stack, since: float) -> tuple[float, str]:
     watch = stack.watch
     stack.wait(lambda: time.monotonic() - max(watch.commanded, since) > STANDS, 1.0)
     took = max(0.0, watch.commanded - since)
-    limit = STOP_LIMIT + 1.0 / stack.rate
+    limit = STOP_LIMIT + 1.0 / RATE
     return took, "" if took <= limit else f"the robot stood after {1e3 * took:.0f} ms"
 
 
@@ -181,7 +178,7 @@ def hold(name: str) -> Play:
             time.sleep(random.uniform(0.005, 0.06))
             os.kill(number, signal.SIGCONT)
             stack.rest(0.1)
-        return _goes_on(stack, f"delay {name}", since, asks=bool(stack.watch.bridge))
+        return _goes_on(stack, f"delay {name}", since, asks=False)
 
     return play
 
@@ -195,7 +192,9 @@ def garbage(topic: str) -> Play:
         contested = topic in _CONTESTED and not (topic == "/clock" and stack.watch.bridge)
         if contested and stack.watch.stood < since:
             wrong = wrong or "the robot did not stand"
-        return _goes_on(stack, f"garbage on {topic}", time.monotonic(), True, None, wrong)
+        if topic in _HARMLESS and stack.watch.stood > since:
+            wrong = wrong or "the robot stood"
+        return _goes_on(stack, f"garbage on {topic}", time.monotonic(), topic not in _HARMLESS, None, wrong)
 
     return play
 
@@ -289,14 +288,14 @@ def little_memory(stack: Stack, random: np.random.Generator) -> Outcome:
     with subprocess.Popen([sys.executable, "-c", f"held = bytearray({size}); input()"], stdin=subprocess.PIPE) as hog:
         stack.rest(1.0)
         hog.kill()
-    return _goes_on(stack, "little memory", time.monotonic(), bool(stack.watch.bridge))
+    return _goes_on(stack, "little memory", time.monotonic(), False)
 
 
 def all_for(stack: Stack) -> list[Play]:
     """What may be done to a stack."""
     robot = ["serial_bridge_node", "emulator_node"] if stack.watch.bridge else ["simulator_node"]
     names = ["mpc_node", "adaptation_node", "recorder_node", *robot]
-    topics = [*_CONTESTED, *_HARMLESS]
+    topics = [*_CONTESTED, *_STEERS, *_HARMLESS]
     one_by_one = [ask_services, stop, emergency_stop, fault, parameter, impossible_parameter, full_disk]
     return [
         *(make(name) for make in (kill, freeze, hold) for name in names),

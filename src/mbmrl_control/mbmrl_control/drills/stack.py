@@ -34,11 +34,9 @@ class StackError(RuntimeError):
 class Stack:
     """What runs, and who watches it."""
 
-    def __init__(self, name: str, nodes: Processes, watch: Watch, folder: Path, mark: str) -> None:
+    def __init__(self, nodes: Processes, watch: Watch, folder: Path, mark: str) -> None:
         """Take the parts."""
-        self.name, self.nodes, self.watch, self.folder, self._mark = name, nodes, watch, folder, mark
-        self.rate = 20.0
-        """Control rate, Hz."""
+        self.nodes, self.watch, self.folder, self._mark = nodes, watch, folder, mark
 
     def wait(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Wait until something holds, at most a time in s, while nodes that die are started again; whether it did."""
@@ -94,7 +92,7 @@ def running(name: str, values: Values, folder: Path) -> Iterator[Stack]:
         else:
             first = (SIM,)
         with Processes(first[0], given, name == "sim", folder / "logs", respawn=True) as nodes:
-            stack = Stack(name, nodes, watch, folder, mark)
+            stack = Stack(nodes, watch, folder, mark)
             if name == "serial":
                 stack.wait((folder / "tty").exists, START_TIME)
                 nodes.start(HARDWARE, given)
