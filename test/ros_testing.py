@@ -188,7 +188,8 @@ class Peer:
             if process is not None and not process.running:
                 raise AssertionError(f"the node has ended:\n{process.errors}")
             if time.monotonic() > end:
-                raise AssertionError(f"waited for {limit:g} s in vain")
+                said = process.errors if process is not None else ""
+                raise AssertionError(f"waited for {limit:g} s in vain\n{said}")
             self._executor.spin_once(timeout_sec=0.1)
 
     def call(self, service_type: Any, name: str, process: NodeProcess, **fields: Any) -> Any:

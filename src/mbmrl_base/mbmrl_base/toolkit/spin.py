@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import signal
 import sys
@@ -125,8 +126,6 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
             raise
         print(f"error: {error}", file=sys.stderr)
         code = USAGE_ERROR
-        # The half-made node ends with the error, before what follows: as below.
-        exit_within(LEAVING_TIME, code)
     finally:
         # A second signal must not break off the orderly end.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -140,6 +139,8 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> in
         exit_within(LEAVING_TIME, code)
         if node is not None:
             node.destroy_node()
+        else:
+            gc.collect()  # a half-made node, which only leaves its domain when it is gone
         rclpy.try_shutdown()
         shared_memory.clean()
     return code

@@ -63,7 +63,6 @@ class AdaptationNode(ManagedNode):
         self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
         on_change(self, self._settings, self._set)
         self.keep_what_is_there()
-        take_over_garbage()
         if self._settings.autostart:
             self.bring_up()
 
@@ -96,6 +95,7 @@ class AdaptationNode(ManagedNode):
         self._model = self.create_publisher(AdaptedModel, "adapted_model", qos.LATEST)
         self._status = self.create_publisher(AdaptationStatus, "adaptation_status", qos.STATE)
         self._subscription = SoleSubscription(self, RobotState, "robot_state", self._take_state, qos.STATE)
+        take_over_garbage()
         self.worker = Worker(self._adapt, "adaptation")
         return TransitionCallbackReturn.SUCCESS
 

@@ -97,7 +97,6 @@ class MpcNode(ManagedNode):
         self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
         on_change(self, self._settings, self._set)
         self.keep_what_is_there()
-        take_over_garbage()
         if self._settings.autostart:
             self.bring_up()
 
@@ -162,6 +161,7 @@ class MpcNode(ManagedNode):
         except ValueError as error:
             return self.refuse(error)
         self._command = self.create_publisher(MotorCommand, "motor_command", qos.LATEST)
+        take_over_garbage()
         self._ticker = Ticker(self._period)
         self._record = TickRecord(self._period)
         self._stop.clear()
