@@ -13,6 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from mbmrl_base.robots.contract.contract import Contract
 from mbmrl_base.robots.description import describe_as
+from mbmrl_control.drills.rover import Base
 from pages import FOLDER
 
 STORE: Final = get_typestore(Stores.ROS2_JAZZY)
@@ -66,15 +67,14 @@ def drive(duration: float, start: float = 1000.0, seed: int = 0, worn: float = 1
     Wheels that are `worn` go that share of the way.
     """
     rng, messages = np.random.default_rng(seed), list[Timed]()
-    x = y = yaw = forward = turning = speed = turn_rate = 0.0
+    base, speed, turn_rate = Base(), 0.0, 0.0
     for tick in range(round(50 * duration)):
         time = start + tick / 50
-        messages.append((time + 0.002, "odom", odom(time, x, y, yaw, forward)))
+        messages.append((time + 0.002, "odom", odom(time, base.x, base.y, base.yaw, base.forward)))
         if tick % 20 == 0:
             speed, turn_rate = rng.uniform(0.0, 0.6), rng.uniform(-1.0, 1.0)
             messages.append((time + 0.003, "cmd_vel", twist(speed, turn_rate)))
-        forward, turning = forward + 0.1 * (worn * speed - forward), turning + 0.2 * (turn_rate / worn - turning)
-        x, y, yaw = x + 0.02 * forward * math.cos(yaw), y + 0.02 * forward * math.sin(yaw), yaw + 0.02 * turning
+        base.move(worn * speed, turn_rate / worn)
     return messages
 
 

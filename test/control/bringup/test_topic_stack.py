@@ -22,20 +22,19 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from mbmrl_base.toolkit import qos
+from mbmrl_control.drills import rover as rover_robot
 from mbmrl_control.nodes.conversions import from_figures
 from mbmrl_control.training.episodes import read_folder
 from mbmrl_msgs.msg import AdaptationStatus, PlannerStatus, RobotState
 from ros_testing import TIME_LIMIT, Peer
 from rover_testing import ROVER, drive, record
 
-TEST = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
 def rover(domain: int, tmp_path: Path) -> Iterator[None]:
     """The rover runs."""
     environment = os.environ | {"ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(tmp_path)}
-    process = subprocess.Popen([sys.executable, str(TEST / "rover_node.py")], env=environment)
+    process = subprocess.Popen([sys.executable, "-P", "-m", rover_robot.__name__], env=environment)
     yield
     process.send_signal(signal.SIGINT)
     assert process.wait(TIME_LIMIT) == 0

@@ -14,12 +14,14 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Imu, JointState
 
+from mbmrl_control.drills import rover
 from mbmrl_control.drills.drill import Drill
 from mbmrl_control.drills.events import Outcome
 from mbmrl_control.drills.stack import STACKS
 from mbmrl_control.drills.stranger import Garbage
 from mbmrl_msgs.msg import AdaptedModel, FaultArray, MotorCommand, RobotState
 from mbmrl_msgs.srv import InjectFault
+from rover_testing import ROVER
 
 StartCommand = Callable[..., subprocess.Popen[str]]
 KINDS = [
@@ -69,8 +71,12 @@ def test_stack_lives_through_a_short_drill(stack: str, start_command: StartComma
     assert (drill.returncode == 0) == (found["as_documented"] == 6)
 
 
+def test_rover_is_that_of_the_page_on_contracts() -> None:
+    assert rover.CONTRACT == ROVER
+
+
 def test_stack_that_there_is_not_is_refused(start_command: StartCommand) -> None:
     drill = start_command("drill", "--stack", "tank")
     output, errors = drill.communicate(timeout=60)
     assert (drill.returncode, output) == (2, "")
-    assert errors == "error: unknown stack 'tank': allowed is sim, serial, all\n"
+    assert errors == "error: unknown stack 'tank': allowed is sim, serial, topics, all\n"

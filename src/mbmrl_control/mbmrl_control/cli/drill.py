@@ -18,7 +18,8 @@ app = typer.Typer()
 def drill(
     events: Annotated[int, typer.Option(help="What is done to each stack.", min=1)] = 50,
     stack: Annotated[
-        str, typer.Option(help="Robot: sim, a simulated one, serial, an emulated one on a line, or all.")
+        str,
+        typer.Option(help="sim, serial: an emulated robot on a line, topics: a base that speaks ROS, or all."),
     ] = "all",
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder in which the drill's own folder is made.")] = Path("runs"),
@@ -50,7 +51,7 @@ def drill(
     done = Drill()
     with refusing(NodeEndedError, StackError), stoppable(f"the logs are in {folder}"):
         for name in names:
-            played = play(name, {}, events, seed, folder / name, done)
+            played = play(name, {}, events, seed, folder / name, done, console)
             for outcome in track(played, f"{name}: events", total=events, console=console):
                 if outcome.wrong:
                     console.print(f"{outcome.kind}: {outcome.wrong}", markup=False, highlight=False)

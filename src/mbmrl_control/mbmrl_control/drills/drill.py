@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from rich.console import Console
 
 from mbmrl_control.bringup.graph import Values
 from mbmrl_control.drills.events import Outcome, all_for
@@ -58,7 +59,9 @@ def _spread(values: list[float], digits: int) -> dict[str, float | None]:
     return {"p50": round(float(np.median(values)), digits), "max": round(max(values), digits)}
 
 
-def play(name: str, values: Values, count: int, seed: int, folder: Path, drill: Drill) -> Iterator[Outcome]:
+def play(
+    name: str, values: Values, count: int, seed: int, folder: Path, drill: Drill, console: Console
+) -> Iterator[Outcome]:
     """Play events against a stack, each kind as often as the others.
 
     Args:
@@ -68,6 +71,7 @@ def play(name: str, values: Values, count: int, seed: int, folder: Path, drill: 
         seed: Of which event comes when.
         folder: Where its logs and recordings go.
         drill: Where outcomes are kept.
+        console: Where progress is shown of what has to be done before.
 
     Yields:
         What followed each.
@@ -77,7 +81,7 @@ def play(name: str, values: Values, count: int, seed: int, folder: Path, drill: 
         NodeEndedError: If the stack has ended.
     """
     random = np.random.default_rng(seed)
-    with running(name, values, folder) as stack:
+    with running(name, values, folder, console) as stack:
         events = all_for(stack)
         order = np.concatenate([random.permutation(len(events)) for _ in range(-(-count // len(events)))])
         for number in order[:count]:

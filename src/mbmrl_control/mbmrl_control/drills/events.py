@@ -23,7 +23,7 @@ from mbmrl_control.drills.stranger import SERVICES
 from mbmrl_control.tasks.path import PATH_NAMES
 from mbmrl_msgs.srv import ClearFaults, InjectFault
 
-STOP_LIMIT: Final = 0.1
+STOP_LIMIT: Final = {"sim": 0.1, "serial": 0.1, "topics": 0.15}
 """Time within which the robot stands where it must, s, after which the interval in force ends."""
 RESUME_LIMIT: Final = 3.0
 """Time within which it goes on, s: from when a node is started again, or from when somebody asks."""
@@ -33,7 +33,7 @@ _PATIENCE: Final = 30.0
 """Time after which a robot that does not go on is given up, s."""
 _ASK: Final = 0.5
 """Time after which it is asked again to go on, s."""
-_CONTESTED: Final = ("robot_state", "motor_command", "/clock")
+_CONTESTED: Final = ("robot_state", "motor_command")
 """Topics of which a second publisher stops the robot."""
 _STEERS: Final = ("path", "cmd_vel", "goal_pose")
 """Topics on which whoever publishes may steer it, where what comes is possible."""
@@ -111,7 +111,7 @@ def _stop(stack: Stack, since: float) -> tuple[float, str]:
     watch = stack.watch
     stack.wait(lambda: time.monotonic() - max(watch.commanded, since) > STANDS, 1.0)
     took = max(0.0, watch.commanded - since)
-    limit = STOP_LIMIT + 1.0 / RATE
+    limit = STOP_LIMIT[stack.name] + 1.0 / RATE
     return took, "" if took <= limit else f"the robot stood after {1e3 * took:.0f} ms"
 
 
@@ -189,8 +189,8 @@ def garbage(topic: str) -> Play:
     def play(stack: Stack, random: np.random.Generator) -> Outcome:
         since = time.monotonic()
         wrong = _let_in(stack, random, topic)
-        contested = topic in _CONTESTED and not (topic == "/clock" and stack.watch.bridge)
-        if contested and stack.watch.stood < since:
+        contested = [*_CONTESTED, "/cmd_vel" if stack.name == "topics" else "/clock"]
+        if topic in contested and stack.watch.stood < since:
             wrong = wrong or "the robot did not stand"
         if topic in _HARMLESS and stack.watch.stood > since:
             wrong = wrong or "the robot stood"
@@ -207,7 +207,7 @@ def ask_services(stack: Stack, random: np.random.Generator) -> Outcome:
 
 def _let_in(stack: Stack, random: np.random.Generator, topic: str) -> str:
     """Run the second participant to its end; what was wrong with it."""
-    name = topic if topic.startswith("/") or topic == SERVICES else f"/{topic}"
+    name = topic if topic == SERVICES else stack.watch.resolve_topic_name(topic)
     command = [sys.executable, "-P", "-m", "mbmrl_control.drills.stranger", str(random.integers(2**31)), "1.0", name]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as stranger:
         if not stack.wait(lambda: stranger.poll() is not None, _PATIENCE):
@@ -293,14 +293,13 @@ def little_memory(stack: Stack, random: np.random.Generator) -> Outcome:
 
 def all_for(stack: Stack) -> list[Play]:
     """What may be done to a stack."""
-    robot = ["serial_bridge_node", "emulator_node"] if stack.watch.bridge else ["simulator_node"]
-    names = ["mpc_node", "adaptation_node", "recorder_node", *robot]
-    topics = [*_CONTESTED, *_STEERS, *_HARMLESS]
-    one_by_one = [ask_services, stop, emergency_stop, fault, parameter, impossible_parameter, full_disk]
+    names = list(stack.nodes.pids)
+    there = {name for name, _ in stack.watch.get_topic_names_and_types()}
+    topics = [*_CONTESTED, *_STEERS, *_HARMLESS, "/clock", *(["/cmd_vel"] if stack.name == "topics" else [])]
+    one_by_one = [ask_services, stop, emergency_stop, parameter, impossible_parameter, full_disk, busy, little_memory]
     return [
         *(make(name) for make in (kill, freeze, hold) for name in names),
-        *map(garbage, topics),
+        *(garbage(topic) for topic in topics if stack.watch.resolve_topic_name(topic) in there),
         *one_by_one,
-        busy,
-        little_memory,
+        *([] if stack.name == "topics" else [fault]),
     ]

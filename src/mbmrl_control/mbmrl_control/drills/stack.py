@@ -8,23 +8,38 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import psutil
+from rich.console import Console
 
 from mbmrl_base.toolkit.spin import beside
-from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, NodeSpec, Values
+from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, NAMESPACE, SIM, TOPICS, NodeSpec, Values
 from mbmrl_control.bringup.node_processes import Processes
+from mbmrl_control.drills import rover
 from mbmrl_control.drills.watch import Watch
 
 START_TIME: Final = 60.0
 """Longest time until the robot walks at first, s."""
-STACKS: Final = ("sim", "serial")
-"""Robots that are drilled: the simulated one, and an emulated one on a serial line."""
+STACKS: Final = ("sim", "serial", "topics")
+"""Robots that are drilled: the simulated one, an emulated one on a serial line, and one that speaks ROS."""
 _MARK: Final = "MBMRL_DRILL"
 """Variable by which all processes of a drill are known."""
 _LOOK: Final = 0.005
+
+
+class _RoverSpec(NodeSpec):
+    """A robot of its own, which is none of the project's nodes."""
+
+    @property
+    def module(self) -> str:
+        """As of `NodeSpec`."""
+        return rover.__name__
+
+
+_ROVER: Final = _RoverSpec("rover", "", (), uses_sim_time=False, in_namespace=False)
 
 
 class StackError(RuntimeError):
@@ -34,9 +49,9 @@ class StackError(RuntimeError):
 class Stack:
     """What runs, and who watches it."""
 
-    def __init__(self, nodes: Processes, watch: Watch, folder: Path, mark: str) -> None:
+    def __init__(self, name: str, nodes: Processes, watch: Watch, folder: Path, mark: str) -> None:
         """Take the parts."""
-        self.nodes, self.watch, self.folder, self._mark = nodes, watch, folder, mark
+        self.name, self.nodes, self.watch, self.folder, self._mark = name, nodes, watch, folder, mark
 
     def wait(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Wait until something holds, at most a time in s, while nodes that die are started again; whether it did."""
@@ -70,32 +85,37 @@ class Stack:
 
 
 @contextmanager
-def running(name: str, values: Values, folder: Path) -> Iterator[Stack]:
+def running(name: str, values: Values, folder: Path, console: Console) -> Iterator[Stack]:
     """A stack whose robot walks.
 
     Args:
         name: One of STACKS.
         values: Arguments of its nodes.
         folder: Where logs and recordings go.
+        console: Where progress is shown of what has to be done before.
 
     Raises:
         StackError: If the robot does not walk within START_TIME.
     """
     mark = os.environ[_MARK] = uuid.uuid4().hex
     (folder / "logs").mkdir(parents=True)
-    given = {**values, "bag": str(folder / "bag")}
-    with beside(Watch) as watch:
-        if name == "serial":
-            tty = folder.resolve() / "tty"
-            watch.bridge, given = "serial_bridge_node", {**given, "tty": str(tty), "port": str(tty)}
-            first: tuple[tuple[NodeSpec, ...], ...] = (EMULATOR, HARDWARE)
-        else:
-            first = (SIM,)
-        with Processes(first[0], given, name == "sim", folder / "logs", respawn=True) as nodes:
-            stack = Stack(nodes, watch, folder, mark)
+    given, namespace, bridge = {**values, "bag": str(folder / "bag")}, "", ""
+    first: tuple[tuple[NodeSpec, ...], ...] = (SIM,)
+    if name == "serial":
+        tty = folder.resolve() / "tty"
+        given, bridge, first = {**given, "tty": str(tty), "port": str(tty)}, "serial_bridge_node", (EMULATOR, HARDWARE)
+    elif name == "topics":
+        namespace, bridge, first = NAMESPACE, "topic_bridge_node", ((_ROVER,), TOPICS)
+        given = {**given, **rover.prepare(folder, console), "namespace": namespace}
+    with (
+        beside(partial(Watch, namespace)) as watch,
+        Processes(first[0], given, name == "sim", folder / "logs", respawn=True) as nodes,
+    ):
+        watch.bridge, stack = bridge, Stack(name, nodes, watch, folder, mark)
+        for more in first[1:]:
             if name == "serial":
                 stack.wait((folder / "tty").exists, START_TIME)
-                nodes.start(HARDWARE, given)
-            if not stack.wait(lambda: watch.works(0.0), START_TIME):
-                raise StackError(f"the robot did not walk within {START_TIME:g} s: see {folder / 'logs'}")
-            yield stack
+            nodes.start(more, given)
+        if not stack.wait(lambda: watch.works(0.0), START_TIME):
+            raise StackError(f"the robot did not walk within {START_TIME:g} s: see {folder / 'logs'}")
+        yield stack

@@ -21,9 +21,9 @@ _FOUND = 1.0
 class Watch(Node):
     """Keeps when what came last, s of the monotonic clock."""
 
-    def __init__(self) -> None:
-        """Listen."""
-        super().__init__("drill", start_parameter_services=False)
+    def __init__(self, namespace: str = "") -> None:
+        """Listen in a namespace."""
+        super().__init__("drill", namespace=namespace, start_parameter_services=False)
         self.commanded = 0.0
         """When a state came at the end of an interval in which a command moved the robot."""
         self.stood = 0.0
