@@ -10,7 +10,7 @@ import pytest
 import websockets.exceptions
 from websockets.sync.client import connect
 
-from mbmrl_control.dashboard.server import PageServer
+from mbmrl_control.dashboard.server import REQUESTS, PageServer, Requests
 
 
 @pytest.fixture
@@ -107,3 +107,28 @@ def test_token_may_be_of_any_letters() -> None:
         assert get(server, "/?token=a")[0] == 403
     finally:
         server.close()
+
+
+def test_address_that_guesses_tokens_is_not_looked_at_for_a_while(local: PageServer, public: PageServer) -> None:
+    answers = [get(public, "/?token=guessed")[0] for _ in range(40)]
+    assert answers.count(403) >= 30 and answers[-1] == 429
+    assert get(public, "/?token=secret")[:2] == (429, "too many requests: wait 10 s\n")
+    assert {get(local, Host="elsewhere.example")[0] for _ in range(40)} == {403}
+
+
+def test_each_address_has_its_own_requests_which_come_back() -> None:
+    now = 100.0
+    requests = Requests(lambda: now)
+    for _ in range(REQUESTS):
+        assert requests.allow("one")
+        requests.count("one", refused=False)
+    assert not requests.allow("one") and requests.allow("two")
+    now += 1.0
+    allowed = 0
+    while requests.allow("one"):
+        requests.count("one", refused=False)
+        allowed += 1
+    assert allowed == REQUESTS // 10
+    for number in range(2000):
+        requests.count(f"address {number}", refused=True)
+    assert requests.allow("one"), "old addresses are forgotten: memory is bounded"

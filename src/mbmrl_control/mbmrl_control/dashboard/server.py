@@ -8,6 +8,8 @@ import ipaddress
 import re
 import secrets
 import socket
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from http import HTTPStatus
@@ -21,6 +23,38 @@ from websockets.http11 import Request, Response
 
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 _COOKIE: Final = "mbmrl_token"
+REQUESTS: Final = 300
+"""Requests that an address may make at once; opening the page takes some ten."""
+_RECOVERY: Final = 10.0
+"""Time in which it may make as many again, s."""
+_REFUSED: Final = 10
+"""Requests as which one counts that is refused: whoever guesses tokens gets nowhere."""
+_ADDRESSES: Final = 1000
+"""Addresses of which it is known what they asked for."""
+
+
+class Requests:
+    """How much each address may still ask for: a bucket of REQUESTS that fills in _RECOVERY."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take a clock, s."""
+        self._clock = clock
+        self._seen: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def allow(self, address: str) -> bool:
+        """Whether an address may ask for something now."""
+        return self._left(address) >= 1.0
+
+    def count(self, address: str, refused: bool) -> None:
+        """Count a request of an address, which was refused or not."""
+        self._seen[address] = (self._left(address) - (_REFUSED if refused else 1), self._clock())
+        self._seen.move_to_end(address)
+        if len(self._seen) > _ADDRESSES:
+            self._seen.popitem(last=False)
+
+    def _left(self, address: str) -> float:
+        left, seen = self._seen.get(address, (REQUESTS, 0.0))
+        return min(REQUESTS, left + (self._clock() - seen) * REQUESTS / _RECOVERY)
 
 
 class PageServer:
@@ -49,6 +83,7 @@ class PageServer:
         except OSError as error:
             why = str(error.strerror).partition(" (while")[0]  # Python adds the address, which is named already
             raise ValueError(f"no page can be served at {host}:{port}: {why}") from None
+        self._requests = Requests()
         # Two pages of a machine have their own.
         self._cookie = f"{_COOKIE}_{port}"
         self._token = "" if _is_local(host) else token or secrets.token_urlsafe(12)
@@ -75,7 +110,14 @@ class PageServer:
 
     def _checked(self, answer: Callable[[Any, Request], Response | None]) -> Callable[[Any, Request], Response | None]:
         def checked(connection: Any, request: Request) -> Response | None:
-            if why := self._refusal(request):
+            address = str(connection.remote_address[0])
+            # Without a token there is none to guess, and a flood must not lock out who wants to stop the robot.
+            if self._token and not self._requests.allow(address):
+                busy: Response = connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "too many requests: wait 10 s\n")
+                return busy
+            why = self._refusal(request)
+            self._requests.count(address, bool(why))
+            if why:
                 refused: Response = connection.respond(HTTPStatus.FORBIDDEN, f"{why}\n")
                 return refused
             response = answer(connection, request)
