@@ -80,3 +80,15 @@ def test_stack_that_there_is_not_is_refused(start_command: StartCommand) -> None
     output, errors = drill.communicate(timeout=60)
     assert (drill.returncode, output) == (2, "")
     assert errors == "error: unknown stack 'tank': allowed is sim, serial, topics, all\n"
+
+
+def test_short_soak_loses_nothing(start_command: StartCommand) -> None:
+    """Shares of ticks and of memory are for an hour on a machine that does nothing else."""
+    soak = start_command("soak", "--minutes", "0.4", "--seed", "7", "--json")
+    output, errors = soak.communicate(timeout=110)
+    assert soak.returncode in (0, 1), errors
+    found = json.loads(output.splitlines()[-1])
+    assert found["lost"] == {"/robot_state": 0, "/planner_status": 0}
+    assert found["events"] >= 3 and found["outcomes"]["PLANNED"] > 500
+    for node in found["nodes"].values():
+        assert node["files"][1] <= node["files"][0] and node["threads"][1] <= node["threads"][0]

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -110,13 +110,17 @@ class Listener(Node):
 
 @dataclass
 class _Process:
-    """A node's process: its memory, bytes, at each look, and its processor time, s, at the first and the last one."""
+    """A node's process: its memory, bytes, open files, threads, and processor time, s, at each look."""
 
     folder: Path
-    memory: list[int]
-    processor: list[float]
+    memory: list[int] = field(default_factory=list)
+    files: list[int] = field(default_factory=list)
+    threads: list[int] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
 
     def look(self) -> None:
+        for count, name in ((self.files, "fd"), (self.threads, "task")):
+            count.append(len(os.listdir(self.folder / name)))
         self.memory.append(int((self.folder / "statm").read_text().split()[1]) * _PAGE)
         fields = (self.folder / "stat").read_text().rpartition(")")[2].split()
         self.processor.append(sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK"))
@@ -130,7 +134,7 @@ def _nodes() -> dict[str, _Process]:
             folder = Path("/proc") / number
             module = (folder / "cmdline").read_bytes().decode().split("\0--ros-args")[0].rpartition(".")[2]
             if module.endswith("_node"):
-                processes[module] = _Process(folder, [], [])
+                processes[module] = _Process(folder)
     return processes
 
 
@@ -164,7 +168,8 @@ def run_loop(
         ``ticks``, those ``missed``, skipped or with a command only after the next one was due, and their share;
         ``jitter_ms``, start of the work after its tick; ``state_to_command_ms``, at a listener over DDS;
         ``planning_ms``; ``candidates`` that plans tried, ``outcomes``; and for each node ``memory_mb``, its
-        ``memory_growth`` from the first to the last tenth of the time, and ``cores``, the processors' time it took.
+        ``memory_growth`` from the first to the last tenth of the time, ``files`` and ``threads`` in both, and
+        ``cores``, the processors' time it took.
 
     Raises:
         NodeEndedError: If a node ended by itself, or nothing was planned.
@@ -235,11 +240,18 @@ def _figures(
         "nodes": {},
     }
     for name, process in processes.items():
-        tenth = max(1, len(process.memory) // 10)
-        begin, end = (float(np.median(part)) for part in (process.memory[:tenth], process.memory[-tenth:]))
+        begin, end = _ends(process.memory)
         figures["nodes"][name] = {
             "memory_mb": end / 1e6,
             "memory_growth": end / begin - 1.0,
+            "files": _ends(process.files),
+            "threads": _ends(process.threads),
             "cores": (process.processor[-1] - process.processor[0]) / elapsed,
         }
     return figures
+
+
+def _ends(values: list[int]) -> tuple[float, float]:
+    """Medians of the first and the last tenth."""
+    tenth = max(1, len(values) // 10)
+    return float(np.median(values[:tenth])), float(np.median(values[-tenth:]))
