@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mbmrl_base.system.shared_memory import FOLDER, clean
+from mbmrl_base.system.shared_memory import FOLDER, clean, dead
 from ros_testing import NodeProcess, Peer
 
 DEAD, ALIVE = "fastrtps_0123456789abcdef", "fastrtps_fedcba9876543210"
@@ -28,6 +28,7 @@ def test_only_what_nobody_holds_is_removed(folder: Path) -> None:
     before = {file.name for file in folder.iterdir()}
     with (folder / f"{ALIVE}_el").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
+        assert dead(folder) == {DEAD}
         assert clean(folder) == 1
         assert before - {file.name for file in folder.iterdir()} == {DEAD, f"{DEAD}_el"}
     assert clean(folder) == 1
@@ -42,6 +43,7 @@ def test_what_may_be_just_being_made_is_left_alone(folder: Path) -> None:
 
 def test_without_shared_memory_there_is_nothing_to_do(tmp_path: Path) -> None:
     assert clean(tmp_path / "none") == 0
+    assert dead(tmp_path / "none") == set()
 
 
 def segments_of(pid: int) -> set[Path]:

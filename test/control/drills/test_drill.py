@@ -84,11 +84,13 @@ def test_stack_that_there_is_not_is_refused(start_command: StartCommand) -> None
 
 def test_short_soak_loses_nothing(start_command: StartCommand) -> None:
     """Shares of ticks and of memory are for an hour on a machine that does nothing else."""
-    soak = start_command("soak", "--minutes", "0.4", "--seed", "7", "--json")
+    soak = start_command("soak", "--minutes", "0.4", "--starts", "2", "--seed", "7", "--json")
     output, errors = soak.communicate(timeout=110)
     assert soak.returncode in (0, 1), errors
     found = json.loads(output.splitlines()[-1])
     assert found["lost"] == {"/robot_state": 0, "/planner_status": 0}
+    assert found["starts"]["count"] == 2
+    assert not [sentence for sentence in found["wrong"] if "Ctrl-C" in sentence and "to end" not in sentence]
     assert found["events"] >= 3 and found["outcomes"]["PLANNED"] > 500
     for node in found["nodes"].values():
         assert node["files"][1] <= node["files"][0] and node["threads"][1] <= node["threads"][0]

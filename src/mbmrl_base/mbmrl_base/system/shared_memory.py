@@ -19,6 +19,22 @@ YOUNG: Final = 5.0
 """Age below which a lock may be one that is just being taken, s."""
 
 
+def _locks(folder: Path) -> list[Path]:
+    with suppress(OSError):  # there is no such folder
+        return [file for file in folder.iterdir() if _LOCK.fullmatch(file.name)]
+    return []
+
+
+def dead(folder: Path = FOLDER) -> set[str]:
+    """Names of the segments whose processes are gone."""
+    found = set()
+    for lock in _locks(folder):
+        with suppress(OSError), lock.open() as file:  # held, or removed meanwhile
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found.add(lock.name.removesuffix("_el"))
+    return found
+
+
 def clean(folder: Path = FOLDER, young: float = YOUNG) -> int:
     """Remove segments of this user's whose processes are gone.
 
@@ -30,10 +46,9 @@ def clean(folder: Path = FOLDER, young: float = YOUNG) -> int:
         How many there were.
     """
     removed = 0
-    with suppress(OSError):  # another one cleans too, or there is no such folder
-        for lock in filter(lambda file: _LOCK.fullmatch(file.name), list(folder.iterdir())):
-            with suppress(OSError):
-                removed += _remove(lock, young)
+    for lock in _locks(folder):
+        with suppress(OSError):  # another one cleans too
+            removed += _remove(lock, young)
     return removed
 
 

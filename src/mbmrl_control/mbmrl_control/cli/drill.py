@@ -68,6 +68,7 @@ def soak(
     minutes: Annotated[float, typer.Option(help="How long the robot walks.", min=0.1)] = 10.0,
     seed: Seed = 0,
     threads: Annotated[int, typer.Option(help="Threads of the planner.", min=1)] = 1,
+    starts: Annotated[int, typer.Option(help="Starts after that, each ended by Ctrl-C at a random moment.", min=0)] = 0,
     out: Annotated[Path, typer.Option(help="Folder in which the soak's own folder is made.")] = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
@@ -75,14 +76,17 @@ def soak(
 
     At 50 Hz, with faults, goals and other parameters at random. Exit code 1 if
     over 0.1 % of the ticks are missed, a node's memory grows by over 1 %, open
-    files or threads get more, or the recording has a gap.
+    files or threads get more, or the recording has a gap, or if a start leaves
+    something behind, or takes over 3 s to end.
     """
     from mbmrl_base.system import surroundings
     from mbmrl_base.system.files import check_folder
     from mbmrl_control.bringup.graph import SIM
     from mbmrl_control.bringup.node_processes import NodeEndedError
     from mbmrl_control.bringup.parameters import check_nodes
+    from mbmrl_control.drills.drill import spread
     from mbmrl_control.drills.soak import soak as run
+    from mbmrl_control.drills.starts import starts as play
 
     with refusing():
         surroundings.prepare()
@@ -92,6 +96,9 @@ def soak(
     folder.mkdir(parents=True)
     with refusing(NodeEndedError), stoppable(f"the recording is in {folder}"), console.status(f"{minutes:g} min"):
         found = run(60.0 * minutes, seed, folder, threads)
+        ends = list(play(starts, seed, folder))
+    found["starts"] = {"count": starts, "end_s": spread([end.took for end in ends], 2)}
+    found["wrong"] += [end.wrong for end in ends if end.wrong]
     for sentence in found["wrong"]:
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     missed = f"{found['missed']} of {found['ticks']} ticks missed, {found['events']} events"

@@ -42,8 +42,8 @@ class Drill:
         return {
             "events": len(self.outcomes),
             "as_documented": len(self._right()),
-            "stop_ms": _spread([1e3 * each.stop for each in self.outcomes if each.stop is not None], 0),
-            "resume_s": _spread([each.resume for each in self.outcomes if each.resume is not None], 2),
+            "stop_ms": spread([1e3 * each.stop for each in self.outcomes if each.stop is not None], 0),
+            "resume_s": spread([each.resume for each in self.outcomes if each.resume is not None], 2),
             "orphans": self.orphans,
             "tracebacks": self.tracebacks,
             "by_kind": {kind: [right[kind], count] for kind, count in sorted(kinds.items())},
@@ -53,7 +53,8 @@ class Drill:
         return [each for each in self.outcomes if not each.wrong]
 
 
-def _spread(values: list[float], digits: int) -> dict[str, float | None]:
+def spread(values: list[float], digits: int) -> dict[str, float | None]:
+    """Median and greatest of some values; None: there are none."""
     if not values:
         return {"p50": None, "max": None}
     return {"p50": round(float(np.median(values)), digits), "max": round(max(values), digits)}

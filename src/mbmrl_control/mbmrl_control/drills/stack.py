@@ -25,7 +25,7 @@ START_TIME: Final = 60.0
 """Longest time until the robot walks at first, s."""
 STACKS: Final = ("sim", "serial", "topics")
 """Robots that are drilled: the simulated one, an emulated one on a serial line, and one that speaks ROS."""
-_MARK: Final = "MBMRL_DRILL"
+MARK: Final = "MBMRL_DRILL"
 """Variable by which all processes of a drill are known."""
 _LOOK: Final = 0.005
 
@@ -74,14 +74,19 @@ class Stack:
 
     def left(self) -> list[int]:
         """Processes of the drill that still run, this one apart."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.pid != os.getpid() and process.environ().get(_MARK) == self._mark:
-                    found.append(process.pid)
-            except psutil.Error:
-                continue
-        return found
+        return marked(self._mark)
+
+
+def marked(mark: str) -> list[int]:
+    """Processes with a mark, this one apart."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
 
 
 @contextmanager
@@ -97,7 +102,7 @@ def running(name: str, values: Values, folder: Path, console: Console) -> Iterat
     Raises:
         StackError: If the robot does not walk within START_TIME.
     """
-    mark = os.environ[_MARK] = uuid.uuid4().hex
+    mark = os.environ[MARK] = uuid.uuid4().hex
     (folder / "logs").mkdir(parents=True)
     given, namespace, bridge = {**values, "bag": str(folder / "bag")}, "", ""
     first: tuple[tuple[NodeSpec, ...], ...] = (SIM,)
