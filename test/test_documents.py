@@ -22,6 +22,7 @@ import ros_testing  # noqa: F401 (before any message: a field of a wrong type is
 from command_testing import parse
 from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.contract.contract import load_contract
+from mbmrl_base.system.surroundings import CHOICES
 from mbmrl_base.toolkit.settings import bounds, is_runtime
 from mbmrl_control.bringup.graph import HARDWARE, SIM, TOPICS, arguments
 from mbmrl_control.training.episodes import Episode
@@ -133,6 +134,17 @@ def check_message(name: str, kind: str, *values: str, part: str = "") -> None:
     fill(getattr(found, part)() if part else found(), yaml.safe_load(*values) if values else {})
 
 
+def check_security(verb: str, *given: str) -> None:
+    match verb, *given:
+        case ["create_keystore", "keys"]:
+            pass
+        case ["create_enclave", "keys", enclave] | ["create_permission", "keys", enclave, "config/sros2_policy.xml"]:
+            assert NODES[enclave.removeprefix("/")].enclave({}) == enclave
+        case _:
+            assert given == ("-k", "keys", "-p", "config/sros2_policy.xml")
+            assert verb == "generate_artifacts"
+
+
 def check(words: list[str]) -> None:
     """See that a command is one that there is, with options, names and values that it takes."""
     match words:
@@ -154,6 +166,12 @@ def check(words: list[str]) -> None:
             check_message(*given)
         case ["ros2", "action", "send_goal", "--feedback", *given]:
             check_message(*given, part="Goal")
+        case ["ros2", "security", *given]:
+            check_security(*given)
+        case ["export", assignment]:
+            name, _, value = assignment.partition("=")
+            assert value in CHOICES.get(name, (value,)), assignment
+            assert name in CHOICES or name in ("ROS_DOMAIN_ID", "ROS_SECURITY_KEYSTORE", "ROS_SECURITY_STRATEGY")
         case _:
             assert " ".join(words) in AS_EVERYWHERE
 
@@ -193,6 +211,8 @@ def test_commands_within_sentences_have_such_options(span: str) -> None:
         "ros2 param set /mpc_node speed fast",
         "ros2 service call /inject_fault mbmrl_msgs/srv/InjectFault '{colour: red}'",
         "ros2 service call /clear_faults std_srvs/srv/Trigger",
+        "ros2 security create_enclave keys /planner",
+        "export ROS_SECURITY_ENABLE=yes",
         "ros2 topic pub --once /goal nav_msgs/msg/Path '{}'",
         "rm -r docs",
     ],

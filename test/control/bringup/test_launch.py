@@ -262,7 +262,8 @@ def test_state_publisher_is_started_where_it_is_installed_and_wanted(install: Ca
     assert others() == {}
     install("robot_state_publisher")
     assert others(publish_tf="false") == {}
-    ((package, (_, parameters)),) = others(frame_prefix="r1/", robot="husky").items()
+    ((package, (words, parameters)),) = others(frame_prefix="r1/", robot="husky", namespace="r1").items()
+    assert words[words.index("--enclave") + 1] == "/r1/robot_state_publisher"
     assert (package, parameters["frame_prefix"], parameters["use_sim_time"]) == ("robot_state_publisher", "r1/", True)
     assert parameters["robot_description"] == load_robot("husky").urdf()
 

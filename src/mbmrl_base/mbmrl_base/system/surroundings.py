@@ -17,7 +17,7 @@ from mbmrl_base.system.files import WriteError, check_folder
 
 HIGHEST_DOMAIN: Final = 232
 """Beyond it the ports of DDS end (OMG DDSI-RTPS 2.5, 9.6.2.3)."""
-_CHOICES: Final = {
+CHOICES: Final = {
     "ROS_AUTOMATIC_DISCOVERY_RANGE": ("SUBNET", "LOCALHOST", "SYSTEM_DEFAULT"),
     "ROS_LOCALHOST_ONLY": ("0", "1"),
     # What is not enforced is run without keys where there are none, as if it were safe.
@@ -73,7 +73,7 @@ def prepare() -> None:
     """
     _set_defaults()
     domain()
-    for name, allowed in _CHOICES.items():
+    for name, allowed in CHOICES.items():
         if (value := os.environ.get(name, "")) and value not in allowed:
             raise SurroundingsError(f"{name} is {value!r}: allowed is {', '.join(allowed)}")
     middleware, there = os.environ.get("RMW_IMPLEMENTATION", ""), _middlewares()

@@ -31,20 +31,22 @@ SIGNAL_LATENCY = 0.05
 """Longest time until a node takes notice of a signal, s."""
 LEAVING_TIME = 4.0
 """Longest time in which a closed node leaves its domain, s; `ros2 launch` waits 5 s before it sends SIGTERM."""
+OPERATOR = "/operator"
+"""Enclave of SROS2 of a command."""
 
 NodeT = TypeVar("NodeT", bound=Node)
 
 
-def _init(arguments: list[str]) -> None:
-    """Start ROS 2; SurroundingsError if it cannot be started."""
+def _init(arguments: list[str], *more: str) -> None:
+    """Start ROS 2 with these arguments and more of ROS; SurroundingsError if it cannot be started."""
     surroundings.prepare()
     refuse_impossible()
     shared_memory.clean()
     # A node works as well if there is no home, such as in a container or as a service of the system.
-    unkept = ["--ros-args", "--disable-external-lib-logs"] if surroundings.lost_logs() else []
+    unkept = ["--disable-external-lib-logs"] if surroundings.lost_logs() else []
     try:
         # rclpy's own handlers would end the context under the thread that waits with it.
-        rclpy.init(args=[*arguments, *unkept], signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=[*arguments, "--ros-args", *more, *unkept], signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # such as a malformed argument, or a parameter file that cannot be read
         what = "the ROS arguments were refused" if "--ros-args" in arguments else "ROS 2 cannot be started"
         raise SurroundingsError(f"{what}: {_sentence(error)}") from None
@@ -67,7 +69,7 @@ def _sentence(error: Exception) -> str:
 @contextmanager
 def beside(make_node: Callable[[], NodeT]) -> Iterator[NodeT]:
     """A node whose callbacks run in a thread of their own; signals stay with the program."""
-    _init(sys.argv)
+    _init(sys.argv, "--enclave", OPERATOR)
     node, executor, end = _make(make_node), SingleThreadedExecutor(), Future()
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin_until_future_complete, args=(end,), name=node.get_name())

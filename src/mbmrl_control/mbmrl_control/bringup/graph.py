@@ -32,6 +32,11 @@ def _into_another_folder(values: Values, number: int) -> Values:
     return {**values, "bag": f"{values['bag']}_{number}"} if values.get("bag") else values
 
 
+def enclave(node: str, values: Values) -> str:
+    """A node's enclave of SROS2, by which its keys and permissions are found: its name, with its namespace."""
+    return "/".join(("", *filter(None, (str(values.get("namespace") or "").strip("/"), node))))
+
+
 @dataclass(frozen=True)
 class NodeSpec:
     """A node: its executable, and the arguments of a launch that it takes.
@@ -69,6 +74,10 @@ class NodeSpec:
     def package(self) -> str:
         """Name of its package."""
         return self.settings_place.partition(".")[0]
+
+    def enclave(self, values: Values) -> str:
+        """Its enclave of SROS2."""
+        return enclave(self.executable, values if self.in_namespace else {})
 
     @property
     def arguments(self) -> dict[str, str]:

@@ -21,7 +21,7 @@ from launch_ros.substitutions import FindPackageShare
 from launch import Action, LaunchContext, LaunchDescription
 from mbmrl_base.system.endings import DIED, PARENT
 from mbmrl_base.toolkit.settings import NodeSettings
-from mbmrl_control.bringup.graph import NodeSpec, Values, arguments
+from mbmrl_control.bringup.graph import NodeSpec, Values, arguments, enclave
 from mbmrl_control.bringup.parameters import check_settings, implied, is_started, overrides
 from mbmrl_control.bringup.respawn import Respawn
 
@@ -101,7 +101,7 @@ def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Action]:
     start = _Start(values | more, use_sim_time, Respawn(again))
     return [
         *(start.action(node, start.values) for node in nodes if is_started(node, values)),
-        *_state_publisher(nodes, settings, use_sim_time, again),
+        *_state_publisher(nodes, settings, use_sim_time, again, values),
         *(_rviz(use_sim_time) if rviz.evaluate(context) else ()),
     ]
 
@@ -115,7 +115,11 @@ def _is_installed(package: str) -> bool:
 
 
 def _state_publisher(
-    nodes: tuple[NodeSpec, ...], settings: dict[str, NodeSettings], use_sim_time: ParameterValue, respawn: bool
+    nodes: tuple[NodeSpec, ...],
+    settings: dict[str, NodeSettings],
+    use_sim_time: ParameterValue,
+    respawn: bool,
+    values: Values,
 ) -> Iterator[Action]:
     """What publishes the frames of the robot's links, if it is installed, and the robot's own is published."""
     used = next((settings[node.executable] for node in nodes if "publish_tf" in node.parameters), None)
@@ -127,6 +131,7 @@ def _state_publisher(
     yield Node(
         package="robot_state_publisher",
         executable="robot_state_publisher",
+        arguments=["--ros-args", "--enclave", enclave("robot_state_publisher", values)],
         namespace=LaunchConfiguration("namespace"),
         parameters=[
             {
@@ -181,7 +186,10 @@ class _Start:
             parameters=[LaunchConfiguration("params_file"), parameters],
             remappings=[(topic, LaunchConfiguration(name)) for name, topic, _ in node.topics],
             additional_env={PARENT: str(os.getpid()), **environment},
-            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+            arguments=[
+                *("--ros-args", "--enclave", node.enclave(values)),
+                *("--log-level", LaunchConfiguration("log_level")),
+            ],
             output="screen",
             on_exit=partial(self._end, node),
         )

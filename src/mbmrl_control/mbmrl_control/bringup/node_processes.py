@@ -52,7 +52,7 @@ def command_line(spec: NodeSpec, values: Values, use_sim_time: bool) -> list[str
     for argument, topic, _ in spec.topics:
         if values.get(argument):
             command += ["-r", f"{topic}:={values[argument]}"]
-    return command
+    return [*command, "--enclave", spec.enclave(values)]
 
 
 def _quote(value: Any) -> str:
