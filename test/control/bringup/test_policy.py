@@ -198,7 +198,8 @@ def test_nodes_have_what_the_policy_allows_and_nothing_else(running: Peer) -> No
     # Discovery takes its time.
     with suppress(AssertionError):
         running.spin_until(lambda: not mistakes(running.node))
-    assert mistakes(running.node) == []
+    found = mistakes(running.node)
+    assert not found, "\n".join(found)
     enclaves = {node: enclave for node, _, enclave in running.node.get_node_names_and_namespaces_with_enclaves()}
     for spec in SIM:
         assert enclaves[spec.executable] == spec.enclave({})

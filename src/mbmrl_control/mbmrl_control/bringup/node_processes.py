@@ -44,7 +44,8 @@ def command_line(spec: NodeSpec, values: Values, use_sim_time: bool) -> list[str
     parameters = overrides(spec, values)
     if spec.uses_sim_time:
         parameters["use_sim_time"] = use_sim_time
-    command = [sys.executable, "-P", "-m", spec.module, "--ros-args", "--params-file", str(params_file(values))]
+    command = [sys.executable, "-P", "-m", spec.module, "--ros-args", "--enclave", spec.enclave(values)]
+    command += ["--params-file", str(params_file(values))]
     for name, value in parameters.items():
         command += ["-p", f"{name}:={_quote(value)}"]
     if spec.in_namespace and (namespace := values.get("namespace")):
@@ -52,7 +53,7 @@ def command_line(spec: NodeSpec, values: Values, use_sim_time: bool) -> list[str
     for argument, topic, _ in spec.topics:
         if values.get(argument):
             command += ["-r", f"{topic}:={values[argument]}"]
-    return [*command, "--enclave", spec.enclave(values)]
+    return command
 
 
 def _quote(value: Any) -> str:
