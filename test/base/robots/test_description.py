@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mbmrl_base.robots.description import Action, State, describe
+from mbmrl_base.robots.description import Action, RobotDescription, State, describe
+from mbmrl_base.robots.robot import Robot
 from robot_testing import MILLIROBOT
 
 ARM: dict[str, Any] = {
@@ -111,3 +115,37 @@ def test_description_that_contradicts_itself_is_refused(change: dict[str, Any], 
 def test_what_is_no_mapping_is_refused(given: Any) -> None:
     with pytest.raises(ValueError, match=r"^wanted are values by their names: allowed is name, states"):
         describe(given)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"states": [f"s{index}" for index in range(1001)]}, "states"),
+        ({"actions": [f"a{index}" for index in range(1001)]}, "actions"),
+        ({"pairs": [["x", "y"]] * 100_000}, "pairs"),
+        ({"mirror": {"negated": ["x"] * 100_000}}, "mirror.negated"),
+        ({"mirror": {"swapped": [["x", "y"]] * 100_000}}, "mirror.swapped"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_lists_are_bounded(change: dict[str, Any], place: str) -> None:
+    """What is checked by pairs of names would take the square of their number."""
+    with pytest.raises(ValueError, match=rf"^{place}: it has \d+ values, allowed are at most \d+$"):
+        describe({"states": ["x", "y"]} | change)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.sampled_from(["x", "y", "yaw", ""]),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.sampled_from(["name", "low", "high", "safe"]), each),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*RobotDescription.model_fields, "more"]), JSON, max_size=4))
+def test_any_values_are_a_robot_or_refused(given: dict[str, Any]) -> None:
+    try:
+        robot = Robot(describe({"states": ["x", "y", {"name": "yaw", "angle": True}]} | given))
+    except ValueError as error:
+        assert "\n" not in str(error)
+    else:
+        assert np.isfinite(robot.safe_action(None)).all()

@@ -37,10 +37,14 @@ def test_any_text_is_read_or_refused_in_a_line(text: str) -> None:
         ("{a: &a {b: *a}}", "holds more than 100000 values"),
         ("[" * 100_000, "recursion"),
         ("2000-13-45", "month"),
+        ("!!bool x", "a value is not what its tag says"),
+        ("!!int ''", "a value is not what its tag says"),
+        ("1" + ":59" * 300 + ".5", "a value is not what its tag says"),
+        ("1" + ":59" * 100_000, "a number has more than 1000 digits"),
         ("a: 1\na: 2", "'a' stands twice"),
         ("!!python/object/apply:os.getcwd []", "could not determine a constructor"),
     ],
-    ids=["laughs", "in itself", "in its own value", "deep", "no date", "twice", "code"],
+    ids=["laughs", "in itself", "in its value", "deep", "no date", "bool", "int", "float", "digits", "twice", "code"],
 )
 def test_what_would_take_too_much_or_do_harm_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(YamlError, match=sentence):
@@ -60,3 +64,12 @@ def test_large_file_is_not_read(tmp_path: Path) -> None:
     file.write_bytes(b"\xff")
     with pytest.raises(YamlError, match="invalid start byte"):
         read_text(file)
+
+
+@given(st.sampled_from(["bool", "int", "float", "timestamp", "binary", "set", "omap"]), st.text("01:.-_e"))
+def test_any_tag_is_read_or_refused_in_a_line(tag: str, text: str) -> None:
+    for value in (f"'{text}'", f"[{text}]", f"{{{text}: 1}}"):
+        try:
+            parse(f"!!{tag} {value}")
+        except YamlError as error:
+            assert "\n" not in str(error)

@@ -11,6 +11,8 @@ from typing import Any, Final
 import pytest
 import rclpy
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rcl_interfaces.srv import GetParameters
 from rclpy.context import Context
 from rclpy.node import Node
@@ -127,3 +129,33 @@ def test_sections_of_namespaces_may_be_nested(tmp_path: Path) -> None:
 def test_what_is_given_comes_before_the_file(file: Path) -> None:
     settings = read_settings(mpc_node(), {"params_file": file, "path": "left", "seed": None}).model_dump()
     assert (settings["path"], settings["seed"], settings["rate"]) == ("left", 8, 50.0)
+
+
+KEYS = st.text("/*mpc_node(+)[]\\.{1}", max_size=12) | st.sampled_from(["/**", "mpc_node"]) | st.none() | st.integers()
+VALUES = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.lists(st.floats(), max_size=2)
+PARAMETERS = st.dictionaries(st.sampled_from(["horizon", "path", "goal", "noise_std", 1, None, "other"]), VALUES)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150, database=None)
+@given(st.dictionaries(KEYS, st.fixed_dictionaries({"ros__parameters": PARAMETERS | VALUES}) | VALUES, max_size=3))
+def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: dict[Any, Any]) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.yaml"
+    file.write_text(yaml.safe_dump(content))
+    try:
+        assert 1 <= read_settings(mpc_node(), {"params_file": file}).model_dump()["horizon"] <= 200
+    except ValueError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("key", ["(", "/mpc_node+", "mpc.node", "/(a*)*b"])
+def test_name_of_a_node_is_no_regular_expression(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_text(yaml.safe_dump({key: {"ros__parameters": {"horizon": 5}}}))
+    assert read_settings(mpc_node(), {"params_file": file}).model_dump()["horizon"] == 16
+
+
+def test_name_of_a_parameter_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_text("/**: {ros__parameters: {1: 2}}")
+    with pytest.raises(ValueError, match="unknown parameter '1'"):
+        read_settings(mpc_node(), {"params_file": file})

@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from mbmrl_base.robots.description import describe
 from mbmrl_base.robots.observation import Array, Observation
 from mbmrl_base.robots.robot import Robot
+from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.control.controller import Controller, Decision, Outcome, Situation
 from mbmrl_control.dynamics.model import Model, ReluNetwork
 from mbmrl_control.dynamics.network import Normalizer
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.dynamics.rollout import roll_out
-from mbmrl_control.planning import Plan, make_planner, quick
+from mbmrl_control.planning import PLANNERS, Plan, make_planner, quick
 from mbmrl_control.planning.mppi import Mppi, MppiSettings
-from mbmrl_control.tasks import make_task
+from mbmrl_control.tasks import Task, make_task
 from mbmrl_msgs.msg import PlannerStatus
 from robot_testing import path_task, standing
 
@@ -273,3 +276,64 @@ def test_model_that_predicts_nothing_finite_ends_in_the_safe_action(make_prior: 
     decision = real(prior).decide(Situation(standing(0.0, 0.0, 0.0), broken))
     safe: Array = np.zeros(2)
     assert (decision.outcome, decision.action.tolist()) == (Outcome.NO_FINITE_PLAN, safe.tolist())
+
+
+# Whatever comes
+
+NUMBER = st.floats() | st.sampled_from([0.0, 1.0, math.nan, math.inf, -math.inf, 1e15, -9e14, 1e300])
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+@settings(derandomize=True, deadline=None, max_examples=40, database=None)
+@given(data=st.data())
+def test_action_is_within_bounds_whatever_comes(make_prior: MakePrior, planner: str, data: st.DataObject) -> None:
+    """States, actions, times and weights of any numbers, in any order: what is sent is what the robot accepts."""
+    prior = make_prior()
+    made = make_planner(planner, prior.robot, PLANNERS[planner].settings_type(candidates=20, horizon=3), 0.05, 0)
+    task = make_task("follow_path", prior.robot, {"path": "straight"}, 0.05)
+    control = Controller(task, made, prior.normalizer, timeout=0.1)
+    for sequence in range(3):
+        seen, layers = standing(0.0, 0.0, 0.0, sequence), [(w.clone(), b.clone()) for w, b in prior.layers]
+        for place in data.draw(st.sets(st.integers(0, 23), max_size=2)):
+            seen.state[place] = data.draw(NUMBER)
+        if data.draw(st.booleans()):
+            seen.action[data.draw(st.integers(0, 1))] = data.draw(NUMBER)
+            layers[data.draw(st.integers(0, 2))][0][0] = data.draw(st.floats(width=32))
+        seen = replace(seen, time=data.draw(NUMBER), interval=data.draw(NUMBER), sequence=data.draw(st.integers(0, 3)))
+        situation = Situation(seen, ReluNetwork(layers), age=data.draw(st.just(0.0) | NUMBER))
+        decision = control.decide(replace(situation, deadline=data.draw(st.sampled_from([math.inf, 0.0, math.nan]))))
+        assert (prior.robot.low <= decision.action).all()
+        assert (decision.action <= prior.robot.high).all()
+        if decision.outcome not in (Outcome.PLANNED, Outcome.LAST_PLAN):
+            assert decision.action.tolist() == [0.0, 0.0]
+
+
+class Push(Task[Any]):
+    """The higher the action, the better."""
+
+    def reset(self) -> None:
+        """It has no progress."""
+
+    def observe(self, observation: Observation) -> dict[str, float] | None:
+        return {"cost": math.nan}
+
+    def costs(self, steps: int) -> Any:
+        return lambda trajectories: -trajectories.actions[..., 0]
+
+
+@settings(derandomize=True, deadline=None, max_examples=60, database=None)
+@given(st.floats(-1e300, 1e300), st.floats(1e-6, 1e300), st.floats(-1, 1), st.sampled_from([*PLANNERS]))
+@example(322961409.0, 1.0, 0.0, "mppi")
+def test_action_is_within_any_bounds(low: float, width: float, gain: float, planner: str) -> None:
+    """Bounds that single precision rounds to others, too."""
+    assume(low < low + width)
+    action = {"name": "a", "low": low, "high": low + width, "safe": "x"}
+    robot = Robot(describe({"name": "any", "states": ["x"], "actions": [action]}))
+    normalizer = Normalizer(torch.zeros(2), torch.ones(2), torch.zeros(1), torch.ones(1))
+    made = make_planner(planner, robot, PLANNERS[planner].settings_type(candidates=20, horizon=3), 0.05, 0)
+    control = Controller(Push(robot, NodeSettings(), 0.05), made, normalizer)
+    model = ReluNetwork([(torch.tensor([[0.0, gain]]), torch.zeros(1))])
+    seen = Observation(np.zeros(1), robot.safe_action(None), 0.0, 0, 1, 0.05)
+    decision = control.decide(Situation(seen, model))
+    assert (robot.low <= decision.action).all()
+    assert (decision.action <= robot.high).all()

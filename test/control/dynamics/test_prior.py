@@ -7,6 +7,7 @@ import math
 import pickle
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,21 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from mbmrl_base.robots.description import describe
 from mbmrl_base.robots.robot import Robot
 from mbmrl_control.dynamics.network import Normalizer, initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorError, load_prior
-from mbmrl_control.learners import LEARNERS
+from mbmrl_control.learners import LEARNERS, make_learner
 from mbmrl_control.nodes.settings import ModelSettings
 from mbmrl_control.priors import shipped_prior
 from robot_testing import MILLIROBOT
 
 MakePrior = Callable[..., Prior]
+FEW = settings(derandomize=True, deadline=None, max_examples=150, database=None)
 
 
 @pytest.fixture
@@ -161,6 +165,7 @@ def test_foreign_safetensors_are_refused(make_prior: MakePrior, file: Path) -> N
         ({"own_features": True}, "was trained with features of the robot's own, and millirobot has none"),
         ({"window": "many"}, "has no header of an mbmrl prior"),
         ({"window": 0}, "has no header of an mbmrl prior"),
+        ({"window": 10**12}, "window at most 100000"),
         ({"window": None}, "has no header of an mbmrl prior"),
         ({"rate": "fast"}, "has no header of an mbmrl prior"),
         ({"rate": math.nan}, "has no header of an mbmrl prior"),
@@ -274,3 +279,61 @@ def test_robot_refuses_the_prior_of_another(make_prior: MakePrior, file: Path, c
 def test_unknown_learner_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^unknown learner 'maml': allowed is grbal, .*, mb, or a file, \*\.py$"):
         ModelSettings(learner="maml").load_prior()
+
+
+# Whatever the bytes are
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 255), st.booleans())
+@FEW
+def test_damaged_file_is_a_prior_or_refused(
+    make_prior: MakePrior, tmp_path_factory: pytest.TempPathFactory, place: float, flip: int, in_header: bool
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "damaged.safetensors"
+    content = bytearray(make_prior(hidden=(2,)).to_bytes())
+    size = 8 + int.from_bytes(content[:8], "little") if in_header else len(content)
+    content[int(place * size)] ^= flip
+    file.write_bytes(content)
+    with suppress(ValueError):
+        make_learner(load_prior(file))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=3), each, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(["format", "robot", "own_features", "learner", "window", "rate", "training"]), JSON)
+@FEW
+def test_any_value_in_the_header_is_taken_or_refused(
+    make_prior: MakePrior, tmp_path_factory: pytest.TempPathFactory, name: str, value: Any
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "header.safetensors"
+    tensors, header = tensors_and_header(make_prior(hidden=(2,)))
+    write(file, tensors, header | {name: value})
+    with suppress(ValueError):
+        make_learner(load_prior(file))
+
+
+@pytest.mark.parametrize("shape", [[2**40], [2**31, 2**31, 2**31]], ids=str)
+def test_tensor_that_claims_to_be_larger_than_the_file_is_not_made_room_for(file: Path, shape: list[int]) -> None:
+    claimed = {"layers.0.bias": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * math.prod(shape) % 2**60]}}
+    header = json.dumps(claimed).encode()
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
+    assert "is cut or no safetensors file" in refusal(file)
+
+
+def test_large_file_is_not_read(file: Path) -> None:
+    header = json.dumps({"x": {"dtype": "U8", "shape": [10**12], "data_offsets": [0, 10**12]}}).encode()
+    with file.open("wb") as stream:
+        stream.write(len(header).to_bytes(8, "little") + header)
+        stream.truncate(8 + len(header) + 10**12)  # with nothing on the disk
+    assert refusal(file).endswith("has 1e+03 GB: allowed are 1.07")
+
+
+def test_deep_header_is_refused(make_prior: MakePrior, file: Path) -> None:
+    tensors, _ = tensors_and_header(make_prior())
+    safetensors.torch.save_file(tensors, file, {"mbmrl": "[" * 100_000})
+    assert "has no header of an mbmrl prior" in refusal(file)

@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from learner_testing import TRAINED
@@ -19,6 +21,7 @@ from mbmrl_control.learners.base import Learner
 from mbmrl_control.learners.bayes import BayesLastLayer
 from mbmrl_control.learners.context import Attention, ContextSettings, Rebal, RecurrentSettings
 from mbmrl_control.learners.hybrid import HybridSettings
+from mbmrl_control.learners.member import Member
 from robot_testing import INPUT_SIZE, OUTPUT_SIZE
 
 MakePrior = Callable[..., Prior]
@@ -219,3 +222,28 @@ def test_errors_are_as_large_as_the_predictive_variance_tells() -> None:
     few = inputs[:, :2], targets[:, :2]
     assert (learner.variance(few, query) >= learner.variance(support, query)).all()
     assert math.isfinite(float(squares.sum()))
+
+
+NUMBER = st.sampled_from([0.0, 1.0, -1.0, 1e-30, 1e6, -1e15, 3e38, math.inf, math.nan])
+
+
+@pytest.mark.parametrize("name", ADAPTING)
+@settings(derandomize=True, deadline=None, max_examples=25, database=None)
+@given(data=st.data())
+def test_any_window_is_a_finite_update_or_withheld(make_prior: MakePrior, name: str, data: st.DataObject) -> None:
+    """The learner may fail, or lose itself in what is not finite: what is used is finite, and it recovers."""
+    member = Member(make(make_prior, name), M)
+    for seed in range(data.draw(st.integers(1, 6))):
+        inputs, targets = draw(seed)
+        for tensor in (inputs, targets):
+            for place in data.draw(st.sets(st.integers(0, len(tensor) - 1), max_size=3)):
+                tensor[place] = data.draw(NUMBER)
+        member.learn(inputs, targets, data.draw(NUMBER))
+        model = member.learner.adapted_model(member.update)
+        assert all(torch.isfinite(tensor).all() for tensor in model.tensors())
+    member.reset()
+    (inputs, targets), fresh = draw(9), Member(make(make_prior, name), M)
+    for each in (member, fresh):
+        each.learn(inputs, targets, math.inf)
+    assert member.update.keys() == fresh.update.keys()
+    assert all(torch.equal(member.update[key], fresh.update[key]) for key in fresh.update)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from std_msgs.msg import String
 
 from bag_testing import COUNT, Timed, parameters, state, walk, write
@@ -14,6 +18,7 @@ from mbmrl_base.robots.faults import Fault
 from mbmrl_control.control.run_record import Record, RecordError
 from mbmrl_control.evaluation import film
 from mbmrl_control.nodes.bag_reader import read_bag, read_run
+from mbmrl_control.nodes.replay_reader import read_replay
 from mbmrl_sim.nodes.conversions import to_fault_array
 
 Run = Callable[..., tuple[int, str, str]]
@@ -123,7 +128,7 @@ def test_cut_at_any_byte_is_no_trace_back(tmp_path: Path) -> None:
             run = read_bag(bag)
         except RecordError as error:
             lengths.append(0)
-            assert str(error).startswith(f"{bag} holds no run: ")
+            assert str(error).startswith((f"{bag} holds no run: ", f"{file} has a chunk of "))
             assert str(error).endswith(f"; {file} is cut: what was written before is read")
         else:
             lengths.append(len(run.record.ticks))
@@ -205,3 +210,41 @@ def test_film_of_a_recording_is_that_of_the_run(
         code, _, errors = mbmrl("render", str(tmp_path / name), "--out", f"{name}.gif")
         assert (code, errors.splitlines()[-1]) == (0, f"written: {name}.gif")
     assert (folder / "bag.gif").read_bytes() == (folder / "run.gif").read_bytes()
+
+
+@settings(derandomize=True, deadline=None, max_examples=40, database=None)
+@given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1)), min_size=1, max_size=4))
+def test_any_damage_is_a_run_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[float, bytes]]
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "damaged.mcap"
+    content = bytearray(sound(tmp_path_factory.getbasetemp()))
+    for place, data in damage:
+        start = int(place * len(content))
+        content[start : start + len(data)] = data
+    file.write_bytes(content)
+    try:
+        run, _ = read_replay(file)
+    except ValueError as error:
+        assert str(error).startswith(str(file))
+    else:
+        assert np.isfinite(run.record.states).all()
+
+
+@functools.cache
+def sound(folder: Path) -> bytes:
+    """A recording."""
+    return (write(folder / "sound", walk()) / "sound.mcap").read_bytes()
+
+
+@pytest.mark.parametrize("claimed", ["record", "frame"])
+def test_chunk_that_claims_to_be_too_large_is_not_made_room_for(tmp_path: Path, claimed: str) -> None:
+    """By its record, or by the frame of zstd in it: a megabyte of these can stand for a terabyte of zeros."""
+    frame = b"\x28\xb5\x2f\xfd\xe0" + (10**12).to_bytes(8, "little") + bytes(8)
+    file, size = tmp_path / "bag.mcap", 10**12 if claimed == "record" else 100
+    with file.open("wb") as stream:
+        stream.write(b"\x89MCAP0\r\n")
+        chunk = struct.pack("<QQQII4sQ", 0, 0, size, 0, 4, b"zstd", len(frame)) + frame
+        stream.write(b"\x06" + struct.pack("<Q", len(chunk)) + chunk)
+    with pytest.raises(RecordError, match=rf"^{file} has a chunk of 1e\+03 GB: allowed are 1.07$"):
+        read_bag(file)

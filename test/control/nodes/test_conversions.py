@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import array
+import functools
+import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+from geometry_msgs.msg import PoseStamped, Quaternion, Twist, Vector3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import BatteryState, Imu
@@ -23,13 +29,15 @@ from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.hardware.codecs.wire import Telemetry
 from mbmrl_control.hardware.pose import RECKONED
 from mbmrl_control.hardware.state_builder import Reading
-from mbmrl_control.learners import make_learner
+from mbmrl_control.learners import LEARNERS, Learner, Update, make_learner
 from mbmrl_control.learners.online import Adaptation, OnlineAdapter
 from mbmrl_control.nodes import conversions, hardware_conversions
 from mbmrl_control.nodes.dashboard_conversions import from_plan_insight
+from mbmrl_control.priors import load_shipped
+from mbmrl_control.tasks import Task, make_task
 from mbmrl_control.training.episodes import Episode
 from mbmrl_msgs.msg import AdaptedModel, PlanInsight, PlannerStatus
-from robot_testing import path_task
+from robot_testing import INPUT_SIZE, MILLIROBOT, OUTPUT_SIZE, path_task, standing
 
 FEW = settings(derandomize=True, deadline=None, max_examples=100, database=None)
 
@@ -201,3 +209,83 @@ def test_insight_whose_arrays_do_not_fit_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"missing or cut|fit to the others"):
             from_plan_insight(PlanInsight(**whole | {name: value}))
+
+
+ANY = st.floats() | st.sampled_from([0.0, 1.0, math.nan, math.inf, -math.inf, 1e308])
+THREE = st.tuples(ANY, ANY, ANY)
+
+
+def task_of(name: str, **values: object) -> Task[Any] | None:
+    """The task that values from a topic ask for, as the planner makes it; None where they are refused."""
+    try:
+        task = make_task(name, MILLIROBOT, values, 0.05)
+        task.reset()
+        figures = task.observe(standing(0.0, 0.0, 0.0))
+    except ValueError as error:
+        assert "\n" not in str(error)
+        return None
+    assert figures is not None
+    assert not any(math.isinf(figure) for figure in figures.values())  # what is not known yet is NaN
+    return task
+
+
+@FEW
+@given(THREE, THREE)
+def test_any_velocity_is_taken_or_refused(linear: tuple[float, ...], angular: tuple[float, ...]) -> None:
+    message = Twist(linear=Vector3(**dict(zip("xyz", linear, strict=True))))
+    message.angular = Vector3(**dict(zip("xyz", angular, strict=True)))
+    with suppress(ValueError):
+        forward, turn = conversions.from_twist(message)
+        assert (linear[1:], angular[:2]) == ((0.0, 0.0), (0.0, 0.0))
+        task = task_of("track_velocity", forward_speed=forward, turn_rate=turn)
+        assert (task is not None) <= math.isfinite(forward + turn)
+
+
+@FEW
+@given(st.tuples(ANY, ANY), st.tuples(*[ANY] * 4) | st.just((0.0, 0.0, 0.6, 0.8)), st.sampled_from(["odom", "x"]))
+def test_any_goal_is_taken_or_refused(place: tuple[float, float], turn: tuple[float, ...], frame: str) -> None:
+    message = PoseStamped(header=Header(frame_id=frame))
+    message.pose.position.x, message.pose.position.y = place
+    message.pose.orientation = Quaternion(**dict(zip("xyzw", turn, strict=True)))
+    with suppress(ValueError):
+        goal = conversions.from_goal(message)
+        assert frame == "odom"
+        assert math.isfinite(goal[2])
+        assert (task_of("go_to_goal", goal=goal) is not None) <= all(map(math.isfinite, place))
+
+
+@FEW
+@given(st.lists(st.tuples(ANY | st.floats(-3, 3), ANY | st.floats(-3, 3)), max_size=4))
+def test_any_path_is_taken_or_refused(points: list[tuple[float, float]]) -> None:
+    message = conversions.to_path(np.array([[*point, 0.0] for point in points]).reshape(-1, 3), 0.0)
+    task_of("follow_path", path=json.dumps(conversions.from_path(message)))
+
+
+TENSORS = st.builds(
+    torch.ones,
+    st.lists(st.integers(0, 3) | st.sampled_from([16, 21, 22]), max_size=3),
+    dtype=st.sampled_from([torch.float32, torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64]),
+)
+
+
+@functools.cache
+def shipped(name: str) -> tuple[Learner, Update]:
+    """A learner that comes with the package, and an update of it."""
+    learner = make_learner(load_shipped(name, MILLIROBOT))
+    update = learner.members[0].adapt(torch.ones(8, INPUT_SIZE), torch.ones(8, OUTPUT_SIZE))
+    return learner, learner.update_of(0, update)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@settings(derandomize=True, deadline=None, max_examples=40, database=None)
+@given(data=st.data())
+def test_any_update_is_a_model_or_refused(name: str, data: st.DataObject) -> None:
+    learner, known = shipped(name)
+    names = st.sampled_from([*known, "layers.0.rows", "layers.0.columns", "member", "context", "", "x"])
+    update = (known if data.draw(st.booleans()) else {}) | data.draw(st.dictionaries(names, TENSORS, max_size=3))
+    for left_out in data.draw(st.sets(names, max_size=2)):
+        update.pop(left_out, None)
+    message = AdaptedModel(update=array.array("B", safetensors.torch.save(update)))
+    with suppress(ValueError):
+        model = learner.adapted_model(conversions.from_adapted_model(message))
+        assert model.predict(torch.zeros(3, INPUT_SIZE)).mean.shape == (3, OUTPUT_SIZE)

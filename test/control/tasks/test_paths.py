@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mbmrl_control.tasks.path import PATH_NAMES, SPACING, ZIGZAG_ANGLE, ReferencePath, make_path
+from mbmrl_control.tasks.path import LONGEST, PATH_NAMES, SPACING, ZIGZAG_ANGLE, ReferencePath, make_path
 
 CLOSED = ("left", "right", "figure_eight")
 
@@ -146,3 +152,30 @@ def test_robot_that_walks_the_figure_eight_stays_on_its_branch(side: float) -> N
         progress = float(projection.progress)
         assert progress == pytest.approx(step * SPACING, abs=0.02)
         assert float(projection.cross_track) == pytest.approx(side, abs=0.02)
+
+
+NUMBERS = st.none() | st.integers() | st.floats() | st.just(10**400) | st.text(max_size=2)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150, database=None)
+@given(st.lists(st.lists(NUMBERS | st.lists(NUMBERS, max_size=2), max_size=3), max_size=5))
+def test_any_list_of_points_is_a_path_or_refused(points: list[list[Any]]) -> None:
+    try:
+        path = make_path(json.dumps(points))
+    except ValueError as error:
+        assert str(error).startswith("the list of points")
+    else:
+        assert np.isfinite(path.points).all()
+        assert path.length <= LONGEST + SPACING
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, f"[[{10**400}, 0], [1, 1]]"], ids=["deep", "huge"])
+def test_list_that_json_or_numpy_fails_at_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="the list of points holds no path"):
+        make_path(text)
+
+
+def test_table_with_a_field_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "path.csv").write_text(f"x,y\n0,0\n{'1' * 200_000},1\n")
+    with pytest.raises(ValueError, match="holds no path"):
+        make_path(str(tmp_path / "path.csv"))

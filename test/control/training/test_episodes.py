@@ -160,3 +160,9 @@ def test_damaged_file_is_an_episode_or_refused(scratch: Path, place: float, flip
     scratch.write_bytes(whole)
     with suppress(EpisodeError):
         assert Episode.load(scratch).state.shape == (8, 24)
+
+
+def test_characters_that_there_are_not_are_refused(file: Path) -> None:
+    text = '{"robot": "millirobot", "x": "?"}'.encode("utf-32-le").replace(b"?\0\0\0", b"\xff\xff\xff\x7f")
+    np.savez(file, **arrays(metadata=np.frombuffer(text, dtype=f"<U{len(text) // 4}").reshape(())))
+    assert "metadata is no JSON" in refusal(file)

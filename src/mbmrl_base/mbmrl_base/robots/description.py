@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -17,6 +17,8 @@ def _printable(name: str) -> str:
     return name
 
 
+MOST_PARTS: Final = 1000
+"""States, and actions, that a robot has at most."""
 Name = Annotated[str, AfterValidator(_printable)]
 
 
@@ -132,17 +134,17 @@ class Pose(Part):
 class Mirror(Part):
     """The robot's mirror image, if it is as good as its own: names of states and actions."""
 
-    negated: tuple[str, ...] = ()
-    swapped: tuple[tuple[str, str], ...] = ()
+    negated: tuple[str, ...] = Field((), max_length=2 * MOST_PARTS)
+    swapped: tuple[tuple[str, str], ...] = Field((), max_length=MOST_PARTS)
 
 
 class RobotDescription(Part):
     """A robot; `mbmrl robots show NAME` prints one."""
 
     name: Name = ""
-    states: tuple[State, ...] = Field(min_length=1)
-    actions: tuple[Action, ...] = ()
-    pairs: tuple[tuple[str, str], ...] = ()
+    states: tuple[State, ...] = Field(min_length=1, max_length=MOST_PARTS)
+    actions: tuple[Action, ...] = Field((), max_length=MOST_PARTS)
+    pairs: tuple[tuple[str, str], ...] = Field((), max_length=MOST_PARTS)
     """Cosine and sine of an angle, of which the model predicts how far it turns."""
     planar: Planar | None = None
     pose: Pose | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +10,9 @@ MOST_BYTES: Final = 2_000_000
 """Size of a file that is read at most."""
 MOST_NODES: Final = 100_000
 """Values that a text may hold, each as often as its aliases name it."""
+MOST_DIGITS: Final = 1000
+"""Characters of a number: to read one whose digits are of base 60 takes as long as the square of them."""
+_NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class YamlError(ValueError):
@@ -43,9 +47,13 @@ def parse(text: str) -> Any:
     class Loader(yaml.SafeLoader):
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            seen = set()
             for key in keys:
-                if keys.count(key) > 1:
+                if not isinstance(key, Hashable):
+                    break  # what is inherited refuses it
+                if key in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", node.start_mark)
+                seen.add(key)
             return super().construct_mapping(node, deep)
 
     try:
@@ -54,6 +62,8 @@ def parse(text: str) -> Any:
         return yaml.load(text, Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: of a date that there is not
         raise YamlError(" ".join(str(error).split())) from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError):  # as of `!!bool x` and `!!int ""`
+        raise YamlError("a value is not what its tag says") from None
 
 
 def _size(node: Any, known: dict[int, int]) -> int:
@@ -61,6 +71,8 @@ def _size(node: Any, known: dict[int, int]) -> int:
     if id(node) not in known:
         known[id(node)] = MOST_NODES + 1  # where it is below itself
         value = node.value
+        if len(value) > MOST_DIGITS and node.tag in _NUMBERS:
+            raise ValueError(f"a number has more than {MOST_DIGITS} digits")
         parts = value if isinstance(value, list) else []
         below = [part for each in parts for part in (each if isinstance(each, tuple) else (each,))]
         known[id(node)] = 1 + sum(_size(part, known) for part in below)

@@ -69,7 +69,8 @@ def _sections_of(name: str, content: dict[Any, Any]) -> Iterator[tuple[str, dict
     for key, value in content.items():
         if key == "ros__parameters" and isinstance(value, dict):
             # As rcl has it: ** stands for any number of names, * for one.
-            yield re.sub(r"/\*\*|/\*", lambda mark: r"(/\w+)*" if mark[0] == "/**" else r"/\w+", name), value
+            pattern = re.escape(name).replace(r"/\*\*", r"(/\w+)*").replace(r"/\*", r"/\w+")
+            yield pattern, {str(key): each for key, each in value.items()}
         elif isinstance(value, dict):
             yield from _sections_of(f"{name}/{str(key).lstrip('/')}", value)
 

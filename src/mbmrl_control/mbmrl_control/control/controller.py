@@ -173,7 +173,9 @@ class Controller:
             outcome, why = Outcome.PLANNED, "as planned"
         else:
             outcome, why = Outcome.LAST_PLAN, "there was no time for a plan: as the last one has it"
-        return self._send(found.actions[0].numpy().astype(np.float64), outcome, why, plan=found, **known)
+        # Single precision may have rounded the bounds outwards.
+        action = np.clip(found.actions[0].numpy().astype(np.float64), self._robot.low, self._robot.high)
+        return self._send(action, outcome, why, plan=found, **known)
 
     def safe(self, outcome: Outcome, why: str, **known: Any) -> Decision:
         """Send the robot's safe action, with what is known beside it of a `Decision`."""

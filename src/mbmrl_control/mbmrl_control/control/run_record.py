@@ -163,12 +163,12 @@ class Record:
             check_version(header.get("version", 1), VERSION)
             origin = None if header["origin"] is None else np.array(header["origin"], dtype=np.float64).reshape(3)
             record = Record(of_metadata(header["robot"]), **{name: header[name] for name in _HEADER}, origin=origin)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise RecordError(f"{run_file} holds no run: {error!r}") from None
         try:
             with ticks_file.open(newline="") as rows:
                 record.ticks = [_tick(record.robot, row, index) for index, row in enumerate(csv.DictReader(rows))]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise RecordError(f"{ticks_file} is no record of a run: {error!r}") from None
         if not record.ticks:
             raise RecordError(f"{ticks_file} is empty")

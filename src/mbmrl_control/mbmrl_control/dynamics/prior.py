@@ -23,6 +23,10 @@ from mbmrl_base.system.files import whole
 from mbmrl_control.dynamics.network import Layers, Normalizer
 
 FORMAT: Final = "mbmrl-prior-4"
+MOST_BYTES: Final = 2**30
+"""Size of a file at most; those that come with the package have less than 2 MB."""
+LONGEST_WINDOW: Final = 100_000
+"""Most transitions to adapt on."""
 _NORMALIZER: Final = ("input_mean", "input_deviation", "output_mean", "output_deviation")
 
 
@@ -125,6 +129,8 @@ def load_prior(path: Path, robot: Robot | None = None) -> Prior:
     """
     if not path.is_file():
         raise PriorError(f"there is no checkpoint {path}")
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise PriorError(f"{path} has {size / 1e9:.3g} GB: allowed are {MOST_BYTES / 1e9:.3g}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -140,11 +146,11 @@ def load_prior(path: Path, robot: Robot | None = None) -> Prior:
         settings = PriorSettings(
             str(header["learner"]), int(header["window"]), float(header["rate"]), dict(header["training"])
         )
-        if settings.window < 1 or not 0 < settings.rate < math.inf:
-            raise ValueError("window and rate must be positive")
+        if not 1 <= settings.window <= LONGEST_WINDOW or not 0 < settings.rate < math.inf:
+            raise ValueError(f"window and rate must be positive, and window at most {LONGEST_WINDOW}")
     except PriorError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise PriorError(f"{path} has no header of an mbmrl prior: {error}") from None
     robot = _robot(path, made_for, own_features, robot)
     if any(tensor.dtype != torch.float32 for tensor in tensors.values()):

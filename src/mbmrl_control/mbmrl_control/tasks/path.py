@@ -194,7 +194,7 @@ def make_path(name: str) -> ReferencePath:
             points = np.array(parse(text), dtype=np.float64)
     except OSError as error:
         raise ValueError(f"{file}: {(error.strerror or str(error)).lower()}") from None
-    except (ValueError, TypeError):
+    except (ArithmeticError, RecursionError, TypeError, ValueError, csv.Error):
         points = np.empty(0)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2 or not (np.abs(points) < 1e15).all():
         raise ValueError(f"{source} holds no path: wanted are 2 points or more, each a finite x and y in m")

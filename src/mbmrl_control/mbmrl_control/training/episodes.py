@@ -102,7 +102,7 @@ class Episode:
                 raise EpisodeError(f"{path}: the array {name!r} is missing")
         try:
             metadata = json.loads(str(arrays.pop("metadata")))
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, SystemError) as error:  # SystemError: characters that there are not
             raise EpisodeError(f"{path}: metadata is no JSON: {error}") from None
         if not isinstance(metadata, dict):
             raise EpisodeError(f"{path}: metadata is no JSON object: it has to name the robot")

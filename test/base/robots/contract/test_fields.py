@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import pytest
 from geometry_msgs.msg import Quaternion, Twist
+from hypothesis import given
+from hypothesis import strategies as st
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Imu, JointState
-from std_msgs.msg import Float64MultiArray, String
+from std_msgs.msg import Float64MultiArray, Int8, String
 
 import rover_testing
 from mbmrl_base.robots import rotations
@@ -70,3 +73,23 @@ def test_what_is_no_path_is_refused(path: str) -> None:
 def test_what_a_message_lacks_is_named(path: str, message: object, sentence: str) -> None:
     with pytest.raises(FieldError, match=sentence):
         Field(path).read(message)
+
+
+@given(st.text("abz.[]()019_ yawpitchrol", max_size=30), st.floats())
+def test_any_path_is_read_and_written_or_refused(path: str, value: float) -> None:
+    with suppress(FieldError):
+        field = Field(path)
+        for message in (JointState(name=["a", "b"], position=[1.0, 2.0]), Float64MultiArray(data=[0.0]), Odometry()):
+            with suppress(FieldError):
+                assert isinstance(field.read(message), float)
+            with suppress(FieldError):
+                field.write(message, value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308])
+@pytest.mark.parametrize("kind", [Odometry, JointState, Float64MultiArray, String, Int8])
+def test_any_number_is_written_within_its_type_or_refused(kind: type, value: float) -> None:
+    message, path = kind(), {Odometry: "pose.pose.position.x", JointState: "position[3]"}.get(kind, "data")
+    with suppress(FieldError):
+        Field(path).write(message, value)
+        assert abs(Field(path).read(message)) <= (128 if kind is Int8 else 1.8e308)

@@ -24,7 +24,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from mbmrl_base.robots.catalogue import ROBOTS, read_yaml
 from mbmrl_base.robots.contract import fields
-from mbmrl_base.robots.description import Action, Part, RobotDescription, State
+from mbmrl_base.robots.description import MOST_PARTS, Action, Part, RobotDescription, State
 from mbmrl_base.robots.robot import Robot
 
 LONGEST_TOPIC: Final = 247
@@ -111,9 +111,9 @@ class ContractAction(Action, InRos):
 class Contract(RobotDescription):
     """A robot, and what its numbers are in ROS."""
 
-    states: tuple[ContractState, ...] = Field(min_length=1)
-    actions: tuple[ContractAction, ...] = ()
-    topics: dict[str, Topic] = Field(min_length=1)
+    states: tuple[ContractState, ...] = Field(min_length=1, max_length=MOST_PARTS)
+    actions: tuple[ContractAction, ...] = Field((), max_length=MOST_PARTS)
+    topics: dict[str, Topic] = Field(min_length=1, max_length=2 * MOST_PARTS)
     timeout: float = Field(0.25, gt=0.0, le=10.0)
     """Time without a state after which the robot takes its safe action, s."""
 

@@ -87,7 +87,7 @@ class Field:
         """Set the number in a message that is to be published; items that it lacks are added.
 
         Raises:
-            FieldError: If no message of its type has one there, or it is an angle.
+            FieldError: If no message of its type has one there, it is an angle, or the number is NaN.
         """
         *before, (name, key) = self._steps
         if self._angle is not None:
@@ -112,6 +112,8 @@ class Field:
         if whole is None or (key is None) == bool(whole["list"] or whole["count"]):
             wanted = "number" if key is None else "list of numbers"
             raise FieldError(f"{self.path!r} is no {wanted} but {kind}")
+        if math.isnan(value):
+            raise FieldError(f"{self.path!r} cannot be set to NaN: allowed is any number")
         if whole["real"]:
             largest = 3.4e38 if whole["real"] == "float" else 1.7e308
             return max(-largest, min(largest, value))
@@ -119,7 +121,7 @@ class Field:
             return value >= 0.5
         bits = int(whole["bits"]) - (not whole["unsigned"])
         least = 0 if whole["unsigned"] else -(1 << bits)
-        return max(least, min((1 << bits) - 1, round(value)))
+        return round(max(least, min((1 << bits) - 1, value)))
 
     def _named(self, holder: Any, key: str) -> int:
         """Place of an item by its name, which is added if it is not there."""
