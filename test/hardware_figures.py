@@ -158,7 +158,7 @@ def kill_nodes(folder: Path, runs: int) -> dict[str, float]:
                     time.sleep(2.0)
                     children = Path(f"/proc/{hardware.pid}/task/{hardware.pid}/children").read_text().split()
                     commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
-                    (victim,) = (child for child, line in commands.items() if f"mbmrl_control.{node}".encode() in line)
+                    (victim,) = (child for child, line in commands.items() if f"nodes.{node} ".encode() in line)
                     os.kill(victim, signal.SIGKILL)
                     began = time.monotonic()
                     until(lambda robot=robot: not robot.moves)

@@ -25,6 +25,7 @@ KEYS = {
     "pytest": "python3-pytest",
     "rich": "python3-rich",
     "serial": "python3-serial",
+    "setproctitle": "python3-setproctitle",
     "websockets": "python3-websockets",
     "yaml": "python3-yaml",
 }

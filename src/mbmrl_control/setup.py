@@ -40,6 +40,7 @@ setup(
         "rich",
         "rosbags",
         "safetensors",
+        "setproctitle",
         "tensorboard",
         "torch",
         "trimesh",

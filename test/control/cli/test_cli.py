@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
 
 import pytest
 
 from mbmrl_base.system.exclusive import hold
+from mbmrl_control.bringup.nursery import Nursery
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.episodes import Episode
 from mbmrl_sim.millirobot import calibration
@@ -288,14 +288,18 @@ USAGE = [
 ]
 
 
+def start_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have any start of a process fail, but for what would load modules in the background."""
+    monkeypatch.setattr(subprocess, "Popen", None)
+    for name in ("__init__", "stop"):
+        monkeypatch.setattr(Nursery, name, lambda *_: None)
+
+
 @pytest.mark.parametrize(("arguments", "sentence"), REFUSED, ids=[" ".join(arguments) for arguments, _ in REFUSED])
 def test_impossible_request_is_refused_with_one_sentence(
     mbmrl: Run, files: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
 ) -> None:
-    def start(*_: Any, **__: Any) -> NoReturn:
-        raise AssertionError("a process was started")
-
-    monkeypatch.setattr(subprocess, "Popen", start)
+    start_nothing(monkeypatch)
     monkeypatch.delenv("DISPLAY", raising=False)
     result = mbmrl(*(argument.format(files=files) for argument in arguments))
     assert_refused(result, sentence.format(files=files))
@@ -320,7 +324,7 @@ def test_nothing_is_started_beside_another_robot(
 ) -> None:
     """Its planner, and its fault, would be for the robot that runs already."""
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    monkeypatch.setattr(subprocess, "Popen", None)
+    start_nothing(monkeypatch)
     held = hold(f"/robot_state@{domain}")
     assert held is not None
     with held:
@@ -333,7 +337,7 @@ def test_second_clock_is_refused(
     mbmrl: Run, folder: Path, domain: int, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    monkeypatch.setattr(subprocess, "Popen", None)
+    start_nothing(monkeypatch)
     held = hold(f"/clock@{domain}")
     assert held is not None
     with held:
@@ -346,7 +350,7 @@ def test_second_clock_is_refused(
 def test_nothing_is_started_without_a_screen_for_its_window(
     mbmrl: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, display: str | None
 ) -> None:
-    monkeypatch.setattr(subprocess, "Popen", None)
+    start_nothing(monkeypatch)
     if display is None:
         monkeypatch.delenv("DISPLAY", raising=False)
     else:
@@ -377,7 +381,7 @@ def test_surroundings_that_ros_cannot_use_are_named(
     mbmrl: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str
 ) -> None:
     monkeypatch.setenv(name, "nonsense")
-    monkeypatch.setattr(subprocess, "Popen", None)
+    start_nothing(monkeypatch)
     assert_refused(mbmrl(*command.split()), f"{name} is 'nonsense'")
     assert list(folder.iterdir()) == []
 

@@ -126,18 +126,6 @@ class _Process:
         self.processor.append(sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK"))
 
 
-def _nodes() -> dict[str, _Process]:
-    """The nodes that this process has started, by name."""
-    processes = {}
-    for task in Path("/proc/self/task").iterdir():
-        for number in (task / "children").read_text().split():
-            folder = Path("/proc") / number
-            module = (folder / "cmdline").read_bytes().decode().split("\0--ros-args")[0].rpartition(".")[2]
-            if module.endswith("_node"):
-                processes[module] = _Process(folder)
-    return processes
-
-
 _MORE_PARAMETERS: Final = {
     "mpc_node": ("candidates", "horizon", "threads", "realtime_priority", "plan_share"),
     "adaptation_node": ("realtime_priority",),
@@ -200,7 +188,7 @@ def run_loop(
                     raise NodeEndedError(f"nothing was planned within {START_TIME:g} s")
             with watched():
                 time.sleep(SETTLE_TIME)
-                processes = _nodes()
+                processes = {name: _Process(Path(f"/proc/{pid}")) for name, pid in running.pids.items()}
                 listener.restart()
                 start = time.monotonic()
                 while (now := time.monotonic()) - start < duration:

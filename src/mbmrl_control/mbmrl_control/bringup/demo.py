@@ -23,6 +23,7 @@ from mbmrl_base.toolkit.conversions import to_seconds
 from mbmrl_base.toolkit.spin import beside
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, SIM, Values
 from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
+from mbmrl_control.bringup.nursery import Nursery
 from mbmrl_control.evaluation.metrics import summarise
 from mbmrl_control.evaluation.tables import summary_table
 from mbmrl_control.evaluation.units import in_units
@@ -59,16 +60,16 @@ def _live_line(run: RunMessages, elapsed: float, duration: float, skipped_before
 
 
 @contextmanager
-def _stack(given: Values, use_sim_time: bool, hardware: bool, folder: Path) -> Iterator[Processes]:
+def _stack(given: Values, use_sim_time: bool, hardware: bool, folder: Path, nursery: Nursery) -> Iterator[Processes]:
     """The nodes; those of the emulated robot first, whose terminal the bridge opens."""
     logs = folder / "logs"
     if not hardware:
-        with Processes(SIM, given, use_sim_time, logs) as nodes:
+        with Processes(SIM, given, use_sim_time, logs, nursery=nursery) as nodes:
             yield nodes
         return
     tty = folder.resolve() / "tty"
     values = {**given, "tty": str(tty), "port": str(tty)}
-    with Processes(EMULATOR, values, use_sim_time=False, log_folder=logs) as nodes:
+    with Processes(EMULATOR, values, use_sim_time=False, log_folder=logs, nursery=nursery) as nodes:
         _await(tty.exists, nodes, "the emulated robot was not there", logs)
         nodes.start(HARDWARE, values)
         yield nodes
@@ -143,12 +144,13 @@ class Demo:
     use_sim_time: bool
     hardware: bool
 
-    def run(self, folder: Path, console: Console) -> tuple[dict[str, Any], Run]:
+    def run(self, folder: Path, console: Console, nursery: Nursery) -> tuple[dict[str, Any], Run]:
         """Run the stack and write its record.
 
         Args:
             folder: Where to write; it must not exist.
             console: Where to show progress.
+            nursery: From which the nodes are started.
 
         Returns:
             The object of summary.json, and what a film shows.
@@ -163,7 +165,7 @@ class Demo:
         # Who listens is there first, so that nothing of the run is missed.
         with (
             beside(listening) as monitor,
-            _stack(self.values, self.use_sim_time, self.hardware, folder) as nodes,
+            _stack(self.values, self.use_sim_time, self.hardware, folder, nursery) as nodes,
         ):
             with console.status("starting the nodes"):
                 _await(monitor.run.moved.is_set, nodes, "no command was in force", folder / "logs")
@@ -187,13 +189,16 @@ class Demo:
         return summary, (record, reference)
 
 
-def run_demo(demo: Demo, folder: Path, console: Console, *, film: bool, against: Demo | None = None) -> dict[str, Any]:
+def run_demo(
+    demo: Demo, folder: Path, console: Console, nursery: Nursery, *, film: bool, against: Demo | None = None
+) -> dict[str, Any]:
     """Make a run, and then another one to compare it with, in a folder within its own.
 
     Args:
         demo: The run.
         folder: Where to write; it must not exist.
         console: Where to show progress.
+        nursery: From which the nodes are started.
         film: Whether to render a film, of both side by side.
         against: The other run.
 
@@ -203,10 +208,10 @@ def run_demo(demo: Demo, folder: Path, console: Console, *, film: bool, against:
     Raises:
         NodeEndedError: If a node ended by itself, or the robot did not get going.
     """
-    summary, run = demo.run(folder, console)
+    summary, run = demo.run(folder, console, nursery)
     runs = [run]
     if against is not None:
-        other, run = against.run(folder / against.planner.learner, console)
+        other, run = against.run(folder / against.planner.learner, console, nursery)
         summary, runs = {**summary, "against": other}, [*runs, run]
     if film:
         from mbmrl_control.evaluation.film import check_scene

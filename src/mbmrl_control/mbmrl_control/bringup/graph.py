@@ -70,6 +70,10 @@ class NodeSpec:
         """Whether all nodes end as this one has ended with an exit code."""
         return self.essential or code == REFUSED
 
+    def is_started(self, values: Values) -> bool:
+        """Whether it is wanted."""
+        return not self.switches or any(values.get(name) for name, _, _ in self.switches)
+
     @property
     def package(self) -> str:
         """Name of its package."""

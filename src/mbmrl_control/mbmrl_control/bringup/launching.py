@@ -22,7 +22,7 @@ from launch import Action, LaunchContext, LaunchDescription
 from mbmrl_base.system.endings import DIED, PARENT
 from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.bringup.graph import NodeSpec, Values, arguments, enclave
-from mbmrl_control.bringup.parameters import check_settings, implied, is_started, overrides
+from mbmrl_control.bringup.parameters import check_settings, implied, overrides
 from mbmrl_control.bringup.respawn import Respawn
 
 
@@ -100,7 +100,7 @@ def _start(context: LaunchContext, nodes: tuple[NodeSpec, ...]) -> list[Action]:
     again = bool(respawn.evaluate(context))
     start = _Start(values | more, use_sim_time, Respawn(again))
     return [
-        *(start.action(node, start.values) for node in nodes if is_started(node, values)),
+        *(start.action(node, start.values) for node in nodes if node.is_started(values)),
         *_state_publisher(nodes, settings, use_sim_time, again, values),
         *(_rviz(use_sim_time) if rviz.evaluate(context) else ()),
     ]

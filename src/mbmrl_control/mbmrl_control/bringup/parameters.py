@@ -32,11 +32,6 @@ def overrides(spec: NodeSpec, values: Values) -> dict[str, Any]:
     return {name: values[argument] for argument, name in spec.arguments.items() if values.get(argument) is not None}
 
 
-def is_started(spec: NodeSpec, values: Values) -> bool:
-    """Whether a node is wanted."""
-    return not spec.switches or any(values.get(name) for name, _, _ in spec.switches)
-
-
 def read_settings(spec: NodeSpec, values: Values) -> NodeSettings:
     """The settings that a node will have: its defaults, the file of parameters, and what is given.
 
@@ -95,7 +90,7 @@ def check_settings(nodes: tuple[NodeSpec, ...], values: Values) -> dict[str, Nod
     Raises:
         ValueError: If a value is not possible, or not with one of another node.
     """
-    found = {spec.executable: read_settings(spec, values) for spec in nodes if is_started(spec, values)}
+    found = {spec.executable: read_settings(spec, values) for spec in nodes if spec.is_started(values)}
     robots: dict[str, Robot] = {}
     for name, settings in found.items():
         if robot := settings.check():

@@ -15,7 +15,7 @@ from mbmrl_base.system import surroundings
 from mbmrl_control.bringup.graph import EMULATOR, EXPLORE, HARDWARE, NAMESPACE, TOPICS, Values
 from mbmrl_control.cli.options import AsJson, Namespace, Respawn, console, refuse, refusing, within
 from mbmrl_control.cli.parameters import takes_parameters
-from mbmrl_control.cli.run import LOOK_PERIOD, run_nodes
+from mbmrl_control.cli.run import LOOK_PERIOD, load, run_nodes
 
 app = typer.Typer()
 ANSWER_TIME = 5.0
@@ -26,8 +26,9 @@ COMPLAINT_TIME = 2.0
 
 
 @takes_parameters(app, HARDWARE, "mbmrl hardware --port /dev/ttyUSB0")
-def hardware(values: Values, respawn: Respawn = False) -> None:
+def hardware(values: Values, context: typer.Context, respawn: Respawn = False) -> None:
     """Drive the robot on a serial port until Ctrl-C."""
+    nursery = load(context, HARDWARE, values)
     from mbmrl_control.bringup.parameters import check_nodes
     from mbmrl_control.hardware.link.port import LinkError, check_port
     from mbmrl_control.hardware.settings import BridgeSettings
@@ -36,25 +37,26 @@ def hardware(values: Values, respawn: Respawn = False) -> None:
         bridge = check_nodes(HARDWARE, values)["serial_bridge_node"]
         assert isinstance(bridge, BridgeSettings)
         check_port(bridge.port)
-    run_nodes(HARDWARE, values, use_sim_time=False, respawn=respawn)
+    run_nodes(HARDWARE, values, False, respawn, nursery)
 
 
 @takes_parameters(app, TOPICS, "mbmrl run --contract rover.yaml --checkpoint rover.safetensors")
-def run(values: Values, respawn: Respawn = False) -> None:
+def run(values: Values, context: typer.Context, respawn: Respawn = False) -> None:
     """Drive a robot that speaks ROS until Ctrl-C.
 
     Its topics are those that --contract names; this stack's are in a
     namespace of their own, /mbmrl if --namespace is not given.
     """
+    given = {**values, "namespace": values["namespace"] or NAMESPACE}
+    nursery = load(context, TOPICS, given)
     from mbmrl_control.bringup.parameters import check_nodes, implied
 
-    given = {**values, "namespace": values["namespace"] or NAMESPACE}
     with refusing():
         if not given["contract"]:
             refuse("a contract is missing: give its file, --contract robot.yaml")
         given |= implied(given)
         check_nodes(TOPICS, given)
-    run_nodes(TOPICS, given, use_sim_time=False, respawn=respawn)
+    run_nodes(TOPICS, given, False, respawn, nursery)
 
 
 @takes_parameters(
@@ -83,9 +85,9 @@ def explore(
             refuse("a contract is missing: give its file, --contract robot.yaml")
         check_nodes(EXPLORE, given)
     with (
-        Processes(EXPLORE, given, False) as running,
         suppress(KeyboardInterrupt),
         refusing(NodeEndedError),
+        Processes(EXPLORE, given, False) as running,
         progress_bar(console) as bar,
     ):
         task, start = bar.add_task("random actions, s", total=round(duration), note=""), time.monotonic()

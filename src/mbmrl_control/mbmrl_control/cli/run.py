@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from mbmrl_control.bringup.graph import EMULATOR, HARDWARE, RECORDER, SIM, NodeSpec, Values, arguments
+from mbmrl_control.bringup.nursery import Nursery
 from mbmrl_control.cli import completion
 from mbmrl_control.cli.options import AsJson, Respawn, console, refuse, refuse_path, refusing, stoppable, warn
 from mbmrl_control.cli.parameters import flag, takes_parameters
@@ -29,14 +31,26 @@ _DEMO_OPTIONS: Final = (
 )
 
 
-def run_nodes(nodes: tuple[NodeSpec, ...], values: Values, use_sim_time: bool, respawn: bool = False) -> None:
+def load(context: typer.Context, nodes: Iterable[NodeSpec], values: Values) -> Nursery:
+    """Load the modules of nodes in the background, while their arguments are looked at; ends with the command."""
+    nursery = Nursery(spec.module for spec in nodes if spec.is_started(values))
+    return context.with_resource(nursery)
+
+
+def run_nodes(
+    nodes: tuple[NodeSpec, ...],
+    values: Values,
+    use_sim_time: bool,
+    respawn: bool = False,
+    nursery: Nursery | None = None,
+) -> None:
     """Run nodes until Ctrl-C; with `respawn`, those that die are started again."""
     from mbmrl_control.bringup.node_processes import NodeEndedError, Processes
 
     with (
-        Processes(nodes, values, use_sim_time, respawn=respawn) as running,
         suppress(KeyboardInterrupt),
         refusing(NodeEndedError),
+        Processes(nodes, values, use_sim_time, respawn=respawn, nursery=nursery) as running,
     ):
         while True:
             running.check()
@@ -44,13 +58,14 @@ def run_nodes(nodes: tuple[NodeSpec, ...], values: Values, use_sim_time: bool, r
 
 
 @takes_parameters(app, SIM, "mbmrl sim --robot husky --path left")
-def sim(values: Values, respawn: Respawn = False) -> None:
+def sim(values: Values, context: typer.Context, respawn: Respawn = False) -> None:
     """Run simulator, adaptation and planning until Ctrl-C."""
+    nursery = load(context, SIM, values)
     from mbmrl_control.bringup.parameters import check_nodes, clock_is_simulated
 
     with refusing():
         settings = check_nodes(SIM, values)
-    run_nodes(SIM, values, clock_is_simulated(settings), respawn)
+    run_nodes(SIM, values, clock_is_simulated(settings), respawn, nursery)
 
 
 @takes_parameters(app, RECORDER, "mbmrl record --out walk", ("exclude",))
@@ -78,6 +93,7 @@ def record(
 )
 def demo(
     values: Values,
+    context: typer.Context,
     duration: Annotated[float, typer.Option(help="Length of the run, s.", min=1.0, max=86400.0)] = 30.0,
     fault: Annotated[
         str | None,
@@ -110,6 +126,8 @@ def demo(
 
     Or suffer another fault, which --fault names.
     """
+    nodes = (*EMULATOR, *HARDWARE) if hardware else SIM
+    nursery = load(context, nodes, values)
     from mbmrl_base.robots.catalogue import DEFAULT_ROBOT
     from mbmrl_base.system.files import check_folder
     from mbmrl_base.system.ports import free_port
@@ -118,7 +136,6 @@ def demo(
     from mbmrl_sim.catalogue import fault_kinds
     from mbmrl_sim.nodes.simulator_node import SimulatorSettings
 
-    nodes = (*EMULATOR, *HARDWARE) if hardware else SIM
     taken = {"namespace", "params_file", *arguments(nodes)}
     if odd := next((name for name, value in values.items() if value is not None and name not in taken), None):
         way = "with" if hardware else "without"
@@ -157,7 +174,7 @@ def demo(
     ]
     folder = out / datetime.now().strftime("%Y%m%d-%H%M%S")
     with refusing(NodeEndedError), stoppable(f"the robot stands still, what is done is in {folder}"):
-        summary = run_demo(demos[0], folder, console, film=film, against=demos[1] if against else None)
+        summary = run_demo(demos[0], folder, console, nursery, film=film, against=demos[1] if against else None)
     if as_json:
         print(json.dumps(summary))
 

@@ -148,6 +148,14 @@ def kill(name: str) -> Play:
     return play
 
 
+def kill_nursery(stack: Stack, random: np.random.Generator) -> Outcome:
+    """SIGKILL to the process from which nodes are started."""
+    since = time.monotonic()
+    os.kill(stack.nodes.nursery, signal.SIGKILL)
+    wrong = _walks_on(stack, since, 1.0)
+    return _goes_on(stack, "kill the nursery", time.monotonic(), False, None, wrong)
+
+
 def freeze(name: str) -> Play:
     """SIGSTOP to a node, for longer than others take for a pause."""
 
@@ -296,7 +304,17 @@ def all_for(stack: Stack) -> list[Play]:
     names = list(stack.nodes.pids)
     there = {name for name, _ in stack.watch.get_topic_names_and_types()}
     topics = [*_CONTESTED, *_STEERS, *_HARMLESS, "/clock", *(["/cmd_vel"] if stack.name == "topics" else [])]
-    one_by_one = [ask_services, stop, emergency_stop, parameter, impossible_parameter, full_disk, busy, little_memory]
+    one_by_one = [
+        kill_nursery,
+        ask_services,
+        stop,
+        emergency_stop,
+        parameter,
+        impossible_parameter,
+        full_disk,
+        busy,
+        little_memory,
+    ]
     return [
         *(make(name) for make in (kill, freeze, hold) for name in names),
         *(garbage(topic) for topic in topics if stack.watch.resolve_topic_name(topic) in there),

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rich.console import Console
 
 from mbmrl_base.robots.catalogue import as_metadata
 from mbmrl_base.robots.contract.contract import load_contract
+from mbmrl_base.toolkit.spin import run
 from mbmrl_control.training.episodes import Episode, read_folder
 from mbmrl_control.training.from_data import train_on_data
 from mbmrl_control.training.meta_training import TrainingSettings
@@ -75,7 +73,7 @@ class Rover(Node):
         self._odom = self.create_publisher(Odometry, "odom", 10)
         self.create_subscription(Twist, "cmd_vel", self._take, 10)
         self._base, self._wanted, self._left = Base(), (0.0, 0.0), 0.0
-        self.create_timer(PERIOD, self._move)
+        self._timer = self.create_timer(PERIOD, self._move)
 
     def _take(self, message: Twist) -> None:
         speed, turn_rate = message.linear.x, message.angular.z
@@ -95,6 +93,10 @@ class Rover(Node):
         )
         message.twist.twist.linear.x, message.twist.twist.angular.z = base.forward, base.turning
         self._odom.publish(message)
+
+    def close(self) -> None:
+        """Drive no more."""
+        self._timer.cancel()
 
 
 def prepare(folder: Path, console: Console) -> dict[str, str]:
@@ -131,10 +133,7 @@ def prepare(folder: Path, console: Console) -> dict[str, str]:
 
 def main() -> int:
     """Drive until the process is ended."""
-    rclpy.init()
-    with suppress(KeyboardInterrupt, ExternalShutdownException):
-        rclpy.spin(Rover())
-    return 0
+    return run(Rover)
 
 
 if __name__ == "__main__":
