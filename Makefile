@@ -5,7 +5,7 @@ PYTHON ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench results docs lint clean
+.PHONY: help setup demo test bench results docs lint audit lock matrix clean
 
 help:
 	@echo "make setup            environment, pinned packages and colcon build in this folder; only what is missing"
@@ -15,6 +15,9 @@ help:
 	@echo "make results          docs/results anew: about 2 h of 2 cores; a stopped one goes on, what is the same is not run again"
 	@echo "make docs             docs as a site, site/index.html; ARGS=serve shows it while it is written"
 	@echo "make lint             ruff, mypy, import-linter and hadolint"
+	@echo "make audit            bill of materials, sbom.cdx.json, and known weaknesses of what is installed"
+	@echo "make lock [ARGS=...]  requirements/*.txt anew of the *.in (ARGS: packages to take in their newest version)"
+	@echo "make matrix ARGS=...  all tests with each Python that is named, such as ARGS='python3.10 python3.12'"
 	@echo "make clean            removes .venv*, build, install, log, site and the caches of tools"
 	@echo "With PYTHON=... the environment is made of that interpreter."
 
@@ -57,5 +60,16 @@ lint: setup
 	@.venv/bin/ros-env lint-imports --no-cache
 	@.venv/bin/hadolint Dockerfile
 
+audit: setup
+	@.venv/bin/python tools/setup_more.py audit
+	@.venv/bin/python tools/audit.py
+
+lock: setup
+	@.venv/bin/python tools/setup_more.py lock
+	@.venv/bin/python tools/lock.py $(ARGS)
+
+matrix:
+	@tools/matrix.sh $(ARGS)
+
 clean:
-	rm -rf .venv .venv-bench .venv-docs build install log site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build install log site sbom.cdx.json .mypy_cache .pytest_cache .ruff_cache .hypothesis

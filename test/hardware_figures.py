@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from hardware_testing import Host, Robot, until
+from mbmrl_base.system.interpreter import command_of
 from mbmrl_base.toolkit.conversions import to_motor_command
 from mbmrl_control.hardware.codecs.wire import Message, Telemetry
 from mbmrl_control.hardware.robot import MILLIROBOT
@@ -149,7 +149,7 @@ def kill_nodes(folder: Path, runs: int) -> dict[str, float]:
     for node in ("mpc_node", "adaptation_node", "serial_bridge_node"):
         for _ in range(runs):
             with free_domain() as domain, Robot(world, folder) as robot:
-                command = [sys.executable, "-P", "-m", "mbmrl_control.cli.main", "hardware", "--port", str(robot.port)]
+                command = [*command_of("mbmrl_control.cli.main"), "hardware", "--port", str(robot.port)]
                 environment = os.environ | {"ROS_DOMAIN_ID": str(domain)}
                 with subprocess.Popen(
                     command, env=environment, cwd=folder, stderr=subprocess.DEVNULL, preexec_fn=give_way

@@ -13,7 +13,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +36,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
+
+from mbmrl_base.system.interpreter import command_of
 
 TIME_LIMIT: Final = 60.0
 """Longest wait for an event, s; far longer than a loaded machine takes."""
@@ -86,7 +87,7 @@ class NodeProcess:
         # The process shares the files' position, which reading moves: it appends instead.
         self._output = tempfile.TemporaryFile("a+", dir=folder)  # noqa: SIM115
         self._errors = tempfile.TemporaryFile("a+", dir=folder)  # noqa: SIM115
-        command = [sys.executable, "-P", "-m", module, "--ros-args", *ros_arguments]
+        command = [*command_of(module), "--ros-args", *ros_arguments]
         environment = os.environ | {"ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(folder)}
         self._process = subprocess.Popen(
             command, env=environment, stdout=self._output, stderr=self._errors, stdin=subprocess.DEVNULL

@@ -27,6 +27,7 @@ KEYS = {
     "serial": "python3-serial",
     "setproctitle": "python3-setproctitle",
     "websockets": "python3-websockets",
+    "typing_extensions": "python3-typing-extensions",
     "yaml": "python3-yaml",
 }
 """rosdep's key for a module of Python; modules that are not here are ROS packages, or one of PIP_ONLY."""

@@ -85,6 +85,9 @@ def test_what_a_newer_program_wrote_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run" / "run.json").write_text(json.dumps(header | {"version": 2}))
     with pytest.raises(RecordError, match=r"run\.json holds no run: .*it is of version 2: allowed is 1"):
         Record.read(tmp_path / "run")
+    (tmp_path / "new.yaml").write_text("/**: {ros__parameters: {parameters_version: 2}}")
+    with pytest.raises(ValueError, match="parameters_version: it is of version 2: allowed is 1"):
+        check_settings(SIM, {"params_file": str(tmp_path / "new.yaml")})
     content = (OLD / "prior-4.safetensors").read_bytes()
     (tmp_path / "p.safetensors").write_bytes(content.replace(b"mbmrl-prior-4", b"mbmrl-prior-9"))
     with pytest.raises(PriorError, match="mbmrl-prior-9"):

@@ -12,9 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 
-# The ROS wheels and PyBullet's share this one version; a sourced ROS 2 brings its own.
-WHEELS_VERSIONS = ("3.11",)
-SYSTEM_VERSIONS = ("3.11", "3.12")
+VERSIONS = ("3.11", "3.12", "3.10")
+"""Versions of Python, the first choice first; a sourced ROS 2 is built for one of them."""
 
 # Variables by which another ROS 2, another Python environment or make would reach into ours.
 FOREIGN = [
@@ -146,18 +145,17 @@ print(json.dumps(dict(
 
 def choose_python(ros: Ros) -> Python:
     """Choose the interpreter of the environment: PYTHON, or the first suitable one."""
-    versions = SYSTEM_VERSIONS if ros.sourced else WHEELS_VERSIONS
-    names = ["python3", *(f"python{version}" for version in versions), "/usr/bin/python3"]
+    names = ["python3", *(f"python{version}" for version in VERSIONS), "/usr/bin/python3"]
     if os.environ.get("PYTHON"):
         names = [os.environ["PYTHON"]]
     seen = []
     for name in names:
         python = Python.probe(name, "rclpy" if ros.sourced else "sys")
-        if python and python.version in versions:
+        if python and python.version in VERSIONS:
             return python
         if python:
             seen.append(f"{python.executable} is {python.version}")
-    allowed = " or ".join(versions)
+    allowed = " or ".join(VERSIONS)
     tried = "; ".join([f"tried {', '.join(names)}", *dict.fromkeys(seen)])
     if ros.sourced:
         raise SetupError(

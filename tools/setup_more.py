@@ -37,7 +37,7 @@ def set_up(name: str) -> None:
         run([str(VENV_PYTHON), "-m", "venv", "--without-pip", str(folder)], env)
         (folder / "COLCON_IGNORE").touch()
         pip = [str(VENV_PYTHON), "-m", "pip", "--python", python]
-        run([*pip, "install", "--quiet", "--no-deps", "-r", str(lock)], env)
+        run([*pip, "install", "--quiet", "--no-deps", "--require-hashes", "-r", str(lock)], env)
         if source:
             install_from_source(source, python, env)
     stamp.write_text(wanted)

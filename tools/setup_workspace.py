@@ -38,8 +38,10 @@ from host import (
 )
 
 VENV_PYTHON = VENV / "bin" / "python"
+TORCH, PYBULLET = (ROOT / "requirements" / name for name in ("torch.txt", "pybullet.txt"))
 STAMP = VENV / "setup.json"
 LOG = VENV / "setup.log"
+MAIN = "mbmrl_control.cli.main"
 
 # What ros-env sets: the paths of ROS 2 and of the workspace.
 EXPORTED = [
@@ -103,13 +105,23 @@ def make_venv(python: Python, ros: Ros) -> None:
     run([python.executable, "-m", "venv", *options, str(VENV)], own_environment())
 
 
-def install_packages(ros: Ros) -> None:
-    """Install the pinned packages with pip, as the user has configured it."""
-    env = own_environment()
+def pip(*arguments: str) -> None:
+    """Install with pip, as the user has configured it."""
     # A user-wide installation is of no use here, whatever pip's configuration says.
-    env.update(PIP_USER="0", PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1")
+    env = own_environment() | {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+    run([str(VENV_PYTHON), "-m", "pip", "install", "--quiet", *arguments], env)
+
+
+def install_packages(ros: Ros) -> None:
+    """Install the pinned packages."""
     locks = [part for lock in ros.locks for part in ("-r", str(lock))]
-    run([str(VENV_PYTHON), "-m", "pip", "install", "--quiet", *locks], env)
+    pip("--no-deps", "--require-hashes", *locks)
+    pip("-r", str(TORCH))
+
+
+def install_pybullet() -> None:
+    """Install PyBullet, from source where it has no wheel: it then takes the numpy that is there."""
+    pip("--no-deps", "--require-hashes", "--no-build-isolation", "-r", str(PYBULLET))
 
 
 def rewrite_include_paths() -> None:
@@ -156,12 +168,13 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE="${{ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOS
 exec "$@"
 """,
     )
-    # Without -P, a folder of the same name where the user stands would be imported instead.
+    code = "import shlex; from mbmrl_base.system.interpreter import command_of as c; print(shlex.join(c(%r)))"
+    main = run([str(VENV / "bin" / "ros-env"), str(VENV_PYTHON), "-c", code % MAIN], own_environment()).strip()
     write_script(
         "mbmrl",
         f"""
 # The mbmrl command; written by {Path(__file__).name}.
-exec {shlex.quote(str(VENV / "bin" / "ros-env"))} {shlex.quote(str(VENV_PYTHON))} -P -m mbmrl_control.cli.main "$@"
+exec {shlex.quote(str(VENV / "bin" / "ros-env"))} {main} "$@"
 """,
     )
 
@@ -211,7 +224,7 @@ def set_up() -> None:
         raise SetupError(f"CMake and the linker do not know a folder with {odd!r} in its name: move {str(ROOT)!a}.")
     done = what_is_done()
     keys = {"venv": digest(ROOT, ros.home)}
-    keys["packages"] = digest(keys["venv"], *(lock.read_text() for lock in ros.locks))
+    keys["packages"] = digest(keys["venv"], *(lock.read_text() for lock in [*ros.locks, TORCH, PYBULLET]))
     keys["build"] = digest(keys["packages"], *ros.prefixes, *build_inputs())
     fresh = done.get("venv") == keys["venv"] and wanted in ("", done.get("python"))
     if fresh and keys.items() <= done.items() and (ROOT / "install/local_setup.sh").exists():
@@ -242,6 +255,11 @@ def set_up() -> None:
             install_packages(ros)
             if not ros.sourced:
                 rewrite_include_paths()
+        try:
+            with step("PyBullet; without a wheel for this Python it is built, for some minutes ..."):
+                install_pybullet()
+        except SetupError as error:
+            print(f"{error}\nWithout PyBullet all works but the simulated robots.", flush=True)
         finished("packages")
     with step("colcon build ..."):
         build(ros)

@@ -17,7 +17,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "joblib", "numpy", "psutil", "pydantic>=2", "PyYAML", "torch"],
+    install_requires=["setuptools", "joblib", "numpy", "psutil", "pydantic>=2", "PyYAML", "torch", "typing_extensions"],
     extras_require={"test": ["hypothesis", "pytest"]},
     zip_safe=False,
 )

@@ -45,6 +45,7 @@ setup(
         "torch",
         "trimesh",
         "typer",
+        "typing_extensions",
         "urdf_parser_py",
         "viser",
         "websockets",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ import torch
 
 from learner_testing import options_of
 from mbmrl_base.robots.observation import Observation
+from mbmrl_base.system.interpreter import command_of
 from mbmrl_control.cli.main import app
 from mbmrl_control.dynamics.network import Normalizer, initial_layers
 from mbmrl_control.dynamics.prior import Prior, PriorSettings
@@ -157,7 +157,7 @@ def start_command(mark: str, domain: int, tmp_path: Path, monkeypatch: pytest.Mo
 
         def start(*arguments: str) -> subprocess.Popen[str]:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mbmrl_control.cli.main", *arguments],
+                [*command_of("mbmrl_control.cli.main"), *arguments],
                 cwd=tmp_path,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from mbmrl_base.system.interpreter import command_of
 from mbmrl_base.system.surroundings import _OWN_PROFILES, LEASE, SurroundingsError, domain, lost_logs, prepare
 
 NODE = """
@@ -164,7 +166,9 @@ def test_without_a_home_that_can_be_written_nodes_work(
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_node_works_without_its_standard_streams(domain: int, folder: Path, closed: str) -> None:
-    command = f'exec env ROS_DOMAIN_ID={domain} {sys.executable} -P -m mbmrl_sim.nodes.simulator_node "$@" {closed}'
+    command = (
+        f'exec env ROS_DOMAIN_ID={domain} {shlex.join(command_of("mbmrl_sim.nodes.simulator_node"))} "$@" {closed}'
+    )
     refused = ["--ros-args", "-p", "rate:=0.0"]
     result = subprocess.run(["/bin/sh", "-c", command, "sh", *refused], capture_output=True, text=True)
     sentence = "error: parameter 'rate' is 0.0: input should be greater than or equal to 5\n"

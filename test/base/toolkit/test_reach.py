@@ -75,7 +75,7 @@ def inside(name: str, code: str, *arguments: str, **environment: str) -> subproc
     """Python on a machine, with a line of input and of output."""
     kept = {key: value for key, value in os.environ.items() if not key.endswith(("_RANGE", "_PROFILES_FILE"))}
     return subprocess.Popen(
-        ["ip", "netns", "exec", name, sys.executable, "-P", "-c", code, *arguments],
+        ["ip", "netns", "exec", name, sys.executable, "-c", code, *arguments],
         env=kept | environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -6,13 +6,13 @@ import importlib.util
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
+from mbmrl_base.system.interpreter import command_of
 from mbmrl_control.bringup import checkup
 from mbmrl_control.bringup.checkup import Check, Finding, examine
 from mbmrl_control.hardware.link import port
@@ -53,7 +53,7 @@ def test_machine_on_which_all_is_broken_is_looked_at_to_the_end(tmp_path: Path) 
     }
     around.pop("HOME", None)
     around.pop("ROS_DISTRO", None)
-    command = [sys.executable, "-P", "-m", "mbmrl_control.cli.main", "doctor", "--json"]
+    command = [*command_of("mbmrl_control.cli.main"), "doctor", "--json"]
     result = subprocess.run(command, capture_output=True, text=True, env=around, cwd="/proc")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from mbmrl_base.system.interpreter import command_of
 from mbmrl_base.toolkit import qos
 from mbmrl_control.drills import rover as rover_robot
 from mbmrl_control.nodes.conversions import from_figures
@@ -34,7 +34,7 @@ from rover_testing import ROVER, drive, record
 def rover(domain: int, tmp_path: Path) -> Iterator[None]:
     """The rover runs."""
     environment = os.environ | {"ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(tmp_path)}
-    process = subprocess.Popen([sys.executable, "-P", "-m", rover_robot.__name__], env=environment)
+    process = subprocess.Popen(command_of(rover_robot.__name__), env=environment)
     yield
     process.send_signal(signal.SIGINT)
     assert process.wait(TIME_LIMIT) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mbmrl_base.system.exclusive import hold
+from mbmrl_base.system.interpreter import command_of
 from mbmrl_control.bringup.nursery import Nursery
 from mbmrl_control.dynamics.prior import Prior
 from mbmrl_control.training.episodes import Episode
@@ -367,7 +369,7 @@ def test_home_is_meant_by_its_sign(mbmrl: Run, folder: Path, monkeypatch: pytest
 
 
 def test_process_ends_with_one_sentence(folder: Path) -> None:
-    command = [sys.executable, "-P", "-m", "mbmrl_control.cli.main", "demo", "--path", "spiral"]
+    command = [*command_of("mbmrl_control.cli.main"), "demo", "--path", "spiral"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert_refused((result.returncode, result.stdout, result.stderr), "unknown path 'spiral'")
     assert list(folder.iterdir()) == []
@@ -388,14 +390,14 @@ def test_surroundings_that_ros_cannot_use_are_named(
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_command_works_without_its_standard_streams(folder: Path, closed: str) -> None:
-    command = f"exec {sys.executable} -P -m mbmrl_control.cli.main sim --path spiral {closed}"
+    command = f"exec {shlex.join(command_of('mbmrl_control.cli.main'))} sim --path spiral {closed}"
     result = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (2, "")
     assert ("unknown path 'spiral'" in result.stderr) == ("2>" not in closed)
 
 
 def test_command_that_is_stopped_while_it_loads_ends_without_a_trace() -> None:
-    command = [sys.executable, "-X", "importtime", "-P", "-m", "mbmrl_control.cli.main", "sim"]
+    command = [sys.executable, "-X", "importtime", *command_of("mbmrl_control.cli.main")[1:], "sim"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert any("typer.models" in line for line in process.stderr)
@@ -408,7 +410,7 @@ def test_command_that_is_stopped_while_it_loads_ends_without_a_trace() -> None:
 def test_part_that_is_missing_is_named_with_who_knows_what_to_do(folder: Path, command: str) -> None:
     (folder / "rclpy.py").write_text("raise ImportError('librcl.so: no such file')")
     around = {**os.environ, "PYTHONPATH": f"{folder}:{os.environ['PYTHONPATH']}"}
-    command_line = [sys.executable, "-P", "-m", "mbmrl_control.cli.main", command]
+    command_line = [*command_of("mbmrl_control.cli.main"), command]
     result = subprocess.run(command_line, capture_output=True, text=True, env=around)
     sentence = "a part is missing or broken, librcl.so: no such file: `mbmrl doctor` says what to do"
     assert_refused((result.returncode, result.stdout, result.stderr), sentence)
@@ -416,7 +418,7 @@ def test_part_that_is_missing_is_named_with_who_knows_what_to_do(folder: Path, c
 
 def test_folder_that_is_gone_is_told(folder: Path) -> None:
     folder.rmdir()
-    command = [sys.executable, "-P", "-m", "mbmrl_control.cli.main", "sim"]
+    command = [*command_of("mbmrl_control.cli.main"), "sim"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert_refused((result.returncode, result.stdout, result.stderr), "the current folder cannot be used")
 

@@ -7,9 +7,9 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from mbmrl_base.system.interpreter import command_of
 from mbmrl_base.toolkit import qos
 from mbmrl_control.cli import completion
 from mbmrl_control.priors import shipped_learners
@@ -36,7 +37,7 @@ def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Complete:
 
     def run(line: str) -> list[str]:
         asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1), "_MBMRL_COMPLETE": "complete_bash"}
-        command = [sys.executable, "-P", "-m", "mbmrl_control.cli.main"]
+        command = command_of("mbmrl_control.cli.main")
         result = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True)
         assert result.stderr == ""
         return result.stdout.split()
@@ -153,7 +154,7 @@ def shell(command: list[str], folder: Path) -> Iterator[Shell]:
     """A shell in a folder with bin/mbmrl and a file, both of which it knows only by their paths."""
     (folder / "bin").mkdir(exist_ok=True)
     script = folder / "bin" / "mbmrl"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m mbmrl_control.cli.main "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(command_of("mbmrl_control.cli.main"))} "$@"\n')
     script.chmod(0o755)
     (folder / "walk.csv").touch()
     with ExitStack() as stack:

@@ -18,6 +18,7 @@ from mbmrl_base.robots.catalogue import load_robot
 from mbmrl_base.robots.millirobot.layout import pack_state
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.system.files import WriteError, check_file, check_folder, whole, write_text
+from mbmrl_base.system.interpreter import command_of
 from mbmrl_control.control.run_record import Record, Tick
 from mbmrl_control.dynamics.prior import Prior
 from robot_testing import FOLLOW, PLANNER, path_task
@@ -137,7 +138,7 @@ def run(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["film.mp4", "film.gif"])
 def test_film_for_which_there_is_no_space_is_not_written(run: Path, name: str) -> None:
     before = names(run)
-    limited = ["prlimit", "--fsize=20000", sys.executable, "-P", "-m", "mbmrl_control.cli.main"]
+    limited = ["prlimit", "--fsize=20000", *command_of("mbmrl_control.cli.main")]
     command = [*limited, "render", str(run), "--out", str(run / name)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (2, "")
@@ -164,7 +165,7 @@ def test_name_with_a_new_line_is_told_in_one_line(mbmrl: Run, folder: Path) -> N
 
 def run_command(*arguments: str, **files: Any) -> subprocess.CompletedProcess[str]:
     """Run the command with streams that may be bad."""
-    command = [sys.executable, "-P", "-m", "mbmrl_control.cli.main", *arguments]
+    command = [*command_of("mbmrl_control.cli.main"), *arguments]
     return subprocess.run(command, text=True, **{"stderr": subprocess.PIPE} | files)
 
 

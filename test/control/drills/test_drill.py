@@ -46,11 +46,12 @@ def test_what_followed_is_summed_up() -> None:
         Outcome("kill mpc_node", 0.3, 2.5, "the robot stood after 300 ms"),
         Outcome("full disk", None, 0.1),
     ]
-    assert Drill(outcomes, orphans=1).as_json() == {
+    assert Drill(outcomes, [0.0, 0.0, 0.05], orphans=1).as_json() == {
         "events": 3,
         "as_documented": 2,
         "stop_ms": {"p50": 190.0, "max": 300.0},
         "resume_s": {"p50": 2.0, "max": 2.5},
+        "pause_ms": {"p50": 0.0, "max": 50.0},
         "orphans": 1,
         "tracebacks": 0,
         "by_kind": {"full disk": [1, 1], "kill mpc_node": [1, 2]},

@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 from std_msgs.msg import String
 
 from bag_testing import COUNT, Timed, parameters, state, walk, write
+from mbmrl_base.robots.contract.contract import load_contract
 from mbmrl_base.robots.faults import Fault
 from mbmrl_control.control.run_record import Record, RecordError
 from mbmrl_control.evaluation import film
 from mbmrl_control.nodes.bag_reader import read_bag, read_run
 from mbmrl_control.nodes.replay_reader import read_replay
+from mbmrl_control.training.episodes import EpisodeError
+from mbmrl_control.training.from_bag import check_bag
 from mbmrl_sim.nodes.conversions import to_fault_array
 
 Run = Callable[..., tuple[int, str, str]]
@@ -248,3 +251,5 @@ def test_chunk_that_claims_to_be_too_large_is_not_made_room_for(tmp_path: Path, 
         stream.write(b"\x06" + struct.pack("<Q", len(chunk)) + chunk)
     with pytest.raises(RecordError, match=rf"^{file} has a chunk of 1e\+03 GB: allowed are 1.07$"):
         read_bag(file)
+    with pytest.raises(EpisodeError, match=rf"{file} has a chunk of 1e\+03 GB: allowed are 1.07$"):
+        check_bag(file, load_contract(Path(__file__).parents[2] / "old" / "contract-1.yaml"))

@@ -25,6 +25,7 @@ from rosbags.rosbag2 import Reader
 from std_msgs.msg import String
 
 from mbmrl_base.system.endings import PARENT
+from mbmrl_base.system.interpreter import command_of
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import to_seconds
 from mbmrl_control.nodes.message_definitions import Definitions, message_class
@@ -205,8 +206,8 @@ def killed_launch(tmp_path: Path) -> Iterator[tuple[Peer, Path]]:
     launch = f"""
 import os, subprocess, sys
 os.environ[{PARENT!r}] = str(os.getpid())
-module = "mbmrl_control.nodes.recorder_node"
-subprocess.run([sys.executable, "-P", "-m", module, "--ros-args", "-p", "bag:={bag}"], stderr=subprocess.DEVNULL)
+command = {command_of("mbmrl_control.nodes.recorder_node")}
+subprocess.run([*command, "--ros-args", "-p", "bag:={bag}"], stderr=subprocess.DEVNULL)
 """
     with free_domain() as domain, peer_in(domain) as peer:
         environment = os.environ | {"ROS_DOMAIN_ID": str(domain)}

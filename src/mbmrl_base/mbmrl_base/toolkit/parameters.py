@@ -11,10 +11,13 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_dict_from_yaml_file
 
+from mbmrl_base.system.versions import check_version
 from mbmrl_base.toolkit.settings import NodeSettings, bounds, choices_of, is_runtime, refusal
 
 CHOICES: Final = "for example "
 """Beginning of the additional constraints of a parameter for which there are choices, which commas lie between."""
+VERSION: Final = "parameters_version"
+"""Parameter by which a file of parameters says what version it is of, for all nodes."""
 _NOT_OURS = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
 
@@ -55,6 +58,10 @@ def read(settings: type[Settings], given: Mapping[str, Any]) -> Settings:
         ParameterError: If a parameter is unknown, of a wrong type, or out of bounds.
     """
     own = {name: value for name, value in given.items() if not name.startswith(_NOT_OURS)}
+    try:
+        check_version(own.pop(VERSION, 1), 1)
+    except ValueError as error:
+        raise ParameterError(f"{VERSION}: {error}") from None
     settings = settings.with_own(own)
     if others := own.keys() - settings.model_fields.keys():
         # A file whose keys stand under /** gives each node those of the others too.

@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Final
 
+from mbmrl_base.system.interpreter import command_of
+
 TIME: Final = 5.0
 """Longest time until the word is heard, s."""
 UNHEARD: Final = 3
@@ -27,7 +29,7 @@ def meet() -> float:
     Raises:
         UnheardError: If it has not.
     """
-    command = [sys.executable, "-P", "-m", __name__]
+    command = command_of(__name__)
     topic = f"mbmrl_greeting_{os.getpid()}"
     with subprocess.Popen([*command, topic, "say"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL):  # until it ends
         heard = subprocess.run([*command, topic, "hear"], capture_output=True, text=True)

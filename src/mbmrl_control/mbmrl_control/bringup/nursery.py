@@ -17,12 +17,14 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import psutil
 from setproctitle import setproctitle, setthreadtitle
+from typing_extensions import Self
 
 from mbmrl_base.system.endings import PARENT, end_with_parent
+from mbmrl_base.system.interpreter import command_of
 from mbmrl_base.system.surroundings import open_streams
 
 _SET_CHILD_SUBREAPER: Final = 36
@@ -48,7 +50,7 @@ class Nursery:
         with theirs:
             self._process = subprocess.Popen(
                 # A title only has the place of the arguments, as what else a process may be known by stays.
-                [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), " " * _LONGEST_TITLE],
+                [*command_of(__name__), str(theirs.fileno()), " " * _LONGEST_TITLE],
                 env=os.environ | {PARENT: str(os.getpid()), "SPT_NOENV": "1"},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -183,7 +185,7 @@ def _live(request: dict[str, Any]) -> int:
         os.close(output)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     name = request["module"]
-    setproctitle(" ".join([sys.executable, "-P", "-m", name, *request["arguments"]]))
+    setproctitle(" ".join([sys.executable, "-m", name, *request["arguments"]]))
     setthreadtitle(name.rpartition(".")[2])
     module = importlib.import_module(name)
     sys.argv = [str(module.__file__), *request["arguments"]]
@@ -194,7 +196,7 @@ def main() -> int:
     """Serve who has started this process, or be what was asked for."""
     end_with_parent()
     open_streams()
-    setproctitle(f"{sys.executable} -P -m {__spec__.name}")  # finds its place by the environment, as it is now
+    setproctitle(f"{sys.executable} -m {__spec__.name}")  # finds its place by the environment, as it is now
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = socket.socket(fileno=int(sys.argv[1]))
     request = _wait_for_births(channel)

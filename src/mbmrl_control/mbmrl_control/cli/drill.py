@@ -12,6 +12,7 @@ import typer
 from mbmrl_control.cli.options import AsJson, Seed, console, refuse, refusing, stoppable
 
 app = typer.Typer()
+Threads = Annotated[int, typer.Option(help="Threads of the planner.", min=1)]
 
 
 @app.command(epilog="Example: mbmrl drill --events 100 --seed 1")
@@ -22,6 +23,7 @@ def drill(
         typer.Option(help="sim, serial: an emulated robot on a line, topics: a base that speaks ROS, or all."),
     ] = "all",
     seed: Seed = 0,
+    threads: Threads = 1,
     out: Annotated[Path, typer.Option(help="Folder in which the drill's own folder is made.")] = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
@@ -51,7 +53,7 @@ def drill(
     done = Drill()
     with refusing(NodeEndedError, StackError), stoppable(f"the logs are in {folder}"):
         for name in names:
-            played = play(name, {}, events, seed, folder / name, done, console)
+            played = play(name, {"threads": threads}, events, seed, folder / name, done, console)
             for outcome in track(played, f"{name}: events", total=events, console=console):
                 if outcome.wrong:
                     console.print(f"{outcome.kind}: {outcome.wrong}", markup=False, highlight=False)
@@ -67,7 +69,7 @@ def drill(
 def soak(
     minutes: Annotated[float, typer.Option(help="How long the robot walks.", min=0.1)] = 10.0,
     seed: Seed = 0,
-    threads: Annotated[int, typer.Option(help="Threads of the planner.", min=1)] = 1,
+    threads: Threads = 1,
     starts: Annotated[int, typer.Option(help="Starts after that, each ended by Ctrl-C at a random moment.", min=0)] = 0,
     out: Annotated[Path, typer.Option(help="Folder in which the soak's own folder is made.")] = Path("runs"),
     as_json: AsJson = False,

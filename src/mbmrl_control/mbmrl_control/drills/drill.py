@@ -28,11 +28,13 @@ class Drill:
 
     Attributes:
         outcomes: What followed each.
+        pauses: Longest times without a command where the robot has had to walk, s.
         orphans: Processes that outlived the stack.
         tracebacks: Trace-backs in the logs.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
     orphans: int = 0
     tracebacks: int = 0
 
@@ -44,6 +46,7 @@ class Drill:
             "as_documented": len(self._right()),
             "stop_ms": spread([1e3 * each.stop for each in self.outcomes if each.stop is not None], 0),
             "resume_s": spread([each.resume for each in self.outcomes if each.resume is not None], 2),
+            "pause_ms": spread([1e3 * pause for pause in self.pauses], 0),
             "orphans": self.orphans,
             "tracebacks": self.tracebacks,
             "by_kind": {kind: [right[kind], count] for kind, count in sorted(kinds.items())},
@@ -90,6 +93,7 @@ def play(
             outcome = events[number](stack, random)
             drill.outcomes.append(outcome)
             yield outcome
+    drill.pauses += stack.pauses
     drill.tracebacks += stack.tracebacks()
     end = time.monotonic() + _END_TIME
     while stack.left() and time.monotonic() < end:

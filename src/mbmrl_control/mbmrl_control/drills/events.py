@@ -18,6 +18,7 @@ from rclpy.parameter import Parameter
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
+from mbmrl_base.system.interpreter import command_of
 from mbmrl_control.drills.stack import Stack
 from mbmrl_control.drills.stranger import SERVICES
 from mbmrl_control.tasks.path import PATH_NAMES
@@ -29,6 +30,8 @@ RESUME_LIMIT: Final = 3.0
 """Time within which it goes on, s: from when a node is started again, or from when somebody asks."""
 STANDS: Final = 0.25
 """Time without a command in force after which the robot has stopped, s."""
+PAUSE_LIMIT: Final = 0.075
+"""Longest time without a command of a robot that walks on, s: where processors are short one may be late, not two."""
 _PATIENCE: Final = 30.0
 """Time after which a robot that does not go on is given up, s."""
 _ASK: Final = 0.5
@@ -125,7 +128,14 @@ def _stopped_by(stack: Stack, answer: Future) -> tuple[float, str]:
 def _walks_on(stack: Stack, since: float, seconds: float) -> str:
     """What is wrong where the robot has to walk on; empty: it does."""
     stack.rest(seconds)
-    return "" if stack.watch.stood < since else "the robot stood"
+    return _paused(stack, since)
+
+
+def _paused(stack: Stack, since: float) -> str:
+    """What is wrong where the robot has had to walk since a time; empty: it has."""
+    pause = stack.watch.paused(since)
+    stack.pauses.append(pause)
+    return "" if pause < PAUSE_LIMIT else f"the robot stood for {1e3 * pause:.0f} ms"
 
 
 def kill(name: str) -> Play:
@@ -200,8 +210,8 @@ def garbage(topic: str) -> Play:
         contested = [*_CONTESTED, "/cmd_vel" if stack.name == "topics" else "/clock"]
         if topic in contested and stack.watch.stood < since:
             wrong = wrong or "the robot did not stand"
-        if topic in _HARMLESS and stack.watch.stood > since:
-            wrong = wrong or "the robot stood"
+        if topic in _HARMLESS:
+            wrong = wrong or _paused(stack, since)
         return _goes_on(stack, f"garbage on {topic}", time.monotonic(), topic not in _HARMLESS, None, wrong)
 
     return play
@@ -216,7 +226,7 @@ def ask_services(stack: Stack, random: np.random.Generator) -> Outcome:
 def _let_in(stack: Stack, random: np.random.Generator, topic: str) -> str:
     """Run the second participant to its end; what was wrong with it."""
     name = topic if topic == SERVICES else stack.watch.resolve_topic_name(topic)
-    command = [sys.executable, "-P", "-m", "mbmrl_control.drills.stranger", str(random.integers(2**31)), "1.0", name]
+    command = [*command_of("mbmrl_control.drills.stranger"), str(random.integers(2**31)), "1.0", name]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as stranger:
         if not stack.wait(lambda: stranger.poll() is not None, _PATIENCE):
             stranger.kill()

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -52,6 +53,8 @@ class Stack:
     def __init__(self, name: str, nodes: Processes, watch: Watch, folder: Path, mark: str) -> None:
         """Take the parts."""
         self.name, self.nodes, self.watch, self.folder, self._mark = name, nodes, watch, folder, mark
+        self.pauses: list[float] = []
+        """Longest times without a command, each in a time in which the robot has had to walk, s."""
 
     def wait(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Wait until something holds, at most a time in s, while nodes that die are started again; whether it did."""
@@ -89,6 +92,12 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+def _with_threads(nodes: tuple[NodeSpec, ...]) -> list[NodeSpec]:
+    """Nodes of which the planner takes the number of its threads as an argument."""
+    more = {"mpc_node": ("threads",)}
+    return [replace(node, parameters=(*node.parameters, *more.get(node.executable, ()))) for node in nodes]
+
+
 @contextmanager
 def running(name: str, values: Values, folder: Path, console: Console) -> Iterator[Stack]:
     """A stack whose robot walks.
@@ -114,13 +123,13 @@ def running(name: str, values: Values, folder: Path, console: Console) -> Iterat
         given = {**given, **rover.prepare(folder, console), "namespace": namespace}
     with (
         beside(partial(Watch, namespace)) as watch,
-        Processes(first[0], given, name == "sim", folder / "logs", respawn=True) as nodes,
+        Processes(_with_threads(first[0]), given, name == "sim", folder / "logs", respawn=True) as nodes,
     ):
         watch.bridge, stack = bridge, Stack(name, nodes, watch, folder, mark)
         for more in first[1:]:
             if name == "serial":
                 stack.wait((folder / "tty").exists, START_TIME)
-            nodes.start(more, given)
+            nodes.start(_with_threads(more), given)
         if not stack.wait(lambda: watch.works(0.0), START_TIME):
             raise StackError(f"the robot did not walk within {START_TIME:g} s: see {folder / 'logs'}")
         yield stack

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from mbmrl_base.system import shared_memory
+from mbmrl_base.system.interpreter import command_of
 from mbmrl_control.drills.stack import MARK, marked
 
 LONGEST: Final = 10.0
@@ -61,7 +61,7 @@ def starts(count: int, seed: int, folder: Path) -> Iterator[End]:
 
 def _start(after: float, folder: Path, log: Path) -> End:
     mark, before = uuid.uuid4().hex, shared_memory.dead()
-    command = [sys.executable, "-P", "-m", "mbmrl_control.cli.main", "sim"]
+    command = [*command_of("mbmrl_control.cli.main"), "sim"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -28,6 +28,8 @@ class Watch(Node):
         """When a state came at the end of an interval in which a command moved the robot."""
         self.stood = 0.0
         """When one came at the end of an interval in which none did."""
+        self.lost: list[tuple[float, float]] = []
+        """Each time when one came so, and for how long none had moved the robot then, s."""
         self.planned = 0.0
         """When a plan was last made."""
         self.adapted = 0.0
@@ -44,6 +46,7 @@ class Watch(Node):
             self.commanded = time.monotonic()
         else:
             self.stood = time.monotonic()
+            self.lost.append((self.stood, self.stood - self.commanded))
 
     def _take_status(self, message: PlannerStatus) -> None:
         if message.outcome == PlannerStatus.PLANNED:
@@ -51,6 +54,10 @@ class Watch(Node):
 
     def _take_model(self, _: AdaptedModel) -> None:
         self.adapted = time.monotonic()
+
+    def paused(self, since: float) -> float:
+        """Longest time for which no command has moved the robot since a time, s."""
+        return max((gap for when, gap in self.lost if when > since), default=0.0)
 
     def works(self, since: float) -> bool:
         """Whether the robot has walked by a plan, and adapted, since a time."""

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from mcap import stream_reader
 from mcap.exceptions import InvalidMagic
 from mcap.reader import NonSeekingReader
-from mcap.records import Chunk
 from rcl_interfaces.msg import Log, ParameterEvent
 from rclpy.parameter import parameter_value_to_python
 from rclpy.serialization import deserialize_message
@@ -30,10 +28,9 @@ from mbmrl_control.control.run_record import Record, RecordError
 from mbmrl_control.nodes.message_definitions import Definitions
 from mbmrl_control.nodes.run_messages import TOPICS, RunMessages
 from mbmrl_control.nodes.settings import PlannerSettings
+from mbmrl_control.training.chunks import MOST_BYTES, check_chunks
 from mbmrl_msgs.msg import PlanInsight, RobotState
 
-MOST_BYTES: Final = 2**30
-"""Size of a chunk of a recording at most, compressed or not; those of rosbag2 have less than 1 MB."""
 _STATES: Final = "robot_state"
 _PARAMETERS: Final = "/parameter_events"
 _LOG: Final = "/rosout"
@@ -142,7 +139,10 @@ def _read_bag(path: Path, let_through: Callable[[], None]) -> RecordedRun:
 
 def _collect(file: Path, messages: list[_Message], definitions: dict[str, str], let_through: Callable[[], None]) -> str:
     """Add what is read to messages, and to definitions of their types; returns a sentence if the file is cut."""
-    _check_sizes(file)
+    try:
+        check_chunks(file)
+    except ValueError as error:
+        raise RecordError(str(error)) from None
     try:
         with file.open("rb") as stream:
             reader = NonSeekingReader(stream, record_size_limit=MOST_BYTES)
@@ -159,20 +159,6 @@ def _collect(file: Path, messages: list[_Message], definitions: dict[str, str], 
     except Exception:  # whatever the bytes at which it is cut stand for
         return f"{file} is cut: what was written before is read"
     return ""
-
-
-def _check_sizes(file: Path) -> None:
-    """See how large the chunks of a file say that they are, before one is made room for; RecordError if too large."""
-    largest = 0
-    with suppress(Exception), file.open("rb") as stream:  # what is damaged is for the reader to say
-        for record in stream_reader.StreamReader(stream, emit_chunks=True, record_size_limit=MOST_BYTES).records:
-            if isinstance(record, Chunk):
-                largest = max(largest, record.uncompressed_size)
-                if record.compression == "zstd":
-                    zstandard = stream_reader.zstandard  # type: ignore[attr-defined]
-                    largest = max(largest, zstandard.frame_content_size(record.data))
-    if largest > MOST_BYTES:
-        raise RecordError(f"{file} has a chunk of {largest / 1e9:.3g} GB: allowed are {MOST_BYTES / 1e9:.3g}")
 
 
 def _namespace(messages: Iterable[_Message]) -> str:

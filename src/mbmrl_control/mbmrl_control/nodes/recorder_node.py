@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from diagnostic_msgs.msg import DiagnosticArray
 from pydantic import Field
@@ -20,6 +20,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
+from typing_extensions import Self
 
 from mbmrl_base.toolkit import qos
 from mbmrl_base.toolkit.conversions import to_diagnostics, to_seconds

@@ -22,6 +22,7 @@ from mbmrl_base.robots.contract.fields import FieldError
 from mbmrl_base.robots.contract.sampler import Sampler
 from mbmrl_base.robots.observation import Observation
 from mbmrl_base.system.files import new_folder
+from mbmrl_control.training.chunks import check_chunks
 from mbmrl_control.training.episodes import Episode, EpisodeError
 
 EPISODE: Final = 30.0
@@ -61,6 +62,8 @@ def _opened(bag: Path) -> Iterator[AnyReader]:
             " give its files in place of the folder"
         )
     try:
+        for file in [bag] if bag.is_file() else sorted(bag.glob("*.mcap")):
+            check_chunks(file)
         with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
             yield reader
     except (EpisodeError, FieldError):

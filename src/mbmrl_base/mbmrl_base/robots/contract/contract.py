@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from enum import StrEnum
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
+from typing_extensions import Self
 
 from mbmrl_base.robots.catalogue import ROBOTS, read_yaml
 from mbmrl_base.robots.contract import fields
@@ -31,21 +32,27 @@ LONGEST_TOPIC: Final = 247
 """Characters of a topic's name, with the slash before it, that ROS 2 allows."""
 
 
-class Sampling(StrEnum):
+class _Text(str, Enum):
+    """An enumeration of texts; Python has its own from 3.11 on."""
+
+    __str__ = str.__str__
+
+
+class Sampling(_Text):
     """How the value at a time is made of messages."""
 
     NEWEST = "newest"
     INTERPOLATE = "interpolate"
 
 
-class Reliability(StrEnum):
+class Reliability(_Text):
     """Quality of service of a subscription or a publisher."""
 
     RELIABLE = "reliable"
     BEST_EFFORT = "best_effort"
 
 
-class Clock(StrEnum):
+class Clock(_Text):
     """Whose clock says when a message was measured."""
 
     HEADER = "header"
