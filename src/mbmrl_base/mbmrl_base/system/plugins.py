@@ -54,7 +54,8 @@ def blame(error: BaseException) -> str:
     own = [frame for frame in frames if frame.f_code.co_filename in _FILES]
     place = (own or frames)[-1]
     text = " ".join(str(error).split())
-    where = f"{place.f_code.co_filename}, line {place.f_lineno}, {place.f_code.co_qualname}"
+    function = getattr(place.f_code, "co_qualname", place.f_code.co_name)  # Python 3.10 does not know the class
+    where = f"{place.f_code.co_filename}, line {place.f_lineno}, {function}"
     return f"{where}: {type(error).__name__}: {text}"
 
 

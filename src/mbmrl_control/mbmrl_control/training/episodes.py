@@ -147,11 +147,11 @@ def _checked(path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, An
         bad = ~(np.abs(array) <= LARGEST)
         bad[unused[name]] = False
         if bad.any():
-            row, *column = np.argwhere(bad)[0]
+            row, *column = place = np.argwhere(bad)[0]
             where = {"state": robot.state_names, "action": robot.action_names}.get(name)
             what = f"{name} {where[column[0]]!r}" if where else name
             raise EpisodeError(
-                f"{path}: {what} is {array[(row, *column)]} in row {row}: all must be finite, at most {LARGEST:g}"
+                f"{path}: {what} is {array[tuple(place)]} in row {row}: all must be finite, at most {LARGEST:g}"
                 " in magnitude; a missing sample is a row of state that is NaN throughout"
             )
     late = np.flatnonzero(np.diff(numbers["time"]) < SHORTEST)
