@@ -64,6 +64,9 @@ def _opened(bag: Path) -> Iterator[AnyReader]:
     try:
         for file in [bag] if bag.is_file() else sorted(bag.glob("*.mcap")):
             check_chunks(file)
+    except ValueError as error:
+        raise EpisodeError(str(error)) from None
+    try:
         with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
             yield reader
     except (EpisodeError, FieldError):
