@@ -108,6 +108,7 @@ def test_programs_outlive_it_and_it_is_started_again(nursery: Nursery, folder: P
 
 def test_it_loads_again_what_it_had_loaded_before_anybody_asks(nursery: Nursery, folder: Path) -> None:
     nursery.start("program", [], os.environ, folder / "log").wait(TIME_LIMIT)
+    nursery._begun = 0.0  # long ago
     os.kill(nursery.pid, signal.SIGKILL)
     end = time.monotonic() + TIME_LIMIT
     while (folder / "loads").read_text() != "..":
@@ -127,6 +128,23 @@ def test_what_the_system_refuses_is_said(nursery: Nursery, monkeypatch: pytest.M
     monkeypatch.setattr(nursery, "_answers", io.StringIO("Resource temporarily unavailable\n"))
     with pytest.raises(NurseryError, match=r"^program cannot be started: Resource temporarily unavailable$"):
         nursery.start("program", [], os.environ)
+
+
+def test_module_that_ends_the_process_is_not_loaded_in_it_for_ever(nursery: Nursery, folder: Path) -> None:
+    (folder / "deadly.py").write_text("import os\nos._exit(3)")
+    with pytest.raises(NurseryError, match=r"^deadly cannot be started"):
+        nursery.start("deadly", [], os.environ)
+    assert nursery.start("program", [], os.environ, folder / "log").wait(TIME_LIMIT) == 7
+    pid = nursery.pid
+    nursery.check()
+    assert nursery.pid == pid
+
+
+def test_once_stopped_it_is_not_started_again(folder: Path) -> None:
+    nursery = Nursery()
+    nursery.stop()
+    nursery.check()
+    assert not psutil.pid_exists(nursery.pid)
 
 
 def test_ctrl_c_while_a_module_loads_leaves_nothing(folder: Path) -> None:

@@ -164,11 +164,12 @@ class Demo:
         listening = partial(MonitorNode, self.values.get("namespace") or "", robot)
         # Who listens is there first, so that nothing of the run is missed.
         with (
+            console.status("starting the nodes") as status,
             beside(listening) as monitor,
             _stack(self.values, self.use_sim_time, self.hardware, folder, nursery) as nodes,
         ):
-            with console.status("starting the nodes"):
-                _await(monitor.run.moved.is_set, nodes, "no command was in force", folder / "logs")
+            _await(monitor.run.moved.is_set, nodes, "no command was in force", folder / "logs")
+            status.stop()
             fault_time = _drive(self.fault, self.duration, monitor, nodes, console)
             record = monitor.run.record(planner, None if self.fault is None else str(self.fault), fault_time)
         task = planner.make_task(robot)

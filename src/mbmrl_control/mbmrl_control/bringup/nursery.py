@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,8 @@ from mbmrl_base.system.surroundings import open_streams
 
 _SET_CHILD_SUBREAPER: Final = 36
 """PR_SET_CHILD_SUBREAPER of Linux."""
+_SHORT: Final = 10.0
+"""Time within which a process that ends again is taken to end by what it loads, s."""
 _LONGEST_TITLE: Final = 4000
 """Characters of a command line that a program may show."""
 
@@ -42,10 +45,11 @@ class Nursery:
 
     def __init__(self, modules: Iterable[str] = ()) -> None:
         """Start the process, and have it load modules, while who uses it does something else."""
-        self._loaded = dict.fromkeys(modules)
+        self._loaded, self._stopped = dict.fromkeys(modules), False
         self._start()
 
     def _start(self) -> None:
+        self._begun = time.monotonic()
         self._channel, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -67,9 +71,11 @@ class Nursery:
 
     def check(self) -> None:
         """Start the process again if it has ended, so that it has loaded all when a program is started again."""
-        if self._process.poll() is None:
+        if self._stopped or self._process.poll() is None:
             return
         self._close()
+        if time.monotonic() - self._begun < _SHORT:
+            self._loaded.clear()
         self._start()
 
     def start(
@@ -116,6 +122,7 @@ class Nursery:
 
     def stop(self) -> None:
         """End the process; what it has started goes on."""
+        self._stopped = True
         self._close()
         self._process.kill()
         self._process.wait()

@@ -180,8 +180,8 @@ def freeze(name: str) -> Play:
         stack.rest(random.uniform(0.3, 3.0))
         released = time.monotonic()
         os.kill(number, signal.SIGCONT)
-        asks = bool(stack.watch.bridge) and name in (stack.watch.bridge, "emulator_node")
-        return _goes_on(stack, kind, released, asks, stop, wrong)
+        # Whoever sends to a process that holds a lock of shared memory waits for it too, bridges as well.
+        return _goes_on(stack, kind, released, bool(stack.watch.bridge), stop, wrong)
 
     return play
 
