@@ -93,10 +93,15 @@ def keywords(package: str) -> dict[str, ast.expr]:
     return {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
 
 
+def normalized(name: str) -> str:
+    """A name of PyPI's without its version, as all ways to write it are the same there (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", re.split("[=<>]", name)[0]).lower()
+
+
 def distributions(modules: set[str]) -> list[str]:
     """Names on PyPI of what provides modules; those of ROS packages are left out."""
     known = packages_distributions()
-    return sorted({known[module][0].lower() for module in modules & (set(KEYS) | PIP_ONLY)})
+    return sorted({normalized(known[module][0]) for module in modules & (set(KEYS) | PIP_ONLY)})
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -112,7 +117,7 @@ def test_package_xml_declares_what_is_imported(package: str) -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_setup_py_declares_what_is_imported(package: str) -> None:
     told = keywords(package)
-    required = [re.split("[=<>]", name)[0].lower() for name in ast.literal_eval(told["install_requires"])]
+    required = map(normalized, ast.literal_eval(told["install_requires"]))
     assert sorted(required) == sorted(["setuptools", *distributions(of_the_package(package))])
     assert ast.literal_eval(told["extras_require"]) == {"test": distributions(of_its_tests(package))}
 
@@ -125,8 +130,7 @@ def test_requirements_hold_what_is_imported() -> None:
     )
     first, _, others = text.partition("\n\n")
     run_time, tools = (
-        {re.split("[=<>]", line)[0].lower() for line in part.splitlines() if line and line[0] != "#"}
-        for part in (first, others)
+        {normalized(line) for line in part.splitlines() if line and line[0] != "#"} for part in (first, others)
     )
     assert run_time == set(distributions(set().union(*map(of_the_package, PACKAGES))))
     assert tools >= set(distributions(set().union(*map(of_its_tests, PACKAGES)))) - run_time

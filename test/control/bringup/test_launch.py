@@ -20,6 +20,7 @@ import yaml
 from ament_index_python.packages import get_package_share_directory
 
 from mbmrl_base.robots.catalogue import ROBOTS, load_robot
+from mbmrl_base.toolkit.parameters import VERSION
 from mbmrl_base.toolkit.settings import NodeSettings
 from mbmrl_control.bringup.graph import EMULATOR, EXPLORE, HARDWARE, SIM, TOPICS, NodeSpec, arguments
 from mbmrl_control.learners import LEARNERS
@@ -82,6 +83,8 @@ def test_arguments_are_what_the_settings_of_the_nodes_declare(graph: tuple[NodeS
 def test_parameter_file_holds_all_parameters_with_their_defaults() -> None:
     assert (SHARE / "config" / "mbmrl.yaml").is_file()
     content = yaml.safe_load((ROOT / "config" / "mbmrl.yaml").read_text())
+    assert list(content)[-1] == "/**"  # ROS takes what is given beside a file for more of this section
+    assert content.pop("/**") == {"ros__parameters": {VERSION: 1}}
     assert set(content) == {f"/**/{name}" for name in SETTINGS}
     for name, settings in SETTINGS.items():
         assert content[f"/**/{name}"] == {"ros__parameters": settings().model_dump(mode="json")}, name

@@ -71,7 +71,7 @@ def examine(check: Check) -> Iterator[Finding]:
         yield Finding(what, "problem", f"it cannot be looked at: {why}", _INSTALL)
 
 
-_INSTALL: Final = "run `make setup`, or, with a ROS 2 of your own, pip install -r requirements/base.txt"
+_INSTALL: Final = "run `make setup`, or, with a ROS 2 of your own, install what `requirements/` lists (docs/ros2.md)"
 
 
 def _ros() -> Iterator[Finding]:
