@@ -34,7 +34,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 GRAPHS = {"sim.launch.py": SIM, "hardware.launch.py": HARDWARE, "robot.launch.py": TOPICS}
 OF_LAUNCH = {"namespace", "params_file", "use_sim_time", "log_level", "rviz"}
 AS_EVERYWHERE = (
-    *("colcon build", "source install/setup.bash"),
+    "pip install -r requirements/base.txt -r requirements/pybullet.txt",
+    *("pip install -r requirements/torch.txt", "colcon build", "source install/setup.bash"),
     *(".venv/bin/pip install --no-deps -r requirements/cluster.txt", ".venv/bin/ros-env ray start --head"),
     ".venv/bin/ros-env python examples/husky.py",
     ".venv/bin/ros-env python examples/ant.py",
