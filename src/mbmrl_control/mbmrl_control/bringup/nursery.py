@@ -161,7 +161,8 @@ def _wait_for_births(channel: socket.socket) -> dict[str, Any] | None:
             child = os.fork()
             if child == 0:
                 return request if _is_given_away(channel) else None
-            os.waitpid(child, 0)
+            if os.waitpid(child, 0)[1]:
+                channel.sendall(b"the system has no room for a process\n")
         except OSError as error:
             channel.sendall(f"{error.strerror}\n".encode())
     return None
@@ -170,7 +171,11 @@ def _wait_for_births(channel: socket.socket) -> dict[str, Any] | None:
 def _is_given_away(channel: socket.socket) -> bool:
     """Fork once more and end this process, so that who asked is the parent; whether it is."""
     between = os.getpid()
-    if os.fork():
+    try:
+        child = os.fork()
+    except OSError:  # must not go on as a second one that serves
+        os._exit(1)
+    if child:
         os._exit(0)
     while (parent := os.getppid()) == between:
         os.sched_yield()
